@@ -1,0 +1,1 @@
+"""The market replay as environments: PettingZoo ParallelEnv and RLlib MultiAgentEnv."""

@@ -1,0 +1,287 @@
+"""Configuration: one YAML file, frozen dataclasses, unknown keys rejected, one place for defaults.
+
+``tactical.yaml`` at the top of the repository lists every key with its default; a test keeps it
+equal to the dataclasses here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from rllib_tactical.domain.aggregation import AggregationConfig
+from rllib_tactical.domain.orders import OrderConfig
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.replay import EpisodeConfig
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.risk import RiskConfig
+from rllib_tactical.domain.types import NUM_FEATURES
+from rllib_tactical.errors import ConfigError, UnreadableError
+
+ROOT_KEY = "tactical_marl"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """The critic's size. The actors' shape is fixed by the specification.
+
+    ``critic_heads``: one value per agent, or one shared V(s).
+    """
+
+    critic_hidden: tuple[int, ...] = (512, 256, 128)
+    critic_dropout: float = 0.0
+    critic_heads: Literal["per_agent", "shared"] = "per_agent"
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not self.critic_hidden or min(self.critic_hidden) < 1:
+            raise ConfigError(
+                f"model.critic_hidden must list layer widths >= 1, found {self.critic_hidden!r}"
+            )
+        if not 0.0 <= self.critic_dropout < 1.0:
+            raise ConfigError(
+                f"model.critic_dropout must be in [0, 1), found {self.critic_dropout!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """One agent: initial attention weights of the seven features, and its temperature."""
+
+    attention: tuple[float, ...]
+    temperature: float
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if len(self.attention) != NUM_FEATURES:
+            raise ConfigError(
+                f"agents.*.attention must have {NUM_FEATURES} weights, found {len(self.attention)}"
+            )
+        if not self.temperature > 0:
+            raise ConfigError(f"agents.*.temperature must be > 0, found {self.temperature!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsConfig:
+    """The three agents."""
+
+    fvg: AgentConfig = AgentConfig(
+        attention=(0.4, 0.4, 0.1, 0.05, 0.05, 0.05, 0.05), temperature=1.0
+    )
+    momentum: AgentConfig = AgentConfig(
+        attention=(0.05, 0.05, 0.1, 0.05, 0.05, 0.3, 0.5), temperature=1.2
+    )
+    entry: AgentConfig = AgentConfig(attention=(0.2,) * NUM_FEATURES, temperature=0.8)
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """MAPPO and the run around it.
+
+    ``batch_size`` account steps are sampled per iteration by ``num_env_runners`` Ray actors (0: in
+    the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes in
+    minibatches. ``train_confidence`` is the confidence with which every sampled vote counts.
+    ``splits`` are the shares of the bars for training, validation and test.
+    """
+
+    iterations: int = 100
+    seed: int = 0
+    actor_lr: float = 3e-4
+    critic_lr: float = 1e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    entropy_coefficient: float = 0.01
+    value_coefficient: float = 0.5
+    grad_norm: float = 0.5
+    epochs: int = 4
+    batch_size: int = 2048
+    minibatch_size: int = 512
+    num_env_runners: int = 1
+    num_envs: int = 32
+    num_learners: int = 0
+    train_confidence: float = 0.9
+    episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
+    splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    temperature_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    checkpoint_every: int = 10
+    keep_checkpoints: int = 10
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in (
+            "iterations",
+            "epochs",
+            "batch_size",
+            "minibatch_size",
+            "num_envs",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            _require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
+        for name in ("seed", "num_env_runners", "num_learners"):
+            _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
+        for name in ("actor_lr", "critic_lr", "clip", "grad_norm"):
+            _require(getattr(self, name) > 0, f"training.{name} must be > 0", getattr(self, name))
+        for name in ("entropy_coefficient", "value_coefficient"):
+            _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
+        for name in ("gamma", "gae_lambda", "train_confidence"):
+            _require(
+                0 < getattr(self, name) <= 1,
+                f"training.{name} must be in (0, 1]",
+                getattr(self, name),
+            )
+        _require(
+            self.minibatch_size <= self.batch_size,
+            "training.minibatch_size must not exceed training.batch_size",
+            (self.minibatch_size, self.batch_size),
+        )
+        accounts = self.num_envs * max(1, self.num_env_runners)
+        _require(
+            self.batch_size % accounts == 0,
+            "training.batch_size must be a multiple of num_envs x num_env_runners "
+            f"({accounts})",
+            self.batch_size,
+        )
+        _require(
+            min(self.splits) >= 0 and self.splits[0] > 0 and abs(sum(self.splits) - 1) < 1e-9,
+            "training.splits must be shares that sum to 1, the first > 0",
+            self.splits,
+        )
+        _require(
+            bool(self.temperature_scales) and min(self.temperature_scales) > 0,
+            "training.temperature_scales must list values > 0",
+            self.temperature_scales,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceConfig:
+    """Latency budgets of a decision in milliseconds; every breach is counted."""
+
+    matrix_ms: float = 10.0
+    inference_ms: float = 30.0
+    aggregation_ms: float = 5.0
+    total_ms: float = 100.0
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            _require(getattr(self, name) > 0, f"performance.{name} must be > 0", getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TacticalConfig:
+    """The whole configuration."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    agents: AgentsConfig = field(default_factory=AgentsConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
+    orders: OrderConfig = field(default_factory=OrderConfig)
+    risk: RiskConfig = field(default_factory=RiskConfig)
+    performance: PerformanceConfig = field(default_factory=PerformanceConfig)
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    @property
+    def rules(self) -> Rules:
+        """The rules that turn votes into orders."""
+        return Rules(aggregation=self.aggregation, orders=self.orders, risk=self.risk)
+
+
+def _require(condition: bool, rule: str, found: object) -> None:
+    if not condition:
+        raise ConfigError(f"{rule}, found {found!r}")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration dataclass as plain lists, numbers and strings."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def content_hash(config: Any) -> str:
+    """Return the SHA-256 (hex) of a configuration dataclass or a JSON-able value."""
+    plain = to_dict(config) if dataclasses.is_dataclass(config) else config
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def parse_config(values: Any, source: str) -> TacticalConfig:
+    """Build the configuration from parsed YAML: ``{tactical_marl: {section: {key: value}}}``.
+
+    ``rewards`` may also be the name of a preset: ``full`` or ``pnl_only``.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a broken rule; the message names the key.
+    """
+    if not isinstance(values, dict) or set(values) != {ROOT_KEY}:
+        found = sorted(map(str, values)) if isinstance(values, dict) else type(values).__name__
+        raise ConfigError(f"{source}: one top-level key {ROOT_KEY} is required, found {found}")
+    sections = values[ROOT_KEY] or {}
+    if isinstance(sections, dict) and isinstance(sections.get("rewards"), str):
+        sections = {**sections, "rewards": to_dict(reward_preset(sections["rewards"]))}
+    return from_dict(TacticalConfig, sections, source)
+
+
+def reward_preset(name: str) -> RewardConfig:
+    """Return the rewards of a preset name.
+
+    Raises:
+        ConfigError: no preset has that name.
+    """
+    presets = {"full": RewardConfig(), "pnl_only": RewardConfig.pnl_only()}
+    if name not in presets:
+        raise ConfigError(f"rewards: presets are {sorted(presets)}, found {name!r}")
+    return presets[name]
+
+
+def from_dict(kind: type[T], values: Any, source: str) -> T:
+    """Build a frozen configuration dataclass from plain values, strictly.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a broken rule; the message names the key.
+    """
+    try:
+        # JSON mode accepts lists for tuples but still no text for numbers
+        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "value"
+        found = first.get("input")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(f"{source}: {place}: {first['msg']}, found {found!r}{more}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def load_config(path: Path | None) -> TacticalConfig:
+    """Read a configuration file; None gives the defaults.
+
+    Raises:
+        UnreadableError: the file cannot be read or is not YAML.
+        ConfigError: see ``parse_config``.
+    """
+    if path is None:
+        return TacticalConfig()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnreadableError(f"{path}: not a readable YAML file: {error}") from error
+    return parse_config(values, str(path))

@@ -1,0 +1,1 @@
+"""From files to bars: read, check, repair, resample, sessions and instruments."""

@@ -1,0 +1,189 @@
+"""The commands ``data check`` and ``data import``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.data.check import check_frame
+from rllib_tactical.data.files import output_kind, read_table, write_bars, write_table
+from rllib_tactical.data.findings import MAX_PER_RULE, CheckReport, iso_time
+from rllib_tactical.data.grid import bar_label, parse_bar_length
+from rllib_tactical.data.instruments import load_instrument
+from rllib_tactical.data.parse import MICROS
+from rllib_tactical.data.repair import Change, repair_frame
+from rllib_tactical.data.resample import import_frame
+from rllib_tactical.errors import UsageError
+
+_SHOWN = 40
+
+data_group = click.Group("data", help="Check, repair and resample files of bars.")
+
+
+@data_group.command("check")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--instrument", metavar="NAME", help="Instrument whose session calendar to use.")
+@click.option("--bar", default="5min", show_default=True, help="Length of a bar.")
+@click.option(
+    "--limit",
+    default=MAX_PER_RULE,
+    show_default=True,
+    type=click.IntRange(min=10),
+    help="List so many findings per rule; all are counted.",
+)
+@click.option(
+    "--repair", type=click.Path(path_type=Path), metavar="OUT", help="Write a repaired copy."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check_command(
+    ctx: click.Context,
+    file: Path,
+    instrument: str | None,
+    bar: str,
+    limit: int,
+    repair: Path | None,
+    as_json: bool,
+) -> None:
+    """Report every finding about the bars in FILE.
+
+    Rows are counted from 0, the header and blank lines not included. With --repair, OUT gets a
+    repaired copy and OUT.changes.json the list of what was changed. The exit code is 0 when there
+    are no errors, 1 with errors in FILE (repaired or not), 2 when FILE cannot be read.
+    """
+    bar_seconds = parse_bar_length(bar)
+    market = load_instrument(instrument) if instrument is not None else None
+    if repair is not None:
+        _require_output(repair, file)
+    frame = read_table(file)
+    report = check_frame(frame, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit)
+    document: dict[str, Any] = {"file": str(file), **report.to_dict()}
+    changes: list[Change] | None = None
+    if repair is not None:
+        repaired, changes = repair_frame(frame, bar_seconds=bar_seconds)
+        write_table(pa.Table.from_pandas(repaired, preserve_index=False), repair)
+        listed = [asdict(change) for change in changes]
+        _write_text(repair.with_name(f"{repair.name}.changes.json"), _json(listed))
+        document["repair"] = {"out": str(repair), "rows": len(repaired), "changes": listed}
+    if as_json:
+        click.echo(_json(document))
+    else:
+        _print_report(file, report, repair, changes)
+    if report.errors:
+        ctx.exit(1)
+
+
+@data_group.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--bar", default="5min", show_default=True, help="Length of the new bars.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def import_command(file: Path, out: Path, bar: str, as_json: bool) -> None:
+    """Resample finer bars, or ticks with timestamp, price and size, to complete bars.
+
+    No bar is invented for an empty slot; partial slots at both ends are dropped.
+    """
+    bar_seconds = parse_bar_length(bar)
+    _require_output(out, file)
+    imported = import_frame(read_table(file), bar_seconds=bar_seconds)
+    write_bars(imported.bars, out)
+    time_s = imported.bars.timestamp_s
+    document = {
+        "file": str(file),
+        "out": str(out),
+        "source": imported.source,
+        "source_seconds": imported.source_seconds,
+        "bar_seconds": bar_seconds,
+        "rows_in": imported.rows,
+        "rows_out": len(imported.bars),
+        "first": iso_time(int(time_s[0]) * MICROS),
+        "last": iso_time(int(time_s[-1]) * MICROS),
+        "first_slot_dropped": imported.first_dropped,
+        "last_slot_dropped": imported.last_dropped,
+    }
+    if as_json:
+        click.echo(_json(document))
+        return
+    length = "ticks" if imported.source_seconds is None else bar_label(imported.source_seconds)
+    ends = [
+        name
+        for name, gone in (("first", imported.first_dropped), ("last", imported.last_dropped))
+        if gone
+    ]
+    click.echo(
+        f"{out}: {len(imported.bars)} bars of {bar_label(bar_seconds)} from {imported.rows} rows "
+        f"({length}), {document['first']} to {document['last']}"
+    )
+    if ends:
+        click.echo(f"Dropped the partial {' and '.join(ends)} slot.")
+
+
+def _require_output(out: Path, source: Path) -> None:
+    """Refuse an output that cannot be written before any work is done."""
+    output_kind(out)
+    if not out.parent.is_dir():
+        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise UsageError(f"output file {out}: is a folder")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UsageError(f"output file {out}: is the input file, which is never changed")
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        atomic_write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _print_report(
+    file: Path, report: CheckReport, repair: Path | None, changes: list[Change] | None
+) -> None:
+    console = Console()
+    if report.findings:
+        console.print(_finding_table(report))
+    if report.truncated or len(report.findings) > _SHOWN:
+        console.print("Not every finding is listed here; --json lists more, see --limit.")
+    if report.counts:
+        counts = Table("rule", "count", title="Findings by rule")
+        for rule, count in report.counts.items():
+            counts.add_row(rule, f"{count:,}")
+        console.print(counts)
+    console.print(
+        f"{escape(str(file))}: {report.rows:,} rows, {report.errors:,} errors, "
+        f"{report.warnings:,} warnings"
+    )
+    if changes is not None:
+        console.print(
+            f"Repaired copy: {escape(str(repair))}, {len(changes):,} changes, listed in "
+            f"{escape(str(repair))}.changes.json"
+        )
+
+
+def _finding_table(report: CheckReport) -> Table:
+    table = Table()
+    for name in ("row", "timestamp", "severity", "rule"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("finding")
+    for finding in report.findings[:_SHOWN]:
+        table.add_row(
+            "" if finding.row is None else str(finding.row),
+            finding.timestamp or "",
+            finding.severity,
+            finding.rule,
+            escape(finding.message),
+        )
+    return table
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2)

@@ -1,0 +1,140 @@
+"""Instruments: the shipped ones, and those of a user's own YAML files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from rllib_tactical.data.calendars import require_calendar
+from rllib_tactical.data.sessions import require_timezone
+from rllib_tactical.domain.types import Instrument
+from rllib_tactical.errors import ConfigError, OrderError, UnreadableError
+
+DOLLARS_PER_ATR: Final = 100.0
+
+
+def list_instruments() -> list[str]:
+    """Return the names of the shipped instruments, sorted."""
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for file in _folder().iterdir()
+        if file.name.endswith(".yaml")
+    )
+
+
+def load_instrument(name_or_path: str | os.PathLike[str]) -> Instrument:
+    """Return a shipped instrument by its name (in any case), or the one of a YAML file.
+
+    Whatever holds a path separator or ends in .yaml or .yml is a file.
+
+    Raises:
+        ConfigError: no such instrument, an unknown, repeated or ill-typed key, a value out of its
+            range, or an unknown calendar or time zone; the message names the field.
+        UnreadableError: the file cannot be read.
+    """
+    text = os.fspath(name_or_path)
+    if text.lower().endswith((".yaml", ".yml")) or os.sep in text:
+        try:
+            content = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UnreadableError(f"instrument file {text}: {reason}") from error
+        return _parse(content, text)
+    names = {name.upper(): name for name in list_instruments()}
+    if text.upper() not in names:
+        raise ConfigError(
+            f"instrument: found {text!r}, expected one of {', '.join(names.values())} "
+            "or the path of a .yaml file"
+        )
+    return _shipped(names[text.upper()])
+
+
+def resolve_base_quantity(instrument: Instrument, mean_atr: float) -> Instrument:
+    """Return ``instrument`` with a base quantity, sizing one ATR at about $100 if it has none.
+
+    ``mean_atr`` is in points. The size is rounded down to the lot step, but is one step at least.
+
+    Raises:
+        OrderError: ``mean_atr`` is needed and is not a finite number above zero.
+    """
+    if instrument.base_quantity is not None:
+        return instrument
+    if not (math.isfinite(mean_atr) and mean_atr > 0):
+        raise OrderError(
+            f"instrument {instrument.symbol}: sizing by ATR needs a mean ATR > 0, found {mean_atr}"
+        )
+    lots = DOLLARS_PER_ATR / (mean_atr * instrument.point_value)
+    # A quotient such as 0.3 / 0.1 lies a hair below the whole number that it means.
+    steps = max(math.floor(lots / instrument.lot_step * (1 + 1e-12)), 1)
+    # Twelve digits drop the binary tail of, say, 3 x 0.1.
+    quantity = float(f"{steps * instrument.lot_step:.12g}")
+    return dataclasses.replace(instrument, base_quantity=quantity)
+
+
+@lru_cache(maxsize=32)
+def _shipped(name: str) -> Instrument:
+    return _parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name)
+
+
+def _folder() -> Any:
+    return resources.files("rllib_tactical.data") / "instruments"
+
+
+def _parse(content: str, source: str) -> Instrument:
+    try:
+        values = yaml.load(content, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"instrument {source}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"instrument {source}: expected keys and values, found {type(values).__name__}"
+        )
+    try:
+        # By way of JSON, because strict validation of Python objects refuses a mapping for a
+        # dataclass. What JSON cannot express, such as a YAML date, fits no field either.
+        text = json.dumps(values, default=lambda value: [repr(value)])
+        instrument = _adapter().validate_json(text, strict=True)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}, "
+            f"found {_shown(fault['input'])}"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"instrument {source}: {faults}") from error
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"instrument {source}: {error}") from error
+    require_calendar(instrument.calendar)
+    require_timezone(instrument.timezone)
+    return instrument
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Instrument]:
+    return TypeAdapter(Instrument)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} appears more than once", node.start_mark
+                )
+        return super().construct_mapping(node, deep)

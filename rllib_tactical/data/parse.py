@@ -1,0 +1,272 @@
+"""Turn the raw cells of a table into numbers, remembering which cells could not be read.
+
+Everything here is vectorised: no Python object is made per cell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
+
+PRICE_COLUMNS: Final = ("open", "high", "low", "close")
+NUMBER_COLUMNS: Final = (*PRICE_COLUMNS, "volume")
+BAR_COLUMNS: Final = ("timestamp", *NUMBER_COLUMNS)
+TICK_COLUMNS: Final = ("timestamp", "price", "size")
+MICROS: Final = 1_000_000
+
+# Microseconds are clipped here: far beyond any date, yet adding a bar length cannot overflow.
+_MICROS_LIMIT: Final = 9_000_000_000_000_000_000
+# A median epoch below 1e11 is in seconds (year 5138), below 1e14 in milliseconds, and so on: the
+# units are three decades apart, so dates from 1973 on are never ambiguous.
+_EPOCH_UNITS: Final = ((1e11, MICROS, 1), (1e14, 1000, 1), (1e17, 1, 1), (np.inf, 1, 1000))
+_MISSING_WORDS: Final = ("", "nan", "na", "n/a", "null", "none", "nat", "<na>")
+_NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_ZONE: Final = r"\d[Tt ]\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)$"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column of N numbers: ``values`` float64 with NaN where ``bad`` or the cell is empty."""
+
+    values: FloatArray
+    bad: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    """A column of N timestamps.
+
+    ``micros`` (int64) is the UTC epoch time in microseconds, 0 where ``bad``. ``naive`` marks
+    cells written without a time zone; they were read as UTC.
+    """
+
+    micros: IntArray
+    bad: BoolArray
+    naive: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The required columns of a table of ``rows`` rows, as far as they exist.
+
+    ``raw`` keeps the cells as they were read, by lower-case name, for messages.
+    """
+
+    rows: int
+    missing: tuple[str, ...]
+    repeated: tuple[str, ...]
+    found: tuple[str, ...]
+    timestamps: Timestamps | None
+    numbers: dict[str, Numbers]
+    raw: dict[str, pd.Series[Any]]
+
+
+def parse_columns(frame: pd.DataFrame, required: tuple[str, ...] = BAR_COLUMNS) -> Columns:
+    """Read the ``required`` columns of ``frame``; names are matched without regard to case."""
+    found = tuple(str(name) for name in frame.columns)
+    keys = [name.strip().lower() for name in found]
+    count = Counter(keys)
+    missing = tuple(name for name in required if count[name] == 0)
+    repeated = tuple(name for name in required if count[name] > 1)
+    raw = {name: frame.iloc[:, keys.index(name)] for name in required if name not in missing}
+    return Columns(
+        rows=len(frame),
+        missing=missing,
+        repeated=repeated,
+        found=found,
+        timestamps=parse_timestamps(raw["timestamp"]) if "timestamp" in raw else None,
+        numbers={name: parse_numbers(raw[name]) for name in raw if name != "timestamp"},
+        raw=raw,
+    )
+
+
+def parse_numbers(column: pd.Series[Any]) -> Numbers:
+    """Read a column of numbers, stored as numbers or as text.
+
+    Empty cells and the usual words for a missing value become NaN and are not ``bad``; ``inf`` is
+    read as infinity. Anything else that is not a decimal number is ``bad``.
+    """
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return Numbers(np.full(len(column), np.nan), np.ones(len(column), dtype=np.bool_))
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        if pd.api.types.is_complex_dtype(column.dtype):
+            return _all_bad_numbers(len(column))
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return Numbers(values, np.zeros(len(column), dtype=np.bool_))
+    if not (_is_text(column) or column.dtype == object):
+        return _parse_foreign_numbers(column)
+    text = _as_text(column)
+    try:
+        return Numbers(_to_float(text), np.zeros(len(column), dtype=np.bool_))
+    except pa.ArrowInvalid:
+        pass
+    text = pc.utf8_trim_whitespace(text)
+    lower = pc.utf8_lower(text)
+    empty = _mask(pc.is_in(lower, value_set=pa.array(_MISSING_WORDS, type=text.type)))
+    infinite = pc.match_substring_regex(lower, r"^[+-]?inf(inity)?$")
+    readable = _mask(pc.or_(pc.match_substring_regex(text, _NUMBER), infinite))
+    values = _to_float(pc.if_else(pa.array(readable), text, pa.scalar(None, type=text.type)))
+    return Numbers(values, ~readable & ~empty)
+
+
+def parse_timestamps(column: pd.Series[Any]) -> Timestamps:
+    """Read a column of timestamps: ISO-8601 text, epoch numbers (or their text), or datetimes.
+
+    Epoch numbers are seconds or milliseconds (micro- and nanoseconds are recognised too); one
+    unit holds for the whole column and is told by the median magnitude. Times beyond the range of
+    int64 microseconds are clipped when in the future and ``bad`` when in the past.
+    """
+    size = len(column)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return _no_timestamps(size)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return _from_datetimes(column)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        if pd.api.types.is_complex_dtype(column.dtype):
+            return _no_timestamps(size)
+        return _from_epoch(column)
+    if not (_is_text(column) or column.dtype == object):
+        return _parse_foreign_timestamps(column)
+    text = _as_text(column)
+    for zone in ("UTC", None):
+        try:
+            cast = pc.cast(text, pa.timestamp("us", tz=zone))
+        except pa.ArrowInvalid:
+            continue
+        bad = _mask(pc.is_null(cast))
+        micros = pc.fill_null(pc.cast(cast, pa.int64()), 0).to_numpy(zero_copy_only=False)
+        return Timestamps(micros.astype(np.int64), bad, ~bad & (zone is None))
+    return _from_mixed_text(pc.utf8_trim_whitespace(text))
+
+
+def _from_mixed_text(text: Any) -> Timestamps:
+    numeric = _mask(pc.match_substring_regex(text, _NUMBER))
+    micros = np.zeros(len(text), dtype=np.int64)
+    bad = np.ones(len(text), dtype=np.bool_)
+    naive = np.zeros(len(text), dtype=np.bool_)
+    if numeric.any():
+        chosen = pc.filter(text, pa.array(numeric))
+        try:
+            # Whole numbers stay exact: a double cannot hold nanoseconds.
+            epoch: NDArray[Any] = pc.cast(chosen, pa.int64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            epoch = _to_float(chosen)
+        parsed = _from_epoch(pd.Series(epoch))
+        micros[numeric], bad[numeric] = parsed.micros, parsed.bad
+    words = ~numeric
+    if words.any():
+        chosen = pc.fill_null(pc.filter(text, pa.array(words)), "")
+        # pandas also reads the words "now" and "today", which are no timestamps of a bar.
+        shaped = pc.match_substring_regex(chosen, r"^\d")
+        cells = pc.if_else(shaped, chosen, pa.scalar("", type=chosen.type))
+        # The years 1..9999 fit into microseconds; pandas chooses the unit by the first cell.
+        moments = pd.to_datetime(
+            pd.Series(cells.to_numpy(zero_copy_only=False), dtype=object),
+            format="ISO8601",
+            utc=True,
+            errors="coerce",
+        )
+        dated = _from_datetimes(moments)
+        micros[words], bad[words] = dated.micros, dated.bad
+        naive[words] = ~dated.bad & ~_mask(pc.match_substring_regex(chosen, _ZONE))
+    return Timestamps(micros, bad, naive)
+
+
+def _from_datetimes(column: pd.Series[Any]) -> Timestamps:
+    dtype = column.dtype
+    aware = getattr(dtype, "tz", None) is not None
+    if isinstance(dtype, pd.ArrowDtype):
+        aware = dtype.pyarrow_dtype.tz is not None
+    index = pd.DatetimeIndex(column)
+    if index.tz is not None:
+        index = index.tz_convert("UTC").tz_localize(None)
+    micros = index.to_numpy().astype("datetime64[us]").astype(np.int64)
+    bad = np.asarray(index.isna(), dtype=np.bool_)
+    naive = np.zeros(len(bad), dtype=np.bool_) if aware else ~bad
+    return Timestamps(np.where(bad, 0, micros), bad, naive)
+
+
+def _from_epoch(column: pd.Series[Any]) -> Timestamps:
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    finite = np.isfinite(values)
+    magnitude = float(np.median(np.abs(values[finite]))) if finite.any() else 0.0
+    multiply, divide = next((m, d) for limit, m, d in _EPOCH_UNITS if magnitude < limit)
+    scaled = np.where(finite, values, 0.0) * (multiply / divide)
+    in_range = np.abs(scaled) < _MICROS_LIMIT
+    whole = column.dtype.kind in "iu" and bool(in_range.all())
+    if whole and finite.all():
+        micros = column.to_numpy(dtype=np.int64) * multiply // divide
+    else:
+        micros = np.rint(np.clip(scaled, -_MICROS_LIMIT, _MICROS_LIMIT)).astype(np.int64)
+    bad = ~finite | (scaled <= -_MICROS_LIMIT)
+    return Timestamps(np.where(bad, 0, micros), bad, np.zeros(len(bad), dtype=np.bool_))
+
+
+def _parse_foreign_numbers(column: pd.Series[Any]) -> Numbers:
+    """Read decimals and the like through Arrow; what has no number in it is bad as a whole."""
+    try:
+        cast = pc.cast(pa.array(column, from_pandas=True), pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
+        return _all_bad_numbers(len(column))
+    values = cast.to_numpy(zero_copy_only=False).astype(np.float64)
+    return Numbers(values, np.zeros(len(column), dtype=np.bool_))
+
+
+def _parse_foreign_timestamps(column: pd.Series[Any]) -> Timestamps:
+    """Read dates and categories through Arrow; what has no time in it is bad as a whole."""
+    try:
+        cells = pa.array(column, from_pandas=True)
+        if pa.types.is_dictionary(cells.type):
+            return parse_timestamps(pd.Series(cells.dictionary_decode().to_pandas()))
+        moments = pc.cast(pc.cast(cells, pa.timestamp("us")), pa.timestamp("us")).to_pandas()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
+        return _no_timestamps(len(column))
+    return _from_datetimes(pd.Series(moments))
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return bool(pd.api.types.is_string_dtype(column.dtype))
+
+
+def _as_text(column: pd.Series[Any]) -> Any:
+    """Return the cells as an Arrow string array, null where a cell is missing."""
+    try:
+        cells = pa.array(column, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        # Mixed Python objects have no Arrow type of their own; their text does.
+        cells = pa.array([None if cell is None else str(cell) for cell in column], pa.string())
+    if isinstance(cells, pa.ChunkedArray):
+        cells = cells.combine_chunks()
+    if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+        return cells
+    try:
+        return pc.cast(cells, pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.array([None if cell is None else str(cell) for cell in column], pa.string())
+
+
+def _to_float(text: Any) -> FloatArray:
+    values = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _mask(array: Any) -> BoolArray:
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _all_bad_numbers(size: int) -> Numbers:
+    return Numbers(np.full(size, np.nan), np.ones(size, dtype=np.bool_))
+
+
+def _no_timestamps(size: int) -> Timestamps:
+    bad = np.ones(size, dtype=np.bool_)
+    return Timestamps(np.zeros(size, dtype=np.int64), bad, ~bad)

@@ -1,0 +1,129 @@
+"""Vote aggregation: three votes and a synergy become one decision. The only implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_tactical.domain.types import HOLD, BoolArray, FloatArray, IntArray, Reason
+from rllib_tactical.domain.votes import AGGRESSIVE, WAIT, Votes
+from rllib_tactical.errors import ConfigError
+
+SYNERGY_WEIGHTS: Final[FloatArray] = np.array(
+    [
+        [0.33, 0.33, 0.34],  # none or unknown
+        [0.5, 0.3, 0.2],
+        [0.4, 0.4, 0.2],
+        [0.3, 0.5, 0.2],
+        [0.35, 0.35, 0.3],
+    ]
+)
+"""Weights of fvg, momentum, entry by synergy type (row 0: no synergy)."""
+
+TOLERANCE: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregationConfig:
+    """Rules of the vote.
+
+    Raises:
+        ConfigError: a value is outside its range; the message names the field.
+    """
+
+    execution_threshold: float = 0.65
+    min_agents: int = 2
+    counter_synergy_factor: float = 0.7
+    entry_veto: bool = True
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.execution_threshold <= 1.0:
+            raise ConfigError(
+                "aggregation.execution_threshold must be in (0, 1], "
+                f"found {self.execution_threshold!r}"
+            )
+        if self.min_agents not in (1, 2, 3):
+            raise ConfigError(f"aggregation.min_agents must be 1, 2 or 3, found {self.min_agents!r}")
+        if not 0.0 <= self.counter_synergy_factor <= 1.0:
+            raise ConfigError(
+                "aggregation.counter_synergy_factor must be in [0, 1], "
+                f"found {self.counter_synergy_factor!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Outcome of N votes. Arrays have shape (N,) unless said otherwise.
+
+    ``side`` int64: the winning side +1 / -1, 0 for hold, whether or not it may be executed;
+    ``score`` float64: the winner's final score (after the counter-synergy discount);
+    ``scores`` (N, 3) float64: long, short, hold before the discount; ``execute`` bool;
+    ``aggressive`` bool: the entry agent asks for more size; ``reason`` int64: ``Reason`` values.
+    """
+
+    side: IntArray
+    score: FloatArray
+    scores: FloatArray
+    execute: BoolArray
+    aggressive: BoolArray
+    reason: IntArray
+
+
+def aggregate(
+    votes: Votes,
+    synergy_kind: NDArray[np.integer],
+    synergy_direction: NDArray[np.integer],
+    config: AggregationConfig,
+) -> Aggregate:
+    """Aggregate N sets of three votes.
+
+    fvg and momentum add weight x confidence to what they vote, hold included. The leading side is
+    the larger of long and short (hold when equal); the entry agent adds its weight x confidence to
+    the leading side when it executes, to hold when it waits. The largest score wins, hold on ties.
+
+    Args:
+        votes: (N, 3) votes.
+        synergy_kind: (N,) 0 for none, 1..4.
+        synergy_direction: (N,) +1, -1 or 0.
+        config: thresholds and the entry veto.
+    """
+    signed = votes.signed
+    points = SYNERGY_WEIGHTS[synergy_kind] * votes.confidence
+    fvg, momentum, waits = signed[:, 0], signed[:, 1], votes.index[:, 2] == WAIT
+    long = points[:, 0] * (fvg > 0) + points[:, 1] * (momentum > 0)
+    short = points[:, 0] * (fvg < 0) + points[:, 1] * (momentum < 0)
+    hold = points[:, 0] * (fvg == 0) + points[:, 1] * (momentum == 0)
+    leading = np.where(waits, HOLD, np.sign(long - short)).astype(np.int64)
+    entry = points[:, 2]
+    long = long + entry * (leading > 0)
+    short = short + entry * (leading < 0)
+    hold = hold + entry * (leading == 0)
+
+    best = np.maximum(long, short)
+    side = np.where((best > hold) & (long != short), np.sign(long - short), HOLD).astype(np.int64)
+    moves = side != HOLD
+    score = np.where(moves, best, hold)
+    agents = (fvg == side).astype(np.int64) + (momentum == side) + (leading == side)
+    counter = (synergy_kind > 0) & moves & (synergy_direction == -side)
+    final = np.where(counter, score * config.counter_synergy_factor, score)
+    enough = config.execution_threshold - TOLERANCE
+    reason = np.full(len(side), int(Reason.EXECUTE))
+    if config.entry_veto:
+        reason[waits] = Reason.ENTRY_WAIT
+    reason[final < enough] = Reason.COUNTER_SYNERGY
+    reason[score < enough] = Reason.BELOW_THRESHOLD
+    reason[agents < config.min_agents] = Reason.NO_AGREEMENT
+    reason[~moves] = Reason.NO_DIRECTION
+    return Aggregate(
+        side=side,
+        score=final,
+        scores=np.stack([long, short, hold], axis=1),
+        execute=reason == Reason.EXECUTE,
+        aggressive=votes.index[:, 2] == AGGRESSIVE,
+        reason=reason,
+    )

@@ -1,0 +1,32 @@
+"""What trading costs: half spread, slippage and commission, per side."""
+
+from __future__ import annotations
+
+from rllib_tactical.domain.types import FloatArray, Instrument
+
+
+def adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
+    """Return by how much a market order fills worse than the bar price, in price units (N,).
+
+    Half spread plus slippage: fixed ticks and a share of the ATR known at the decision.
+    """
+    ticks = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
+    return ticks + instrument.slippage_atr_share * atr
+
+
+def market_fill(
+    price: FloatArray, side: FloatArray, atr: FloatArray, instrument: Instrument
+) -> FloatArray:
+    """Return the fill price (N,) of market orders: buys (+1) pay more, sells (-1) receive less."""
+    return price + side * adverse_move(atr, instrument)
+
+
+def commission(quantity: FloatArray, instrument: Instrument) -> FloatArray:
+    """Return the commission in dollars (N,) of one side of ``quantity`` lots."""
+    return quantity * instrument.commission_per_lot
+
+
+def round_trip_cost_per_lot(atr: FloatArray, instrument: Instrument) -> FloatArray:
+    """Return the dollars (N,) that one lot loses by being bought and sold at one price."""
+    moves = 2.0 * adverse_move(atr, instrument) * instrument.point_value
+    return moves + 2.0 * instrument.commission_per_lot

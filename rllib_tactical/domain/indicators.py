@@ -1,0 +1,98 @@
+"""Price and volume indicators: element formulas and their batch recursions.
+
+Element formulas take floats or arrays alike, so that the streaming and the batch computation use
+the same arithmetic in the same order and agree bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import numpy as np
+
+from rllib_tactical.domain.types import FloatArray
+
+Number = TypeVar("Number", float, FloatArray)
+
+ATR_PERIOD: Final = 14
+BODY_PERIOD: Final = 20
+EMA_PERIOD: Final = 20
+EMA_WEIGHT: Final = 2.0 / (EMA_PERIOD + 1)
+MOMENTUM_LAG: Final = 5
+MOMENTUM_LIMIT: Final = 10.0
+
+
+def momentum_percent(close_t: Number, close_tm5: Number) -> Number:
+    """Return the 5-bar change in percent, before clipping: (C_t - C_{t-5}) / C_{t-5} x 100."""
+    return (close_t - close_tm5) / close_tm5 * 100.0
+
+
+def ema_step(ema_tm1: float, value_t: float) -> float:
+    """Return one step of the exponential mean: EMA_t = a V_t + (1 - a) EMA_{t-1}, a = 2/21."""
+    return EMA_WEIGHT * value_t + (1.0 - EMA_WEIGHT) * ema_tm1
+
+
+def true_range_step(high_t: float, low_t: float, close_tm1: float) -> float:
+    """Return max(H - L, |H - C_{t-1}|, |L - C_{t-1}|) (Wilder, 1978)."""
+    return max(high_t - low_t, abs(high_t - close_tm1), abs(low_t - close_tm1))
+
+
+def atr_step(atr_tm1: float, true_range_t: float, t: int) -> float:
+    """Return Wilder's average true range at bar ``t`` (0-based).
+
+    The mean of the true ranges so far while t < 14, then Wilder smoothing
+    ATR_t = (13 ATR_{t-1} + TR_t) / 14. Both are the same recursion with n = min(t + 1, 14).
+    """
+    count = min(t + 1, ATR_PERIOD)
+    return (atr_tm1 * (count - 1) + true_range_t) / count
+
+
+def momentum_5(close: FloatArray) -> FloatArray:
+    """Return price_momentum_5 (T,) in percent, clipped to [-10, 10]; 0 for t < 5."""
+    out = np.zeros(len(close))
+    raw = momentum_percent(close[MOMENTUM_LAG:], close[:-MOMENTUM_LAG])
+    out[MOMENTUM_LAG:] = np.minimum(np.maximum(raw, -MOMENTUM_LIMIT), MOMENTUM_LIMIT)
+    return out
+
+
+def volume_ratio(volume: FloatArray) -> FloatArray:
+    """Return V_t / EMA20_t (T,); EMA_0 = V_0; 0 where the EMA is 0."""
+    if len(volume) == 0:
+        return np.zeros(0)
+    ema, emas = float(volume[0]), []
+    for value in volume.tolist():
+        ema = ema_step(ema, value) if emas else value
+        emas.append(ema)
+    mean = np.array(emas)
+    return np.divide(volume, mean, out=np.zeros(len(volume)), where=mean != 0.0)
+
+
+def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Return the true range (T,) in price units; TR_0 = H_0 - L_0."""
+    out = high - low
+    previous = close[:-1]
+    np.maximum(out[1:], np.abs(high[1:] - previous), out=out[1:])
+    np.maximum(out[1:], np.abs(low[1:] - previous), out=out[1:])
+    return out
+
+
+def wilder_atr(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Return Wilder's 14-bar average true range (T,) in price units."""
+    atr, out = 0.0, []
+    for t, value in enumerate(true_range(high, low, close).tolist()):
+        atr = atr_step(atr, value, t)
+        out.append(atr)
+    return np.array(out, dtype=np.float64)
+
+
+def mean_body(body: FloatArray) -> FloatArray:
+    """Return the mean candle body (T,) of the up to 20 bars BEFORE t; 0 at t = 0.
+
+    Summed oldest first, so that the streaming sum over the same bars gives the same bits.
+    """
+    length = len(body)
+    total = np.zeros(length)
+    for lag in range(min(BODY_PERIOD, length - 1), 0, -1):
+        total[lag:] += body[:-lag]
+    count = np.minimum(np.arange(length), BODY_PERIOD)
+    return np.divide(total, count, out=np.zeros(length), where=count > 0)

@@ -1,0 +1,79 @@
+"""Order prices and requested size. Risk limits come after, in ``risk``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray
+from rllib_tactical.errors import ConfigError, OrderError
+
+_FLOOR_SLACK = 1e-9  # so that 3 lots computed as 2.9999999999 stay 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderConfig:
+    """Distances and size of orders.
+
+    Raises:
+        ConfigError: a value is not positive; the message names the field.
+    """
+
+    stop_atr: float = 2.0
+    target_atr: float = 3.0
+    full_size_confidence: float = 0.8
+    cap_execute: float = 1.0
+    cap_aggressive: float = 1.5
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in (
+            "stop_atr",
+            "target_atr",
+            "full_size_confidence",
+            "cap_execute",
+            "cap_aggressive",
+        ):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"orders.{name} must be > 0, found {getattr(self, name)!r}")
+
+
+def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
+    """Return prices rounded to the nearest tick (half to even)."""
+    return np.asarray(np.round(np.rint(price / tick_size) * tick_size, 10))
+
+
+def floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
+    """Return quantities rounded down to whole lot steps."""
+    return np.asarray(np.round(np.floor(quantity / lot_step + _FLOOR_SLACK) * lot_step, 10))
+
+
+def bracket(
+    price: FloatArray,
+    side: IntArray,
+    atr: FloatArray,
+    instrument: Instrument,
+    config: OrderConfig,
+) -> tuple[FloatArray, FloatArray]:
+    """Return stop loss = price -/+ 2 ATR and take profit = price +/- 3 ATR (N,), on the tick."""
+    stop = round_to_tick(price - side * config.stop_atr * atr, instrument.tick_size)
+    target = round_to_tick(price + side * config.target_atr * atr, instrument.tick_size)
+    return stop, target
+
+
+def requested_quantity(
+    score: FloatArray, aggressive: BoolArray, instrument: Instrument, config: OrderConfig
+) -> FloatArray:
+    """Return base x min(confidence / 0.8, cap) in lots (N,), floored, at least one lot step.
+
+    Raises:
+        OrderError: the instrument's base_quantity has not been resolved.
+    """
+    if instrument.base_quantity is None:
+        raise OrderError(f"instrument {instrument.symbol}: base_quantity must be set, found none")
+    cap = np.where(aggressive, config.cap_aggressive, config.cap_execute)
+    share = np.minimum(score / config.full_size_confidence, cap)
+    lots = floor_to_lot(instrument.base_quantity * share, instrument.lot_step)
+    return np.maximum(lots, instrument.lot_step)

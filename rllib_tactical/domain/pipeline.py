@@ -1,0 +1,98 @@
+"""The only composition of votes, order and risk into a decision.
+
+Training, backtest, paper trading and the decision service all call ``decide``; the service with
+N = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_tactical.domain.aggregation import Aggregate, AggregationConfig, aggregate
+from rllib_tactical.domain.orders import OrderConfig, bracket, requested_quantity
+from rllib_tactical.domain.risk import AccountView, RiskConfig, limit_orders
+from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, Reason
+from rllib_tactical.domain.votes import Votes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Everything that turns votes into orders, besides the instrument."""
+
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
+    orders: OrderConfig = field(default_factory=OrderConfig)
+    risk: RiskConfig = field(default_factory=RiskConfig)
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The present as decisions see it. Arrays have shape (N,).
+
+    ``price`` is the close of the decision bar and ``atr`` its ATR, both in price units;
+    ``synergy_kind`` 0..4 and ``synergy_direction`` +1, -1, 0 describe the synergy in force.
+    """
+
+    price: FloatArray
+    atr: FloatArray
+    synergy_kind: NDArray[np.integer]
+    synergy_direction: NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """N decisions. Arrays have shape (N,).
+
+    ``action`` int64 is what is done: +1 buy, -1 sell, 0 nothing; ``execute`` bool; ``closes`` bool:
+    the order closes an opposite position instead of opening one; ``quantity`` lots (0 when nothing
+    is done); ``requested`` lots before the risk limits; ``stop`` and ``target`` prices on the tick;
+    ``reason`` int64 ``Reason`` values; ``vote`` the aggregation behind it.
+    """
+
+    action: IntArray
+    execute: BoolArray
+    closes: BoolArray
+    quantity: FloatArray
+    requested: FloatArray
+    stop: FloatArray
+    target: FloatArray
+    reason: IntArray
+    vote: Aggregate
+
+    @property
+    def confidence(self) -> FloatArray:
+        """The final score of the winning side (N,)."""
+        return self.vote.score
+
+
+def decide(
+    votes: Votes, market: Market, account: AccountView, instrument: Instrument, rules: Rules
+) -> Decision:
+    """Turn N sets of votes into decisions with orders inside the risk limits.
+
+    Raises:
+        OrderError: the instrument's base_quantity has not been resolved.
+    """
+    vote = aggregate(votes, market.synergy_kind, market.synergy_direction, rules.aggregation)
+    stop, target = bracket(market.price, vote.side, market.atr, instrument, rules.orders)
+    requested = requested_quantity(vote.score, vote.aggressive, instrument, rules.orders)
+    quantity, risk_reason = limit_orders(
+        vote.side, requested, market.price, stop, market.atr, account, instrument, rules.risk
+    )
+    reason = np.where(vote.execute, risk_reason, vote.reason)
+    execute = vote.execute & (quantity > 0.0)
+    return Decision(
+        action=np.where(execute, vote.side, 0),
+        execute=execute,
+        closes=reason == Reason.CLOSE_OPPOSITE,
+        quantity=np.where(execute, quantity, 0.0),
+        requested=requested,
+        stop=stop,
+        target=target,
+        reason=reason,
+        vote=vote,
+    )

@@ -1,0 +1,135 @@
+"""Episodes on a tape: N accounts that start at random bars of a split and step together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.simulate import Simulator, Step
+from rllib_tactical.domain.tape import Split, Tape
+from rllib_tactical.domain.types import BoolArray, Float32Array, IntArray
+from rllib_tactical.domain.votes import Votes
+from rllib_tactical.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeConfig:
+    """What an episode is.
+
+    ``kind`` "bars": a fixed number of bars (``length``) from a random bar; "session": a random
+    session from its first bar to its last.
+
+    Raises:
+        ConfigError: a value is outside its range; the message names the field.
+    """
+
+    kind: str = "bars"
+    length: int = 256
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("bars", "session"):
+            raise ConfigError(f'episodes.kind must be "bars" or "session", found {self.kind!r}')
+        if self.length < 2:
+            raise ConfigError(f"episodes.length must be >= 2, found {self.length!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStep:
+    """One step of N episodes. ``step`` from the simulator; flags have shape (N,) bool.
+
+    ``terminated``: the account has no equity left; ``truncated``: the episode ended otherwise, so
+    its last state still has a value.
+    """
+
+    step: Step
+    terminated: BoolArray
+    truncated: BoolArray
+
+
+class Replay:
+    """N independent episodes inside one split of a tape, stepped in one batched call.
+
+    Raises:
+        DataError: the split is too short for one episode.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        split: Split,
+        rules: Rules,
+        rewards: RewardConfig,
+        episodes: EpisodeConfig,
+        num_accounts: int,
+        seed: int | None = None,
+    ) -> None:
+        self.tape, self.split, self.episodes = tape, split, episodes
+        self.simulator = Simulator(tape, rules, rewards, num_accounts)
+        self._first = max(split.start, tape.first_decision)
+        self._end = min(split.stop, len(tape)) - 1  # the last bar on which a fill may happen
+        self._starts, self._stops = self._episode_ranges()
+        self._stop_t = np.zeros(num_accounts, dtype=np.int64)
+        self._rng = np.random.default_rng(seed)
+        self.restart(np.arange(num_accounts))
+
+    @property
+    def num_accounts(self) -> int:
+        """Number of episodes that step together."""
+        return self.simulator.num_accounts
+
+    @property
+    def t(self) -> IntArray:
+        """The bar (N,) at whose close each account stands."""
+        return self.simulator.t
+
+    def reset(self, seed: int | None = None) -> None:
+        """Restart every episode; a seed makes the starts repeatable."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        self.restart(np.arange(self.num_accounts))
+
+    def restart(self, accounts: IntArray) -> None:
+        """Start new episodes for ``accounts`` (K,) at random."""
+        choice = self._rng.integers(0, len(self._starts), len(accounts))
+        self._stop_t[accounts] = self._stops[choice]
+        self.simulator.reset(accounts, self._starts[choice])
+
+    def step(self, votes: Votes) -> ReplayStep:
+        """Step every episode by one bar. Ended episodes stay where they are until restarted."""
+        step = self.simulator.step(votes)
+        terminated = self.simulator.equity <= 0.0
+        truncated = (self.simulator.t >= self._stop_t) & ~terminated
+        return ReplayStep(step, terminated, truncated)
+
+    def observe(self) -> Float32Array:
+        """Return the network inputs (N, 60, 7) float32 of the bars the accounts stand on."""
+        return self.tape.inputs.gather(self.simulator.t)
+
+    def account_features(self) -> Float32Array:
+        """Return the critic's view of the accounts (N, 4) float32."""
+        return self.simulator.account_features()
+
+    def _episode_ranges(self) -> tuple[IntArray, IntArray]:
+        """Return the possible first and last bars of episodes, each (K,) int64."""
+        if self.episodes.kind == "session":
+            sessions = self.tape.sessions
+            starts, stops = np.flatnonzero(sessions.is_first), np.flatnonzero(sessions.is_last)
+            starts = starts[: len(stops)]
+            inside = (starts >= self._first) & (stops <= self._end) & (stops > starts)
+            starts, stops = starts[inside], stops[inside]
+        else:
+            starts = np.arange(self._first, self._end - self.episodes.length + 1)
+            stops = starts + self.episodes.length
+        if len(starts) == 0:
+            found = max(0, self._end - self._first)
+            what = "whole session" if self.episodes.kind == "session" else "episode"
+            raise DataError(
+                f"the {self.split.name} split has no room for one {what} of "
+                f"{self.episodes.length} bars: found {found} usable bars"
+            )
+        return starts.astype(np.int64), stops.astype(np.int64)

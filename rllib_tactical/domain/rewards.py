@@ -1,0 +1,114 @@
+"""Rewards: profit and loss first, bonuses by configuration.
+
+base = tanh(change of marked-to-market equity over the bar, net of costs / pnl_scale). Bonuses are
+paid on real entries and on closed trades only: paid always, they would reward doing nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray
+from rllib_tactical.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardConfig:
+    """Weights of the reward. ``pnl_scale`` in dollars; the others are dimensionless.
+
+    Raises:
+        ConfigError: a value is not finite or a scale is not positive; the message names the field.
+    """
+
+    pnl_scale: float = 100.0
+    clip: float = 2.0
+    synergy_bonus: float = 0.2
+    execution_bonus: float = 0.1
+    execution_slippage: float = 0.0005
+    risk_penalty: float = 0.5
+    risk_penalty_above: float = 0.02
+    gap_entry_bonus: float = 0.1
+    mitigation_bonus: float = 0.15
+    trend_bonus: float = 0.1
+    counter_trend_penalty: float = 0.1
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not math.isfinite(getattr(self, name)):
+                raise ConfigError(f"rewards.{name} must be finite, found {getattr(self, name)!r}")
+        for name in ("pnl_scale", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"rewards.{name} must be > 0, found {getattr(self, name)!r}")
+
+    @classmethod
+    def pnl_only(cls) -> RewardConfig:
+        """Return the preset in which every bonus and penalty is off."""
+        return cls(
+            synergy_bonus=0.0,
+            execution_bonus=0.0,
+            risk_penalty=0.0,
+            gap_entry_bonus=0.0,
+            mitigation_bonus=0.0,
+            trend_bonus=0.0,
+            counter_trend_penalty=0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RewardEvents:
+    """What happened to N accounts on one bar, as far as rewards care. Arrays have shape (N,).
+
+    ``equity_change`` dollars; ``entered`` / ``closed`` mark entries and closed trades. For entries:
+    ``with_synergy`` the side agrees with the synergy in force, ``shortfall`` (fill - decision
+    price) / decision price in the adverse direction, ``requested_risk`` the requested size's loss at
+    the stop as a share of equity, ``at_gap`` the decision price is near the nearest gap level,
+    ``alignment`` side x tanh(5-bar move in ATRs) in [-1, 1]. For closed trades: ``trade_pnl`` net
+    dollars, ``after_mitigation`` the entry came on or right after a mitigation, ``counter_trend`` the
+    entry went against the 5-bar momentum.
+    """
+
+    equity_change: FloatArray
+    entered: BoolArray
+    with_synergy: BoolArray
+    shortfall: FloatArray
+    requested_risk: FloatArray
+    at_gap: BoolArray
+    alignment: FloatArray
+    closed: BoolArray
+    trade_pnl: FloatArray
+    after_mitigation: BoolArray
+    counter_trend: BoolArray
+
+
+def compute_rewards(
+    events: RewardEvents, config: RewardConfig, pnl_scale: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
+    base = np.tanh(events.equity_change / pnl_scale)
+    entered, closed = events.entered, events.closed
+    shared = (
+        config.synergy_bonus * (entered & events.with_synergy)
+        + config.execution_bonus * (entered & (events.shortfall < config.execution_slippage))
+        - config.risk_penalty * (entered & (events.requested_risk > config.risk_penalty_above))
+    )
+    bonus = np.empty((len(base), NUM_AGENTS))
+    mitigated_win = closed & events.after_mitigation & (events.trade_pnl > 0)
+    bonus[:, 0] = (
+        shared
+        + config.gap_entry_bonus * (entered & events.at_gap)
+        + config.mitigation_bonus * mitigated_win
+    )
+    counter_loss = closed & events.counter_trend & (events.trade_pnl < 0)
+    bonus[:, 1] = (
+        shared
+        + config.trend_bonus * np.where(entered, events.alignment, 0.0)
+        - config.counter_trend_penalty * counter_loss
+    )
+    bonus[:, 2] = shared
+    total = np.clip(base[:, None] + bonus, -config.clip, config.clip)
+    return total, base, bonus

@@ -1,0 +1,112 @@
+"""Risk limits: what may be traded, given the account. A refusal is a reason code, no exception.
+
+There is no switch that skips them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_tactical.domain.costs import round_trip_cost_per_lot
+from rllib_tactical.domain.orders import floor_to_lot
+from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, Reason
+from rllib_tactical.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskConfig:
+    """Limits as shares of equity, and the leverage.
+
+    Raises:
+        ConfigError: a value is outside its range; the message names the field.
+    """
+
+    initial_equity: float = 100_000.0
+    max_risk_per_trade: float = 0.02
+    session_drawdown_limit: float = 0.02
+    drawdown_share_per_trade: float = 0.8
+    max_leverage: float = 5.0
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in ("max_risk_per_trade", "session_drawdown_limit", "drawdown_share_per_trade"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ConfigError(f"risk.{name} must be in (0, 1], found {getattr(self, name)!r}")
+        for name in ("initial_equity", "max_leverage"):
+            if not getattr(self, name) > 0.0:
+                raise ConfigError(f"risk.{name} must be > 0, found {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """What risk needs to know of N accounts at the close of the bar. Arrays have shape (N,).
+
+    ``equity`` and ``session_peak`` in dollars, marked to market; ``position_side`` +1, -1 or 0;
+    ``position_quantity`` in lots; ``halted``: the session's limit was hit or trading is paused;
+    ``tradable``: the session has another bar on which an order could fill.
+    """
+
+    equity: FloatArray
+    session_peak: FloatArray
+    position_side: IntArray
+    position_quantity: FloatArray
+    halted: BoolArray
+    tradable: BoolArray
+
+
+def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
+    """Return (session peak - equity) / session peak."""
+    return (session_peak - equity) / session_peak
+
+
+def risk_per_lot(
+    price: FloatArray, stop: FloatArray, atr: FloatArray, instrument: Instrument
+) -> FloatArray:
+    """Return the dollars (N,) one lot loses when it is stopped out, costs included."""
+    distance = np.abs(price - stop) * instrument.point_value
+    return distance + round_trip_cost_per_lot(atr, instrument)
+
+
+def limit_orders(
+    side: IntArray,
+    quantity: FloatArray,
+    price: FloatArray,
+    stop: FloatArray,
+    atr: FloatArray,
+    account: AccountView,
+    instrument: Instrument,
+    config: RiskConfig,
+) -> tuple[FloatArray, IntArray]:
+    """Return the allowed quantity (N,) and the reason (N,) of orders that the vote would execute.
+
+    In this order: a halted or closing session refuses; the loss at the stop, with costs, is kept
+    within 2% of equity and within 80% of the session drawdown still available; the notional within
+    the leverage; a position on the same side refuses; one on the opposite side is closed, whatever
+    the limits say, because closing takes risk away. Quantity is 0 where refused.
+    """
+    lot = instrument.lot_step
+    per_lot = risk_per_lot(price, stop, atr, instrument)
+    drawdown_left = account.equity - account.session_peak * (1.0 - config.session_drawdown_limit)
+    at_risk = np.minimum(
+        config.max_risk_per_trade * account.equity, config.drawdown_share_per_trade * drawdown_left
+    )
+    stop_is_real = np.abs(price - stop) * 2.0 > instrument.tick_size
+    by_risk = floor_to_lot(np.maximum(at_risk, 0.0) / per_lot, lot)
+    by_risk = np.minimum(quantity, np.where(stop_is_real, by_risk, 0.0))
+    notional = np.maximum(config.max_leverage * account.equity, 0.0)
+    allowed = np.minimum(by_risk, floor_to_lot(notional / (price * instrument.point_value), lot))
+
+    reason = np.full(len(side), int(Reason.EXECUTE))
+    reason[account.position_side == side] = Reason.ALREADY_POSITIONED
+    reason[allowed < lot] = Reason.LEVERAGE_LIMIT
+    reason[by_risk < lot] = Reason.RISK_LIMIT
+    closes = account.position_side == -side
+    reason[closes] = Reason.CLOSE_OPPOSITE
+    reason[~account.tradable] = Reason.SESSION_CLOSED
+    reason[account.halted] = Reason.SESSION_HALTED
+    allowed = np.where(closes, account.position_quantity, allowed)
+    refused = (reason != Reason.EXECUTE) & (reason != Reason.CLOSE_OPPOSITE)
+    return np.where(refused, 0.0, allowed), reason

@@ -1,0 +1,364 @@
+"""The market simulator: N accounts, one bar per step. The only implementation of fills.
+
+Decide at the close of bar t, fill at the open of t+1 plus/minus half spread and slippage. From the
+fill bar on, stop and target are checked inside each bar: a bar that opens beyond a level fills at
+the open; when both levels are inside one bar the stop is taken. Stops are market orders and pay
+half spread and slippage, targets are limit orders and pay neither; every side pays commission. The
+position is flat at the session's last close. When the session drawdown limit is reached at a close,
+the position is flattened at the next open and the session is halted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.domain import costs
+from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.rewards import RewardConfig, RewardEvents, compute_rewards
+from rllib_tactical.domain.risk import AccountView, risk_per_lot, session_drawdown
+from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray
+from rllib_tactical.domain.votes import Votes
+
+ACCOUNT_FEATURES: Final = (
+    "position_side",
+    "unrealised_pnl_atr",
+    "bars_in_trade",
+    "session_drawdown_used",
+)
+"""What the critic sees of an account; the market's part is in ``tape.MARKET_FEATURES``."""
+
+
+class ExitReason(IntEnum):
+    """Why a trade ended. The lower-case name is what reports show."""
+
+    NONE = 0
+    OPPOSITE = 1
+    STOP = 2
+    TARGET = 3
+    SESSION_END = 4
+    HALT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step did to N accounts. Arrays have shape (N,) unless said otherwise.
+
+    ``t`` int64 the bar decided on (fills happen on t + 1); ``decision`` at the close of t;
+    ``entered`` / ``exited`` bool; ``entry_price`` / ``exit_price`` fills, NaN where none;
+    ``exit_reason`` int64; ``quantity`` lots of the trade that ended; ``trade_side`` of it;
+    ``trade_entry_t`` its decision bar; ``trade_entry_price``; ``trade_pnl`` net dollars of it;
+    ``trade_cost`` dollars of spread, slippage and commission paid by it; ``equity_change`` dollars;
+    ``rewards`` (N, 3); ``base`` (N,) and ``bonus`` (N, 3) its parts.
+    """
+
+    t: IntArray
+    decision: Decision
+    entered: BoolArray
+    exited: BoolArray
+    entry_price: FloatArray
+    exit_price: FloatArray
+    exit_reason: IntArray
+    quantity: FloatArray
+    trade_side: IntArray
+    trade_entry_t: IntArray
+    trade_entry_price: FloatArray
+    trade_pnl: FloatArray
+    trade_cost: FloatArray
+    equity_change: FloatArray
+    rewards: FloatArray
+    base: FloatArray
+    bonus: FloatArray
+
+
+class Simulator:
+    """N accounts on one tape. Public arrays have shape (N,) and describe the close of bar ``t``."""
+
+    def __init__(
+        self, tape: Tape, rules: Rules, rewards: RewardConfig, num_accounts: int
+    ) -> None:
+        self.tape, self.rules, self.rewards = tape, rules, rewards
+        self.num_accounts = num_accounts
+        instrument = tape.instrument
+        self._pnl_scale = instrument.pnl_scale or rewards.pnl_scale
+        count = num_accounts
+        self.t = np.zeros(count, dtype=np.int64)
+        self.cash = np.zeros(count)
+        self.equity = np.zeros(count)
+        self.session_peak = np.zeros(count)
+        self.halted = np.zeros(count, dtype=np.bool_)
+        self.side = np.zeros(count, dtype=np.int64)
+        self.quantity = np.zeros(count)
+        self.entry_price = np.zeros(count)
+        self.entry_t = np.zeros(count, dtype=np.int64)
+        self.stop = np.zeros(count)
+        self.target = np.zeros(count)
+        self._entry_cash = np.zeros(count)  # cash before the open trade's first cost
+        self._trade_cost = np.zeros(count)
+        self._after_mitigation = np.zeros(count, dtype=np.bool_)
+        self._counter_trend = np.zeros(count, dtype=np.bool_)
+        self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
+
+    def reset(self, accounts: IntArray, t: IntArray) -> None:
+        """Start ``accounts`` (K,) afresh, flat with the initial equity, at the close of bars ``t``."""
+        equity = self.rules.risk.initial_equity
+        self.t[accounts] = t
+        for array in (self.cash, self.equity, self.session_peak):
+            array[accounts] = equity
+        for flags in (self.halted, self._after_mitigation, self._counter_trend):
+            flags[accounts] = False
+        self.side[accounts] = 0
+        self.quantity[accounts] = 0.0
+
+    def market(self) -> Market:
+        """Return what decisions see of the market at the close of ``t``."""
+        tape, t = self.tape, self.t
+        return Market(
+            price=tape.bars.close[t],
+            atr=tape.features.atr[t],
+            synergy_kind=tape.synergy.kind[t],
+            synergy_direction=tape.synergy.direction[t],
+        )
+
+    def view(self) -> AccountView:
+        """Return what the risk limits see of the accounts."""
+        return AccountView(
+            equity=self.equity,
+            session_peak=self.session_peak,
+            position_side=self.side,
+            position_quantity=self.quantity,
+            halted=self.halted,
+            tradable=~self.tape.sessions.is_last[self.t],
+        )
+
+    def step(self, votes: Votes) -> Step:
+        """Decide at the close of ``t``, fill and mark on bar t + 1, and move there.
+
+        Every account must stand before the tape's last bar.
+        """
+        tape, instrument = self.tape, self.tape.instrument
+        t, count = self.t.copy(), self.num_accounts
+        market = self.market()
+        decision = decide(votes, market, self.view(), instrument, self.rules)
+        bar = t + 1
+        open_, close = tape.bars.open[bar], tape.bars.close[bar]
+        equity_before = self.equity.copy()
+        was_open = self.side != 0
+        self._exits = _Exits.empty(count)
+        adverse = costs.adverse_move(market.atr, instrument)
+
+        flatten = was_open & (self.halted | (decision.execute & decision.closes))
+        if flatten.any():
+            who = np.flatnonzero(flatten)
+            why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
+            price = open_[who] - self.side[who] * adverse[who]
+            self._close(who, price, why, adverse[who])
+
+        entered = decision.execute & ~decision.closes
+        entry_price = np.full(count, np.nan)
+        if entered.any():
+            who = np.flatnonzero(entered)
+            self._enter(who, decision, open_[who], market.atr[who])
+            entry_price[who] = self.entry_price[who]
+
+        if (self.side != 0).any():
+            self._check_levels(np.flatnonzero(self.side != 0), open_, adverse)
+            last = tape.sessions.is_last[bar] & (self.side != 0)
+            if last.any():
+                who = np.flatnonzero(last)
+                price = close[who] - self.side[who] * adverse[who]
+                why = np.full(len(who), int(ExitReason.SESSION_END))
+                self._close(who, price, why, adverse[who])
+
+        self.t = bar
+        self._mark(close, tape.sessions.is_first[bar], equity_before)
+        change = self.equity - equity_before
+        exits = self._exits
+        events = self._events(decision, market, entered, entry_price, change, exits, equity_before)
+        rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
+        return Step(
+            t=t,
+            decision=decision,
+            entered=entered,
+            exited=exits.reason > 0,
+            entry_price=entry_price,
+            exit_price=exits.price,
+            exit_reason=exits.reason,
+            quantity=exits.quantity,
+            trade_side=exits.side,
+            trade_entry_t=exits.entry_t,
+            trade_entry_price=exits.entry_price,
+            trade_pnl=exits.pnl,
+            trade_cost=exits.cost,
+            equity_change=change,
+            rewards=rewards,
+            base=base,
+            bonus=bonus,
+        )
+
+    def account_features(self) -> Float32Array:
+        """Return the critic's view of the accounts (N, 4) float32, in the order of ACCOUNT_FEATURES.
+
+        Unrealised P&L is in ATRs, clipped to [-10, 10]; bars in trade in units of 60 bars, capped
+        at 2; the drawdown used is a share of the limit, capped at 2.
+        """
+        tape, t = self.tape, self.t
+        atr, close = tape.features.atr[t], tape.bars.close[t]
+        held = self.side != 0
+        move = np.where(held, self.side * (close - self.entry_price), 0.0)
+        pnl_atr = np.divide(move, atr, out=np.zeros(len(t)), where=atr > 0)
+        drawdown = session_drawdown(self.equity, self.session_peak)
+        out = np.empty((len(t), len(ACCOUNT_FEATURES)), dtype=np.float32)
+        out[:, 0] = self.side
+        out[:, 1] = np.clip(pnl_atr, -10.0, 10.0)
+        out[:, 2] = np.minimum(np.where(held, t - self.entry_t, 0) / 60.0, 2.0)
+        out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
+        return out
+
+    def _enter(
+        self, who: IntArray, decision: Decision, open_: FloatArray, atr: FloatArray
+    ) -> None:
+        tape, instrument = self.tape, self.tape.instrument
+        t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
+        price = costs.market_fill(open_, side.astype(np.float64), atr, instrument)
+        fee = costs.commission(quantity, instrument)
+        self._entry_cash[who] = self.cash[who]
+        self._trade_cost[who] = fee + np.abs(price - open_) * quantity * instrument.point_value
+        self.cash[who] -= fee
+        self.side[who], self.quantity[who] = side, quantity
+        self.entry_price[who], self.entry_t[who] = price, t
+        self.stop[who], self.target[who] = decision.stop[who], decision.target[who]
+        signal = tape.features.raw[:, 4]
+        self._after_mitigation[who] = (signal[t] > 0) | (signal[np.maximum(t - 1, 0)] > 0)
+        self._counter_trend[who] = np.sign(tape.features.raw[t, 5]) == -side
+
+    def _check_levels(self, who: IntArray, open_: FloatArray, adverse: FloatArray) -> None:
+        """Close accounts whose stop or target bar t + 1 reaches; mirrored so that up is profit."""
+        bars, bar = self.tape.bars, self.t[who] + 1
+        side = self.side[who]
+        start, stop, target = open_[who] * side, self.stop[who] * side, self.target[who] * side
+        worst = np.where(side > 0, bars.low[bar], -bars.high[bar])
+        best = np.where(side > 0, bars.high[bar], -bars.low[bar])
+        stopped = worst <= stop
+        reached = (best >= target) & ~stopped
+        opens_above = start >= target  # a limit at the open fills before anything inside the bar
+        reached |= opens_above
+        stopped &= ~opens_above
+        level = np.where(stopped, np.minimum(start, stop), np.maximum(start, target))
+        cost = np.where(stopped, adverse[who], 0.0)
+        done = stopped | reached
+        if done.any():
+            price = (level - cost) * side
+            why = np.where(stopped, int(ExitReason.STOP), int(ExitReason.TARGET))
+            self._close(who[done], price[done], why[done], cost[done])
+
+    def _close(
+        self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray
+    ) -> None:
+        instrument, exits = self.tape.instrument, self._exits
+        side, quantity = self.side[who], self.quantity[who]
+        fee = costs.commission(quantity, instrument)
+        gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
+        self.cash[who] += gained - fee
+        exits.reason[who], exits.price[who] = why, price
+        exits.side[who], exits.quantity[who] = side, quantity
+        exits.entry_t[who], exits.entry_price[who] = self.entry_t[who], self.entry_price[who]
+        exits.pnl[who] = self.cash[who] - self._entry_cash[who]
+        exits.cost[who] = (
+            self._trade_cost[who] + fee + adverse * quantity * instrument.point_value
+        )
+        exits.after_mitigation[who] = self._after_mitigation[who]
+        exits.counter_trend[who] = self._counter_trend[who]
+        self.side[who] = 0
+        self.quantity[who] = 0.0
+
+    def _mark(self, close: FloatArray, new_session: BoolArray, equity_before: FloatArray) -> None:
+        held = self.side * (close - self.entry_price) * self.quantity
+        point_value = self.tape.instrument.point_value
+        self.equity = self.cash + np.where(self.side != 0, held * point_value, 0.0)
+        self.session_peak = np.where(new_session, equity_before, self.session_peak)
+        self.session_peak = np.maximum(self.session_peak, self.equity)
+        drawdown = session_drawdown(self.equity, self.session_peak)
+        limit_hit = drawdown >= self.rules.risk.session_drawdown_limit
+        self.halted = (self.halted & ~new_session) | limit_hit
+
+    def _events(
+        self,
+        decision: Decision,
+        market: Market,
+        entered: BoolArray,
+        entry_price: FloatArray,
+        change: FloatArray,
+        exits: _Exits,
+        equity_before: FloatArray,
+    ) -> RewardEvents:
+        instrument, t = self.tape.instrument, self.t - 1
+        side = decision.action
+        if not entered.any():
+            nothing = np.zeros(len(t))
+            never = np.zeros(len(t), dtype=np.bool_)
+            shortfall = risked = alignment = nothing
+            at_gap = with_synergy = never
+        else:
+            raw = self.tape.features.raw[t]
+            near = instrument.gap_proximity_points or market.atr
+            at_gap = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - market.price) <= near)
+            per_lot = risk_per_lot(market.price, decision.stop, market.atr, instrument)
+            risked = decision.requested * per_lot / equity_before
+            shortfall = np.where(entered, side * (entry_price - market.price), 0.0) / market.price
+            with_synergy = (market.synergy_kind > 0) & (market.synergy_direction == side)
+            # raw momentum is relative to C_{t-5}; turned back into price units, then into ATRs
+            move = market.price * raw[:, 5] / (100.0 + raw[:, 5])
+            alignment = side * np.tanh(
+                np.divide(move, market.atr, out=np.zeros(len(t)), where=market.atr > 0)
+            )
+        return RewardEvents(
+            equity_change=change,
+            entered=entered,
+            with_synergy=with_synergy,
+            shortfall=shortfall,
+            requested_risk=risked,
+            at_gap=at_gap,
+            alignment=alignment,
+            closed=exits.reason > 0,
+            trade_pnl=exits.pnl,
+            after_mitigation=exits.after_mitigation,
+            counter_trend=exits.counter_trend,
+        )
+
+
+@dataclass(slots=True)
+class _Exits:
+    """Trades that ended on the bar being simulated."""
+
+    reason: IntArray
+    price: FloatArray
+    side: IntArray
+    quantity: FloatArray
+    entry_t: IntArray
+    entry_price: FloatArray
+    pnl: FloatArray
+    cost: FloatArray
+    after_mitigation: BoolArray
+    counter_trend: BoolArray
+
+    @classmethod
+    def empty(cls, count: int) -> _Exits:
+        whole, real = np.zeros(count, dtype=np.int64), np.zeros(count)
+        never = np.zeros(count, dtype=np.bool_)
+        return cls(
+            whole.copy(),
+            np.full(count, np.nan),
+            whole.copy(),
+            real.copy(),
+            whole.copy(),
+            real.copy(),
+            real.copy(),
+            real.copy(),
+            never.copy(),
+            never.copy(),
+        )

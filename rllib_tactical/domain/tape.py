@@ -1,0 +1,126 @@
+"""A market tape: bars with everything that is known at each bar's close, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.domain.features import WARMUP_BARS, FeatureTable, InputViews, compute_features
+from rllib_tactical.domain.synergy import SynergyTrack, detect_synergies
+from rllib_tactical.domain.types import WINDOW, Bars, Float32Array, Instrument, IntArray, Sessions
+from rllib_tactical.errors import DataError
+
+EMBARGO_BARS = WINDOW + WARMUP_BARS
+"""Bars left out between two splits, and before the first decision of a history."""
+
+
+MARKET_FEATURES: Final = (
+    "session_sin",
+    "session_cos",
+    "synergy_type_1",
+    "synergy_type_2",
+    "synergy_type_3",
+    "synergy_type_4",
+    "synergy_direction",
+    "synergy_confidence",
+    "atr_to_close",
+)
+"""What the critic sees of the market besides the matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """One instrument's history, ready for replay. All per-bar arrays have length T."""
+
+    bars: Bars
+    features: FeatureTable
+    inputs: InputViews
+    sessions: Sessions
+    synergy: SynergyTrack
+    instrument: Instrument
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+    @property
+    def first_decision(self) -> int:
+        """The first bar with a full window of features past their warm-up."""
+        return EMBARGO_BARS - 1
+
+    def market_features(self, t: IntArray) -> Float32Array:
+        """Return the critic's view of the market (N, 9) float32, in the order of MARKET_FEATURES."""
+        angle = 2.0 * np.pi * self.sessions.elapsed[t]
+        out = np.empty((len(t), len(MARKET_FEATURES)), dtype=np.float32)
+        out[:, 0] = np.sin(angle)
+        out[:, 1] = np.cos(angle)
+        out[:, 2:6] = self.synergy.kind[t][:, None] == np.arange(1, 5)
+        out[:, 6] = self.synergy.direction[t]
+        out[:, 7] = self.synergy.confidence[t]
+        out[:, 8] = self.features.atr[t] / self.bars.close[t]
+        return out
+
+
+def build_tape(
+    bars: Bars, sessions: Sessions, instrument: Instrument, synergy: SynergyTrack | None = None
+) -> Tape:
+    """Compute features, network inputs and synergies of a history.
+
+    Args:
+        bars: T bars; T must be more than 361 to allow one decision and one fill.
+        sessions: session arrays of the same bars.
+        instrument: what the bars are of.
+        synergy: synergies read from events; detected on the bars when None.
+
+    Raises:
+        DataError: too few bars.
+    """
+    if len(bars) <= EMBARGO_BARS:
+        raise DataError(
+            f"at least {EMBARGO_BARS + 1} bars are needed ({WARMUP_BARS} warm-up + {WINDOW} window "
+            f"+ one fill), found {len(bars)}"
+        )
+    features = compute_features(bars)
+    if synergy is None:
+        synergy = detect_synergies(features)
+    return Tape(bars, features, InputViews(features), sessions, synergy, instrument)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A named range of decision bars: ``start`` <= t < ``stop``."""
+
+    name: str
+    start: int
+    stop: int
+
+
+def split_tape(length: int, fractions: tuple[float, float, float]) -> tuple[Split, Split, Split]:
+    """Return train, validation and test ranges with an embargo of 360 bars between them.
+
+    Args:
+        length: number of bars of the history.
+        fractions: shares of the history, which sum to 1; a share of 0 gives an empty range.
+
+    Raises:
+        DataError: a split with a positive share has no bar left after the embargo.
+    """
+    edges = np.round(np.cumsum((0.0, *fractions)) * length).astype(int)
+    splits = []
+    for name, share, start, stop in zip(
+        ("train", "validation", "test"), fractions, edges[:-1], edges[1:], strict=True
+    ):
+        first = min(int(start) + EMBARGO_BARS - (start == 0), int(stop))
+        if share > 0 and first >= stop:
+            raise DataError(
+                f"the {name} split needs more than {EMBARGO_BARS} bars (warm-up, window and "
+                f"embargo), found {int(stop - start)} of {length}"
+            )
+        splits.append(Split(name, first, int(stop)))
+    return splits[0], splits[1], splits[2]
+
+
+def decision_bars(split: Split) -> IntArray:
+    """Return the decision bars of a split (K,) int64."""
+    return np.arange(split.start, split.stop, dtype=np.int64)
