@@ -99,6 +99,7 @@ def check_ticks(columns: Columns, *, now_s: float | None = None) -> CheckReport:
     for name, rule in (("price", "price_not_positive"), ("size", "negative_volume")):
         if name in columns.numbers:
             values = columns.numbers[name].values
+            values = np.where(np.isinf(values), np.nan, values)
             low = values <= 0 if name == "price" else values < 0
             _add_values(collector, rule, low, name, values)
     _check_timestamps(columns, collector, None, time.time() if now_s is None else now_s)
@@ -168,7 +169,10 @@ def _check_cells(columns: Columns, collector: Collector) -> None:
 
 def _check_prices(columns: Columns, collector: Collector) -> None:
     # NaN compares false: a cell that is already reported breaks no further rule.
-    values = {name: numbers.values for name, numbers in columns.numbers.items()}
+    values = {
+        name: np.where(np.isinf(numbers.values), np.nan, numbers.values)
+        for name, numbers in columns.numbers.items()
+    }
     for name in PRICE_COLUMNS:
         if name in values:
             _add_values(collector, "price_not_positive", values[name] <= 0, name, values[name])

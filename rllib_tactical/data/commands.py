@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.parse import MICROS
 from rllib_tactical.data.repair import Change, repair_frame
 from rllib_tactical.data.resample import import_frame
-from rllib_tactical.errors import UsageError
+from rllib_tactical.errors import DataError, UsageError
 
-_SHOWN = 40
+_SHOWN_PER_RULE = 8
 
 data_group = click.Group("data", help="Check, repair and resample files of bars.")
 
@@ -69,11 +70,16 @@ def check_command(
     document: dict[str, Any] = {"file": str(file), **report.to_dict()}
     changes: list[Change] | None = None
     if repair is not None:
-        repaired, changes = repair_frame(frame, bar_seconds=bar_seconds)
-        write_table(pa.Table.from_pandas(repaired, preserve_index=False), repair)
-        listed = [asdict(change) for change in changes]
-        _write_text(repair.with_name(f"{repair.name}.changes.json"), _json(listed))
-        document["repair"] = {"out": str(repair), "rows": len(repaired), "changes": listed}
+        try:
+            repaired, changes = repair_frame(frame, bar_seconds=bar_seconds)
+        except DataError as error:
+            # The findings are still worth showing; they say why.
+            document["repair"] = {"error": str(error)}
+        else:
+            write_table(pa.Table.from_pandas(repaired, preserve_index=False), repair)
+            listed = [asdict(change) for change in changes]
+            _write_text(repair.with_name(f"{repair.name}.changes.json"), _json(listed))
+            document["repair"] = {"out": str(repair), "rows": len(repaired), "changes": listed}
     if as_json:
         click.echo(_json(document))
     else:
@@ -151,8 +157,11 @@ def _print_report(
     console = Console()
     if report.findings:
         console.print(_finding_table(report))
-    if report.truncated or len(report.findings) > _SHOWN:
-        console.print("Not every finding is listed here; --json lists more, see --limit.")
+    if max(report.counts.values(), default=0) > _SHOWN_PER_RULE:
+        console.print(
+            f"The table shows {_SHOWN_PER_RULE} findings of each rule at most; --json lists "
+            "more, see --limit."
+        )
     if report.counts:
         counts = Table("rule", "count", title="Findings by rule")
         for rule, count in report.counts.items():
@@ -167,6 +176,8 @@ def _print_report(
             f"Repaired copy: {escape(str(repair))}, {len(changes):,} changes, listed in "
             f"{escape(str(repair))}.changes.json"
         )
+    elif repair is not None:
+        console.print("Nothing was written: the file cannot be repaired.")
 
 
 def _finding_table(report: CheckReport) -> Table:
@@ -174,7 +185,11 @@ def _finding_table(report: CheckReport) -> Table:
     for name in ("row", "timestamp", "severity", "rule"):
         table.add_column(name, no_wrap=True)
     table.add_column("finding")
-    for finding in report.findings[:_SHOWN]:
+    shown: Counter[str] = Counter()
+    for finding in report.findings:
+        shown[finding.rule] += 1
+        if shown[finding.rule] > _SHOWN_PER_RULE:
+            continue
         table.add_row(
             "" if finding.row is None else str(finding.row),
             finding.timestamp or "",

@@ -58,6 +58,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         data = source.read_bytes()
     except OSError as error:
         raise UnreadableError(f"{source}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UnreadableError(f"{str(source)!r}: {error}") from error
     kind = _kind(source, data)
     if kind == "gzip":
         try:
@@ -67,7 +69,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         kind = _kind(source.with_suffix(""), data)
     try:
         if kind == "parquet":
-            return _frame(pa.parquet.read_table(io.BytesIO(data)))
+            return _frame(pa.parquet.ParquetFile(io.BytesIO(data)).read())
         if kind == "feather":
             return _frame(pa.ipc.open_file(io.BytesIO(data)).read_all())
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
@@ -178,7 +180,7 @@ def _read_text(source: Path, data: bytes) -> pd.DataFrame:
     try:
         table = pa.csv.read_csv(
             io.BytesIO(data),
-            read_options=pa.csv.ReadOptions(column_names=keys, skip_rows=1, use_threads=False),
+            read_options=pa.csv.ReadOptions(column_names=keys, skip_rows=1),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter),
             convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(keys, pa.string())),
         )
@@ -228,9 +230,8 @@ def _csv_bytes(table: Any, *, compress: bool) -> bytes:
     whole = pyarrow.compute.strftime(seconds, format="%Y-%m-%dT%H:%M:%SZ")
     table = table.set_column(table.column_names.index("timestamp"), "timestamp", whole)
     buffer = io.BytesIO()
-    pa.csv.write_csv(
-        table, buffer, pa.csv.WriteOptions(quoting_style="none", quoting_header="none")
-    )
+    plain = pa.csv.WriteOptions(quoting_style="none", quoting_header="none")
+    pa.csv.write_csv(table, buffer, plain)
     # A fixed time in the gzip header makes equal bars equal files.
     return gzip.compress(buffer.getvalue(), 6, mtime=0) if compress else buffer.getvalue()
 

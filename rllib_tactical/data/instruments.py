@@ -92,7 +92,7 @@ def _folder() -> Any:
 def _parse(content: str, source: str) -> Instrument:
     try:
         values = yaml.load(content, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"instrument {source}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(

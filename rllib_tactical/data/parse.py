@@ -212,9 +212,12 @@ def _from_epoch(column: pd.Series[Any]) -> Timestamps:
 
 
 def _parse_foreign_numbers(column: pd.Series[Any]) -> Numbers:
-    """Read decimals and the like through Arrow; what has no number in it is bad as a whole."""
+    """Read decimals and categories through Arrow; what has no number in it is bad as a whole."""
     try:
-        cast = pc.cast(pa.array(column, from_pandas=True), pa.float64())
+        cells = pa.array(column, from_pandas=True)
+        if pa.types.is_dictionary(cells.type):
+            return parse_numbers(pd.Series(cells.dictionary_decode().to_pandas()))
+        cast = pc.cast(cells, pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
         return _all_bad_numbers(len(column))
     values = cast.to_numpy(zero_copy_only=False).astype(np.float64)
@@ -227,7 +230,7 @@ def _parse_foreign_timestamps(column: pd.Series[Any]) -> Timestamps:
         cells = pa.array(column, from_pandas=True)
         if pa.types.is_dictionary(cells.type):
             return parse_timestamps(pd.Series(cells.dictionary_decode().to_pandas()))
-        moments = pc.cast(pc.cast(cells, pa.timestamp("us")), pa.timestamp("us")).to_pandas()
+        moments = pc.cast(cells, pa.timestamp("us")).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
         return _no_timestamps(len(column))
     return _from_datetimes(pd.Series(moments))

@@ -78,7 +78,7 @@ def import_frame(
     """Check a table of finer bars or ticks (timestamp, price, size) and resample it.
 
     A table with the columns price and size, and not all of open, high, low and close, holds
-    ticks. The length of source bars is the most frequent distance between two of them.
+    ticks. The length of source bars is the shortest distance that at least 1% of neighbours have.
 
     Raises:
         DataError: the source breaks rules, is coarser than the target, or gives no whole bar.
@@ -101,9 +101,11 @@ def import_frame(
         return _imported(Imported(bars, "ticks", None, columns.rows, first, last), bar_seconds)
     columns = parse_columns(frame)
     source_seconds = _source_seconds(columns, bar_seconds)
-    check_columns(columns, bar_seconds=source_seconds, now_s=now_s, warnings=False).raise_errors(
-        "import"
-    )
+    check_columns(
+        columns, bar_seconds=source_seconds or 1, now_s=now_s, warnings=False
+    ).raise_errors("import")
+    if source_seconds is None:
+        raise DataError("import: one row does not show how long the source's bars are")
     bars, first, last = _resample_bars(bars_from_columns(columns), source_seconds, bar_seconds)
     imported = Imported(bars, "bars", source_seconds, columns.rows, first, last)
     return _imported(imported, bar_seconds)
@@ -162,20 +164,22 @@ def _aggregate(
     return resampled, first_partial, last_partial
 
 
-def _source_seconds(columns: Columns, default: int) -> int:
+def _source_seconds(columns: Columns, bar_seconds: int) -> int | None:
+    """Return the length of the source's bars, None if it cannot be told."""
     stamps = columns.timestamps
     if stamps is None:
-        return default
+        return None
     seconds = stamps.micros[~stamps.bad] // MICROS
     steps = np.diff(seconds)
     steps = steps[steps > 0]
     if steps.size == 0:
-        return default
+        return None
+    # In a thin market most neighbours are further apart than one bar; a stray time makes few.
     lengths, counts = np.unique(steps, return_counts=True)
-    common = int(lengths[np.argmax(counts)])
-    if common > default or default % common != 0:
+    common = int(lengths[counts >= 0.01 * steps.size][0])
+    if common > bar_seconds or bar_seconds % common != 0:
         raise DataError(
-            f"import: the source's bars are {common} s long; {bar_label(default)} bars need "
+            f"import: the source's bars are {common} s long; {bar_label(bar_seconds)} bars need "
             "shorter ones, a whole number of which make up a target bar"
         )
     return common
