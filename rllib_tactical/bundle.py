@@ -143,7 +143,7 @@ def export_bundle(
         "training": training,
         "metrics": metrics,
         "parent": parent,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "versions": _versions(),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
@@ -302,7 +302,8 @@ def _swap(staging: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
+    """Return the commit of this checkout; None where there is none to be read."""
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(

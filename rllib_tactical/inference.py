@@ -12,7 +12,16 @@ from typing import Protocol
 
 import numpy as np
 
-from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Float32Array, FloatArray
+from rllib_tactical.domain.features import InputViews
+from rllib_tactical.domain.types import (
+    NUM_ACTIONS,
+    NUM_AGENTS,
+    NUM_FEATURES,
+    WINDOW,
+    Float32Array,
+    FloatArray,
+    IntArray,
+)
 from rllib_tactical.domain.votes import softmax
 from rllib_tactical.errors import BundleError
 
@@ -86,12 +95,34 @@ def probabilities(
     Raises:
         BundleError: inputs have another shape, or the actors return values that are not finite.
     """
+    return softmax(logits_in_batches(engine, inputs), temperature_scale)
+
+
+def logits_of(engine: LogitsEngine, views: InputViews, t: IntArray) -> FloatArray:
+    """Return logits (N, 3, 3) float64 at bars ``t`` (N,), gathering one batch of inputs at a time.
+
+    Raises:
+        BundleError: the actors return values that are not finite.
+    """
+    parts = [
+        logits_in_batches(engine, views.gather(t[i : i + BATCH])) for i in range(0, len(t), BATCH)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, NUM_AGENTS, NUM_ACTIONS))
+
+
+def logits_in_batches(engine: LogitsEngine, inputs: Float32Array) -> FloatArray:
+    """Return logits (N, 3, 3) float64 of network inputs (N, 60, 7) float32.
+
+    Raises:
+        BundleError: inputs have another shape, or the actors return values that are not finite.
+    """
     if inputs.ndim != 3 or inputs.shape[1:] != (WINDOW, NUM_FEATURES):
         raise BundleError(
             f"network input must have shape (N, {WINDOW}, {NUM_FEATURES}), found {inputs.shape}"
         )
     parts = [engine.logits(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
-    logits = np.concatenate(parts) if parts else np.zeros((0, 3, 3), dtype=np.float32)
+    shape = (0, NUM_AGENTS, NUM_ACTIONS)
+    logits = np.concatenate(parts) if parts else np.zeros(shape, dtype=np.float32)
     if not np.isfinite(logits).all():
         raise BundleError("the actors returned values that are not finite")
-    return softmax(logits.astype(np.float64), temperature_scale)
+    return logits.astype(np.float64)

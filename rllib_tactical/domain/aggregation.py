@@ -98,14 +98,15 @@ def aggregate(
     long = points[:, 0] * (fvg > 0) + points[:, 1] * (momentum > 0)
     short = points[:, 0] * (fvg < 0) + points[:, 1] * (momentum < 0)
     hold = points[:, 0] * (fvg == 0) + points[:, 1] * (momentum == 0)
-    leading = np.where(waits, HOLD, np.sign(long - short)).astype(np.int64)
+    leading = np.where(waits, HOLD, (long > short).astype(np.int64) - (long < short))
     entry = points[:, 2]
     long = long + entry * (leading > 0)
     short = short + entry * (leading < 0)
     hold = hold + entry * (leading == 0)
 
     best = np.maximum(long, short)
-    side = np.where((best > hold) & (long != short), np.sign(long - short), HOLD).astype(np.int64)
+    ahead = (best > hold + TOLERANCE) & (long != short)  # .3 + .2 of one confidence tie with its .5
+    side = np.where(ahead, np.sign(long - short), HOLD).astype(np.int64)
     moves = side != HOLD
     score = np.where(moves, best, hold)
     agents = (fvg == side).astype(np.int64) + (momentum == side) + (leading == side)

@@ -94,15 +94,16 @@ def limit_orders(
         config.max_risk_per_trade * account.equity, config.drawdown_share_per_trade * drawdown_left
     )
     stop_is_real = np.abs(price - stop) * 2.0 > instrument.tick_size
-    by_risk = floor_to_lot(np.maximum(at_risk, 0.0) / per_lot, lot)
-    by_risk = np.minimum(quantity, np.where(stop_is_real, by_risk, 0.0))
+    lots = np.zeros(len(side))
+    np.divide(np.maximum(at_risk, 0.0), per_lot, out=lots, where=stop_is_real)
+    by_risk = np.minimum(quantity, floor_to_lot(lots, lot))
     notional = np.maximum(config.max_leverage * account.equity, 0.0)
     allowed = np.minimum(by_risk, floor_to_lot(notional / (price * instrument.point_value), lot))
 
     reason = np.full(len(side), int(Reason.EXECUTE))
     reason[account.position_side == side] = Reason.ALREADY_POSITIONED
-    reason[allowed < lot] = Reason.LEVERAGE_LIMIT
-    reason[by_risk < lot] = Reason.RISK_LIMIT
+    reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT  # so that an unknown (NaN) state refuses too
+    reason[~(by_risk >= lot)] = Reason.RISK_LIMIT
     closes = account.position_side == -side
     reason[closes] = Reason.CLOSE_OPPOSITE
     reason[~account.tradable] = Reason.SESSION_CLOSED

@@ -103,9 +103,13 @@ class Simulator:
         self._counter_trend = np.zeros(count, dtype=np.bool_)
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
-    def reset(self, accounts: IntArray, t: IntArray) -> None:
-        """Start ``accounts`` (K,) afresh, flat with the initial equity, at the close of bars ``t``."""
-        equity = self.rules.risk.initial_equity
+    def reset(self, accounts: IntArray, t: IntArray, equity: FloatArray | None = None) -> None:
+        """Start ``accounts`` (K,) afresh, flat, at the close of bars ``t`` (K,).
+
+        ``equity`` (K,) in dollars; the rules' initial equity when None.
+        """
+        if equity is None:
+            equity = np.full(len(accounts), self.rules.risk.initial_equity)
         self.t[accounts] = t
         for array in (self.cash, self.equity, self.session_peak):
             array[accounts] = equity
@@ -113,6 +117,11 @@ class Simulator:
             flags[accounts] = False
         self.side[accounts] = 0
         self.quantity[accounts] = 0.0
+
+    @property
+    def open_cost(self) -> FloatArray:
+        """Dollars (N,) of spread, slippage and commission the open trade has paid; 0 when flat."""
+        return np.where(self.side != 0, self._trade_cost, 0.0)
 
     def market(self) -> Market:
         """Return what decisions see of the market at the close of ``t``."""

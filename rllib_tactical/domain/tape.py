@@ -111,7 +111,7 @@ def split_tape(length: int, fractions: tuple[float, float, float]) -> tuple[Spli
     for name, share, start, stop in zip(
         ("train", "validation", "test"), fractions, edges[:-1], edges[1:], strict=True
     ):
-        first = min(int(start) + EMBARGO_BARS - (start == 0), int(stop))
+        first = int(min(start + EMBARGO_BARS - (start == 0), stop))
         if share > 0 and first >= stop:
             raise DataError(
                 f"the {name} split needs more than {EMBARGO_BARS} bars (warm-up, window and "
@@ -119,8 +119,3 @@ def split_tape(length: int, fractions: tuple[float, float, float]) -> tuple[Spli
             )
         splits.append(Split(name, first, int(stop)))
     return splits[0], splits[1], splits[2]
-
-
-def decision_bars(split: Split) -> IntArray:
-    """Return the decision bars of a split (K,) int64."""
-    return np.arange(split.start, split.stop, dtype=np.int64)

@@ -1,0 +1,292 @@
+"""Run votes through the simulator: one account, thousands of bars per second.
+
+An account is flat at the end of every session and starts the next one with nothing but its equity.
+So all sessions are stepped side by side as accounts of one batched ``Simulator``, each with a
+guess of its opening equity, and stepped again where the guess was wrong, until every session opens
+with exactly the equity with which its predecessor closed. The result is then, bit for bit, that of
+one account stepped through the bars in order; no rule of trading is written down a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.tables import decision_table, equity_table
+from rllib_tactical.backtest.trades import trade_table
+from rllib_tactical.bundle import Bundle
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.risk import session_drawdown
+from rllib_tactical.domain.simulate import Simulator, Step
+from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.types import NUM_ACTIONS, NUM_AGENTS, FloatArray, IntArray
+from rllib_tactical.domain.votes import WAIT, Votes, greedy_votes, sample_votes, softmax
+from rllib_tactical.errors import ConfigError, DataError
+from rllib_tactical.inference import LogitsEngine, logits_of
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
+
+PROGRESS_BARS = 2048  # between two reports of progress; a multiple of the engine's batch
+
+LOOK_AHEAD = 64  # sessions that are stepped side by side when guesses have failed
+
+_STAY_OUT = 1  # index of "hold" and "neutral"
+
+
+def policy_probabilities(
+    engine: LogitsEngine,
+    tape: Tape,
+    t: IntArray,
+    temperature_scale: float,
+    progress: Progress | None = None,
+) -> FloatArray:
+    """Return each agent's probabilities (K, 3 agents, 3 actions) at the close of bars ``t`` (K,).
+
+    Raises:
+        BundleError: the actors return values that are not finite.
+    """
+    out = np.empty((len(t), NUM_AGENTS, NUM_ACTIONS))
+    for first in range(0, len(t), PROGRESS_BARS):
+        part = t[first : first + PROGRESS_BARS]
+        logits = logits_of(engine, tape.inputs, part)
+        out[first : first + len(part)] = softmax(logits, temperature_scale)
+        if progress is not None:
+            progress(first + len(part), len(t))
+    return out
+
+
+def bundle_votes(
+    bundle: Bundle,
+    tape: Tape,
+    t: IntArray,
+    temperature_scale: float | None = None,
+    *,
+    mode: str = "greedy",
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Votes:
+    """Return a bundle's votes at the close of bars ``t`` (K,).
+
+    Args:
+        bundle: the policy.
+        tape: the market.
+        t: decision bars, each past the first full window.
+        temperature_scale: instead of the bundle's own.
+        mode: ``greedy`` (the most probable action) or ``sample`` (drawn with ``seed``).
+        seed: of the draws.
+        progress: told about finished bars.
+
+    Raises:
+        BundleError: the actors return values that are not finite.
+        ConfigError: an unknown mode.
+    """
+    if mode not in ("greedy", "sample"):
+        raise ConfigError(f"mode must be greedy or sample, found {mode!r}")
+    scale = bundle.temperature_scale if temperature_scale is None else temperature_scale
+    chances = policy_probabilities(bundle.engine(), tape, t, scale, progress)
+    if mode == "greedy":
+        return greedy_votes(chances)
+    return sample_votes(chances, np.random.default_rng(seed).random((len(t), NUM_AGENTS)))
+
+
+def hold_votes(count: int) -> Votes:
+    """Return ``count`` votes of three agents that stay out."""
+    index = np.full((count, NUM_AGENTS), _STAY_OUT, dtype=np.int64)
+    index[:, 2] = WAIT
+    return Votes(index, np.ones((count, NUM_AGENTS)))
+
+
+def run_backtest(
+    tape: Tape,
+    votes: Votes,
+    rules: Rules,
+    start: int,
+    stop: int,
+    rewards: RewardConfig | None = None,
+) -> BacktestResult:
+    """Trade the votes with one account that starts flat at the close of bar ``start``.
+
+    Decisions are made at the close of bars start .. stop - 2 and the last fill may happen on bar
+    stop - 1, so nothing beyond ``stop`` is touched.
+
+    Args:
+        tape: the market.
+        votes: (K, 3) votes of the K = stop - start bars; the last one is not acted upon.
+        rules: aggregation, orders and risk.
+        start: first decision bar, at least ``tape.first_decision``.
+        stop: one past the last bar, at most ``len(tape)``.
+        rewards: weights of the rewards whose parts are recorded; the defaults when None.
+
+    Raises:
+        DataError: the range does not fit the tape or the votes do not fit the range.
+    """
+    count = stop - start
+    if not (tape.first_decision <= start and count >= 2 and stop <= len(tape)):
+        raise DataError(
+            f"a backtest needs at least two bars between bar {tape.first_decision} and bar "
+            f"{len(tape)}, found {start} to {stop}"
+        )
+    if votes.index.shape != (count, NUM_AGENTS) or votes.confidence.shape != votes.index.shape:
+        raise DataError(
+            f"votes must have shape ({count}, {NUM_AGENTS}) for the bars {start} to {stop}, "
+            f"found {votes.index.shape}"
+        )
+    rewards = RewardConfig() if rewards is None else rewards
+    log, passes = _simulate(tape, votes, rules, rewards, start, stop)
+    equity = equity_table(tape, rules, start, stop, log)
+    decisions = decision_table(tape, votes, start, log)
+    trades = trade_table(tape, start, log, equity, decisions)
+    return BacktestResult(
+        tape=tape,
+        rules=rules,
+        rewards=rewards,
+        votes=votes,
+        start=start,
+        stop=stop,
+        equity=equity,
+        decisions=decisions,
+        trades=trades,
+        base=log["base"],
+        bonus=log["bonus"],
+        passes=passes,
+    )
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """Stretches of bars that one account crosses from flat to flat; arrays of shape (L,).
+
+    ``start`` is the bar at whose close a lane begins, ``stop`` the bar at whose close it ends and
+    the next one begins; ``opening`` and ``closing`` equity in dollars.
+    """
+
+    start: IntArray
+    stop: IntArray
+    opening: FloatArray
+    closing: FloatArray
+    tried: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tried = np.full(len(self.start), np.nan)  # the opening that ``closing`` belongs to
+
+    def open_again(self) -> IntArray:
+        """Carry equity from lane to lane; return the lanes whose opening was not tried yet.
+
+        Where a predecessor itself has to be run again, its gain is assumed to stay what it was.
+        """
+        tried, closing = self.tried.tolist(), self.closing.tolist()
+        opening = self.opening.tolist()
+        for lane in range(1, len(opening)):
+            before = lane - 1
+            if opening[before] == tried[before]:
+                opening[lane] = closing[before]
+            else:
+                opening[lane] = opening[before] + (closing[before] - tried[before])
+        self.opening = np.array(opening)
+        return np.flatnonzero(self.opening != self.tried)
+
+
+def _make_lanes(tape: Tape, start: int, stop: int, equity: float) -> _Lanes:
+    first, last = tape.sessions.is_first, tape.sessions.is_last
+    inner = np.arange(start + 1, stop - 1)
+    cuts = inner[first[inner] & last[inner - 1]]
+    edges = np.concatenate([[start], cuts, [stop - 1]]).astype(np.int64)
+    count = len(edges) - 1
+    return _Lanes(edges[:-1], edges[1:], np.full(count, equity), np.zeros(count))
+
+
+def _simulate(
+    tape: Tape, votes: Votes, rules: Rules, rewards: RewardConfig, start: int, stop: int
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Return what every bar's step reported, and how many passes over the sessions it took."""
+    lanes = _make_lanes(tape, start, stop, rules.risk.initial_equity)
+    log: dict[str, NDArray[Any]] = {}
+    todo, settled, passes = np.arange(len(lanes.start)), 0, 0
+    while len(todo):  # each pass settles at least the first unsettled lane
+        _run_lanes(tape, votes, rules, rewards, start, lanes, todo, log)
+        todo, passes = lanes.open_again(), passes + 1
+        if len(todo):
+            # where size follows equity guesses fail soon: do not run far ahead of what is settled
+            gained, settled = int(todo[0]) - settled, int(todo[0])
+            todo = todo[: max(LOOK_AHEAD, 4 * gained)]
+    return log, passes
+
+
+def _run_lanes(
+    tape: Tape,
+    votes: Votes,
+    rules: Rules,
+    rewards: RewardConfig,
+    start: int,
+    lanes: _Lanes,
+    todo: IntArray,
+    log: dict[str, NDArray[Any]],
+) -> None:
+    """Step the lanes ``todo`` side by side and record their steps in ``log`` by bar."""
+    simulator = Simulator(tape, rules, rewards, len(todo))
+    everyone = np.arange(len(todo))
+    simulator.reset(everyone, lanes.start[todo], lanes.opening[todo])
+    nothing, spare = hold_votes(1), len(votes.index)
+    index = np.concatenate([votes.index, nothing.index])
+    confidence = np.concatenate([votes.confidence, nothing.confidence])
+    active = np.ones(len(todo), dtype=np.bool_)
+    steps = len(votes.index) - 1
+    while active.any():
+        row = np.where(active, simulator.t - start, spare)
+        step = simulator.step(Votes(index[row], confidence[row]))
+        report = _report(step, simulator)
+        if not log:
+            log.update({k: np.zeros((steps, *v.shape[1:]), v.dtype) for k, v in report.items()})
+        row = row[active]
+        for name, values in report.items():
+            log[name][row] = values[active]
+        done = active & (simulator.t == lanes.stop[todo])
+        lanes.closing[todo[done]] = simulator.equity[done]
+        active &= ~done
+        parked = everyone[~active]
+        if len(parked):  # out of the way: flat, at the first bar, until the longest lane ends
+            simulator.reset(parked, np.zeros(len(parked), dtype=np.int64))
+    lanes.tried[todo] = lanes.opening[todo]
+
+
+def _report(step: Step, simulator: Simulator) -> dict[str, NDArray[Any]]:
+    """Return what is kept of one step: arrays with the account as first axis."""
+    decision = step.decision
+    return {
+        "action": decision.action,
+        "execute": decision.execute,
+        "closes": decision.closes,
+        "quantity": decision.quantity,
+        "requested": decision.requested,
+        "stop": decision.stop,
+        "target": decision.target,
+        "reason": decision.reason,
+        "winner": decision.vote.side,
+        "score": decision.vote.score,
+        "scores": decision.vote.scores,
+        "entered": step.entered,
+        "entry_price": step.entry_price,
+        "exited": step.exited,
+        "exit_price": step.exit_price,
+        "exit_reason": step.exit_reason,
+        "trade_quantity": step.quantity,
+        "trade_side": step.trade_side,
+        "trade_entry_t": step.trade_entry_t,
+        "trade_entry_price": step.trade_entry_price,
+        "trade_pnl": step.trade_pnl,
+        "trade_cost": step.trade_cost,
+        "base": step.base,
+        "bonus": step.bonus,
+        "equity": simulator.equity,
+        "drawdown": session_drawdown(simulator.equity, simulator.session_peak),
+        "side": simulator.side,
+        "held": simulator.quantity,
+        "open_cost": simulator.open_cost,
+    }

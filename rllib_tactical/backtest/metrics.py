@@ -1,0 +1,256 @@
+"""Figures of a backtest. What cannot be computed is None, with a reason beside it.
+
+A trade is a row of the table of trades, a position still open at the end included. Money is in
+dollars and net of every cost unless a name says otherwise. A day is a session of the instrument's
+calendar; days on which nothing was traded count.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.domain.costs import adverse_move
+from rllib_tactical.domain.types import AGENTS, FloatArray, IntArray
+
+DAYS_PER_YEAR: Final = 252
+FLAT_TRADE_DOLLARS: Final = 10.0
+"""A trade whose P&L is smaller than this went nowhere: "hold" was the correct vote."""
+
+Value = float | int | None | dict[str, Any]
+
+DEFINITIONS: Final = {
+    "net_pnl": "change of marked-to-market equity, dollars, net of every cost",
+    "return": "net_pnl / equity before the first decision",
+    "trades": "number of trades",
+    "days": "sessions that the backtest covers, those without a trade included",
+    "trades_per_day": "trades / days",
+    "win_rate": "trades with P&L > 0 / trades",
+    "profit_factor": "sum of winning P&L / |sum of losing P&L|",
+    "payoff_ratio": "average win / |average loss|",
+    "average_win": "mean P&L of trades with P&L > 0",
+    "average_loss": "mean P&L of trades with P&L < 0 (negative)",
+    "average_trade": "mean P&L of all trades",
+    "accuracy_fvg": "share of trades whose vote at entry was right: a direction is right when it is "
+    "the trade's side and the P&L > 0, or the other side and the P&L < 0; hold when |P&L| < $10",
+    "accuracy_momentum": "as accuracy_fvg",
+    "accuracy_entry": "as accuracy_fvg; execute and aggressive vote for the trade's side, wait is hold",
+    "accuracy_ensemble": "the same for the decision itself, which always votes for the trade's side",
+    "daily_pnl_mean": "mean over days of the change of equity",
+    "daily_pnl_std": "sample standard deviation over days of the change of equity",
+    "best_day": "largest daily change of equity",
+    "worst_day": "smallest daily change of equity",
+    "sharpe": "mean / sample standard deviation of daily returns (change of equity / equity at the "
+    "day's begin), times sqrt(252)",
+    "max_drawdown": "largest (peak - equity) / peak over the whole backtest, at closes",
+    "max_session_drawdown": "largest drawdown from the session's own peak, at closes",
+    "costs": "spread, slippage and commission paid by the trades",
+    "cost_share": "costs / (costs + |net P&L before costs|)",
+    "stop_adherence": "share of stopped trades filled no worse than the stop price less the "
+    "modelled spread and slippage, half a tick allowed; the others opened beyond the stop",
+    "leverage_violations": "entries whose notional at the fill exceeds max_leverage x equity",
+    "sizing_accuracy": "share of entries with exactly the quantity that confidence asked for, before "
+    "risk limits",
+    "slippage": "mean of (entry fill - decision price) / decision price in the adverse direction",
+    "time_in_market": "share of bars whose close was held through with a position",
+    "long_trades": "number and P&L of long trades",
+    "short_trades": "number and P&L of short trades",
+    "exits": "number and P&L of trades by exit reason",
+    "bonus_share": "sum of |bonuses| / (sum of |bonuses| + sum of |P&L rewards|) over bars and agents",
+}
+"""What each figure means."""
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Figures by name, in the order of ``DEFINITIONS``; ``reasons`` says why a value is None."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Value:
+        return self.values[name]
+
+    def put(self, name: str, value: float | int | None, missing: str = "") -> None:
+        """Set a figure; ``missing`` is the reason when it is None or not finite."""
+        if value is not None and math.isfinite(value):
+            self.values[name] = int(value) if isinstance(value, int | np.integer) else float(value)
+        else:
+            self.values[name] = None
+            self.reasons[name] = missing or "not a finite number"
+
+    def number(self, name: str) -> float | None:
+        """Return a figure that is a number or None."""
+        value = self.values.get(name)
+        return None if value is None or isinstance(value, dict) else float(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values and reasons, fit for JSON."""
+        return {"values": dict(self.values), "undefined": dict(self.reasons)}
+
+
+def compute_metrics(result: BacktestResult) -> Metrics:
+    """Return every figure of ``DEFINITIONS`` for a backtest."""
+    metrics, trades = Metrics(), result.trades
+    pnl = trades["pnl"].to_numpy()
+    daily = daily_pnl(result)
+    metrics.put("net_pnl", result.net_pnl)
+    metrics.put("return", result.net_pnl / result.initial_equity)
+    metrics.put("trades", len(trades))
+    metrics.put("days", len(daily))
+    metrics.put("trades_per_day", len(trades) / len(daily))
+    _trade_figures(metrics, pnl)
+    for name, value in accuracies(trades).items():
+        metrics.put(f"accuracy_{name}", value, _NO_TRADE)
+    _daily_figures(metrics, daily)
+    _drawdowns(metrics, result)
+    _cost_figures(metrics, result)
+    _execution_figures(metrics, result)
+    for side in ("long", "short"):
+        part = pnl[(trades["side"] == side).to_numpy()]
+        metrics.values[f"{side}_trades"] = {"trades": len(part), "pnl": float(part.sum())}
+    metrics.values["exits"] = {
+        str(reason): {"trades": len(group), "pnl": float(group.sum())}
+        for reason, group in trades["pnl"].groupby(trades["exit_reason"])
+    }
+    bonus, base = np.abs(result.bonus).sum(), np.abs(result.base).sum() * len(AGENTS)
+    share = bonus / (bonus + base) if bonus + base > 0 else None
+    metrics.put("bonus_share", share, "equity never changed and no bonus was paid")
+    metrics.values = {name: metrics.values[name] for name in DEFINITIONS}
+    return metrics
+
+
+_NO_TRADE: Final = "no trade was made"
+
+
+def daily_pnl(result: BacktestResult) -> pd.DataFrame:
+    """Return one row per session: ``date`` (local), ``pnl`` dollars, ``opening`` equity, ``trades``.
+
+    The P&L of a session is its last equity less the last equity of the session before. A trade
+    counts in the session in which it ended.
+    """
+    equity = result.equity
+    last = equity.groupby("session", sort=True).last()
+    closing = last["equity"].to_numpy()
+    opening = np.concatenate([[result.initial_equity], closing[:-1]])
+    local = last["timestamp"].dt.tz_convert(result.tape.instrument.timezone)
+    exits = result.tape.sessions.session_id[result.trades["exit_bar"].to_numpy(dtype=np.int64)]
+    count = pd.Series(exits).value_counts().reindex(last.index, fill_value=0)
+    return pd.DataFrame(
+        {
+            "session": last.index.to_numpy(),
+            "date": local.dt.strftime("%Y-%m-%d").to_numpy(),
+            "pnl": closing - opening,
+            "opening": opening,
+            "trades": count.to_numpy(),
+        }
+    )
+
+
+def accuracies(trades: pd.DataFrame) -> dict[str, float | None]:
+    """Return the share of right votes per agent and of the ensemble; None without a trade.
+
+    The direction that would have paid is the trade's side when it won and the other when it lost.
+    """
+    if trades.empty:
+        return {name: None for name in (*AGENTS, "ensemble")}
+    pnl = trades["pnl"].to_numpy()
+    side = np.where(trades["side"] == "long", 1, -1)
+    votes: dict[str, IntArray] = {
+        "fvg": trades["vote_fvg"].to_numpy(),
+        "momentum": trades["vote_momentum"].to_numpy(),
+        # execute is 0 and aggressive +1 in the agent's own code; wait is -1
+        "entry": np.where(trades["vote_entry"].to_numpy() >= 0, side, 0),
+        "ensemble": side,
+    }
+    paid = side * np.sign(pnl)
+    flat = np.abs(pnl) < FLAT_TRADE_DOLLARS
+    return {
+        name: float(np.mean(np.where(vote == 0, flat, vote == paid)))
+        for name, vote in votes.items()
+    }
+
+
+def max_drawdown(equity: FloatArray) -> float:
+    """Return the largest (peak so far - equity) / peak so far of an equity curve (K,)."""
+    peak = np.maximum.accumulate(equity)
+    return float(np.max((peak - equity) / peak))
+
+
+def sharpe_ratio(returns: FloatArray) -> float | None:
+    """Return mean / sample standard deviation x sqrt(252) of daily returns (D,).
+
+    None with fewer than two days or without any variation (Sharpe, 1994).
+    """
+    if len(returns) < 2:
+        return None
+    deviation = float(np.std(returns, ddof=1))
+    if deviation == 0.0:
+        return None
+    return float(np.mean(returns)) / deviation * math.sqrt(DAYS_PER_YEAR)
+
+
+def _trade_figures(metrics: Metrics, pnl: FloatArray) -> None:
+    wins, losses = pnl[pnl > 0], pnl[pnl < 0]
+    won, lost = float(wins.sum()), float(-losses.sum())
+    no_loss = "no trade lost" if len(pnl) else _NO_TRADE
+    no_win = "no trade won" if len(pnl) else _NO_TRADE
+    metrics.put("win_rate", len(wins) / len(pnl) if len(pnl) else None, _NO_TRADE)
+    metrics.put("profit_factor", won / lost if len(losses) else None, no_loss)
+    both = bool(len(wins)) and bool(len(losses))
+    ratio = (won / len(wins)) / (lost / len(losses)) if both else None
+    metrics.put("payoff_ratio", ratio, no_loss if len(wins) else no_win)
+    metrics.put("average_win", float(wins.mean()) if len(wins) else None, no_win)
+    metrics.put("average_loss", float(losses.mean()) if len(losses) else None, no_loss)
+    metrics.put("average_trade", float(pnl.mean()) if len(pnl) else None, _NO_TRADE)
+
+
+def _daily_figures(metrics: Metrics, daily: pd.DataFrame) -> None:
+    pnl = daily["pnl"].to_numpy()
+    few = "a deviation needs at least two days"
+    metrics.put("daily_pnl_mean", float(pnl.mean()))
+    metrics.put("daily_pnl_std", float(pnl.std(ddof=1)) if len(pnl) > 1 else None, few)
+    metrics.put("best_day", float(pnl.max()))
+    metrics.put("worst_day", float(pnl.min()))
+    sharpe = sharpe_ratio(pnl / daily["opening"].to_numpy())
+    metrics.put("sharpe", sharpe, few if len(pnl) < 2 else "the daily returns do not vary")
+
+
+def _drawdowns(metrics: Metrics, result: BacktestResult) -> None:
+    metrics.put("max_drawdown", max_drawdown(result.equity["equity"].to_numpy()))
+    metrics.put("max_session_drawdown", float(result.equity["session_drawdown"].max()))
+
+
+def _cost_figures(metrics: Metrics, result: BacktestResult) -> None:
+    costs = float(result.trades["costs"].sum())
+    gross = result.net_pnl + costs
+    metrics.put("costs", costs)
+    share = costs / (costs + abs(gross)) if costs + abs(gross) > 0 else None
+    metrics.put("cost_share", share, "nothing was paid and nothing was earned")
+
+
+def _execution_figures(metrics: Metrics, result: BacktestResult) -> None:
+    trades, instrument = result.trades, result.tape.instrument
+    side = np.where(trades["side"] == "long", 1, -1)
+    stopped = (trades["exit_reason"] == "stop").to_numpy()
+    exit_t = trades["exit_bar"].to_numpy(dtype=np.int64) - 1
+    atr = result.tape.features.atr[exit_t]
+    modelled = adverse_move(atr, instrument) + 0.5 * instrument.tick_size
+    missed_by = side * (trades["stop"].to_numpy() - trades["exit_price"].to_numpy())
+    kept = float(np.mean(missed_by[stopped] <= modelled[stopped])) if stopped.any() else None
+    metrics.put("stop_adherence", kept, "no trade was stopped out")
+
+    quantity = trades["quantity"].to_numpy()
+    notional = trades["entry_price"].to_numpy() * quantity * instrument.point_value
+    allowed = result.rules.risk.max_leverage * trades["equity_before"].to_numpy()
+    metrics.put("leverage_violations", int(np.sum(notional > allowed)))
+    exact = quantity == trades["requested"].to_numpy()
+    metrics.put("sizing_accuracy", float(exact.mean()) if len(exact) else None, _NO_TRADE)
+    slippage = float(trades["slippage"].mean()) if len(trades) else None
+    metrics.put("slippage", slippage, _NO_TRADE)
+    metrics.put("time_in_market", float((result.equity["position"] != 0).mean()))

@@ -1,0 +1,90 @@
+"""The targets of the specification and how a backtest stands against them.
+
+Only what a backtest can measure is listed. Latency, uptime and recovery belong to the service, and
+market impact to an execution model that knows order books.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from rllib_tactical.backtest.metrics import Metrics
+
+Status = Literal["met", "missed", "critical", "undefined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure's target and critical value; larger is better when target > critical."""
+
+    name: str
+    label: str
+    target: float
+    critical: float
+    unit: Literal["share", "dollars", "number"] = "number"
+
+    def status(self, value: float | None) -> Status:
+        """Return ``met`` at or beyond the target, ``critical`` at or beyond the critical value."""
+        if value is None:
+            return "undefined"
+        sign = 1.0 if self.target > self.critical else -1.0
+        if sign * value >= sign * self.target:
+            return "met"
+        return "critical" if sign * value <= sign * self.critical else "missed"
+
+
+TARGETS: Final = (
+    Target("accuracy_fvg", "Accuracy of the FVG agent", 0.60, 0.45, "share"),
+    Target("accuracy_momentum", "Accuracy of the momentum agent", 0.60, 0.45, "share"),
+    Target("accuracy_entry", "Accuracy of the entry agent", 0.60, 0.45, "share"),
+    Target("accuracy_ensemble", "Accuracy of the ensemble", 0.70, 0.55, "share"),
+    Target("win_rate", "Win rate", 0.55, 0.45, "share"),
+    Target("daily_pnl_mean", "Mean daily P&L", 100.0, -50.0, "dollars"),
+    Target("sharpe", "Sharpe ratio (daily, annualised)", 1.5, 0.8),
+    Target("max_drawdown", "Maximum drawdown", 0.02, 0.05, "share"),
+    Target("sizing_accuracy", "Sizing accuracy", 0.90, 0.75, "share"),
+    Target("stop_adherence", "Stop adherence", 0.95, 0.85, "share"),
+    Target("leverage_violations", "Leverage violations", 0.0, 5.0),
+    Target("trades_per_day", "Trades per day", 12.0, 6.0),
+    Target("slippage", "Mean slippage, share of price", 0.0002, 0.001),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """One line of the table: a figure beside its target. ``reason`` explains a missing value."""
+
+    name: str
+    label: str
+    value: float | None
+    target: float
+    critical: float
+    unit: str
+    status: Status
+    reason: str | None
+
+
+def target_table(metrics: Metrics) -> list[TargetRow]:
+    """Return the table of targets in the order of the specification."""
+    rows = []
+    for target in TARGETS:
+        value = metrics.number(target.name)
+        rows.append(
+            TargetRow(
+                name=target.name,
+                label=target.label,
+                value=value,
+                target=target.target,
+                critical=target.critical,
+                unit=target.unit,
+                status=target.status(value),
+                reason=metrics.reasons.get(target.name),
+            )
+        )
+    return rows
+
+
+def plain_table(metrics: Metrics) -> list[dict[str, Any]]:
+    """Return the table of targets as plain dictionaries."""
+    return [asdict(row) for row in target_table(metrics)]

@@ -1,0 +1,10 @@
+"""The ``tactical data`` group with all of its commands."""
+
+from __future__ import annotations
+
+from rllib_tactical.data.commands import data_group
+from rllib_tactical.data.make_command import make_command
+
+data_group.add_command(make_command)
+
+__all__ = ["data_group"]

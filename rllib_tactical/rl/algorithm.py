@@ -1,0 +1,128 @@
+"""The RLlib configuration of MAPPO, built from ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.tune.registry import register_env
+
+from envs.market import ACTION_SPACE, OBSERVATION_SPACE
+from envs.multi_agent import TacticalMultiAgentEnv
+from envs.parallel import TacticalParallelEnv
+from rllib_tactical.config import TacticalConfig
+from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
+from rllib_tactical.domain.tape import MARKET_FEATURES
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.networks import Standardisation
+from rllib_tactical.rl.learner import MappoLearner
+from rllib_tactical.rl.market_handle import MarketHandle
+from rllib_tactical.rl.modules import CRITIC, ActorModule, CriticModule
+from rllib_tactical.rl.runner import BatchedEnvRunner
+
+ENV_NAME = "tactical_market"
+
+
+def _make_env(context: Any) -> TacticalMultiAgentEnv:
+    return TacticalMultiAgentEnv(TacticalParallelEnv(context["market"].open()))
+
+
+def _map_agent(agent_id: str, episode: Any, **kwargs: Any) -> str:
+    return agent_id
+
+
+def build_config(
+    config: TacticalConfig,
+    market: MarketHandle,
+    standardisation: Standardisation,
+    runner: Literal["batched", "stock"] = "batched",
+) -> PPOConfig:
+    """Return the PPOConfig of three actors and one centralized critic.
+
+    Args:
+        config: our configuration.
+        market: what to replay.
+        standardisation: of the network input, estimated on the training bars.
+        runner: the batched env runner, or RLlib's own with the MultiAgentEnv.
+    """
+    register_env(ENV_NAME, _make_env)
+    training = config.training
+    accounts = training.num_envs * max(1, training.num_env_runners)
+    learners = max(1, training.num_learners)
+    return (
+        PPOConfig()
+        .environment(ENV_NAME, env_config={"market": market}, disable_env_checking=True)
+        .env_runners(
+            env_runner_cls=BatchedEnvRunner if runner == "batched" else None,
+            num_env_runners=training.num_env_runners,
+            num_envs_per_env_runner=training.num_envs,
+            rollout_fragment_length=training.batch_size // accounts,
+        )
+        .learners(
+            num_learners=training.num_learners,
+            num_cpus_per_learner=1 if training.num_learners else "auto",
+            # our own connector makes the whole batch
+            add_default_connectors_to_learner_pipeline=False,
+        )
+        .multi_agent(
+            policies=tuple(AGENTS),
+            policy_mapping_fn=_map_agent,
+            algorithm_config_overrides_per_module={
+                CRITIC: PPOConfig.overrides(lr=training.critic_lr)
+            },
+        )
+        .rl_module(rl_module_spec=module_spec(config, standardisation))
+        .training(
+            learner_class=MappoLearner,
+            lr=training.actor_lr,
+            gamma=training.gamma,
+            lambda_=training.gae_lambda,
+            clip_param=training.clip,
+            entropy_coeff=training.entropy_coefficient,
+            vf_loss_coeff=training.value_coefficient,
+            grad_clip=training.grad_norm,
+            grad_clip_by="global_norm",
+            use_kl_loss=False,
+            use_critic=False,
+            num_epochs=training.epochs,
+            train_batch_size_per_learner=training.batch_size // learners,
+            minibatch_size=max(1, training.minibatch_size // learners),
+        )
+        .debugging(seed=training.seed, log_level="ERROR")
+        .reporting(metrics_num_episodes_for_smoothing=100)
+    )
+
+
+def module_spec(config: TacticalConfig, standardisation: Standardisation) -> MultiRLModuleSpec:
+    """Return the specification of the four modules: three actors and the learner-only critic."""
+    scale = dataclasses.asdict(standardisation)
+    specs = {
+        agent: RLModuleSpec(
+            module_class=ActorModule,
+            observation_space=OBSERVATION_SPACE,
+            action_space=ACTION_SPACE,
+            model_config={
+                "attention": getattr(config.agents, agent).attention,
+                "temperature": getattr(config.agents, agent).temperature,
+                "standardisation": scale,
+            },
+        )
+        for agent in AGENTS
+    }
+    specs[CRITIC] = RLModuleSpec(
+        module_class=CriticModule,
+        learner_only=True,
+        observation_space=OBSERVATION_SPACE,
+        action_space=ACTION_SPACE,
+        model_config={
+            "account_features": len(ACCOUNT_FEATURES) + len(MARKET_FEATURES),
+            "hidden": config.model.critic_hidden,
+            "dropout": config.model.critic_dropout,
+            "shared_head": config.model.critic_heads == "shared",
+            "standardisation": scale,
+        },
+    )
+    return MultiRLModuleSpec(rl_module_specs=specs)

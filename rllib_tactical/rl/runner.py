@@ -1,0 +1,277 @@
+"""The batched env runner: N accounts in one simulator call and one forward pass per actor."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from ray.rllib.callbacks.utils import make_callback
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.metrics import (
+    NUM_AGENT_STEPS_SAMPLED,
+    NUM_AGENT_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+    NUM_EPISODES_LIFETIME,
+    NUM_MODULE_STEPS_SAMPLED,
+    NUM_MODULE_STEPS_SAMPLED_LIFETIME,
+    SAMPLE_TIMER,
+    WEIGHTS_SEQ_NO,
+)
+
+from envs.market import ACTION_SPACE, OBSERVATION_SPACE, MarketSpec
+from rllib_tactical.domain.replay import Replay
+from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
+from rllib_tactical.domain.votes import constant_votes, greedy_votes, sample_votes, softmax
+from rllib_tactical.rl.episode import JointEpisode
+
+TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
+"""Sums over the sampled steps: dollars, counts, dollars, and absolute reward parts."""
+
+
+class BatchedEnvRunner(MultiAgentEnvRunner):  # type: ignore[misc]  # ray has no types
+    """Steps ``num_envs_per_env_runner`` accounts together and returns ``JointEpisode`` segments."""
+
+    def make_env(self) -> None:
+        """Make the batched replay from the market handle in the environment's configuration."""
+        market: MarketSpec = self.config.env_config["market"].open()
+        self.num_envs = self.config.num_envs_per_env_runner
+        seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
+        self._rng = np.random.default_rng(None if seed is None else seed + 1)
+        self._confidence = market.train_confidence
+        self.env = _ReplaySpaces(market.replay(self.num_envs, seed))
+        self._needs_initial_reset = True
+        self._ended: list[tuple[int, FloatArray]] = []
+        make_callback(
+            "on_environment_created",
+            callbacks_objects=self._callbacks,
+            callbacks_functions=self.config.callbacks_on_environment_created,
+            kwargs={
+                "env_runner": self,
+                "metrics_logger": self.metrics,
+                "env": self.env,
+                "env_context": self.config.env_config,
+            },
+        )
+
+    def sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool | None = None,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[JointEpisode]:
+        """Return segments of at least ``num_timesteps`` steps, or exactly ``num_episodes`` episodes.
+
+        Without either, the configured fragment of every account is sampled.
+        """
+        explore = bool(self.config.explore if explore is None else explore)
+        with self.metrics.log_time(SAMPLE_TIMER):
+            if force_reset or num_episodes is not None or self._needs_initial_reset:
+                self._reset()
+                self._needs_initial_reset = num_episodes is not None
+            if num_episodes is None:
+                if num_timesteps is None:
+                    fragment = self.config.get_rollout_fragment_length(self.worker_index)
+                    num_timesteps = fragment * self.num_envs
+                samples = self._rollout(-(-num_timesteps // self.num_envs), explore, random_actions)
+            else:
+                samples = self._whole_episodes(num_episodes, explore, random_actions)
+            self._count(samples)
+            make_callback(
+                "on_sample_end",
+                callbacks_objects=self._callbacks,
+                callbacks_functions=self.config.callbacks_on_sample_end,
+                kwargs={
+                    "env_runner": self,
+                    "metrics_logger": self.metrics,
+                    "samples": samples,
+                },
+            )
+        return samples
+
+    def get_metrics(self) -> Any:
+        """Log the episodes that ended since the last call and return the reduced metrics."""
+        for length, returns in self._ended:
+            self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+            self.metrics.log_value(NUM_EPISODES_LIFETIME, 1, reduce="lifetime_sum")
+            per_agent = dict(zip(AGENTS, returns.tolist(), strict=True))
+            steps = dict.fromkeys(AGENTS, length)
+            self._log_episode_metrics(
+                length, float(returns.sum()), 0.0, per_agent, dict(per_agent), steps
+            )
+        self._ended = []
+        return self.metrics.reduce()
+
+    def _reset(self) -> None:
+        replay = self.env.replay
+        replay.reset()
+        self._ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
+        self._returns = np.zeros((self.num_envs, NUM_AGENTS))
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+
+    def _whole_episodes(
+        self, wanted: int, explore: bool, random_actions: bool
+    ) -> list[JointEpisode]:
+        """Sample until ``wanted`` episodes have ended; the first ones to end are returned whole."""
+        whole: list[JointEpisode] = []
+        pending: dict[str, list[JointEpisode]] = {}
+        while len(whole) < wanted:
+            for segment in self._rollout(64, explore, random_actions):
+                pending.setdefault(segment.id_, []).append(segment)
+                if segment.is_done:
+                    whole.append(_join(pending.pop(segment.id_)))
+        self._ended = self._ended[:wanted]
+        return whole[:wanted]
+
+    @torch.no_grad()
+    def _rollout(self, steps: int, explore: bool, random_actions: bool) -> list[JointEpisode]:
+        replay, accounts = self.env.replay, self.num_envs
+        t = np.empty((steps + 1, accounts), dtype=np.int32)
+        account = np.empty((steps + 1, accounts, 4), dtype=np.float32)
+        actions = np.empty((steps, accounts, NUM_AGENTS), dtype=np.int8)
+        logp = np.empty((steps, accounts, NUM_AGENTS), dtype=np.float32)
+        rewards = np.empty((steps, accounts, NUM_AGENTS), dtype=np.float32)
+        first = np.zeros(accounts, dtype=np.int64)
+        segments: list[JointEpisode] = []
+        sums = dict.fromkeys(TRADING_METRICS, 0.0)
+        t[0], account[0] = replay.t, replay.account_features()
+
+        def cut(i: int, stop: int, terminated: bool, truncated: bool) -> None:
+            start = int(first[i])
+            segments.append(
+                JointEpisode(
+                    self._ids[i],
+                    t[start : stop + 1, i].copy(),
+                    account[start : stop + 1, i].copy(),
+                    actions[start:stop, i].copy(),
+                    logp[start:stop, i].copy(),
+                    rewards[start:stop, i].copy(),
+                    terminated,
+                    truncated,
+                )
+            )
+
+        for k in range(steps):
+            probabilities = self._probabilities(replay.observe(), explore, random_actions)
+            if explore or random_actions:
+                votes = sample_votes(probabilities, self._rng.random((accounts, NUM_AGENTS)))
+            else:
+                votes = greedy_votes(probabilities)
+            actions[k] = votes.index
+            logp[k] = np.log(votes.confidence)
+            moved = replay.step(constant_votes(votes.index, self._confidence))
+            rewards[k] = moved.step.rewards
+            self._returns += moved.step.rewards
+            self._lengths += 1
+            t[k + 1], account[k + 1] = replay.t, replay.account_features()
+            _add_trading(sums, moved.step)
+            done = np.flatnonzero(moved.terminated | moved.truncated)
+            for i in done:
+                # the true last state stays in the segment; row k + 1 then begins the next one
+                cut(i, k + 1, bool(moved.terminated[i]), bool(moved.truncated[i]))
+                self._ended.append((int(self._lengths[i]), self._returns[i].copy()))
+                self._ids[i], first[i] = uuid.uuid4().hex, k + 1
+            if len(done):
+                self._returns[done], self._lengths[done] = 0.0, 0
+                replay.restart(done)
+                t[k + 1], account[k + 1] = replay.t, replay.account_features()
+        for i in range(accounts):
+            if first[i] < steps:
+                cut(i, steps, False, False)
+        for name, value in sums.items():
+            self.metrics.log_value(("trading", name), value, reduce="sum")
+        return segments
+
+    def _probabilities(
+        self, inputs: Float32Array, explore: bool, random_actions: bool
+    ) -> FloatArray:
+        if random_actions:
+            return np.full((len(inputs), NUM_AGENTS, NUM_ACTIONS), 1.0 / NUM_ACTIONS)
+        batch = {Columns.OBS: torch.from_numpy(inputs).to(self._device)}
+        logits = [
+            (
+                self.module[agent].forward_exploration(batch)
+                if explore
+                else self.module[agent].forward_inference(batch)
+            )[Columns.ACTION_DIST_INPUTS]
+            for agent in AGENTS
+        ]
+        return softmax(torch.stack(logits, dim=1).cpu().numpy().astype(np.float64), 1.0)
+
+    def _count(self, samples: list[JointEpisode]) -> None:
+        steps, metrics = sum(map(len, samples)), self.metrics
+        metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
+        metrics.log_value(
+            NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum", with_throughput=True
+        )
+        metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
+        for agent in AGENTS:
+            for key in (NUM_AGENT_STEPS_SAMPLED, NUM_MODULE_STEPS_SAMPLED):
+                metrics.log_value((key, agent), steps, reduce="sum")
+            for key in (NUM_AGENT_STEPS_SAMPLED_LIFETIME, NUM_MODULE_STEPS_SAMPLED_LIFETIME):
+                metrics.log_value((key, agent), steps, reduce="lifetime_sum")
+        self.num_env_steps_sampled_lifetime += steps
+
+
+class _ReplaySpaces:
+    """What RLlib's runner asks of ``self.env``: spaces, agents, a count, and ``close``."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        self.num_envs = replay.num_accounts
+        self.envs: list[Any] = []
+        self.possible_agents = list(AGENTS)
+        self.observation_spaces = dict.fromkeys(AGENTS, OBSERVATION_SPACE)
+        self.action_spaces = dict.fromkeys(AGENTS, ACTION_SPACE)
+        self.single_observation_spaces = self.observation_spaces
+        self.single_action_spaces = self.action_spaces
+        self.observation_space = spaces.Dict(self.observation_spaces)  # type: ignore[arg-type]
+        self.action_space = spaces.Dict(self.action_spaces)  # type: ignore[arg-type]
+        self.single_observation_space = self.observation_space
+        self.single_action_space = self.action_space
+
+    @property
+    def unwrapped(self) -> _ReplaySpaces:
+        return self
+
+    def get_observation_space(self, agent: str) -> spaces.Box:
+        return OBSERVATION_SPACE
+
+    def get_action_space(self, agent: str) -> spaces.Discrete:
+        return ACTION_SPACE
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _add_trading(sums: dict[str, float], step: Any) -> None:
+    sums["pnl"] += float(step.equity_change.sum())
+    sums["trades"] += float(step.exited.sum())
+    sums["wins"] += float((step.trade_pnl > 0).sum())
+    sums["costs"] += float(step.trade_cost.sum())
+    sums["bonus"] += float(np.abs(step.bonus).sum())
+    sums["base"] += float(np.abs(step.base).sum()) * NUM_AGENTS
+
+
+def _join(segments: list[JointEpisode]) -> JointEpisode:
+    if len(segments) == 1:
+        return segments[0]
+    last = segments[-1]
+    return JointEpisode(
+        last.id_,
+        np.concatenate([*(part.t[:-1] for part in segments[:-1]), last.t]),
+        np.concatenate([*(part.account[:-1] for part in segments[:-1]), last.account]),
+        np.concatenate([part.actions for part in segments]),
+        np.concatenate([part.logp for part in segments]),
+        np.concatenate([part.rewards for part in segments]),
+        last.is_terminated,
+        last.is_truncated,
+    )

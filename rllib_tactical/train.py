@@ -1,0 +1,223 @@
+"""Train the three agents: the ``tactical train`` command, also a job entry point of its own.
+
+    python -m rllib_tactical.train --data FILE --out DIR
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+if __package__ in (None, ""):  # run as a script by path: the checkout is the import root
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
+from rllib_tactical.data.instruments import load_instrument
+from rllib_tactical.domain.types import AGENTS, Instrument
+from rllib_tactical.errors import TacticalError, TrainingError, UsageError
+from rllib_tactical.process import limit_threads
+from rllib_tactical.rl.loop import Row, TrainingResult, run_training
+from rllib_tactical.rl.prepare import TrainingMarket, prepare_market
+from rllib_tactical.rl.run_folder import RunFolder
+
+RUN_FORMAT = 1
+
+
+def train(
+    data: Path,
+    out: Path,
+    config: TacticalConfig,
+    instrument: Instrument,
+    *,
+    bar_seconds: int = 300,
+    resume: bool = False,
+    say: Any = click.echo,
+) -> tuple[TrainingResult, TrainingMarket]:
+    """Train on a file of bars and leave a run folder that can be resumed and exported.
+
+    Raises:
+        TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs.
+    """
+    limit_threads()
+    folder = RunFolder(out)
+    begun = time.monotonic()
+    market = prepare_market(data, instrument, config, bar_seconds)
+    run = run_description(market, config)
+    if resume:
+        _check_resume(folder.read(), run)
+    else:
+        folder.start(run)
+    splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in market.splits)
+    say(
+        f"{market.source['rows']:,} bars of {instrument.symbol} ready in "
+        f"{time.monotonic() - begun:.1f} s (decision bars: {splits})"
+    )
+    start_ray(config.training.num_env_runners + config.training.num_learners)
+    progress = Progress(say)
+    result = run_training(config, market, folder, progress, resume)
+    say(
+        f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
+        f"{result.seconds:.0f} s; checkpoint {result.last_checkpoint}"
+    )
+    return result, market
+
+
+def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str, Any]:
+    """Return what a run folder remembers besides weights."""
+    return {
+        "format": RUN_FORMAT,
+        "data": market.source,
+        "instrument": to_dict(market.tape.instrument),
+        "config": to_dict(config),
+        "config_hash": content_hash(config),
+        "standardisation": dataclasses.asdict(market.standardisation),
+    }
+
+
+def start_ray(cpus_needed: int) -> None:
+    """Join the cluster named by RAY_ADDRESS, or start Ray on this machine, unless Ray is running.
+
+    Raises:
+        TrainingError: the cluster has fewer CPUs than the workers need.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+        ray.init(
+            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+            logging_level="ERROR",
+            log_to_driver=False,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )
+    found = ray.cluster_resources().get("CPU", 0)
+    if cpus_needed > found:
+        raise TrainingError(
+            f"training.num_env_runners and num_learners need {cpus_needed} CPUs, "
+            f"the Ray cluster has {found:g}"
+        )
+
+
+class Progress:
+    """Prints one line per iteration, with the time left."""
+
+    def __init__(self, say: Any) -> None:
+        self._say = say
+        self._recent: list[float] = []
+
+    def __call__(self, row: Row) -> None:
+        """Print a line for the metrics of an iteration."""
+        self._recent = [*self._recent[-19:], row["seconds"]]
+        left = (row["of"] - row["iteration"]) * sum(self._recent) / len(self._recent)
+        rewards = " ".join(f"{_number(row[f'reward_{agent}'])}" for agent in AGENTS)
+        entropy = " ".join(f"{row[f'entropy_{agent}']:.2f}" for agent in AGENTS)
+        line = (
+            f"iter {row['iteration']:>4}/{row['of']}  {row['env_steps']:>9,} steps  "
+            f"{row['steps_per_s']:>6,.0f}/s  reward {rewards}  "
+            f"P&L ${row['pnl']:>9,.0f} in {row['trades']:>4} trades  entropy {entropy}  "
+            f"left {int(left) // 60}:{int(left) % 60:02d}"
+        )
+        if "validation_net_pnl" in row:
+            line += (
+                f"\n  validation by the full rule: ${row['validation_net_pnl']:,.0f} in "
+                f"{row['validation_trades']} trades (temperature scale {row['temperature_scale']:g})"
+            )
+        self._say(line)
+
+
+def _number(value: float | None) -> str:
+    return "    -" if value is None else f"{value:5.2f}"
+
+
+def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume with other data, another instrument or another configuration."""
+    if before.get("data", {}).get("sha256") != now["data"]["sha256"]:
+        raise TrainingError(
+            "--resume: --data is not the file that the run was started with "
+            f"(SHA-256 {now['data']['sha256'][:12]}, the run has "
+            f"{str(before.get('data', {}).get('sha256'))[:12]})"
+        )
+    if before.get("instrument") != now["instrument"]:
+        raise TrainingError("--resume: the instrument differs from the one the run was started with")
+    old, new = before.get("config", {}), now["config"]
+    # training longer is what resuming is for
+    longer = {"iterations"}
+    for section in new:
+        for key, value in new[section].items():
+            if section == "training" and key in longer:
+                continue
+            if old.get(section, {}).get(key) != value:
+                raise TrainingError(
+                    f"--resume: {section}.{key} is {value!r}, the run was started with "
+                    f"{old.get(section, {}).get(key)!r}"
+                )
+
+
+@click.command("train")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="File of bars.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml.")
+@click.option("--instrument", default="SYNTH", show_default=True, help="Shipped name or YAML file.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Training iterations.")
+@click.option("--env-steps", type=click.IntRange(min=1), help="Train for about this many steps.")
+@click.option("--num-env-runners", type=click.IntRange(min=0), help="Ray actors that sample; 0: none.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
+def train_command(
+    data: Path,
+    out: Path,
+    config_path: Path | None,
+    instrument: str,
+    iterations: int | None,
+    env_steps: int | None,
+    num_env_runners: int | None,
+    seed: int | None,
+    resume: bool,
+) -> None:
+    """Train the three agents with one centralized critic (MAPPO) on a file of bars.
+
+    Prints a line per iteration: steps, steps/s, mean episode reward of fvg, momentum and entry,
+    P&L and trades by the training rule, entropy of the three agents, time left. The run folder
+    holds progress.jsonl, TensorBoard events and checkpoints; `tactical export` makes a bundle of it.
+    """
+    config = load_config(config_path)
+    if resume and config_path is None:
+        config = from_dict(TacticalConfig, RunFolder(out).read()["config"], str(out))
+    if iterations is not None and env_steps is not None:
+        raise UsageError("give --iterations or --env-steps, not both")
+    if env_steps is not None:
+        iterations = max(1, -(-env_steps // config.training.batch_size))
+    changes: dict[str, Any] = {
+        "iterations": iterations,
+        "num_env_runners": num_env_runners,
+        "seed": seed,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
+    result, _ = train(data, out, config, load_instrument(instrument), resume=resume)
+    if result.validation is not None and result.validation.trades_too_little:
+        click.echo(
+            "note: by the full rule the agents trade less than half as often as by the training rule"
+        )
+
+
+def main() -> None:
+    """Run ``train`` as a program of its own, for ``ray job submit`` and ``ray submit``."""
+    try:
+        train_command(standalone_mode=True)
+    except TacticalError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The command ``serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rllib_tactical.config import load_config
+
+
+@click.command("serve")
+@click.option(
+    "--bundle",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Policy bundle to decide with.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8001,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 chooses a free one.",
+)
+@click.option(
+    "--replicas",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processes that decide.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="YAML",
+    help="Configuration with the latency budgets.",
+)
+@click.option(
+    "--haproxy/--no-haproxy",
+    default=True,
+    show_default=True,
+    help="Put HAProxy in front, ten times faster than Serve's own proxy.",
+)
+def serve_command(
+    bundle: Path, host: str, port: int, replicas: int, config: Path | None, haproxy: bool
+) -> None:
+    """Answer POST /decide over HTTP until interrupted.
+
+    Beside it: GET /health, GET /metrics, GET /model. With TACTICAL_TOKEN set, requests need that
+    token, except for /health and /metrics; other hosts than loopback need it to be set.
+    """
+    settings = load_config(config)
+    # Ray takes seconds to import: not before the options are known to be right
+    from serve.run import serve_forever, start_service
+
+    serve_forever(
+        lambda: start_service(bundle, host, port, replicas, settings, fast=haproxy), click.echo
+    )

@@ -1,0 +1,40 @@
+"""What the service answers when a request cannot be served: one shape for every error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rllib_tactical.errors import ServiceError
+
+
+class RequestError(ServiceError):
+    """A request that is refused, with its HTTP status, a stable code and the field to blame.
+
+    Args:
+        status: HTTP status, 400..499.
+        code: short snake_case name that programs may rely on.
+        message: what was required and what was found.
+        field: path of the offending field, such as ``matrix_state[3][2]``; None when there is none.
+    """
+
+    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON answer ``{"error": {code, message, details}}``."""
+        details = {} if self.field is None else {"field": self.field}
+        return error_body(self.code, self.message, details)
+
+
+def error_body(code: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the answer to anything that went wrong."""
+    return {"error": {"code": code, "message": message, "details": details or {}}}
+
+
+def invalid(field: str, message: str, code: str = "invalid_field") -> RequestError:
+    """Return the 422 for a field that can be read but must not be used."""
+    return RequestError(422, code, f"{field}: {message}", field)

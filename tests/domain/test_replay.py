@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.replay import EpisodeConfig, Replay
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.simulate import Simulator
+from rllib_tactical.domain.tape import Split, Tape, build_tape
+from rllib_tactical.domain.types import Sessions
+from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.errors import ConfigError, DataError
+from tests.domain.builders import FUTURE, random_bars, random_sessions, sessions_of_lengths
+
+LENGTH = 700
+
+
+def market(sessions: Sessions | None = None) -> Tape:
+    rng = np.random.default_rng(7)
+    bars = random_bars(rng, LENGTH)
+    return build_tape(bars, sessions or random_sessions(rng, LENGTH), FUTURE)
+
+
+TAPE = market()
+SPLIT = Split("train", 359, 620)
+
+
+def replay(
+    kind: str = "bars",
+    length: int = 32,
+    accounts: int = 8,
+    seed: int | None = 0,
+    split: Split = SPLIT,
+    tape: Tape = TAPE,
+) -> Replay:
+    episodes = EpisodeConfig(kind=kind, length=length)
+    return Replay(tape, split, Rules(), RewardConfig(), episodes, accounts, seed)
+
+
+def votes(rng: np.random.Generator, count: int) -> object:
+    return constant_votes(rng.integers(0, 3, (count, 3)), 1.0)
+
+
+def run(made: Replay, steps: int, seed: int = 1) -> list[np.ndarray]:
+    """Step with random votes, restart what ended, and return every bar, reward and flag."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for _ in range(steps):
+        moved = made.step(votes(rng, made.num_accounts))
+        out += [made.t.copy(), moved.step.rewards, moved.terminated, moved.truncated]
+        made.restart(np.flatnonzero(moved.terminated | moved.truncated))
+    return out
+
+
+def test_same_seed_same_episodes() -> None:
+    one, other = run(replay(), 100), run(replay(), 100)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert replay(seed=1).t.tolist() != replay(seed=2).t.tolist()
+
+
+def test_reset_with_a_seed_repeats_and_without_goes_on() -> None:
+    made = replay()
+    made.reset(seed=5)
+    first = made.t.tolist()
+    made.reset()
+    assert made.t.tolist() != first
+    made.reset(seed=5)
+    assert made.t.tolist() == first
+    assert first == replay(seed=5).t.tolist()
+
+
+def test_reset_flattens_the_accounts() -> None:
+    made = replay()
+    run(made, 20)
+    made.reset(seed=1)
+    assert (made.simulator.side == 0).all()
+    assert (made.simulator.equity == 100_000.0).all()
+
+
+@pytest.mark.parametrize("kind", ["bars", "session"])
+def test_episodes_stay_inside_the_split(kind: str) -> None:
+    made = replay(kind, accounts=64)
+    rng = np.random.default_rng(2)
+    ended = 0
+    for _ in range(120):
+        assert ((made.t >= SPLIT.start) & (made.t < SPLIT.stop)).all()
+        moved = made.step(votes(rng, 64))
+        # also the fill of the last decision happens inside the split
+        assert (made.t < SPLIT.stop).all()
+        over = moved.terminated | moved.truncated
+        ended += int(over.sum())
+        made.restart(np.flatnonzero(over))
+    assert ended > 64
+
+
+def test_starts_reach_the_first_and_the_last_possible_bar() -> None:
+    made = replay(length=256, accounts=500)  # starts 359..363
+    assert set(made.t.tolist()) == {359, 360, 361, 362, 363}
+
+
+def test_starts_wait_for_the_warm_up() -> None:
+    made = replay(length=10, accounts=500, split=Split("all", 0, 380))
+    assert min(made.t) == 359
+    assert max(made.t) == 369
+
+
+def test_episode_of_bars_lasts_its_length() -> None:
+    made = replay(length=32)
+    rng = np.random.default_rng(0)
+    start = made.t.copy()
+    for step in range(1, 33):
+        moved = made.step(votes(rng, 8))
+        assert (moved.truncated == (step == 32)).all()
+        assert not moved.terminated.any()
+    np.testing.assert_array_equal(made.t - start, 32)
+
+
+def test_session_episode_runs_from_the_first_bar_to_the_last() -> None:
+    made = replay("session", accounts=64)
+    sessions = TAPE.sessions
+    assert sessions.is_first[made.t].all()
+    session = sessions.session_id[made.t]
+    rng = np.random.default_rng(0)
+    live = np.ones(64, dtype=np.bool_)
+    for _ in range(40):
+        moved = made.step(votes(rng, 64))
+        assert (sessions.session_id[made.t] == session)[live].all()
+        np.testing.assert_array_equal(moved.truncated[live], sessions.is_last[made.t][live])
+        live &= ~moved.truncated
+        made.restart(np.flatnonzero(~live))  # out of the way: they no longer count
+        if not live.any():
+            break
+    assert not live.any()
+
+
+def test_session_with_bars_after_its_scheduled_close() -> None:
+    """The scheduled last bar and the last bar of the file are both marked, as by the data layer."""
+    sessions = sessions_of_lengths(*[50] * 14)
+    last = sessions.is_last.copy()
+    last[39::50] = True  # ten bars after hours
+    made = replay(
+        "session",
+        accounts=200,
+        split=Split("train", 359, 690),
+        tape=market(dataclasses.replace(sessions, is_last=last)),
+    )
+    assert set(made.t.tolist()) == {400, 450, 500, 550, 600}
+    start = made.t.copy()
+    rng = np.random.default_rng(0)
+    for step in range(1, 40):
+        moved = made.step(votes(rng, 200))
+        assert (moved.truncated == (step == 39)).all()
+    np.testing.assert_array_equal(made.t, start + 39)
+
+
+def test_accounts_restart_one_by_one() -> None:
+    made = replay(accounts=4)
+    rng = np.random.default_rng(0)
+    made.step(votes(rng, 4))
+    before = made.t.copy()
+    made.restart(np.array([2]))
+    np.testing.assert_array_equal(made.t[[0, 1, 3]], before[[0, 1, 3]])
+    made.restart(np.array([], dtype=np.int64))
+    for _ in range(31):
+        moved = made.step(votes(rng, 4))
+    assert moved.truncated.tolist() == [True, True, False, True]
+
+
+def test_account_without_equity_terminates() -> None:
+    made = replay(accounts=3)
+    made.simulator.cash[1] = -10.0
+    moved = made.step(constant_votes(np.ones((3, 3), dtype=np.int64), 1.0))
+    assert moved.terminated.tolist() == [False, True, False]
+    assert not moved.truncated.any()
+
+
+def test_terminated_at_the_end_is_not_truncated() -> None:
+    made = replay(accounts=2, length=2)
+    hold = constant_votes(np.ones((2, 3), dtype=np.int64), 1.0)
+    made.step(hold)
+    made.simulator.cash[0] = 0.0
+    moved = made.step(hold)
+    assert moved.terminated.tolist() == [True, False]
+    assert moved.truncated.tolist() == [False, True]
+
+
+def test_observations_are_those_of_the_bars() -> None:
+    made = replay(accounts=5)
+    run(made, 3)
+    np.testing.assert_array_equal(made.observe(), TAPE.inputs.gather(made.t))
+    np.testing.assert_array_equal(made.account_features(), made.simulator.account_features())
+    assert made.account_features().shape == (5, 4)
+    assert made.num_accounts == 5
+
+
+def test_replay_is_the_simulator() -> None:
+    made = replay(accounts=3)
+    simulator = Simulator(TAPE, Rules(), RewardConfig(), 3)
+    simulator.reset(np.arange(3), made.t)
+    rng = np.random.default_rng(9)
+    for _ in range(31):
+        vote = votes(rng, 3)
+        np.testing.assert_array_equal(made.step(vote).step.rewards, simulator.step(vote).rewards)
+        np.testing.assert_array_equal(made.simulator.equity, simulator.equity)
+
+
+def test_too_short_split() -> None:
+    with pytest.raises(DataError, match=r"the train split has no room for one episode of 261 bars"):
+        replay(length=261)
+    assert replay(length=260).t.tolist() == [359] * 8
+
+
+def test_split_without_a_whole_session() -> None:
+    tape = market(sessions_of_lengths(LENGTH))
+    with pytest.raises(DataError, match=r"the train split has no room for one whole session"):
+        replay("session", tape=tape)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("kind", "days"), ("length", 1), ("length", 0), ("length", -5)]
+)
+def test_config_out_of_range(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"episodes.{field}"):
+        EpisodeConfig(**{field: value})

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from pettingzoo.test import parallel_api_test, parallel_seed_test
+
+from envs.market import ACTION_SPACE, OBSERVATION_SPACE
+from envs.multi_agent import TacticalMultiAgentEnv
+from envs.parallel import TacticalParallelEnv
+from rllib_tactical.domain.features import network_input
+from rllib_tactical.domain.types import AGENTS
+from tests.market import random_spec
+
+SPEC = random_spec()
+LONG = {"fvg": 0, "momentum": 0, "entry": 1}
+HOLD = {"fvg": 1, "momentum": 1, "entry": 0}
+
+
+@pytest.fixture
+def env():
+    return TacticalParallelEnv(SPEC, seed=1)
+
+
+def test_follows_the_pettingzoo_contract(env):
+    parallel_api_test(env, num_cycles=200)
+
+
+def test_follows_the_pettingzoo_seeding_contract():
+    parallel_seed_test(lambda: TacticalParallelEnv(SPEC), num_cycles=100)
+
+
+def test_observation_is_the_network_input_of_the_bar_it_stands_on(env):
+    observations, infos = env.reset(seed=5)
+    t = infos["fvg"]["t"]
+    table = SPEC.tape.features
+    expected = network_input(table.raw[t - 59 : t + 1], table.close[t], table.atr[t])
+    for agent in AGENTS:
+        np.testing.assert_array_equal(observations[agent], expected)
+        assert OBSERVATION_SPACE.contains(observations[agent])
+
+
+def test_long_votes_buy_and_infos_tell_decision_account_and_reward_parts(env):
+    env.reset(seed=5)
+    _, rewards, _, _, infos = env.step(LONG)
+    info = infos["momentum"]
+    assert info["reason"] == "execute"
+    assert info["execute"]
+    assert info["action"] == 1
+    assert info["entered"]
+    assert info["quantity"] > 0
+    assert info["equity"] - 100_000 == pytest.approx(info["equity_change"])
+    assert rewards["momentum"] == pytest.approx(info["reward_base"] + info["reward_bonus"])
+
+
+def test_votes_without_confidence_count_with_the_training_confidence(env):
+    env.reset(seed=5)
+    _, _, _, _, infos = env.step(LONG)
+    assert infos["fvg"]["confidence"] == pytest.approx(0.9)
+
+
+def test_confidences_apply_the_full_rule(env):
+    env.reset(seed=5)
+    _, _, _, _, infos = env.step(LONG, confidences=dict.fromkeys(AGENTS, 0.6))
+    assert infos["fvg"]["reason"] == "below_threshold"
+    assert not infos["fvg"]["entered"]
+
+
+def test_an_episode_is_truncated_after_its_length(env):
+    env.reset(seed=5)
+    steps = 0
+    while env.agents:
+        _, _, terminated, truncated, _ = env.step(HOLD)
+        steps += 1
+    assert steps == 64
+    assert all(truncated.values())
+    assert not any(terminated.values())
+
+
+def test_holding_earns_nothing(env):
+    env.reset(seed=5)
+    for _ in range(30):
+        _, rewards, _, _, _ = env.step(HOLD)
+        assert set(rewards.values()) == {0.0}
+
+
+def test_rllib_env_has_fixed_agents_and_ends_all_together():
+    env = TacticalMultiAgentEnv(TacticalParallelEnv(SPEC, seed=1))
+    assert env.possible_agents == list(AGENTS)
+    assert env.action_spaces["entry"] == ACTION_SPACE
+    observations, _ = env.reset(seed=2)
+    assert list(observations) == list(AGENTS)
+    for _ in range(64):
+        _, _, terminated, truncated, _ = env.step(HOLD)
+    assert truncated["__all__"]
+    assert not terminated["__all__"]
