@@ -1,4 +1,4 @@
-"""What an environment replays: one value that travels to every worker and is unpacked there once."""
+"""What an environment replays: one value that travels to every worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rllib_tactical.domain.types import NUM_ACTIONS, NUM_FEATURES, WINDOW
 OBSERVATION_SPACE = spaces.Box(-1.0, 1.0, (WINDOW, NUM_FEATURES), np.float32)
 """The network input: every column is a flag, a share or a tanh."""
 
-ACTION_SPACE = spaces.Discrete(NUM_ACTIONS)
+ACTION_SPACE: spaces.Discrete[np.int64] = spaces.Discrete(NUM_ACTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,20 @@ class MarketSpec:
     episodes: EpisodeConfig
     train_confidence: float
 
-    def replay(self, num_accounts: int, seed: int | None = None) -> Replay:
-        """Make a replay of N episodes.
+    def replay(self, num_accounts: int, seed: int | None = None, group_size: int = 1) -> Replay:
+        """Make a replay of N episodes in groups that share their bars.
 
         Raises:
             DataError: the split is too short for one episode.
+            ConfigError: the accounts do not fill whole groups.
         """
         return Replay(
-            self.tape, self.split, self.rules, self.rewards, self.episodes, num_accounts, seed
+            self.tape,
+            self.split,
+            self.rules,
+            self.rewards,
+            self.episodes,
+            num_accounts,
+            seed,
+            group_size,
         )

@@ -11,8 +11,8 @@ from envs.parallel import TacticalParallelEnv
 from rllib_tactical.domain.types import AGENTS
 
 
-class TacticalMultiAgentEnv(ParallelPettingZooEnv):  # type: ignore[misc]  # ray has no types
-    """RLlib's own PettingZoo wrapper around ``TacticalParallelEnv``, with agents in a fixed order."""
+class TacticalMultiAgentEnv(ParallelPettingZooEnv):
+    """RLlib's own PettingZoo wrapper around ``TacticalParallelEnv``, agents in a fixed order."""
 
     def __init__(self, env: TacticalParallelEnv) -> None:
         super().__init__(env)

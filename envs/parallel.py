@@ -1,4 +1,4 @@
-"""The market replay as a PettingZoo ParallelEnv: one account, three agents that act on every bar."""
+"""The market replay as a PettingZoo ParallelEnv: one account, three agents that act together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
         """Return the network input's space."""
         return self._observation_spaces[agent]
 
-    def action_space(self, agent: str) -> spaces.Discrete:
+    def action_space(self, agent: str) -> spaces.Discrete[np.int64]:
         """Return the vote's space."""
         return self._action_spaces[agent]
 

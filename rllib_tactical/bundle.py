@@ -126,7 +126,9 @@ def export_bundle(
     """
     from safetensors.numpy import save
 
-    if out.exists() and not (out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))):
+    if out.exists() and not (
+        out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))
+    ):
         raise BundleError(f"{out} exists and is not a bundle: choose another folder")
     if instrument.base_quantity is None:
         raise BundleError("instrument.base_quantity must be resolved before export")

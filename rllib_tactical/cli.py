@@ -14,12 +14,24 @@ from rllib_tactical import __version__
 from rllib_tactical.errors import TacticalError
 
 _COMMANDS = {
-    "demo": ("rllib_tactical.demo", "demo_command", "The main job, small, from bars to a decision."),
+    "demo": (
+        "rllib_tactical.demo",
+        "demo_command",
+        "The main job, small, from bars to a decision.",
+    ),
     "data": ("rllib_tactical.data.group", "data_group", "Check, import and make market data."),
-    "features": ("rllib_tactical.features_command", "features_command", "Write raw features to a file."),
+    "features": (
+        "rllib_tactical.features_command",
+        "features_command",
+        "Write raw features to a file.",
+    ),
     "train": ("rllib_tactical.train", "train_command", "Train the three agents (MAPPO)."),
     "export": ("rllib_tactical.export", "export_command", "Make a policy bundle of a run."),
-    "backtest": ("rllib_tactical.backtest.commands", "backtest_command", "Trade bars with a bundle."),
+    "backtest": (
+        "rllib_tactical.backtest.commands",
+        "backtest_command",
+        "Trade bars with a bundle.",
+    ),
     "serve": ("serve.commands", "serve_command", "Answer POST /decide over HTTP."),
 }
 """Name: module, attribute and short help. Modules are imported when their command is used, so that

@@ -22,7 +22,7 @@ from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.replay import EpisodeConfig
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.risk import RiskConfig
-from rllib_tactical.domain.types import NUM_FEATURES
+from rllib_tactical.domain.types import NUM_FEATURES, StrictConfig
 from rllib_tactical.errors import ConfigError, UnreadableError
 
 ROOT_KEY = "tactical_marl"
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(StrictConfig):
     """The critic's size. The actors' shape is fixed by the specification.
 
     ``critic_heads``: one value per agent, or one shared V(s).
@@ -40,8 +40,6 @@ class ModelConfig:
     critic_hidden: tuple[int, ...] = (512, 256, 128)
     critic_dropout: float = 0.0
     critic_heads: Literal["per_agent", "shared"] = "per_agent"
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if not self.critic_hidden or min(self.critic_hidden) < 1:
@@ -55,13 +53,11 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentConfig:
+class AgentConfig(StrictConfig):
     """One agent: initial attention weights of the seven features, and its temperature."""
 
     attention: tuple[float, ...]
     temperature: float
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if len(self.attention) != NUM_FEATURES:
@@ -73,7 +69,7 @@ class AgentConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentsConfig:
+class AgentsConfig(StrictConfig):
     """The three agents."""
 
     fvg: AgentConfig = AgentConfig(
@@ -84,17 +80,16 @@ class AgentsConfig:
     )
     entry: AgentConfig = AgentConfig(attention=(0.2,) * NUM_FEATURES, temperature=0.8)
 
-    __pydantic_config__ = {"extra": "forbid"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(StrictConfig):
     """MAPPO and the run around it.
 
     ``batch_size`` account steps are sampled per iteration by ``num_env_runners`` Ray actors (0: in
     the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes in
-    minibatches. ``train_confidence`` is the confidence with which every sampled vote counts.
-    ``splits`` are the shares of the bars for training, validation and test.
+    minibatches. ``accounts_per_bar`` accounts replay the same bars side by side: an actor's output
+    depends on the bar only, so they share its forward and backward pass. ``train_confidence`` is
+    the confidence with which every sampled vote counts. ``splits`` are the shares of the bars for training, validation and test.
     """
 
     iterations: int = 100
@@ -108,10 +103,11 @@ class TrainingConfig:
     value_coefficient: float = 0.5
     grad_norm: float = 0.5
     epochs: int = 4
-    batch_size: int = 2048
-    minibatch_size: int = 512
+    batch_size: int = 8192
+    minibatch_size: int = 2048
     num_env_runners: int = 1
-    num_envs: int = 32
+    num_envs: int = 128
+    accounts_per_bar: int = 8
     num_learners: int = 0
     train_confidence: float = 0.9
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
@@ -120,8 +116,6 @@ class TrainingConfig:
     checkpoint_every: int = 10
     keep_checkpoints: int = 10
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     def __post_init__(self) -> None:
         for name in (
             "iterations",
@@ -129,6 +123,7 @@ class TrainingConfig:
             "batch_size",
             "minibatch_size",
             "num_envs",
+            "accounts_per_bar",
             "checkpoint_every",
             "keep_checkpoints",
         ):
@@ -150,11 +145,15 @@ class TrainingConfig:
             "training.minibatch_size must not exceed training.batch_size",
             (self.minibatch_size, self.batch_size),
         )
+        _require(
+            self.num_envs % self.accounts_per_bar == 0,
+            f"training.num_envs must be a multiple of accounts_per_bar ({self.accounts_per_bar})",
+            self.num_envs,
+        )
         accounts = self.num_envs * max(1, self.num_env_runners)
         _require(
             self.batch_size % accounts == 0,
-            "training.batch_size must be a multiple of num_envs x num_env_runners "
-            f"({accounts})",
+            f"training.batch_size must be a multiple of num_envs x num_env_runners ({accounts})",
             self.batch_size,
         )
         _require(
@@ -170,7 +169,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerformanceConfig:
+class PerformanceConfig(StrictConfig):
     """Latency budgets of a decision in milliseconds; every breach is counted."""
 
     matrix_ms: float = 10.0
@@ -178,15 +177,15 @@ class PerformanceConfig:
     aggregation_ms: float = 5.0
     total_ms: float = 100.0
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            _require(getattr(self, name) > 0, f"performance.{name} must be > 0", getattr(self, name))
+            _require(
+                getattr(self, name) > 0, f"performance.{name} must be > 0", getattr(self, name)
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TacticalConfig:
+class TacticalConfig(StrictConfig):
     """The whole configuration."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -197,8 +196,6 @@ class TacticalConfig:
     orders: OrderConfig = field(default_factory=OrderConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     @property
     def rules(self) -> Rules:

@@ -60,7 +60,9 @@ def export_run(source: Path, out: Path) -> Bundle:
 
 @click.command("export")
 @click.argument("source", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to make.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to make."
+)
 def export_command(source: Path, out: Path) -> None:
     """Make a policy bundle that backtest and service load.
 

@@ -15,7 +15,6 @@ from rllib_tactical.domain.types import (
     NUM_FEATURES,
     WINDOW,
     Float32Array,
-    FloatArray,
 )
 from rllib_tactical.errors import BundleError
 
@@ -35,7 +34,7 @@ class Standardisation:
         return cls((0.0,) * NUM_FEATURES, (1.0,) * NUM_FEATURES)
 
     @classmethod
-    def estimate(cls, inputs: FloatArray) -> Standardisation:
+    def estimate(cls, inputs: Float32Array) -> Standardisation:
         """Estimate from network inputs (N, 60, 7); a constant feature keeps its scale."""
         flat = np.asarray(inputs, dtype=np.float64).reshape(-1, NUM_FEATURES)
         std = flat.std(axis=0)
@@ -114,7 +113,7 @@ class ActorStack(nn.Module):
 
 
 class Critic(nn.Module):
-    """The centralized critic: global state to one value per agent (or one for all).
+    """The centralized critic: the global state to one value per agent (or one for all).
 
     Args:
         account_features: number of account features beside the flattened matrix.
@@ -152,11 +151,21 @@ class Critic(nn.Module):
         nn.init.zeros_(self.heads.bias)
 
     def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
-        """Return normalised values (N, 3) from the matrix (N, 60, 7) and the account (N, K)."""
-        x = (inputs - self.mean) / self.std
-        x = self.body(torch.cat([x.flatten(1), account], dim=-1))
-        values: Tensor = self.heads(x)
-        return values.expand(-1, NUM_AGENTS)
+        """Return normalised values (N, K, 3) of K accounts on each of N bars.
+
+        Args:
+            inputs: matrices (N, 60, 7).
+            account: account and market features (N, K, F) of the accounts on each bar.
+        """
+        first = self.body[0]
+        assert isinstance(first, nn.Linear)
+        matrix = ((inputs - self.mean) / self.std).flatten(1)
+        # the first layer on [matrix, account]; the matrix's share is the same for all K accounts
+        split = matrix.shape[1]
+        of_bar = nn.functional.linear(matrix, first.weight[:, :split], first.bias)
+        of_account = nn.functional.linear(account, first.weight[:, split:])
+        values: Tensor = self.heads(self.body[1:](of_bar.unsqueeze(1) + of_account))
+        return values.expand(-1, -1, NUM_AGENTS)
 
 
 def actor_stack_from_weights(weights: dict[str, Float32Array]) -> ActorStack:

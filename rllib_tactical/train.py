@@ -1,6 +1,6 @@
 """Train the three agents: the ``tactical train`` command, also a job entry point of its own.
 
-    python -m rllib_tactical.train --data FILE --out DIR
+python -m rllib_tactical.train --data FILE --out DIR
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a script by path: the checkout is the im
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
-from rllib_tactical.data.instruments import load_instrument
+from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.domain.types import AGENTS, Instrument
 from rllib_tactical.errors import TacticalError, TrainingError, UsageError
 from rllib_tactical.process import limit_threads
@@ -38,6 +38,7 @@ def train(
     *,
     bar_seconds: int = 300,
     resume: bool = False,
+    max_seconds: float | None = None,
     say: Any = click.echo,
 ) -> tuple[TrainingResult, TrainingMarket]:
     """Train on a file of bars and leave a run folder that can be resumed and exported.
@@ -61,7 +62,7 @@ def train(
     )
     start_ray(config.training.num_env_runners + config.training.num_learners)
     progress = Progress(say)
-    result = run_training(config, market, folder, progress, resume)
+    result = run_training(config, market, folder, progress, resume, max_seconds)
     say(
         f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
         f"{result.seconds:.0f} s; checkpoint {result.last_checkpoint}"
@@ -113,12 +114,16 @@ class Progress:
     def __init__(self, say: Any) -> None:
         self._say = say
         self._recent: list[float] = []
+        self._rewards: dict[str, float] = {}
 
     def __call__(self, row: Row) -> None:
-        """Print a line for the metrics of an iteration."""
+        """Print a line for the metrics of an iteration; rewards are of the last ended episodes."""
+        self._rewards |= {
+            agent: row[f"reward_{agent}"] for agent in AGENTS if row[f"reward_{agent}"] is not None
+        }
         self._recent = [*self._recent[-19:], row["seconds"]]
         left = (row["of"] - row["iteration"]) * sum(self._recent) / len(self._recent)
-        rewards = " ".join(f"{_number(row[f'reward_{agent}'])}" for agent in AGENTS)
+        rewards = " ".join(f"{_number(self._rewards.get(agent))}" for agent in AGENTS)
         entropy = " ".join(f"{row[f'entropy_{agent}']:.2f}" for agent in AGENTS)
         line = (
             f"iter {row['iteration']:>4}/{row['of']}  {row['env_steps']:>9,} steps  "
@@ -129,7 +134,7 @@ class Progress:
         if "validation_net_pnl" in row:
             line += (
                 f"\n  validation by the full rule: ${row['validation_net_pnl']:,.0f} in "
-                f"{row['validation_trades']} trades (temperature scale {row['temperature_scale']:g})"
+                f"{row['validation_trades']} trades, temperature scale {row['temperature_scale']:g}"
             )
         self._say(line)
 
@@ -147,7 +152,9 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
             f"{str(before.get('data', {}).get('sha256'))[:12]})"
         )
     if before.get("instrument") != now["instrument"]:
-        raise TrainingError("--resume: the instrument differs from the one the run was started with")
+        raise TrainingError(
+            "--resume: the instrument differs from the one the run was started with"
+        )
     old, new = before.get("config", {}), now["config"]
     # training longer is what resuming is for
     longer = {"iterations"}
@@ -165,18 +172,22 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
 @click.command("train")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="File of bars.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml.")
-@click.option("--instrument", default="SYNTH", show_default=True, help="Shipped name or YAML file.")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml."
+)
+@click.option("--instrument", help="Shipped name or YAML file; else told by the data file's name.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Training iterations.")
 @click.option("--env-steps", type=click.IntRange(min=1), help="Train for about this many steps.")
-@click.option("--num-env-runners", type=click.IntRange(min=0), help="Ray actors that sample; 0: none.")
+@click.option(
+    "--num-env-runners", type=click.IntRange(min=0), help="Ray actors that sample; 0: none."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 def train_command(
     data: Path,
     out: Path,
     config_path: Path | None,
-    instrument: str,
+    instrument: str | None,
     iterations: int | None,
     env_steps: int | None,
     num_env_runners: int | None,
@@ -187,7 +198,7 @@ def train_command(
 
     Prints a line per iteration: steps, steps/s, mean episode reward of fvg, momentum and entry,
     P&L and trades by the training rule, entropy of the three agents, time left. The run folder
-    holds progress.jsonl, TensorBoard events and checkpoints; `tactical export` makes a bundle of it.
+    holds progress.jsonl, TensorBoard events and checkpoints; `tactical export` makes a bundle.
     """
     config = load_config(config_path)
     if resume and config_path is None:
@@ -203,11 +214,9 @@ def train_command(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
-    result, _ = train(data, out, config, load_instrument(instrument), resume=resume)
+    result, _ = train(data, out, config, instrument_for(instrument, data), resume=resume)
     if result.validation is not None and result.validation.trades_too_little:
-        click.echo(
-            "note: by the full rule the agents trade less than half as often as by the training rule"
-        )
+        click.echo("note: by the full rule the agents trade less than half as often as in training")
 
 
 def main() -> None:

@@ -186,7 +186,7 @@ async def _read_body(request: Request) -> bytes:
         413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes"
     )
     declared = request.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared[:20]) > MAX_BODY_BYTES:
+    if not (declared.isascii() and declared.isdecimal()) or int(declared[:20]) > MAX_BODY_BYTES:
         raise too_large
     parts, total = [], 0
     async for part in request.stream():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rllib_tactical.errors import ServiceError
+
+_LONGEST_ECHO: Final = 300
 
 
 class RequestError(ServiceError):
@@ -18,11 +20,12 @@ class RequestError(ServiceError):
     """
 
     def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+        message = _echo(message)
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
-        self.field = field
+        self.field = None if field is None else _echo(field)
 
     def body(self) -> dict[str, Any]:
         """Return the JSON answer ``{"error": {code, message, details}}``."""
@@ -38,3 +41,8 @@ def error_body(code: str, message: str, details: dict[str, Any] | None = None) -
 def invalid(field: str, message: str, code: str = "invalid_field") -> RequestError:
     """Return the 422 for a field that can be read but must not be used."""
     return RequestError(422, code, f"{field}: {message}", field)
+
+
+def _echo(text: str) -> str:
+    """Return text that may quote the request, short enough and safe to encode."""
+    return text[:_LONGEST_ECHO].encode(errors="replace").decode()

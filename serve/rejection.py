@@ -46,14 +46,19 @@ def refuse_duplicate_keys(body: bytes) -> None:
     the body, has no keys and is left out of the second look.
 
     Raises:
-        RequestError: 400 naming the key.
+        RequestError: 400, naming the key if it is repeated.
     """
     at = body.find(_MATRIX_KEY)
     if at >= 0 and b"\\" not in body and body.find(_MATRIX_KEY, at + 1) < 0:
         colon = body.index(b":", at + len(_MATRIX_KEY)) + 1
         next_key = body.find(b'"', colon)
         body = body[:colon] + (b"0}" if next_key < 0 else b"0," + body[next_key:])
-    json.loads(body, object_pairs_hook=_unique)
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            400, "malformed_json", f"the body nests too deeply or has too long a number: {error}"
+        ) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

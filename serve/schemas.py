@@ -143,7 +143,10 @@ def read_request(body: bytes, symbol: str, base_quantity: float) -> DecideInput:
             f"may only lower the instrument's {base_quantity:g}, found {overrides.base_quantity:g}",
         )
     synergy = request.synergy_context
-    rest = (synergy, found_symbol, price, atr, overrides)
+    try:
+        rest = _ENCODER.encode((synergy, found_symbol, price, atr, overrides))
+    except (OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise invalid("synergy_context", f"holds a value that cannot be used: {error}") from error
     return DecideInput(
         matrix=matrix,
         symbol=found_symbol,
@@ -152,7 +155,7 @@ def read_request(body: bytes, symbol: str, base_quantity: float) -> DecideInput:
         synergy_kind=SYNERGY_TYPES.index(synergy.synergy_type) if synergy else 0,
         synergy_direction=synergy.direction if synergy else 0,
         overrides=overrides,
-        canonical=matrix.tobytes() + _ENCODER.encode(rest),
+        canonical=matrix.tobytes() + rest,
     )
 
 

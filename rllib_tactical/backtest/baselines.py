@@ -20,7 +20,7 @@ from rllib_tactical.domain.votes import EXECUTE, Votes
 BASELINES: Final = {
     "always_hold": "Always hold",
     "buy_and_hold": "Buy and hold",
-    "random": "Random, same trade rate",
+    "random": "Random (same rate)",
     "rule_based": "Rule-based",
 }
 """Names and labels, in the order of reports."""

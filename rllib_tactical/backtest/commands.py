@@ -29,32 +29,17 @@ from rllib_tactical.domain.tape import Tape, build_tape
 from rllib_tactical.domain.types import Bars, Instrument
 from rllib_tactical.errors import DataError, UsageError
 
+_FILE = click.Path(path_type=Path)
+
 
 @click.command("backtest")
-@click.option(
-    "--bundle",
-    "bundle_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Policy bundle.",
-)
-@click.option(
-    "--data", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Bars."
-)
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder for the results.",
-)
+@click.option("--bundle", "bundle_path", required=True, type=_FILE, metavar="DIR", help="Policy.")
+@click.option("--data", required=True, type=_FILE, metavar="FILE", help="Bars to trade.")
+@click.option("--out", required=True, type=_FILE, metavar="DIR", help="Folder for the results.")
 @click.option("--instrument", metavar="NAME", help="Instrument, if not the bundle's.")
 @click.option("--start", metavar="DATE", help="First day or time (UTC) to decide on.")
 @click.option("--stop", metavar="DATE", help="Day or time (UTC) before which to stop.")
-@click.option(
-    "--baselines/--no-baselines", default=True, show_default=True, help="Run the baselines too."
-)
+@click.option("--no-baselines", is_flag=True, help="Run the bundle only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backtest_command(
     bundle_path: Path,
@@ -63,7 +48,7 @@ def backtest_command(
     instrument: str | None,
     start: str | None,
     stop: str | None,
-    baselines: bool,
+    no_baselines: bool,
     as_json: bool,
 ) -> None:
     """Trade bars with a bundle and write what came of it, beside the baselines.
@@ -104,7 +89,7 @@ def backtest_command(
             tape,
             begin,
             end,
-            with_baselines=baselines,
+            with_baselines=not no_baselines,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             stage=stage,
         )
@@ -215,10 +200,17 @@ def _one_line(values: dict[str, Any]) -> str:
 def _print(evaluation: Evaluation, seen: Seen, out: Path) -> None:
     console = Console()
     table = Table(title=f"{evaluation.policy.result.tape.instrument.symbol}, net of costs")
-    columns = ("net_pnl", "trades", "win_rate", "profit_factor", "sharpe", "max_drawdown")
+    columns = {
+        "net_pnl": "net P&L",
+        "trades": "trades",
+        "win_rate": "win\nrate",
+        "profit_factor": "profit\nfactor",
+        "sharpe": "Sharpe",
+        "max_drawdown": "max\ndrawdown",
+    }
     table.add_column("policy")
-    for name in columns:
-        table.add_column(name.replace("_", " ").replace("pnl", "P&L"), justify="right")
+    for title in columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
     for row in evaluation.rows():
         table.add_row(row["label"], *(figure_text(name, row[name]) for name in columns))
     console.print(table)

@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 PROGRESS_BARS = 2048  # between two reports of progress; a multiple of the engine's batch
 
-LOOK_AHEAD = 64  # sessions that are stepped side by side when guesses have failed
+LOOK_AHEAD = 128  # sessions that are stepped side by side when guesses have failed
 
 _STAY_OUT = 1  # index of "hold" and "neutral"
 
@@ -212,7 +212,7 @@ def _simulate(
     while len(todo):  # each pass settles at least the first unsettled lane
         _run_lanes(tape, votes, rules, rewards, start, lanes, todo, log)
         todo, passes = lanes.open_again(), passes + 1
-        if len(todo):
+        if len(todo) and passes > 1:
             # where size follows equity guesses fail soon: do not run far ahead of what is settled
             gained, settled = int(todo[0]) - settled, int(todo[0])
             todo = todo[: max(LOOK_AHEAD, 4 * gained)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,7 @@ def equity_figure(evaluation: Evaluation) -> Figure:
             "x": rows.tolist(),
             "name": run.label,
             "legendgroup": run.name,
-            "type": "scattergl" if len(rows) > MAX_POINTS else "scatter",
+            "type": "scatter",
             "mode": "lines",
             "line": {"color": _colour(run), "width": 2.2 if run.name == "policy" else 1.2},
             "text": [local[row] for row in rows],
@@ -177,9 +178,9 @@ def thin(values: FloatArray, limit: int = MAX_POINTS) -> IntArray:
         return np.arange(count)
     edges = np.linspace(0, count, limit // 2 + 1).astype(np.int64)
     rows = [0, count - 1]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges.tolist()):
         part = values[first:last]
-        rows += [int(first + part.argmin()), int(first + part.argmax())]
+        rows += [first + int(part.argmin()), first + int(part.argmax())]
     return np.unique(np.array(rows, dtype=np.int64))
 
 

@@ -36,11 +36,12 @@ DEFINITIONS: Final = {
     "average_win": "mean P&L of trades with P&L > 0",
     "average_loss": "mean P&L of trades with P&L < 0 (negative)",
     "average_trade": "mean P&L of all trades",
-    "accuracy_fvg": "share of trades whose vote at entry was right: a direction is right when it is "
-    "the trade's side and the P&L > 0, or the other side and the P&L < 0; hold when |P&L| < $10",
+    "accuracy_fvg": "share of trades whose vote at entry was right: a direction is right when it "
+    "is the trade's side and the P&L > 0, or the other side and the P&L < 0; hold when |P&L| < $10",
     "accuracy_momentum": "as accuracy_fvg",
-    "accuracy_entry": "as accuracy_fvg; execute and aggressive vote for the trade's side, wait is hold",
-    "accuracy_ensemble": "the same for the decision itself, which always votes for the trade's side",
+    "accuracy_entry": "as accuracy_fvg; execute and aggressive vote for the trade's side, "
+    "wait is hold",
+    "accuracy_ensemble": "the same for the decision itself, which always votes for its trade",
     "daily_pnl_mean": "mean over days of the change of equity",
     "daily_pnl_std": "sample standard deviation over days of the change of equity",
     "best_day": "largest daily change of equity",
@@ -54,14 +55,15 @@ DEFINITIONS: Final = {
     "stop_adherence": "share of stopped trades filled no worse than the stop price less the "
     "modelled spread and slippage, half a tick allowed; the others opened beyond the stop",
     "leverage_violations": "entries whose notional at the fill exceeds max_leverage x equity",
-    "sizing_accuracy": "share of entries with exactly the quantity that confidence asked for, before "
-    "risk limits",
+    "sizing_accuracy": "share of entries with exactly the quantity that confidence asked for, "
+    "before risk limits",
     "slippage": "mean of (entry fill - decision price) / decision price in the adverse direction",
     "time_in_market": "share of bars whose close was held through with a position",
     "long_trades": "number and P&L of long trades",
     "short_trades": "number and P&L of short trades",
     "exits": "number and P&L of trades by exit reason",
-    "bonus_share": "sum of |bonuses| / (sum of |bonuses| + sum of |P&L rewards|) over bars and agents",
+    "bonus_share": "sum of |bonuses| / (sum of |bonuses| + sum of |P&L rewards|) over bars "
+    "and agents",
 }
 """What each figure means."""
 
@@ -78,6 +80,7 @@ class Metrics:
 
     def put(self, name: str, value: float | int | None, missing: str = "") -> None:
         """Set a figure; ``missing`` is the reason when it is None or not finite."""
+        self.reasons.pop(name, None)
         if value is not None and math.isfinite(value):
             self.values[name] = int(value) if isinstance(value, int | np.integer) else float(value)
         else:
@@ -129,9 +132,10 @@ _NO_TRADE: Final = "no trade was made"
 
 
 def daily_pnl(result: BacktestResult) -> pd.DataFrame:
-    """Return one row per session: ``date`` (local), ``pnl`` dollars, ``opening`` equity, ``trades``.
+    """Return one row per session: its id, local date, P&L, opening equity and trades.
 
-    The P&L of a session is its last equity less the last equity of the session before. A trade
+    Columns ``session``, ``date``, ``pnl`` and ``opening`` in dollars, ``trades``. The
+    P&L of a session is its last equity less the last equity of the session before. A trade
     counts in the session in which it ended.
     """
     equity = result.equity

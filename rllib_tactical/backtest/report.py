@@ -33,7 +33,7 @@ class ReportContext:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Return the outcome in plain words. One path over one market proves no edge, and it says so."""
+    """Return the outcome in plain words; one path over one market proves no edge."""
     metrics = evaluation.policy.metrics
     net, trades = metrics.number("net_pnl") or 0.0, int(metrics.number("trades") or 0)
     days = _count(int(metrics.number("days") or 0), "day")

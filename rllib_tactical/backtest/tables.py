@@ -51,11 +51,11 @@ def decision_table(tape: Tape, votes: Votes, start: int, log: Log) -> pd.DataFra
     columns: dict[str, Any] = {
         "bar": bar,
         "timestamp": utc_times(tape, bar),
-        "action": pd.Categorical.from_codes(log["action"] + 1, _ACTIONS),
+        "action": _named(log["action"] + 1, _ACTIONS),
         "execute": log["execute"],
         "closes": log["execute"] & log["closes"],
-        "reason": pd.Categorical.from_codes(log["reason"], _REASON_CODES),
-        "winner": pd.Categorical.from_codes(log["winner"] + 1, _ACTIONS),
+        "reason": _named(log["reason"], _REASON_CODES),
+        "winner": _named(log["winner"] + 1, _ACTIONS),
         "score": log["score"],
         "score_long": log["scores"][:, 0],
         "score_short": log["scores"][:, 1],
@@ -70,3 +70,7 @@ def decision_table(tape: Tape, votes: Votes, start: int, log: Log) -> pd.DataFra
     columns["target"] = np.where(ordered, log["target"], np.nan)
     columns["entered"] = log["entered"]
     return pd.DataFrame(columns)
+
+
+def _named(code: IntArray, names: list[str]) -> Any:
+    return pd.Categorical.from_codes(code, pd.Index(names))

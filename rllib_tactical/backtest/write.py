@@ -66,8 +66,10 @@ def write_backtest(
 
 
 def trades_csv(trades: pd.DataFrame) -> str:
-    """Return the trades as CSV; times as ISO-8601 in UTC, numbers in full precision."""
-    text: str = trades.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ", lineterminator="\n")
+    """Return the trades as CSV; times as ISO-8601 in UTC, numbers with ten digits."""
+    text: str = trades.to_csv(
+        index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.10g", lineterminator="\n"
+    )
     return text
 
 

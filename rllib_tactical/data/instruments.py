@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -56,6 +57,27 @@ def load_instrument(name_or_path: str | os.PathLike[str]) -> Instrument:
             "or the path of a .yaml file"
         )
     return _shipped(names[text.upper()])
+
+
+def instrument_for(name_or_path: str | None, data: Path) -> Instrument:
+    """Return the instrument named by the user, else the shipped one the data file is named for.
+
+    ``TQQQ_5m.csv.gz`` is of TQQQ: the file's name up to the first ``_``, ``-`` or ``.`` counts.
+
+    Raises:
+        ConfigError: as of ``load_instrument``; also when nothing is named and the file's name does
+            not tell: costs and sessions must not be guessed.
+        UnreadableError: the instrument's file cannot be read.
+    """
+    if name_or_path is not None:
+        return load_instrument(name_or_path)
+    symbol = re.split(r"[_.-]", data.name)[0].upper()
+    if symbol in {name.upper() for name in list_instruments()}:
+        return load_instrument(symbol)
+    raise ConfigError(
+        f"--instrument is needed: the name of {data.name} does not tell what it holds. "
+        f"Shipped are {', '.join(list_instruments())}; or give the path of a .yaml file"
+    )
 
 
 def resolve_base_quantity(instrument: Instrument, mean_atr: float) -> Instrument:

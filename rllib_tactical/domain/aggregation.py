@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.domain.types import HOLD, BoolArray, FloatArray, IntArray, Reason
+from rllib_tactical.domain.types import HOLD, BoolArray, FloatArray, IntArray, Reason, StrictConfig
 from rllib_tactical.domain.votes import AGGRESSIVE, WAIT, Votes
 from rllib_tactical.errors import ConfigError
 
@@ -27,7 +27,7 @@ TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AggregationConfig:
+class AggregationConfig(StrictConfig):
     """Rules of the vote.
 
     Raises:
@@ -39,8 +39,6 @@ class AggregationConfig:
     counter_synergy_factor: float = 0.7
     entry_veto: bool = True
 
-    __pydantic_config__ = {"extra": "forbid"}
-
     def __post_init__(self) -> None:
         if not 0.0 < self.execution_threshold <= 1.0:
             raise ConfigError(
@@ -48,7 +46,9 @@ class AggregationConfig:
                 f"found {self.execution_threshold!r}"
             )
         if self.min_agents not in (1, 2, 3):
-            raise ConfigError(f"aggregation.min_agents must be 1, 2 or 3, found {self.min_agents!r}")
+            raise ConfigError(
+                f"aggregation.min_agents must be 1, 2 or 3, found {self.min_agents!r}"
+            )
         if not 0.0 <= self.counter_synergy_factor <= 1.0:
             raise ConfigError(
                 "aggregation.counter_synergy_factor must be in [0, 1], "

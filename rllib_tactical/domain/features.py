@@ -105,9 +105,7 @@ class FeatureStream:
         """Take one closed bar (prices, volume as floats) and return its seven raw features."""
         t = self.count
         gap_row = self._gaps.push(open_t, high_t, low_t, close_t)
-        true_range = (
-            indicators.true_range_step(high_t, low_t, self.close) if t else high_t - low_t
-        )
+        true_range = indicators.true_range_step(high_t, low_t, self.close) if t else high_t - low_t
         self.atr = indicators.atr_step(self.atr, true_range, t)
         self._ema = indicators.ema_step(self._ema, volume_t) if t else volume_t
         ratio = volume_t / self._ema if self._ema != 0.0 else 0.0
@@ -140,7 +138,7 @@ class FeatureStream:
 
 
 def static_input(raw: FloatArray) -> FloatArray:
-    """Return the network input (..., 7) of columns that do not depend on the present; column 2 is 0."""
+    """Return the network input (..., 7) of the columns that no later bar changes; column 2 is 0."""
     out = np.zeros(raw.shape)
     for column in (0, 1, 4):
         out[..., column] = raw[..., column]
@@ -171,7 +169,9 @@ def network_input(raw: FloatArray, close_now: FloatArray, atr_now: FloatArray) -
     """
     raw = np.asarray(raw, dtype=np.float64)
     if raw.ndim < 2 or raw.shape[-2:] != (WINDOW, NUM_FEATURES):
-        raise FeatureError(f"a matrix must have shape ({WINDOW}, {NUM_FEATURES}), found {raw.shape}")
+        raise FeatureError(
+            f"a matrix must have shape ({WINDOW}, {NUM_FEATURES}), found {raw.shape}"
+        )
     close_now = np.asarray(close_now, dtype=np.float64)
     atr_now = np.asarray(atr_now, dtype=np.float64)
     if not (np.isfinite(raw).all() and np.isfinite(close_now).all() and np.isfinite(atr_now).all()):
@@ -204,9 +204,7 @@ class InputViews:
         # the views overlap: sent as they are, every bar would travel sixty times
         return self._static, self._level, self._close, self._atr
 
-    def __setstate__(
-        self, state: tuple[Float32Array, FloatArray, FloatArray, FloatArray]
-    ) -> None:
+    def __setstate__(self, state: tuple[Float32Array, FloatArray, FloatArray, FloatArray]) -> None:
         self._static, self._level, self._close, self._atr = state
         self._make_views()
 

@@ -3,8 +3,8 @@
 A gap is born on bar t when the middle candle's body is large, Body_{t-1} > 1.5 x avg_t, and
 the candles around it leave a hole: bullish L_t > H_{t-2} with zone [H_{t-2}, L_t]; bearish
 H_t < L_{t-2} with zone [H_t, L_{t-2}]. It is touched the first time price enters its near edge and
-ends when price reaches its far edge or when it is more than 60 bars old; the touch counts even on the
-bar that ends it.
+ends when price reaches its far edge or when it is more than 60 bars old; the touch counts even
+on the bar that ends it.
 
 ``track_gaps`` works on a whole history, ``GapStream`` on one bar at a time; both compare the same
 numbers, so they agree bit for bit.

@@ -59,12 +59,15 @@ def volume_ratio(volume: FloatArray) -> FloatArray:
     """Return V_t / EMA20_t (T,); EMA_0 = V_0; 0 where the EMA is 0."""
     if len(volume) == 0:
         return np.zeros(0)
-    ema, emas = float(volume[0]), []
+    ema = float(volume[0])
+    emas: list[float] = []
     for value in volume.tolist():
         ema = ema_step(ema, value) if emas else value
         emas.append(ema)
     mean = np.array(emas)
-    return np.divide(volume, mean, out=np.zeros(len(volume)), where=mean != 0.0)
+    ratio = np.zeros(len(volume))
+    np.divide(volume, mean, out=ratio, where=mean != 0.0)
+    return ratio
 
 
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:

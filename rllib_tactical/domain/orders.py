@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray
+from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, StrictConfig
 from rllib_tactical.errors import ConfigError, OrderError
 
 _FLOOR_SLACK = 1e-9  # so that 3 lots computed as 2.9999999999 stay 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderConfig:
+class OrderConfig(StrictConfig):
     """Distances and size of orders.
 
     Raises:
@@ -25,8 +25,6 @@ class OrderConfig:
     full_size_confidence: float = 0.8
     cap_execute: float = 1.0
     cap_aggressive: float = 1.5
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         for name in (

@@ -14,19 +14,24 @@ from numpy.typing import NDArray
 from rllib_tactical.domain.aggregation import Aggregate, AggregationConfig, aggregate
 from rllib_tactical.domain.orders import OrderConfig, bracket, requested_quantity
 from rllib_tactical.domain.risk import AccountView, RiskConfig, limit_orders
-from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, Reason
+from rllib_tactical.domain.types import (
+    BoolArray,
+    FloatArray,
+    Instrument,
+    IntArray,
+    Reason,
+    StrictConfig,
+)
 from rllib_tactical.domain.votes import Votes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(StrictConfig):
     """Everything that turns votes into orders, besides the instrument."""
 
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     orders: OrderConfig = field(default_factory=OrderConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
-
-    __pydantic_config__ = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.simulate import Simulator, Step
 from rllib_tactical.domain.tape import Split, Tape
-from rllib_tactical.domain.types import BoolArray, Float32Array, IntArray
+from rllib_tactical.domain.types import BoolArray, Float32Array, IntArray, StrictConfig
 from rllib_tactical.domain.votes import Votes
 from rllib_tactical.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeConfig:
+class EpisodeConfig(StrictConfig):
     """What an episode is.
 
     ``kind`` "bars": a fixed number of bars (``length``) from a random bar; "session": a random
@@ -28,8 +28,6 @@ class EpisodeConfig:
 
     kind: str = "bars"
     length: int = 256
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if self.kind not in ("bars", "session"):
@@ -52,10 +50,15 @@ class ReplayStep:
 
 
 class Replay:
-    """N independent episodes inside one split of a tape, stepped in one batched call.
+    """N episodes inside one split of a tape, stepped in one batched call.
+
+    Accounts come in groups of ``group_size`` that start their episodes on the same bar and stay
+    together, account i in group i // group_size: what depends on the bar only, such as an actor's
+    output, is then computed once per group. Groups are independent of each other.
 
     Raises:
         DataError: the split is too short for one episode.
+        ConfigError: the accounts do not fill whole groups.
     """
 
     def __init__(
@@ -67,7 +70,13 @@ class Replay:
         episodes: EpisodeConfig,
         num_accounts: int,
         seed: int | None = None,
+        group_size: int = 1,
     ) -> None:
+        if group_size < 1 or num_accounts % group_size:
+            raise ConfigError(
+                f"group_size must divide the {num_accounts} accounts, found {group_size!r}"
+            )
+        self.group_size = group_size
         self.tape, self.split, self.episodes = tape, split, episodes
         self.simulator = Simulator(tape, rules, rewards, num_accounts)
         self._first = max(split.start, tape.first_decision)
@@ -94,21 +103,32 @@ class Replay:
         self.restart(np.arange(self.num_accounts))
 
     def restart(self, accounts: IntArray) -> None:
-        """Start new episodes for ``accounts`` (K,) at random."""
-        choice = self._rng.integers(0, len(self._starts), len(accounts))
-        self._stop_t[accounts] = self._stops[choice]
-        self.simulator.reset(accounts, self._starts[choice])
+        """Start new episodes for ``accounts`` (K,): whole groups at random bars.
+
+        An account that ended before the rest of its group starts afresh on the group's bar, for
+        what is left of the group's episode.
+        """
+        ended = np.zeros(self.num_accounts, dtype=np.bool_)
+        ended[accounts] = True
+        size = self.group_size
+        groups = np.flatnonzero(ended.reshape(-1, size).all(axis=1))
+        choice = self._rng.integers(0, len(self._starts), len(groups))
+        start_t = self.simulator.t.reshape(-1, size).copy()
+        stop_t = self._stop_t.reshape(-1, size)
+        start_t[groups] = self._starts[choice][:, None]
+        stop_t[groups] = self._stops[choice][:, None]
+        self.simulator.reset(accounts, start_t.reshape(-1)[accounts])
 
     def step(self, votes: Votes) -> ReplayStep:
-        """Step every episode by one bar. Ended episodes stay where they are until restarted."""
+        """Step every episode by one bar. Restart ended episodes before the next step."""
         step = self.simulator.step(votes)
         terminated = self.simulator.equity <= 0.0
         truncated = (self.simulator.t >= self._stop_t) & ~terminated
         return ReplayStep(step, terminated, truncated)
 
     def observe(self) -> Float32Array:
-        """Return the network inputs (N, 60, 7) float32 of the bars the accounts stand on."""
-        return self.tape.inputs.gather(self.simulator.t)
+        """Return the network inputs (G, 60, 7) float32 of the bars the G groups stand on."""
+        return self.tape.inputs.gather(self.simulator.t[:: self.group_size])
 
     def account_features(self) -> Float32Array:
         """Return the critic's view of the accounts (N, 4) float32."""
@@ -118,8 +138,11 @@ class Replay:
         """Return the possible first and last bars of episodes, each (K,) int64."""
         if self.episodes.kind == "session":
             sessions = self.tape.sessions
-            starts, stops = np.flatnonzero(sessions.is_first), np.flatnonzero(sessions.is_last)
-            starts = starts[: len(stops)]
+            starts, lasts = np.flatnonzero(sessions.is_first), np.flatnonzero(sessions.is_last)
+            # bars after hours give a session a second last bar: the first one ends the episode
+            following = np.searchsorted(lasts, starts)
+            starts, following = starts[following < len(lasts)], following[following < len(lasts)]
+            stops = lasts[following]
             inside = (starts >= self._first) & (stops <= self._end) & (stops > starts)
             starts, stops = starts[inside], stops[inside]
         else:
@@ -127,9 +150,9 @@ class Replay:
             stops = starts + self.episodes.length
         if len(starts) == 0:
             found = max(0, self._end - self._first)
-            what = "whole session" if self.episodes.kind == "session" else "episode"
+            bars = f"episode of {self.episodes.length} bars"
+            what = "whole session" if self.episodes.kind == "session" else bars
             raise DataError(
-                f"the {self.split.name} split has no room for one {what} of "
-                f"{self.episodes.length} bars: found {found} usable bars"
+                f"the {self.split.name} split has no room for one {what}: found {found} usable bars"
             )
         return starts.astype(np.int64), stops.astype(np.int64)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray
+from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray, StrictConfig
 from rllib_tactical.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RewardConfig:
+class RewardConfig(StrictConfig):
     """Weights of the reward. ``pnl_scale`` in dollars; the others are dimensionless.
 
     Raises:
@@ -34,8 +34,6 @@ class RewardConfig:
     mitigation_bonus: float = 0.15
     trend_bonus: float = 0.1
     counter_trend_penalty: float = 0.1
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -65,11 +63,11 @@ class RewardEvents:
 
     ``equity_change`` dollars; ``entered`` / ``closed`` mark entries and closed trades. For entries:
     ``with_synergy`` the side agrees with the synergy in force, ``shortfall`` (fill - decision
-    price) / decision price in the adverse direction, ``requested_risk`` the requested size's loss at
-    the stop as a share of equity, ``at_gap`` the decision price is near the nearest gap level,
+    price) / decision price in the adverse direction, ``requested_risk`` the requested size's loss
+    at the stop as a share of equity, ``at_gap`` the decision price is near the nearest gap level,
     ``alignment`` side x tanh(5-bar move in ATRs) in [-1, 1]. For closed trades: ``trade_pnl`` net
-    dollars, ``after_mitigation`` the entry came on or right after a mitigation, ``counter_trend`` the
-    entry went against the 5-bar momentum.
+    dollars, ``after_mitigation`` the entry came on or right after a mitigation, ``counter_trend``
+    the entry went against the 5-bar momentum.
     """
 
     equity_change: FloatArray

@@ -11,12 +11,19 @@ import numpy as np
 
 from rllib_tactical.domain.costs import round_trip_cost_per_lot
 from rllib_tactical.domain.orders import floor_to_lot
-from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, Reason
+from rllib_tactical.domain.types import (
+    BoolArray,
+    FloatArray,
+    Instrument,
+    IntArray,
+    Reason,
+    StrictConfig,
+)
 from rllib_tactical.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RiskConfig:
+class RiskConfig(StrictConfig):
     """Limits as shares of equity, and the leverage.
 
     Raises:
@@ -28,8 +35,6 @@ class RiskConfig:
     session_drawdown_limit: float = 0.02
     drawdown_share_per_trade: float = 0.8
     max_leverage: float = 5.0
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         for name in ("max_risk_per_trade", "session_drawdown_limit", "drawdown_share_per_trade"):

@@ -78,9 +78,7 @@ class Step:
 class Simulator:
     """N accounts on one tape. Public arrays have shape (N,) and describe the close of bar ``t``."""
 
-    def __init__(
-        self, tape: Tape, rules: Rules, rewards: RewardConfig, num_accounts: int
-    ) -> None:
+    def __init__(self, tape: Tape, rules: Rules, rewards: RewardConfig, num_accounts: int) -> None:
         self.tape, self.rules, self.rewards = tape, rules, rewards
         self.num_accounts = num_accounts
         instrument = tape.instrument
@@ -210,7 +208,7 @@ class Simulator:
         )
 
     def account_features(self) -> Float32Array:
-        """Return the critic's view of the accounts (N, 4) float32, in the order of ACCOUNT_FEATURES.
+        """Return the critic's view of the accounts (N, 4) float32, ordered as ACCOUNT_FEATURES.
 
         Unrealised P&L is in ATRs, clipped to [-10, 10]; bars in trade in units of 60 bars, capped
         at 2; the drawdown used is a share of the limit, capped at 2.
@@ -228,9 +226,7 @@ class Simulator:
         out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
         return out
 
-    def _enter(
-        self, who: IntArray, decision: Decision, open_: FloatArray, atr: FloatArray
-    ) -> None:
+    def _enter(self, who: IntArray, decision: Decision, open_: FloatArray, atr: FloatArray) -> None:
         tape, instrument = self.tape, self.tape.instrument
         t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
         price = costs.market_fill(open_, side.astype(np.float64), atr, instrument)
@@ -261,13 +257,11 @@ class Simulator:
         cost = np.where(stopped, adverse[who], 0.0)
         done = stopped | reached
         if done.any():
-            price = (level - cost) * side
+            price = np.asarray((level - cost) * side, dtype=np.float64)
             why = np.where(stopped, int(ExitReason.STOP), int(ExitReason.TARGET))
             self._close(who[done], price[done], why[done], cost[done])
 
-    def _close(
-        self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray
-    ) -> None:
+    def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
         instrument, exits = self.tape.instrument, self._exits
         side, quantity = self.side[who], self.quantity[who]
         fee = costs.commission(quantity, instrument)
@@ -277,9 +271,7 @@ class Simulator:
         exits.side[who], exits.quantity[who] = side, quantity
         exits.entry_t[who], exits.entry_price[who] = self.entry_t[who], self.entry_price[who]
         exits.pnl[who] = self.cash[who] - self._entry_cash[who]
-        exits.cost[who] = (
-            self._trade_cost[who] + fee + adverse * quantity * instrument.point_value
-        )
+        exits.cost[who] = self._trade_cost[who] + fee + adverse * quantity * instrument.point_value
         exits.after_mitigation[who] = self._after_mitigation[who]
         exits.counter_trend[who] = self._counter_trend[who]
         self.side[who] = 0
@@ -322,9 +314,8 @@ class Simulator:
             with_synergy = (market.synergy_kind > 0) & (market.synergy_direction == side)
             # raw momentum is relative to C_{t-5}; turned back into price units, then into ATRs
             move = market.price * raw[:, 5] / (100.0 + raw[:, 5])
-            alignment = side * np.tanh(
-                np.divide(move, market.atr, out=np.zeros(len(t)), where=market.atr > 0)
-            )
+            atrs = np.divide(move, market.atr, out=np.zeros(len(t)), where=market.atr > 0)
+            alignment = np.asarray(side * np.tanh(atrs), dtype=np.float64)
         return RewardEvents(
             equity_change=change,
             entered=entered,

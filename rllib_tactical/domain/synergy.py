@@ -49,7 +49,7 @@ def detect_synergies(table: FeatureTable) -> SynergyTrack:
     """Return the rule-based synergies of a history; row t depends on bars <= t only.
 
     A synergy fires on the bar that completes the three signals. Its confidence is 1 minus the share
-    of the 10-bar window that the signals took. When both directions fire on one bar, neither counts.
+    of the 10-bar window that the signals took. When both directions fire on one bar, none counts.
     """
     length = len(table)
     if length == 0:
@@ -77,7 +77,7 @@ def detect_synergies(table: FeatureTable) -> SynergyTrack:
 
 
 def _fire(signals: tuple[BoolArray, BoolArray, BoolArray]) -> tuple[NDArray[np.int8], FloatArray]:
-    """Return type (T,) and confidence (T,) of one direction; 0 where nothing completes on the bar."""
+    """Return type (T,) and confidence (T,) of one direction; 0 where nothing completes."""
     first = [_first_in_window(signal) for signal in signals]
     gap, momentum, volume = first
     complete = (gap >= 0) & (momentum >= 0) & (volume >= 0)

@@ -50,7 +50,7 @@ class Tape:
         return EMBARGO_BARS - 1
 
     def market_features(self, t: IntArray) -> Float32Array:
-        """Return the critic's view of the market (N, 9) float32, in the order of MARKET_FEATURES."""
+        """Return the critic's view of the market (N, 9) float32, ordered as MARKET_FEATURES."""
         angle = 2.0 * np.pi * self.sessions.elapsed[t]
         out = np.empty((len(t), len(MARKET_FEATURES)), dtype=np.float32)
         out[:, 0] = np.sin(angle)
@@ -68,7 +68,7 @@ def build_tape(
     """Compute features, network inputs and synergies of a history.
 
     Args:
-        bars: T bars; T must be more than 361 to allow one decision and one fill.
+        bars: T bars; T must be at least 361 to allow one decision and one fill.
         sessions: session arrays of the same bars.
         instrument: what the bars are of.
         synergy: synergies read from events; detected on the bars when None.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,13 @@ HOLD: Final = 0
 SHORT: Final = -1
 
 SYNERGY_TYPES: Final = ("NONE", "TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4")
+
+
+class StrictConfig:
+    """Base of configuration dataclasses: a loader must reject keys that they do not have."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
 
 class Reason(IntEnum):
@@ -85,9 +92,7 @@ class Bars:
             dtype = np.int64 if field.name == "timestamp_s" else np.float64
             array = np.ascontiguousarray(getattr(self, field.name), dtype=dtype)
             if array.ndim != 1 or array.shape != length:
-                raise DataError(
-                    f"bars: {field.name} must have shape {length}, found {array.shape}"
-                )
+                raise DataError(f"bars: {field.name} must have shape {length}, found {array.shape}")
             if array.flags.writeable:
                 array = array.view()
                 array.flags.writeable = False
@@ -116,7 +121,7 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class Instrument(StrictConfig):
     """What is traded and what trading it costs.
 
     Prices are in quote currency; one lot moves by ``point_value`` dollars per point.
@@ -143,8 +148,6 @@ class Instrument:
     timezone: str = "UTC"
     gap_proximity_points: float | None = None
     pnl_scale: float | None = None
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if not self.symbol:

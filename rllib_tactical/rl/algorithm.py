@@ -52,9 +52,14 @@ def build_config(
     training = config.training
     accounts = training.num_envs * max(1, training.num_env_runners)
     learners = max(1, training.num_learners)
+    per_bar = training.accounts_per_bar if runner == "batched" else 1
     return (
         PPOConfig()
-        .environment(ENV_NAME, env_config={"market": market}, disable_env_checking=True)
+        .environment(
+            ENV_NAME,
+            env_config={"market": market, "accounts_per_bar": per_bar},
+            disable_env_checking=True,
+        )
         .env_runners(
             env_runner_cls=BatchedEnvRunner if runner == "batched" else None,
             num_env_runners=training.num_env_runners,
@@ -89,7 +94,8 @@ def build_config(
             use_critic=False,
             num_epochs=training.epochs,
             train_batch_size_per_learner=training.batch_size // learners,
-            minibatch_size=max(1, training.minibatch_size // learners),
+            # RLlib counts rows of a batch, each of which holds the accounts on one bar
+            minibatch_size=max(1, training.minibatch_size // learners // per_bar),
         )
         .debugging(seed=training.seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)

@@ -64,5 +64,4 @@ class JointEpisode:
             self.is_truncated and last,
         )
 
-    def __getitem__(self, part: slice) -> JointEpisode:
-        return self.slice(part)
+    __getitem__ = slice

@@ -14,14 +14,20 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from envs.parallel import ACCOUNT_STATE
-from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.domain.types import (
+    AGENTS,
+    NUM_AGENTS,
+    Float32Array,
+    FloatArray,
+    IntArray,
+)
 from rllib_tactical.rl.episode import JointEpisode
 from rllib_tactical.rl.gae import generalised_advantages
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.modules import CRITIC, STATE
 
 
-class MappoLearner(PPOTorchLearner):  # type: ignore[misc]  # ray has no types
+class MappoLearner(PPOTorchLearner):
     """PPO for the actors with advantages of one centralized critic.
 
     The critic is an RLModule of its own, so it has an optimizer, is saved, restored and wrapped for
@@ -34,6 +40,7 @@ class MappoLearner(PPOTorchLearner):  # type: ignore[misc]  # ray has no types
         self._learner_connector.append(
             CentralizedBatch(
                 market=self.config.env_config["market"],
+                accounts_per_bar=self.config.env_config["accounts_per_bar"],
                 gamma=self.config.gamma,
                 lam=self.config.lambda_,
             )
@@ -57,8 +64,8 @@ class MappoLearner(PPOTorchLearner):  # type: ignore[misc]  # ray has no types
         L = -min(r A, clip(r, 1 - eps, 1 + eps) A) - c H (Schulman et al., 2017, eq. 7 and 9).
         """
         log_probabilities = torch.log_softmax(fwd_out[Columns.ACTION_DIST_INPUTS], dim=-1)
-        actions = batch[Columns.ACTIONS].long().unsqueeze(-1)
-        logp = log_probabilities.gather(-1, actions).squeeze(-1)
+        # (bars, 3) by the actions (bars, K) of the K accounts that stood on each bar
+        logp = log_probabilities.gather(-1, batch[Columns.ACTIONS].long())
         log_ratio = logp - batch[Columns.ACTION_LOGP]
         ratio, advantages = log_ratio.exp(), batch[Postprocessing.ADVANTAGES]
         clipped = ratio.clamp(1 - config.clip_param, 1 + config.clip_param)
@@ -80,11 +87,13 @@ class MappoLearner(PPOTorchLearner):  # type: ignore[misc]  # ray has no types
         return loss
 
 
-class CentralizedBatch(ConnectorV2):  # type: ignore[misc]  # ray has no types
+class CentralizedBatch(ConnectorV2):
     """Learner connector: episodes to one batch per actor and one for the critic.
 
-    The matrices are gathered here from the feature table, values come from the centralized critic,
-    advantages are normalised per agent, value targets by their running moments.
+    A row is a bar with the K accounts that stood on it (K = ``accounts_per_bar``), so an actor sees
+    each matrix once for K actions. Matrices are gathered here from the feature table, values come
+    from the centralized critic, advantages are normalised per agent, value targets by their running
+    moments.
     """
 
     def __init__(
@@ -93,11 +102,13 @@ class CentralizedBatch(ConnectorV2):  # type: ignore[misc]  # ray has no types
         input_action_space: Any = None,
         *,
         market: MarketHandle,
+        accounts_per_bar: int,
         gamma: float,
         lam: float,
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
         self._tape = market.open().tape
+        self._accounts_per_bar = accounts_per_bar
         self._gamma, self._lam = gamma, lam
 
     def __call__(
@@ -108,16 +119,13 @@ class CentralizedBatch(ConnectorV2):  # type: ignore[misc]  # ray has no types
         lengths = np.array([len(part) for part in parts])
         t = np.concatenate([part.t for part in parts]).astype(np.int64)
         account = np.concatenate([part.account for part in parts])
-        state = torch.from_numpy(np.concatenate([account, self._tape.market_features(t)], axis=1))
-        inputs = torch.from_numpy(self._tape.inputs.gather(t))
-        rewards = np.concatenate([part.rewards for part in parts])
-
+        rewards = np.concatenate([part.rewards for part in parts]).astype(np.float64)
         critic = rl_module[CRITIC].unwrapped()
         device = critic.moment1.device
-        inputs, state = inputs.to(device), state.to(device)
+
         advantages, targets = generalised_advantages(
-            critic.values(inputs, state).cpu().numpy().astype(np.float64),
-            rewards.astype(np.float64),
+            self._values(critic, t, account, device),
+            rewards,
             lengths,
             np.array([part.is_terminated for part in parts]),
             self._gamma,
@@ -126,27 +134,59 @@ class CentralizedBatch(ConnectorV2):  # type: ignore[misc]  # ray has no types
         spread = np.maximum(advantages.std(axis=0), 1e-4)
         advantages = (advantages - advantages.mean(axis=0)) / spread
 
-        steps = np.ones(len(t), dtype=np.bool_)
-        steps[np.cumsum(lengths + 1) - 1] = False  # the state after a segment is no step
-        keep = torch.from_numpy(np.flatnonzero(steps)).to(device)
-        actions = np.concatenate([part.actions for part in parts])
-        logp = np.concatenate([part.logp for part in parts])
-        step_inputs = inputs[keep]
+        is_step = np.ones(len(t), dtype=np.bool_)
+        is_step[np.cumsum(lengths + 1) - 1] = False  # the state after a segment is no step
+        t, account = t[is_step], account[is_step]
+        rows = rows_by_bar(t, self._accounts_per_bar)  # (R, K) step numbers
+        actions = np.concatenate([part.actions for part in parts])[rows]
+        logp = np.concatenate([part.logp for part in parts])[rows]
+        advantages = advantages.astype(np.float32)[rows]
+        inputs = torch.from_numpy(self._tape.inputs.gather(t[rows[:, 0]])).to(device)
         for i, agent in enumerate(AGENTS):
             batch[agent] = {
-                Columns.OBS: step_inputs,
+                Columns.OBS: inputs,
                 Columns.ACTIONS: _column(actions, i, device),
                 Columns.ACTION_LOGP: _column(logp, i, device),
-                Postprocessing.ADVANTAGES: _column(advantages.astype(np.float32), i, device),
+                Postprocessing.ADVANTAGES: _column(advantages, i, device),
             }
+        targets_rows = torch.from_numpy(targets.astype(np.float32)[rows]).to(device)
         batch[CRITIC] = {
-            Columns.OBS: step_inputs,
-            STATE: state[keep],
-            Postprocessing.VALUE_TARGETS: critic.normalise_targets(
-                torch.from_numpy(targets.astype(np.float32)).to(device)
-            ),
+            Columns.OBS: inputs,
+            STATE: self._state(t[rows], account[rows], device),
+            Postprocessing.VALUE_TARGETS: critic.normalise_targets(targets_rows),
         }
         return batch
+
+    def _values(
+        self, critic: Any, t: IntArray, account: Float32Array, device: torch.device
+    ) -> FloatArray:
+        """Return the critic's values (S, 3) of S states, one pass per bar."""
+        rows = rows_by_bar(t, self._accounts_per_bar)
+        inputs = torch.from_numpy(self._tape.inputs.gather(t[rows[:, 0]])).to(device)
+        found = critic.values(inputs, self._state(t[rows], account[rows], device))
+        values = np.empty((len(t), NUM_AGENTS))
+        values[rows] = found.cpu().numpy()
+        return values
+
+    def _state(self, t: IntArray, account: Float32Array, device: torch.device) -> Tensor:
+        """Return the critic's features (R, K, 13) of accounts (R, K, 4) on bars (R, K)."""
+        market = self._tape.market_features(t.reshape(-1)).reshape(*t.shape, -1)
+        return torch.from_numpy(np.concatenate([account, market], axis=-1)).to(device)
+
+
+def rows_by_bar(t: IntArray, accounts_per_bar: int) -> IntArray:
+    """Return the numbers of the states (R, K) with K states on one bar in each row.
+
+    Args:
+        t: (S,) bar of each state.
+        accounts_per_bar: K. When the states do not fill rows of K on one bar, as after a shard
+            over several learners has cut groups apart, rows of one state are returned.
+    """
+    if accounts_per_bar > 1 and len(t) % accounts_per_bar == 0:
+        rows = np.argsort(t, kind="stable").reshape(-1, accounts_per_bar)
+        if (t[rows] == t[rows[:, :1]]).all():
+            return rows
+    return np.arange(len(t)).reshape(-1, 1)
 
 
 def as_joint_episode(episode: Any) -> JointEpisode:
@@ -170,4 +210,4 @@ def as_joint_episode(episode: Any) -> JointEpisode:
 
 
 def _column(values: Any, agent: int, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values[:, agent])).to(device)
+    return torch.from_numpy(np.ascontiguousarray(values[..., agent])).to(device)

@@ -43,6 +43,7 @@ def run_training(
     folder: RunFolder,
     report: Callable[[Row], None],
     resume: bool = False,
+    max_seconds: float | None = None,
 ) -> TrainingResult:
     """Train until ``config.training.iterations``; Ray must be running.
 
@@ -55,6 +56,7 @@ def run_training(
         folder: where results go; started by the caller.
         report: called with the metrics of every iteration.
         resume: continue from the newest checkpoint, if there is one.
+        max_seconds: end after the iteration during which this much time has passed.
     """
     from tensorboardX import SummaryWriter
 
@@ -94,6 +96,9 @@ def run_training(
             done += 1
             row = iteration_metrics(result, done, time.monotonic() - begun)
             env_steps = row["env_steps"]
+            timed_out = max_seconds is not None and time.monotonic() - started > max_seconds
+            if timed_out:
+                total = done
             if done % every == 0 or done == total:
                 validation = checkpoint(done)
                 if validation is not None:
@@ -129,13 +134,14 @@ def run_training(
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
     """Return the flat metrics of one iteration from RLlib's result.
 
-    Rewards are mean episode returns and None until an episode has ended; P&L, costs (dollars) and
+    Rewards are mean episode returns, None where no episode ended; P&L, costs (dollars) and
     trades are sums over the iteration's steps by the training rule.
     """
     runners, learners = result["env_runners"], result["learners"]
     trading = runners.get("trading", {})
     steps = int(runners["num_env_steps_sampled"])
     returns = runners.get("agent_episode_returns_mean", {})
+    ended = {agent: float(returns[agent]) for agent in AGENTS if agent in returns}
     bonus, base = float(trading.get("bonus", 0.0)), float(trading.get("base", 0.0))
     row: Row = {
         "iteration": iteration,
@@ -152,7 +158,8 @@ def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
     }
     for agent in AGENTS:
         learner = learners[agent]
-        row[f"reward_{agent}"] = float(returns[agent]) if agent in returns else None
+        reward = ended.get(agent, math.nan)  # no episode may have ended in the iteration
+        row[f"reward_{agent}"] = reward if math.isfinite(reward) else None
         row[f"entropy_{agent}"] = float(learner["entropy"])
         row[f"policy_loss_{agent}"] = float(learner["policy_loss"])
         row[f"kl_{agent}"] = float(learner["approximate_kl"])

@@ -21,7 +21,7 @@ STATE = "global_state"
 MOMENT_DECAY = 0.99
 
 
-class ActorModule(TorchRLModule):  # type: ignore[misc]  # ray has no types
+class ActorModule(TorchRLModule):
     """One agent's policy. Its action distribution's inputs are logits / temperature."""
 
     def setup(self) -> None:
@@ -36,7 +36,7 @@ class ActorModule(TorchRLModule):  # type: ignore[misc]  # ray has no types
         return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
 
 
-class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):  # type: ignore[misc]
+class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
     """V(s) on the global state, one head per agent, with running normalisation of its targets.
 
     Declared ``learner_only``; ``InferenceOnlyAPI`` keeps its weights out of the weight sync.
@@ -74,7 +74,7 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):  # t
 
     @torch.no_grad()
     def values(self, inputs: Tensor, state: Tensor) -> Tensor:
-        """Return denormalised values (N, 3)."""
+        """Return denormalised values (N, K, 3) of K accounts on each of N bars."""
         mean, std = self.target_scale()
         training = self.training
         self.eval()
@@ -84,9 +84,10 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):  # t
 
     @torch.no_grad()
     def normalise_targets(self, targets: Tensor) -> Tensor:
-        """Take a batch of value targets (N, 3) into the running moments and return it normalised."""
-        self.moment1.mul_(MOMENT_DECAY).add_(targets.mean(0), alpha=1 - MOMENT_DECAY)
-        self.moment2.mul_(MOMENT_DECAY).add_((targets**2).mean(0), alpha=1 - MOMENT_DECAY)
+        """Take value targets (..., 3) into the running moments and return them normalised."""
+        flat = targets.reshape(-1, NUM_AGENTS)
+        self.moment1.mul_(MOMENT_DECAY).add_(flat.mean(0), alpha=1 - MOMENT_DECAY)
+        self.moment2.mul_(MOMENT_DECAY).add_((flat**2).mean(0), alpha=1 - MOMENT_DECAY)
         self.moment_weight.mul_(MOMENT_DECAY).add_(1 - MOMENT_DECAY)
         mean, std = self.target_scale()
         return (targets - mean) / std
@@ -107,8 +108,9 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):  # t
         """Return the value loss: mean squared error of the normalised targets, all heads."""
         targets, values = batch[Postprocessing.VALUE_TARGETS], fwd_out[Columns.VF_PREDS]
         loss = torch.mean((values - targets) ** 2)
-        variance = targets.var(0, unbiased=False).clamp_min(1e-8)
-        explained = 1 - (targets - values.detach()).var(0, unbiased=False) / variance
+        wrong = (targets - values.detach()).reshape(-1, NUM_AGENTS)
+        spread = targets.reshape(-1, NUM_AGENTS).var(0, unbiased=False).clamp_min(1e-8)
+        explained = 1 - wrong.var(0, unbiased=False) / spread
         learner.metrics.log_dict(
             {VF_LOSS_KEY: loss.detach(), "vf_explained_var": explained.mean()},
             key=module_id,

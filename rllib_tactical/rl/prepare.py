@@ -39,7 +39,7 @@ class TrainingMarket:
 def prepare_market(
     path: Path, instrument: Instrument, config: TacticalConfig, bar_seconds: int = 300
 ) -> TrainingMarket:
-    """Load and check bars, run the causality gate, split, and estimate what comes from training bars.
+    """Load and check bars, run the causality gate, split, estimate what comes from training bars.
 
     The instrument's base quantity (when it has none) and the standardisation of the network input
     use training bars only.

@@ -44,7 +44,7 @@ class RunFolder:
         """
         if (self.path / RUN).exists():
             raise TrainingError(
-                f"{self.path} holds a run already: add --resume to continue it, or name another --out"
+                f"{self.path} holds a run already: continue it with --resume or name another --out"
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise TrainingError(f"{self.path} is not an empty folder: name another --out")

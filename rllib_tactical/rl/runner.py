@@ -34,7 +34,7 @@ TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 """Sums over the sampled steps: dollars, counts, dollars, and absolute reward parts."""
 
 
-class BatchedEnvRunner(MultiAgentEnvRunner):  # type: ignore[misc]  # ray has no types
+class BatchedEnvRunner(MultiAgentEnvRunner):
     """Steps ``num_envs_per_env_runner`` accounts together and returns ``JointEpisode`` segments."""
 
     def make_env(self) -> None:
@@ -44,7 +44,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):  # type: ignore[misc]  # ray has no
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
         self._rng = np.random.default_rng(None if seed is None else seed + 1)
         self._confidence = market.train_confidence
-        self.env = _ReplaySpaces(market.replay(self.num_envs, seed))
+        group = self.config.env_config["accounts_per_bar"]
+        self.env = _ReplaySpaces(market.replay(self.num_envs, seed, group))
         self._needs_initial_reset = True
         self._ended: list[tuple[int, FloatArray]] = []
         make_callback(
@@ -68,7 +69,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):  # type: ignore[misc]  # ray has no
         random_actions: bool = False,
         force_reset: bool = False,
     ) -> list[JointEpisode]:
-        """Return segments of at least ``num_timesteps`` steps, or exactly ``num_episodes`` episodes.
+        """Return segments of at least ``num_timesteps`` steps, or ``num_episodes`` whole episodes.
 
         Without either, the configured fragment of every account is sampled.
         """
@@ -160,7 +161,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):  # type: ignore[misc]  # ray has no
             )
 
         for k in range(steps):
-            probabilities = self._probabilities(replay.observe(), explore, random_actions)
+            by_group = self._probabilities(replay.observe(), explore, random_actions)
+            probabilities = np.repeat(by_group, replay.group_size, axis=0)
             if explore or random_actions:
                 votes = sample_votes(probabilities, self._rng.random((accounts, NUM_AGENTS)))
             else:
@@ -174,7 +176,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):  # type: ignore[misc]  # ray has no
             t[k + 1], account[k + 1] = replay.t, replay.account_features()
             _add_trading(sums, moved.step)
             done = np.flatnonzero(moved.terminated | moved.truncated)
-            for i in done:
+            for i in done.tolist():
                 # the true last state stays in the segment; row k + 1 then begins the next one
                 cut(i, k + 1, bool(moved.terminated[i]), bool(moved.truncated[i]))
                 self._ended.append((int(self._lengths[i]), self._returns[i].copy()))
@@ -245,7 +247,7 @@ class _ReplaySpaces:
     def get_observation_space(self, agent: str) -> spaces.Box:
         return OBSERVATION_SPACE
 
-    def get_action_space(self, agent: str) -> spaces.Discrete:
+    def get_action_space(self, agent: str) -> spaces.Discrete[np.int64]:
         return ACTION_SPACE
 
     def close(self) -> None:

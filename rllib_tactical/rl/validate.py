@@ -79,4 +79,3 @@ def validate(
         training_rule_trades=len(training.trades),
         by_scale=by_scale,
     )
-

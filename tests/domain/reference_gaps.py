@@ -1,4 +1,4 @@
-"""Fair value gaps written slowly and straight from the specification, without the product's code."""
+"""Fair value gaps, slow and straight from the specification, without the product's code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One account, one bar at a time, in plain Python: sections 3 to 6 of the specification read literally.
+"""One account, one bar at a time, in plain Python: sections 3 to 6 of the specification.
 
 Shares no code with the product, only its value types (bars, features, instrument, configuration).
 """

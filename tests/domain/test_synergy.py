@@ -120,7 +120,8 @@ def test_a_later_synergy_replaces_an_earlier_one() -> None:
 
 
 def test_empty_history_and_empty_track() -> None:
-    assert len(detect_synergies(compute_features(random_bars(np.random.default_rng(0), 3)[:0])).kind) == 0
+    empty = compute_features(random_bars(np.random.default_rng(0), 3)[:0])
+    assert len(detect_synergies(empty).kind) == 0
     none = SynergyTrack.none(4)
     assert none.kind.tolist() == none.direction.tolist() == none.confidence.tolist() == [0] * 4
 

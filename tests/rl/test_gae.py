@@ -11,9 +11,7 @@ def plain(values, rewards, terminated, gamma, lam):
     if terminated:
         v[-1] = 0.0
     deltas = [rewards[t] + gamma * v[t + 1] - v[t] for t in range(steps)]
-    return [
-        sum((gamma * lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)
-    ]
+    return [sum((gamma * lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)]
 
 
 def test_hand_computed():

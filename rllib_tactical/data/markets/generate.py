@@ -25,7 +25,6 @@ from rllib_tactical.data.instruments import load_instrument, resolve_base_quanti
 from rllib_tactical.data.sessions import sessions_of
 from rllib_tactical.domain.features import compute_features
 from rllib_tactical.domain.fvg import find_births
-from rllib_tactical.domain.indicators import MOMENTUM_LAG
 from rllib_tactical.domain.tape import EMBARGO_BARS, Tape, build_tape
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray, Sessions
 from rllib_tactical.errors import UsageError
@@ -45,13 +44,14 @@ UNIT: Final = 0.0025
 _LEAD = 2
 _BURST = 5
 _LEG_MAX = 3
-_HOVER_MAX = 13
+_HOVER_MAX = 12
+_EDGE = 0.4  # from the hovering price to the gap's near edge, units
 _TIGHT = 0.06
 _STRONG_MOVE = 2.0
 _REVERSION = 0.01  # share of the distance from the start price given back per slot
 _JUMP = (3.0, 4.6)  # gap, momentum: units
-_GOES_ON, _TURNS = 0.7, 0.75  # probabilities that a gap slot does not break off at its two forks
-_SLOT_DRAWS = 13
+_GOES_ON, _TURNS = 0.7, 0.7  # probabilities that a gap slot does not break off at its two forks
+_SLOT_DRAWS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,7 @@ class LearnabilityMarket:
         return build_tape(self.bars, self.sessions, self.instrument)
 
 
-def make_market(
-    name: str, seed: int, bars: int, difficulty: float = 0.0
-) -> LearnabilityMarket:
+def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> LearnabilityMarket:
     """Return a learnability market.
 
     Equal arguments give equal markets, and the first bars do not depend on how many are asked for.
@@ -143,12 +141,12 @@ class _Plan:
     length: IntArray
     rest: IntArray  # quiet bars at the end of the slot
     order: IntArray  # gap slots: sign of the first impulse
-    side: IntArray  # gap slots: which gap is touched, +1 the bullish one
+    side: IntArray  # gap slots: the gap's, +1 bullish
     leg: IntArray  # gap slots: bars between the first gap and the second impulse
-    hover: IntArray  # gap slots: age of the second gap when one is touched
+    hover: IntArray  # gap slots: bars from the second impulse's end to the touch
     delay: IntArray  # bars from the signal to the jump
     impulse: FloatArray  # (S, 2) units
-    channel: FloatArray  # units
+    touched: BoolArray  # gap slots: the gap is touched before the jump
     pays: BoolArray
     linked: BoolArray
 
@@ -157,7 +155,8 @@ def _plan(name: str, seed: int, bars: int, difficulty: float) -> _Plan:
     # The shortest slot has 9 bars; a row of draws per slot keeps early slots the same for any length.
     count = bars // 9 + 2
     draw = np.random.default_rng([seed, 0]).random((count, _SLOT_DRAWS))
-    decoys = 0.1 + 0.2 * difficulty
+    decoys = 0.05 + 0.25 * difficulty
+    skips = 0.1 + 0.3 * difficulty
     if name == "regime":
         # One draw decides whether the regime changes after a slot; a regime lasts ~20 slots.
         home = np.cumsum(draw[:, 0] < 1.0 / 20.0) % 2
@@ -168,9 +167,9 @@ def _plan(name: str, seed: int, bars: int, difficulty: float) -> _Plan:
     family = np.where(draw[:, 1] < decoys, 1 - home, home)
     linked = (family == home) & (name != "noise")
     forks = np.cumsum([_GOES_ON * _TURNS, _GOES_ON * (1 - _TURNS)])
-    fate = np.where(family == GAP, np.searchsorted(forks, draw[:, 12], side="right"), COMPLETE)
+    fate = np.where(family == GAP, np.searchsorted(forks, draw[:, 7], side="right"), COMPLETE)
     leg = 2 + _pick(draw[:, 2], _LEG_MAX - 1)
-    hover = 9 + _pick(draw[:, 3], 3)
+    hover = 5 + _pick(draw[:, 3], 4)
     delay = 2 + _pick(draw[:, 4], 3)
     rest = 2 + np.floor((1.0 + 30.0 * difficulty) * (0.5 + draw[:, 5])).astype(np.int64)
     # lead, impulse, birth and leg; then quiet bar, impulse, birth; then hover, delay to the jump
@@ -183,12 +182,12 @@ def _plan(name: str, seed: int, bars: int, difficulty: float) -> _Plan:
         length=length,
         rest=rest,
         order=_sign(draw[:, 6]),
-        side=_sign(draw[:, 7]),
+        side=_sign(draw[:, 6] * 2.0 % 1.0),
         leg=leg,
         hover=hover,
         delay=delay,
         impulse=1.2 + 0.3 * draw[:, 8:10],
-        channel=1.0 + 0.3 * draw[:, 10],
+        touched=(family == MOMENTUM) | (draw[:, 10] >= skips),
         pays=draw[:, 11] < np.where(linked, pay_probability(difficulty), 0.5),
         linked=linked,
     )
@@ -240,12 +239,14 @@ def _render(plan: _Plan, seed: int, bars: int) -> tuple[Bars, Signals]:
     side = np.where(plan.fate == COMPLETE, plan.side, 0)
     side[burst_slots] = burst_side
     jump = plan.start + plan.length - plan.rest - 1
+    way = np.where(plan.pays == plan.touched, side, -side)
+    leaps, size = jump[side != 0], (np.where(plan.family == GAP, *_JUMP) * way)[side != 0]
+    canvas.jump[leaps] = size
+    canvas.move[leaps] = size + np.clip(0.1 * noise[leaps], -0.2, 0.2)
     signals = _choose(
-        Signals(jump - plan.delay, plan.family, side, jump, plan.pays, plan.linked), side != 0
+        Signals(jump - plan.delay, plan.family, side, jump, plan.pays, plan.linked),
+        (side != 0) & plan.touched & (jump < bars),
     )
-    size = np.where(signals.family == GAP, *_JUMP) * signals.side * np.where(signals.paid, 1, -1)
-    canvas.jump[signals.jump] = size
-    canvas.move[signals.jump] = size + np.clip(0.1 * noise[signals.jump], -0.2, 0.2)
     _pull_back(plan, canvas.move)
 
     ticks = _quote(canvas)
@@ -256,27 +257,25 @@ def _render(plan: _Plan, seed: int, bars: int) -> tuple[Bars, Signals]:
     open_, high, low, close = (np.round(column * TICK, 2)[:bars] for column in ticks)
     time_s = START_S + BAR_S * np.arange(bars, dtype=np.int64)
     history = Bars(time_s, open_, high, low, close, volume[:bars])
-    return history, _choose(signals, signals.jump < bars)
+    return history, signals
 
 
 def _choose(signals: Signals, kept: BoolArray) -> Signals:
     return Signals(*(getattr(signals, name)[kept] for name in Signals.__slots__))
 
 
-def _draw_gap_slots(
-    plan: _Plan, slots: IntArray, canvas: _Canvas, noise: FloatArray
-) -> None:
+def _draw_gap_slots(plan: _Plan, slots: IntArray, canvas: _Canvas, noise: FloatArray) -> None:
     """Draw an impulse, a leg further on, an impulse back, and the hovering between their gaps.
 
     Both forks are fair whatever one knows before them: the leg's displacement is a single jump, on
     by R or (slot breaks back) the other way by R x 0.7 / 0.3; the second impulse goes back by B or
-    (slot breaks out) on by B x 0.75 / 0.25.
+    (slot breaks out) on by B x 0.7 / 0.3.
     """
     start, order, leg = plan.start[slots], plan.order[slots], plan.leg[slots]
     fate, impulse = plan.fate[slots], order[:, None] * plan.impulse[slots]
     first = start + _LEAD  # the impulse; the gap is born on the bar after it
     second = first + leg + 3
-    _draw_impulse(canvas, noise, first, impulse[:, 0], plan.channel[slots])
+    _draw_impulse(canvas, noise, first, impulse[:, 0])
 
     offset, inside = _steps(_LEG_MAX, leg)
     bar = np.where(inside, first[:, None] + 2 + offset, first[:, None])
@@ -288,9 +287,7 @@ def _draw_gap_slots(
     canvas.move[leap] += canvas.jump[leap]
 
     turns, breaks = fate == COMPLETE, fate == BREAKS_OUT
-    _draw_impulse(
-        canvas, noise, second[turns], -impulse[turns, 1], plan.channel[slots][turns]
-    )
+    _draw_impulse(canvas, noise, second[turns], -impulse[turns, 1])
     out = second[breaks]
     canvas.jump[out] = impulse[breaks, 1] * _TURNS / (1.0 - _TURNS)
     canvas.move[out] = canvas.jump[out] + 0.1 * noise[out]
@@ -298,10 +295,8 @@ def _draw_gap_slots(
     _draw_hover(plan, slots[turns], canvas, noise)
 
 
-def _draw_impulse(
-    canvas: _Canvas, noise: FloatArray, bar: IntArray, impulse: FloatArray, channel: FloatArray
-) -> None:
-    """Draw a large body with a gap around it, whose near edge is half a channel behind it."""
+def _draw_impulse(canvas: _Canvas, noise: FloatArray, bar: IntArray, impulse: FloatArray) -> None:
+    """Draw a large body with a gap around it, whose near edge lies ``_EDGE`` behind it."""
     for tight in (bar - 1, bar, bar + 1):
         canvas.upper[tight] = canvas.lower[tight] = _TIGHT
     for quiet in (bar - 1, bar + 1):
@@ -309,33 +304,25 @@ def _draw_impulse(
     canvas.move[bar] = impulse
     canvas.activity[bar] = 1.6
     rising = impulse > 0
-    canvas.lower[bar[rising] + 1] = 0.5 * channel[rising]
-    canvas.upper[bar[~rising] + 1] = 0.5 * channel[~rising]
+    canvas.lower[bar[rising] + 1] = _EDGE
+    canvas.upper[bar[~rising] + 1] = _EDGE
 
 
 def _draw_hover(plan: _Plan, slots: IntArray, canvas: _Canvas, noise: FloatArray) -> None:
-    """Draw the bars between the two gaps, with the volume of the touch."""
-    channel = plan.channel[slots]
+    """Draw the bars near the gap, with the volume of the touch."""
     birth = plan.start[slots] + _LEAD + plan.leg[slots] + 4
     offset, inside = _steps(_HOVER_MAX, plan.hover[slots] + plan.delay[slots] - 1)
-    touch = plan.hover[slots][:, None] - 1
     bar = np.where(inside, birth[:, None] + 1 + offset, birth[:, None])
-    height = np.clip(0.12 * noise[bar], -0.3, 0.3) * channel[:, None]
-    # The price leans to the edge that is about to be touched, and did so five bars before, so that
-    # the 5-bar momentum does not tell.
-    leans = (offset == touch) | (offset == touch - MOMENTUM_LAG)
-    lean = -(0.12 + 0.03 * np.abs(noise[bar])) * (plan.side[slots] * channel)[:, None]
-    height = np.where(leans, lean, height)
+    height = np.clip(0.12 * noise[bar], -0.25, 0.25)
     before = np.concatenate([canvas.move[birth][:, None], height[:, :-1]], axis=1)
     canvas.move[bar[inside]] = (height - before)[inside]
     for wick in (canvas.upper, canvas.lower):
         wick[bar[inside]] *= 0.6
+    # An untouched gap has the same volume: only the wick tells.
     canvas.activity[birth + plan.hover[slots]] = 1.9
 
 
-def _draw_burst_slots(
-    plan: _Plan, slots: IntArray, canvas: _Canvas, noise: FloatArray
-) -> IntArray:
+def _draw_burst_slots(plan: _Plan, slots: IntArray, canvas: _Canvas, noise: FloatArray) -> IntArray:
     """Draw volatile bars; return the sign (K,) of those that add up to a strong move, else 0.
 
     The bars are independent, so that nothing about the move can be known before it is over.
@@ -389,33 +376,37 @@ def _shape_gaps(
 ) -> None:
     """Keep the price off the planted gaps until the touch, touch one, and remove all other gaps."""
     open_, high, low, close = ticks
-    complete = plan.fate[slots] == COMPLETE
-    slots, first_births = slots[complete], plan.start[slots] + _LEAD + 1
-    order, side, leg = plan.order[slots], plan.side[slots], plan.leg[slots]
-    first = first_births[complete]
-    second = first + leg + 3
-    rising = order > 0
-    floor = np.where(rising, low[first], low[second])
-    ceiling = np.where(rising, high[second], high[first])
+    fate, leg = plan.fate[slots], plan.leg[slots]
+    at_first = plan.side[slots] == plan.order[slots]
+    birth = plan.start[slots] + _LEAD + 1 + np.where(at_first, 0, leg + 3)
+    # A slot that breaks off must not differ from the others before it does.
+    calm = plan.hover[slots] + plan.delay[slots] - 1 + np.where(at_first, leg + 3, 0)
+    calm = np.choose(fate, [calm, leg + 1, leg // 2])
+    with_gap = (fate == COMPLETE) | at_first
+    slots, birth, calm = slots[with_gap], birth[with_gap], calm[with_gap]
+    planned = np.zeros(len(close), dtype=np.bool_)
+    planned[birth] = True
 
-    offset, inside = _steps(_LEG_MAX + 3, leg + 3)
+    bullish = plan.side[slots] > 0
+    edge = np.where(bullish, low[birth], high[birth])
+    bottom, top = np.where(bullish, edge, -np.inf), np.where(bullish, np.inf, edge)
+    offset, inside = _steps(_LEG_MAX + 3 + _HOVER_MAX, calm)
     row = np.nonzero(inside)[0]
-    bottom, top = np.where(rising, floor, -np.inf), np.where(rising, np.inf, ceiling)
-    _confine(ticks, (first[:, None] + 1 + offset)[inside], bottom[row], top[row])
-    offset, inside = _steps(_HOVER_MAX, plan.hover[slots] + plan.delay[slots] - 1)
-    row = np.nonzero(inside)[0]
-    _confine(ticks, (second[:, None] + 1 + offset)[inside], floor[row], ceiling[row])
+    _confine(ticks, (birth[:, None] + 1 + offset)[inside], bottom[row], top[row])
 
-    touch = second + plan.hover[slots]
-    depth = np.maximum(np.rint((0.15 + 0.05 * np.abs(noise[touch])) * UNIT * floor), 1.0)
-    low[touch] = np.where(side > 0, floor - depth, low[touch])
-    high[touch] = np.where(side < 0, ceiling + depth, high[touch])
+    touch = plan.start[slots] + _LEAD + plan.leg[slots] + 4 + plan.hover[slots]
+    touched = plan.touched[slots] & (plan.fate[slots] == COMPLETE)
+    bar, bullish, edge = touch[touched], bullish[touched], edge[touched]
+    depth = np.maximum(np.rint((0.15 + 0.05 * np.abs(noise[bar])) * UNIT * edge), 1.0)
+    low[bar] = np.where(bullish, edge - depth, low[bar])
+    high[bar] = np.where(bullish, high[bar], edge + depth)
 
-    birth = find_births(Bars(np.arange(len(close)), open_, high, low, close, close))
-    planned = np.zeros(len(birth), dtype=np.bool_)
-    planned[first_births] = planned[second] = True
-    up, down = np.flatnonzero((birth > 0) & ~planned), np.flatnonzero((birth < 0) & ~planned)
-    low[up], high[down] = high[up - 2], low[down - 2]
+    births = find_births(Bars(np.arange(len(close)), open_, high, low, close, close))
+    rising, falling = (
+        np.flatnonzero((births > 0) & ~planned),
+        np.flatnonzero((births < 0) & ~planned),
+    )
+    low[rising], high[falling] = high[rising - 2], low[falling - 2]
 
 
 def _confine(

@@ -99,9 +99,7 @@ def session_results(tape: Tape, votes: Votes, rules: Rules | None = None) -> Ses
     return _play(tape, [votes], rules or Rules())[0]
 
 
-def market_report(
-    name: str, seeds: tuple[int, ...], bars: int, difficulty: float
-) -> MarketReport:
+def market_report(name: str, seeds: tuple[int, ...], bars: int, difficulty: float) -> MarketReport:
     """Make the market for each seed and report what the oracle and every simple policy earns."""
     parts: dict[tuple[str, str], list[SessionResults]] = {}
     for seed in seeds:

@@ -1,0 +1,67 @@
+"""A bundle whose agents have opinions, and a backtest that trades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rllib_tactical.backtest.evaluate import Evaluation, evaluate_votes
+from rllib_tactical.bundle import Bundle, export_bundle
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.types import AGENTS, NUM_FEATURES
+from rllib_tactical.domain.votes import constant_votes
+from tests.market import INSTRUMENT, random_tape
+
+
+@pytest.fixture(scope="session")
+def tape() -> Tape:
+    return random_tape(2_000, seed=3)
+
+
+@pytest.fixture(scope="session")
+def bundle(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return a bundle that trades both ways: fvg and momentum agree, entry executes."""
+    import torch
+
+    from rllib_tactical.networks import Actor, actor_weights
+
+    weights = {}
+    with torch.random.fork_rng():
+        for agent in AGENTS:
+            torch.manual_seed(5)
+            actor = Actor((1.0,) * NUM_FEATURES, 1.0)
+            torch.nn.init.normal_(actor.out.weight, std=6.0)
+            if agent == "entry":
+                torch.nn.init.zeros_(actor.out.weight)
+                actor.out.bias.data = torch.tensor([0.0, 3.0, 0.0])
+            else:  # every action is chosen on some bars
+                with torch.no_grad():
+                    logits = actor(torch.from_numpy(tape.inputs.gather(np.arange(400, 900))))
+                actor.out.bias.data = -logits.mean(dim=0)
+            weights.update(actor_weights(agent, actor))
+    return export_bundle(
+        tmp_path_factory.mktemp("backtest") / "bundle",
+        weights=weights,
+        rules=Rules(),
+        instrument=INSTRUMENT,
+        bar_seconds=300,
+        temperature_scale=0.25,
+        training={"config": {"training": {"train_confidence": 1.0}}},
+        metrics={},
+    )
+
+
+@pytest.fixture(scope="session")
+def evaluation(tape: Tape) -> Evaluation:
+    """Return an evaluation of random votes with all baselines."""
+    start, stop = 500, 2_000
+    index = np.random.default_rng(1).integers(0, 3, (stop - start, 3))
+    return evaluate_votes(constant_votes(index, 0.9), tape, Rules(), start, stop, label="Noise")
+
+
+@pytest.fixture(scope="session")
+def repository(project_root: Path) -> Path:
+    return project_root

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
+from rllib_tactical.bundle import Bundle
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.risk import RiskConfig
+from rllib_tactical.domain.simulate import ExitReason, Simulator
+from rllib_tactical.domain.tape import Tape, build_tape
+from rllib_tactical.domain.types import Reason
+from rllib_tactical.domain.votes import Votes, constant_votes, greedy_votes, sample_votes
+from rllib_tactical.errors import ConfigError, DataError
+from rllib_tactical.inference import probabilities
+from tests.market import INSTRUMENT, random_bars, sessions_of_length
+
+COLUMNS = {
+    "execute": lambda step: step.decision.execute[0],
+    "quantity": lambda step: step.decision.quantity[0],
+    "requested": lambda step: step.decision.requested[0],
+    "score": lambda step: step.decision.vote.score[0],
+    "reason": lambda step: Reason(int(step.decision.reason[0])).code,
+    "entered": lambda step: step.entered[0],
+}
+
+
+def random_votes(count: int, seed: int, confidence: float = 1.0) -> Votes:
+    return constant_votes(np.random.default_rng(seed).integers(0, 3, (count, 3)), confidence)
+
+
+def assert_equals_the_loop(tape: Tape, votes: Votes, rules: Rules, start: int, stop: int) -> int:
+    """Compare with one account stepped bar by bar; return the number of passes it took."""
+    result = run_backtest(tape, votes, rules, start, stop)
+    simulator = Simulator(tape, rules, RewardConfig(), 1)
+    simulator.reset(np.array([0]), np.array([start]))
+    equity, position, pnl, costs = [simulator.equity[0]], [0.0], [], []
+    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    base, bonus, reasons = [], [], []
+    for row in range(stop - start - 1):
+        step = simulator.step(Votes(votes.index[row : row + 1], votes.confidence[row : row + 1]))
+        equity.append(simulator.equity[0])
+        position.append(simulator.side[0] * simulator.quantity[0])
+        for name, read in COLUMNS.items():
+            columns[name].append(read(step))
+        base.append(step.base[0])
+        bonus.append(step.bonus[0])
+        if step.exited[0]:
+            pnl.append(step.trade_pnl[0])
+            costs.append(step.trade_cost[0])
+            reasons.append(ExitReason(int(step.exit_reason[0])).name.lower())
+    np.testing.assert_array_equal(result.equity["equity"], equity)
+    np.testing.assert_array_equal(result.equity["position"], position)
+    for name, values in columns.items():
+        assert result.decisions[name].tolist() == values, name
+    np.testing.assert_array_equal(result.base, base)
+    np.testing.assert_array_equal(result.bonus, bonus)
+    closed = result.trades[result.trades["exit_reason"] != "end_of_data"]
+    np.testing.assert_array_equal(closed["pnl"], pnl)
+    np.testing.assert_array_equal(closed["costs"], costs)
+    assert closed["exit_reason"].tolist() == reasons
+    assert len(result.trades) - len(closed) == (position[-1] != 0)
+    assert round(float(result.trades["pnl"].sum()), 2) == round(result.net_pnl, 2)
+    return result.passes
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("confidence", [0.9, 1.0])
+def test_sessions_side_by_side_equal_one_account_bit_for_bit(
+    tape: Tape, seed: int, confidence: float
+) -> None:
+    votes = random_votes(1_100, seed, confidence)
+    assert_equals_the_loop(tape, votes, Rules(), 700, 1_800)
+
+
+def test_equal_also_when_every_size_follows_equity(tape: Tape) -> None:
+    rules = Rules(risk=RiskConfig(max_leverage=0.1, max_risk_per_trade=0.0005))
+    instrument = dataclasses.replace(tape.instrument, lot_step=0.001)
+    narrow = dataclasses.replace(tape, instrument=instrument)
+    passes = assert_equals_the_loop(narrow, random_votes(1_200, 7), rules, 400, 1_600)
+    assert passes > 2  # the guesses were wrong at first, so this shows that they are mended
+
+
+def test_equal_when_the_account_is_ruined(tape: Tape) -> None:
+    rules = Rules(risk=RiskConfig(initial_equity=600.0, max_leverage=400.0))
+    assert_equals_the_loop(tape, random_votes(1_500, 2), rules, 400, 1_900)
+
+
+def test_equal_with_sessions_of_ragged_lengths_and_a_start_inside_one() -> None:
+    rng, count = np.random.default_rng(4), 1_300
+    starts = np.zeros(count, dtype=bool)
+    starts[np.unique(np.concatenate([[0], rng.integers(1, count, 60)]))] = True
+    last = np.append(starts[1:], True)
+    sessions = dataclasses.replace(
+        sessions_of_length(count),
+        session_id=np.cumsum(starts) - 1,
+        is_first=starts,
+        is_last=last,
+    )
+    tape = build_tape(random_bars(count, 9), sessions, INSTRUMENT)
+    assert_equals_the_loop(tape, random_votes(900, 5), Rules(), 361, 1_261)
+
+
+def test_equal_in_a_single_endless_session() -> None:
+    tape = build_tape(random_bars(900, 1), sessions_of_length(900, 900), INSTRUMENT)
+    assert assert_equals_the_loop(tape, random_votes(500, 6), Rules(), 380, 880) == 1
+
+
+def test_nothing_beyond_stop_is_touched(tape: Tape) -> None:
+    votes = random_votes(600, 8)
+    shorter = dataclasses.replace(
+        build_tape(tape.bars[:1_100], sessions_of_length(1_100), tape.instrument),
+        instrument=tape.instrument,
+    )
+    whole = run_backtest(tape, votes, Rules(), 500, 1_100).equity["equity"]
+    # the last bar of a file closes its session, hence the comparison ends before it
+    np.testing.assert_array_equal(
+        whole[:-1], run_backtest(shorter, votes, Rules(), 500, 1_100).equity["equity"][:-1]
+    )
+
+
+def test_the_last_vote_is_not_acted_upon(tape: Tape) -> None:
+    votes = random_votes(600, 8)
+    changed = Votes(votes.index.copy(), votes.confidence)
+    changed.index[-1] = (2, 2, 2)
+    one, other = (run_backtest(tape, v, Rules(), 500, 1_100) for v in (votes, changed))
+    assert one.equity.equals(other.equity)
+
+
+def test_tables_cover_the_bars_they_claim(tape: Tape) -> None:
+    result = run_backtest(tape, random_votes(600, 8), Rules(), 500, 1_100)
+    assert result.equity["bar"].tolist() == list(range(500, 1_100))
+    assert result.decisions["bar"].tolist() == list(range(500, 1_099))
+    times = result.equity["timestamp"].astype("int64") // 10**6
+    np.testing.assert_array_equal(times, tape.bars.timestamp_s[500:1_100])
+    ordered = result.decisions[result.decisions["entered"]]
+    assert ordered[["stop", "target"]].notna().all().all()
+    assert result.decisions.loc[~result.decisions["execute"], "stop"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "count"), [(100, 900, 800), (500, 501, 1), (500, 9_999, 9_499)]
+)
+def test_a_range_outside_the_tape_is_refused(tape: Tape, start: int, stop: int, count: int) -> None:
+    with pytest.raises(DataError, match=f"found {start} to {stop}"):
+        run_backtest(tape, hold_votes(count), Rules(), start, stop)
+
+
+def test_votes_of_another_length_are_refused(tape: Tape) -> None:
+    with pytest.raises(DataError, match=r"shape \(100, 3\).*found \(99, 3\)"):
+        run_backtest(tape, hold_votes(99), Rules(), 500, 600)
+
+
+def test_bundle_votes_are_the_greedy_votes_of_its_networks(bundle: Bundle, tape: Tape) -> None:
+    t = np.arange(400, 700)
+    seen: list[tuple[int, int]] = []
+    votes = bundle_votes(bundle, tape, t, progress=lambda done, total: seen.append((done, total)))
+    chances = probabilities(bundle.engine(), tape.inputs.gather(t), 0.25)
+    expected = greedy_votes(chances)
+    np.testing.assert_array_equal(votes.index, expected.index)
+    np.testing.assert_array_equal(votes.confidence, expected.confidence)
+    assert seen == [(300, 300)]
+
+
+def test_bundle_votes_can_be_sampled_and_rescaled(bundle: Bundle, tape: Tape) -> None:
+    t = np.arange(400, 500)
+    one = bundle_votes(bundle, tape, t, 8.0, mode="sample", seed=4)
+    chances = probabilities(bundle.engine(), tape.inputs.gather(t), 8.0)
+    expected = sample_votes(chances, np.random.default_rng(4).random((100, 3)))
+    np.testing.assert_array_equal(one.index, expected.index)
+    np.testing.assert_array_equal(
+        one.index, bundle_votes(bundle, tape, t, 8.0, mode="sample", seed=4).index
+    )
+    other = bundle_votes(bundle, tape, t, 8.0, mode="sample", seed=5)
+    assert (one.index != other.index).any()
+
+
+def test_an_unknown_mode_is_refused(bundle: Bundle, tape: Tape) -> None:
+    with pytest.raises(ConfigError, match="found 'best'"):
+        bundle_votes(bundle, tape, np.arange(400, 401), mode="best")

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rllib_tactical.backtest import write
+from rllib_tactical.backtest.evaluate import Evaluation
+from rllib_tactical.backtest.report import ReportContext
+from rllib_tactical.backtest.write import FILES, write_backtest
+from rllib_tactical.errors import UsageError
+
+CONTEXT = ReportContext("Backtest")
+
+
+def test_every_file_is_written_and_reads_back(evaluation: Evaluation, tmp_path: Path) -> None:
+    paths = write_backtest(evaluation, tmp_path / "new" / "out", CONTEXT, {"bundle_id": "x"})
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == sorted(FILES)
+    assert [path.name for path in paths] == list(FILES)
+    result, out = evaluation.policy.result, tmp_path / "new" / "out"
+    kpis = json.loads((out / "kpis.json").read_text())
+    assert kpis["kpis"]["net_pnl"] == result.net_pnl
+    assert kpis["seen_in_training"] is None
+    trades = pd.read_csv(out / "trades.csv", parse_dates=["entry_time", "exit_time"])
+    np.testing.assert_allclose(trades["pnl"], result.trades["pnl"], rtol=1e-9)
+    assert (trades["entry_time"] == result.trades["entry_time"]).all()
+    assert round(trades["pnl"].sum(), 2) == round(result.net_pnl, 2)
+    equity = pd.read_parquet(out / "equity.parquet")
+    np.testing.assert_array_equal(equity["equity"], result.equity["equity"])
+    decisions = pd.read_parquet(out / "decisions.parquet")
+    assert decisions["reason"].tolist() == result.decisions["reason"].tolist()
+    assert json.loads((out / "config.json").read_text()) == {"bundle_id": "x"}
+
+
+def test_an_existing_folder_is_replaced_file_by_file(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    (tmp_path / "kpis.json").write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    write_backtest(evaluation, tmp_path, CONTEXT, {})
+    assert json.loads((tmp_path / "kpis.json").read_text())
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_failure_before_the_first_file_leaves_the_folder_alone(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise RuntimeError("no template")
+
+    (tmp_path / "kpis.json").write_text("old")
+    monkeypatch.setattr(write, "render_report", fail)
+    with pytest.raises(RuntimeError, match="no template"):
+        write_backtest(evaluation, tmp_path, CONTEXT, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["kpis.json"]
+    assert (tmp_path / "kpis.json").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(evaluation: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write to"):
+        write_backtest(evaluation, tmp_path / "file" / "out", CONTEXT, {})

@@ -1,0 +1,169 @@
+"""What is refused before Ray starts: bindings, ports, bundles, options."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rllib_tactical.bundle import Bundle
+from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
+from serve import run
+from serve.app import AppSettings, DecisionApp
+from serve.commands import serve_command
+from serve.security import (
+    TOKEN_VARIABLE,
+    is_authorised,
+    is_loopback,
+    require_safe_binding,
+    token_digest,
+)
+
+TOKEN = "a-token-of-sufficient-length"
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail instead of starting Ray: everything here has to be refused before."""
+
+    def refuse(replicas: int) -> bool:
+        raise AssertionError("Ray must not be started")
+
+    monkeypatch.setattr(run, "_connect_ray", refuse)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert is_loopback(host)
+    require_safe_binding(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "trading.example", ""])
+def test_other_hosts_need_a_token(host: str) -> None:
+    require_safe_binding(host, TOKEN)
+    with pytest.raises(ServiceError, match=TOKEN_VARIABLE):
+        require_safe_binding(host, None)
+
+
+def test_a_short_token_is_refused() -> None:
+    with pytest.raises(ServiceError, match="at least 16"):
+        require_safe_binding("127.0.0.1", "short")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer {TOKEN}", True),
+        (f"Bearer {TOKEN} ", False),
+        ("Bearer wrong", False),
+        ("Bearer ", False),
+        (f"Basic {TOKEN}", False),
+        (TOKEN, False),
+        (None, False),
+    ],
+)
+def test_only_the_token_authorises(header: str | None, expected: bool) -> None:
+    assert is_authorised(header, token_digest(TOKEN)) is expected
+    assert is_authorised(header, None)
+
+
+def test_unsafe_binding_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ServiceError, match="can be reached from other machines"):
+        run.start_service(bundle.path, host="0.0.0.0")
+
+
+def test_a_port_in_use_is_refused(bundle: Bundle) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"cannot listen on 127.0.0.1 port {port}: .*in use"):
+            run.start_service(bundle.path, port=port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("localhost.invalid", 0)])
+def test_an_impossible_address_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, host: str, port: int
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    with pytest.raises(ServiceError, match="cannot listen on"):
+        run.start_service(bundle.path, host=host, port=port)
+
+
+def test_replicas_must_be_positive(bundle: Bundle) -> None:
+    with pytest.raises(ServiceError, match="replicas must be >= 1, found 0"):
+        run.start_service(bundle.path, replicas=0)
+
+
+def test_a_missing_or_altered_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no bundle here"):
+        run.start_service(tmp_path)
+    for name in os.listdir(bundle.path):
+        (tmp_path / name).write_bytes((bundle.path / name).read_bytes())
+    weights = tmp_path / "actors.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(BundleError, match="hash mismatch"):
+        run.start_service(tmp_path)
+
+
+def test_a_replica_refuses_another_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    from rllib_tactical.config import PerformanceConfig
+
+    settings = AppSettings(
+        bundle_path=str(bundle.path),
+        bundle_id="0" * 64,
+        performance=PerformanceConfig(),
+        telemetry_folder=str(tmp_path / "telemetry"),
+    )
+    with pytest.raises(BundleError, match="was started with bundle 000000000000"):
+        DecisionApp(settings)
+
+
+def test_the_command_explains_itself_and_needs_a_bundle() -> None:
+    done = CliRunner().invoke(serve_command, ["--help"])
+    assert done.exit_code == 0
+    assert "--bundle DIR" in done.output
+    assert CliRunner().invoke(serve_command, []).exit_code == 2
+
+
+def test_the_command_raises_errors_for_the_command_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(serve_command, ["--bundle", str(tmp_path)])
+    assert isinstance(done.exception, UnreadableError)
+
+
+def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stopped: list[Path] = []
+    monkeypatch.setattr(run, "_tear_down", lambda stop_ray, folder: stopped.append(folder))
+    service = run.Service(
+        url="http://127.0.0.1:8001",
+        bundle_id="ab" * 32,
+        replicas=2,
+        authenticated=False,
+        fast=True,
+        extra_ports=(1, 2),
+        _folder=tmp_path,
+        _started_ray=False,
+    )
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("HAProxy"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    run.serve_forever(lambda: service, say)
+    assert said[0] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
+    assert said[-1] == "stopping"
+    assert stopped == [tmp_path]
+    assert signal.getsignal(signal.SIGTERM) is before
+    service.stop()
+    assert stopped == [tmp_path]
