@@ -89,7 +89,8 @@ class TrainingConfig(StrictConfig):
     the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes in
     minibatches. ``accounts_per_bar`` accounts replay the same bars side by side: an actor's output
     depends on the bar only, so they share its forward and backward pass. ``train_confidence`` is
-    the confidence with which every sampled vote counts. ``splits`` are the shares of the bars for training, validation and test.
+    the confidence with which every sampled vote counts. ``splits`` are the shares of the bars for
+    training, validation and test.
     """
 
     iterations: int = 100

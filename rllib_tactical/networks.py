@@ -59,8 +59,10 @@ class Actor(nn.Module):
     """One agent's policy: (N, 60, 7) network input to (N, 3) logits / temperature.
 
     Features x attention weights -> Conv1d 7->32 -> ReLU -> Conv1d 32->64 -> ReLU -> average pool
-    to 16 -> 1024->256->128->3. The standardisation and the temperature are buffers: they belong to
-    the model and travel with its weights.
+    to 16 -> 1024->256->128->3. Attention weights are relative to a uniform 1/7, so that with any
+    weights that sum to one the input keeps its scale; taken as they are, a feature that starts at
+    0.05 would hardly be seen for the first thousand updates. The standardisation and the
+    temperature are buffers: they belong to the model and travel with its weights.
     """
 
     mean: Tensor
@@ -91,7 +93,7 @@ class Actor(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits / temperature (N, 3)."""
-        x = (inputs - self.mean) / self.std * self.attention
+        x = (inputs - self.mean) / self.std * (NUM_FEATURES * self.attention)
         x = torch.relu(self.conv1(x.transpose(1, 2)))
         x = torch.relu(self.conv2(x)) @ self.pool
         x = torch.relu(self.fc1(x.flatten(1)))
@@ -175,12 +177,11 @@ def actor_stack_from_weights(weights: dict[str, Float32Array]) -> ActorStack:
         BundleError: a weight is missing, superfluous or of another shape.
     """
     stack = ActorStack([Actor((0.0,) * NUM_FEATURES, 1.0) for _ in AGENTS])
-    named = {
-        f"actors.{AGENTS.index(agent)}.{rest}": torch.from_numpy(np.array(value))
-        for agent, _, rest in (key.partition(".") for key in weights)
-        if agent in AGENTS
-        for value in (weights[f"{agent}.{rest}"],)
-    }
+    places = {agent: f"actors.{i}" for i, agent in enumerate(AGENTS)}
+    named = {}
+    for name, value in weights.items():
+        agent, _, rest = name.partition(".")
+        named[f"{places.get(agent, agent)}.{rest}"] = torch.from_numpy(np.array(value))
     try:
         stack.load_state_dict(named)
     except RuntimeError as error:

@@ -61,7 +61,7 @@ def train(
         f"{time.monotonic() - begun:.1f} s (decision bars: {splits})"
     )
     start_ray(config.training.num_env_runners + config.training.num_learners)
-    progress = Progress(say)
+    progress = Progress(say, max_seconds)
     result = run_training(config, market, folder, progress, resume, max_seconds)
     say(
         f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
@@ -111,8 +111,8 @@ def start_ray(cpus_needed: int) -> None:
 class Progress:
     """Prints one line per iteration, with the time left."""
 
-    def __init__(self, say: Any) -> None:
-        self._say = say
+    def __init__(self, say: Any, max_seconds: float | None = None) -> None:
+        self._say, self._max_seconds = say, max_seconds
         self._recent: list[float] = []
         self._rewards: dict[str, float] = {}
 
@@ -122,11 +122,15 @@ class Progress:
             agent: row[f"reward_{agent}"] for agent in AGENTS if row[f"reward_{agent}"] is not None
         }
         self._recent = [*self._recent[-19:], row["seconds"]]
-        left = (row["of"] - row["iteration"]) * sum(self._recent) / len(self._recent)
+        if self._max_seconds is None:
+            left = (row["of"] - row["iteration"]) * sum(self._recent) / len(self._recent)
+            of = f"/{row['of']}"
+        else:
+            left, of = max(0.0, self._max_seconds - row["total_seconds"]), ""
         rewards = " ".join(f"{_number(self._rewards.get(agent))}" for agent in AGENTS)
         entropy = " ".join(f"{row[f'entropy_{agent}']:.2f}" for agent in AGENTS)
         line = (
-            f"iter {row['iteration']:>4}/{row['of']}  {row['env_steps']:>9,} steps  "
+            f"iter {row['iteration']:>4}{of}  {row['env_steps']:>9,} steps  "
             f"{row['steps_per_s']:>6,.0f}/s  reward {rewards}  "
             f"P&L ${row['pnl']:>9,.0f} in {row['trades']:>4} trades  entropy {entropy}  "
             f"left {int(left) // 60}:{int(left) % 60:02d}"

@@ -209,8 +209,14 @@ class InputViews:
         self._make_views()
 
     def gather(self, t: IntArray) -> Float32Array:
-        """Return inputs (N, 60, 7) float32 for decision bars ``t`` (N,), each t >= 59."""
+        """Return inputs (N, 60, 7) float32 for decision bars ``t`` (N,).
+
+        Raises:
+            FeatureError: a bar has no full window before it.
+        """
         start = np.asarray(t) - (WINDOW - 1)
+        if len(start) and start.min() < 0:  # would wrap around to the end: the future
+            raise FeatureError(f"a window needs {WINDOW} bars, found {start.min() + WINDOW}")
         out = self._windows[start]
         close_now, atr_now = self._close[t][:, None], self._atr[t][:, None]
         out[:, :, 2] = level_input(self._levels[start], close_now, atr_now)

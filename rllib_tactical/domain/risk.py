@@ -5,6 +5,7 @@ There is no switch that skips them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,9 @@ class RiskConfig(StrictConfig):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ConfigError(f"risk.{name} must be in (0, 1], found {getattr(self, name)!r}")
         for name in ("initial_equity", "max_leverage"):
-            if not getattr(self, name) > 0.0:
-                raise ConfigError(f"risk.{name} must be > 0, found {getattr(self, name)!r}")
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
+                found = getattr(self, name)
+                raise ConfigError(f"risk.{name} must be finite and > 0, found {found!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,9 @@ class SynergyTrack:
 def detect_synergies(table: FeatureTable) -> SynergyTrack:
     """Return the rule-based synergies of a history; row t depends on bars <= t only.
 
-    A synergy fires on the bar that completes the three signals. Its confidence is 1 minus the share
-    of the 10-bar window that the signals took. When both directions fire on one bar, none counts.
+    A synergy fires on the bar that completes the three signals; further signals while all three
+    stay in the window do not prolong it. Its confidence is 1 minus the share of the 10-bar window
+    that the signals took. When both directions fire on one bar, none counts.
     """
     length = len(table)
     if length == 0:
@@ -81,7 +82,6 @@ def _fire(signals: tuple[BoolArray, BoolArray, BoolArray]) -> tuple[NDArray[np.i
     first = [_first_in_window(signal) for signal in signals]
     gap, momentum, volume = first
     complete = (gap >= 0) & (momentum >= 0) & (volume >= 0)
-    now = signals[0] | signals[1] | signals[2]
     start = np.minimum(np.minimum(gap, momentum), volume)
     t = np.arange(len(gap))
     kind = np.where(
@@ -89,7 +89,7 @@ def _fire(signals: tuple[BoolArray, BoolArray, BoolArray]) -> tuple[NDArray[np.i
         2,
         np.where(gap == start, 1, np.where(momentum == start, 3, 4)),
     )
-    fires = complete & now
+    fires = complete & ~np.concatenate([[False], complete[:-1]])
     confidence = 1.0 - (t - start) / LOOKBACK
     return np.where(fires, kind, 0).astype(np.int8), np.where(fires, confidence, 0.0)
 

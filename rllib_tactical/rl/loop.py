@@ -69,7 +69,7 @@ def run_training(
     env_steps = 0
     if resume and folder.checkpoints():
         newest = folder.checkpoints()[-1]
-        algorithm.restore_from_path(str(newest / RLLIB))
+        algorithm.restore_from_path(str(newest.absolute() / RLLIB))
         state = read_checkpoint(newest)
         done, seconds_before = int(state["iteration"]), float(state["seconds"])
         env_steps = int(state["env_steps"])
@@ -110,7 +110,7 @@ def run_training(
             for name, value in row.items():
                 if isinstance(value, int | float) and math.isfinite(value):
                     writer.add_scalar(f"tactical/{name}", value, row["env_steps"])
-            report({**row, "of": total})
+            report({**row, "of": None if max_seconds else total})
         if not folder.checkpoints():
             checkpoint(done)
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ class RunFolder:
         staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         try:
             staging.chmod(0o755)
-            save_rllib(str(staging / RLLIB))
+            save_rllib(str(staging.absolute() / RLLIB))  # RLlib takes a relative path for a URI
             atomic_write_bytes(staging / ACTORS, save(weights))
             atomic_write_text(
                 staging / CHECKPOINT, json.dumps({"iteration": iteration, **state}, indent=2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -60,8 +58,3 @@ def evaluation(tape: Tape) -> Evaluation:
     start, stop = 500, 2_000
     index = np.random.default_rng(1).integers(0, 3, (stop - start, 3))
     return evaluate_votes(constant_votes(index, 0.9), tape, Rules(), start, stop, label="Noise")
-
-
-@pytest.fixture(scope="session")
-def repository(project_root: Path) -> Path:
-    return project_root

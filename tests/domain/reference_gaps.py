@@ -34,9 +34,7 @@ def reference_gap_rows(
                 elif high[t] < low[t - 2]:
                     sign, bottom, top = -1, high[t], low[t - 2]
         if sign:
-            gaps.append(
-                dict(born=t, sign=sign, bottom=bottom, top=top, touched=False, ended=False)
-            )
+            gaps.append(dict(born=t, sign=sign, bottom=bottom, top=top, touched=False, ended=False))
         births.append(sign)
 
         active = [gap for gap in gaps if not gap["ended"]]

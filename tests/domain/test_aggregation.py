@@ -172,9 +172,7 @@ def test_training_confidence_needs_all_three_without_a_synergy() -> None:
 def test_agrees_with_the_scalar_reference(
     seed: int, veto: bool, agents: int, threshold: float
 ) -> None:
-    config = AggregationConfig(
-        entry_veto=veto, min_agents=agents, execution_threshold=threshold
-    )
+    config = AggregationConfig(entry_veto=veto, min_agents=agents, execution_threshold=threshold)
     votes, kind, direction = random_votes(seed, 60)
     out = aggregate(votes, kind, direction, config)
     for i in range(60):

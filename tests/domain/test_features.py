@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,15 @@ def test_gather_takes_bars_in_any_order_and_leaves_the_table_alone() -> None:
     expected = np.stack([views.gather(np.array([i]))[0] for i in t])
     first[:] = 9.0  # a caller may write into what it got
     np.testing.assert_array_equal(views.gather(t), expected)
+
+
+def test_views_travel_without_their_overlap() -> None:
+    views = InputViews(compute_features(random_bars(np.random.default_rng(3), 500)))
+    packed = pickle.dumps(views)
+    # per bar 7 float32 and 3 float64 are 52 bytes; the overlapping windows would be 2,640
+    assert len(packed) < 500 * 60
+    t = np.arange(WINDOW - 1, 500)
+    np.testing.assert_array_equal(pickle.loads(packed).gather(t), views.gather(t))
 
 
 @pytest.mark.parametrize("shape", [(7,), (59, 7), (60, 6), (3, 7, 60)])

@@ -109,9 +109,7 @@ def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
 
 
 def test_every_reason_is_covered() -> None:
-    (cases,) = (
-        mark.args[1] for mark in test_every_reason.pytestmark if mark.name == "parametrize"
-    )
+    (cases,) = (mark.args[1] for mark in test_every_reason.pytestmark if mark.name == "parametrize")
     assert {case[0] for case in cases} == set(Reason)
 
 

@@ -35,9 +35,10 @@ def replay(
     seed: int | None = 0,
     split: Split = SPLIT,
     tape: Tape = TAPE,
+    group_size: int = 1,
 ) -> Replay:
     episodes = EpisodeConfig(kind=kind, length=length)
-    return Replay(tape, split, Rules(), RewardConfig(), episodes, accounts, seed)
+    return Replay(tape, split, Rules(), RewardConfig(), episodes, accounts, seed, group_size)
 
 
 def votes(rng: np.random.Generator, count: int) -> object:
@@ -168,6 +169,42 @@ def test_accounts_restart_one_by_one() -> None:
     for _ in range(31):
         moved = made.step(votes(rng, 4))
     assert moved.truncated.tolist() == [True, True, False, True]
+
+
+def test_a_group_shares_its_bars_and_its_observation() -> None:
+    made = replay(accounts=12, group_size=4)
+    rng = np.random.default_rng(0)
+    starts = set()
+    for _ in range(100):
+        bars = made.t.reshape(3, 4)
+        assert (bars == bars[:, :1]).all()
+        starts |= {tuple(bars[:, 0].tolist())}
+        np.testing.assert_array_equal(made.observe(), TAPE.inputs.gather(bars[:, 0]))
+        moved = made.step(votes(rng, 12))
+        made.restart(np.flatnonzero(moved.terminated | moved.truncated))
+    assert len({len(set(bars)) for bars in starts} & {2, 3}) > 0  # groups differ from each other
+
+
+def test_account_that_ends_before_its_group_goes_on_with_it() -> None:
+    made = replay(accounts=4, group_size=2, length=6)
+    hold = constant_votes(np.ones((4, 3), dtype=np.int64), 1.0)
+    made.step(hold)
+    made.simulator.cash[1] = -1.0
+    moved = made.step(hold)
+    assert moved.terminated.tolist() == [False, True, False, False]
+    bar = made.t.copy()
+    made.restart(np.array([1]))
+    np.testing.assert_array_equal(made.t, bar)
+    assert made.simulator.equity.tolist() == [100_000.0] * 4
+    for step in range(3, 7):
+        moved = made.step(hold)
+        assert (moved.truncated == (step == 6)).all()
+
+
+@pytest.mark.parametrize("size", [0, -1, 3, 16])
+def test_group_size_must_divide_the_accounts(size: int) -> None:
+    with pytest.raises(ConfigError, match="group_size must divide the 8 accounts"):
+        replay(group_size=size)
 
 
 def test_account_without_equity_terminates() -> None:

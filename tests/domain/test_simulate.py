@@ -368,9 +368,7 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
     assert reasons == set(Reason)
 
 
-def random_tape(
-    seed: int, instrument: Instrument, length: int = 150, longest: int = 40
-) -> Tape:
+def random_tape(seed: int, instrument: Instrument, length: int = 150, longest: int = 40) -> Tape:
     """Return a market of random bars and sessions on the instrument's tick grid."""
     rng = np.random.default_rng(seed)
     tick, start = {
@@ -390,9 +388,7 @@ def random_votes(rng: np.random.Generator, count: int) -> Votes:
     index = np.where(rng.random((count, 3)) < 0.75, lean, rng.integers(0, 3, (count, 3)))
     index[:, 2] = rng.choice([0, 1, 1, 2], count)
     index[rng.random(count) < 0.4] = HOLD  # lets trades live long enough to end in every way
-    confidence = np.where(
-        rng.random((count, 1)) < 0.5, 0.9, rng.uniform(0.5, 1.0, (count, 3))
-    )
+    confidence = np.where(rng.random((count, 1)) < 0.5, 0.9, rng.uniform(0.5, 1.0, (count, 3)))
     return Votes(index, confidence)
 
 
@@ -411,7 +407,7 @@ RULES = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     seeds,
     st.sampled_from(MARKETS),
@@ -475,7 +471,7 @@ def close(found: float, expected: float) -> bool:
     return abs(float(found) - expected) <= 1e-6 + 1e-12 * abs(expected)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seeds, st.sampled_from(MARKETS), st.sampled_from(sorted(RULES)))
 def test_invariants_of_a_run(seed: int, instrument: Instrument, rules_name: str) -> None:
     rules = RULES[rules_name]
@@ -514,7 +510,7 @@ def test_invariants_of_a_run(seed: int, instrument: Instrument, rules_name: str)
         assert (step.trade_pnl[~step.exited] == 0).all()
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seeds, st.sampled_from(MARKETS))
 def test_session_loss_is_bounded_by_the_limit_and_one_bar(
     seed: int, instrument: Instrument
@@ -562,7 +558,7 @@ def test_accounts_do_not_touch_each_other(seed: int) -> None:
         np.testing.assert_array_equal(many.account_features()[3:4], alone.account_features())
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seeds, st.sampled_from([FREE, FUTURE, LARGE]))
 def test_reflected_prices_and_votes_mirror_the_fills(seed: int, instrument: Instrument) -> None:
     """2M - p with M = 4096: quarters stay exact; limits that depend on the price level are off."""
@@ -727,16 +723,12 @@ def test_execution_bonus_needs_a_fill_near_the_decision_price() -> None:
     assert steps[0].bonus[0, 2] == 0.0
 
 
-@pytest.mark.parametrize(
-    ("signal_t", "paid"), [(0, False), (1, True), (2, True), (3, False)]
-)
+@pytest.mark.parametrize(("signal_t", "paid"), [(0, False), (1, True), (2, True), (3, False)])
 def test_mitigation_bonus_for_entries_on_or_right_after_a_mitigation(
     signal_t: int, paid: bool
 ) -> None:
     rows = [QUIET, QUIET, QUIET, QUIET, (100, 104, 99, 100), QUIET]
-    _, steps = play(
-        rows, HOLD, HOLD, LONG, HOLD, raw={(signal_t, 4): 1.0}, sessions=open_ended(6)
-    )
+    _, steps = play(rows, HOLD, HOLD, LONG, HOLD, raw={(signal_t, 4): 1.0}, sessions=open_ended(6))
     assert exit_of(steps[3])[0] == "TARGET"
     assert steps[3].bonus[0].tolist() == [0.15 if paid else 0.0, 0.0, 0.0]
 
@@ -838,9 +830,7 @@ def test_account_features_by_hand() -> None:
     down.step(votes_of(LONG))
     down.step(votes_of(HOLD))
     # -1 point is -0.5 ATR and -$10 of the $2,000 that the session may lose
-    np.testing.assert_allclose(
-        down.account_features(), [[1.0, -0.5, 2 / 60, 0.005]], rtol=1e-6
-    )
+    np.testing.assert_allclose(down.account_features(), [[1.0, -0.5, 2 / 60, 0.005]], rtol=1e-6)
     flat = Simulator(tape, Rules(), RewardConfig(), 1)
     flat.step(votes_of(HOLD))
     assert flat.account_features().tolist() == [[0.0, 0.0, 0.0, 0.0]]

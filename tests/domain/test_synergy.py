@@ -129,12 +129,12 @@ def test_empty_history_and_empty_track() -> None:
 def reference(table: FeatureTable) -> list[tuple[int, int, float]]:
     """Return (kind, direction, confidence) per bar from plain loops over the written rule."""
     out, force = [], (0, 0, 0.0, -99)
+    was_complete = {1: False, -1: False}
     momentum = table.raw[:, 5].tolist()
     for t in range(len(table)):
         fired = []
         for sign in (1, -1):
             first: list[int | None] = [None, None, None]
-            now = False
             for j in range(max(0, t - 9), t + 1):
                 strong = False
                 if j >= 99:
@@ -144,8 +144,9 @@ def reference(table: FeatureTable) -> list[tuple[int, int, float]]:
                 for k, signal in enumerate(signals):
                     if signal and first[k] is None:
                         first[k] = j
-                now = any(signals)
-            if now and None not in first:
+            completes = None not in first and not was_complete[sign]
+            was_complete[sign] = None not in first
+            if completes:
                 gap, move, volume = (int(bar) for bar in first if bar is not None)
                 start = min(gap, move, volume)
                 kind = 2 if gap == move == start else 1 if gap == start else 3

@@ -1,5 +1,7 @@
 """The centralized batch and the losses, on the real modules but without a running algorithm."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.algorithm import module_spec
 from rllib_tactical.rl.episode import JointEpisode
 from rllib_tactical.rl.gae import generalised_advantages
-from rllib_tactical.rl.learner import CentralizedBatch
+from rllib_tactical.rl.learner import CentralizedBatch, rows_by_bar
 from rllib_tactical.rl.modules import CRITIC, STATE
 from tests.market import random_spec
 
@@ -46,8 +48,10 @@ def segment(length, start, terminated=False, seed=0):
     )
 
 
-def make_batch(modules, episodes):
-    connector = CentralizedBatch(market=OpenMarket(), gamma=0.99, lam=0.95)
+def make_batch(modules, episodes, accounts_per_bar=1):
+    connector = CentralizedBatch(
+        market=OpenMarket(), accounts_per_bar=accounts_per_bar, gamma=0.99, lam=0.95
+    )
     return connector(rl_module=modules, batch={}, episodes=episodes)
 
 
@@ -59,13 +63,40 @@ def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
     for i, agent in enumerate(AGENTS):
         np.testing.assert_array_equal(batch[agent][Columns.OBS].numpy(), inputs)
         np.testing.assert_array_equal(
-            batch[agent][Columns.ACTIONS].numpy(),
+            batch[agent][Columns.ACTIONS].numpy()[:, 0],
             np.concatenate([part.actions[:, i] for part in episodes]),
         )
     state = batch[CRITIC][STATE].numpy()
-    assert state.shape == (8, 13)
-    np.testing.assert_array_equal(state[:5, :4], episodes[0].account[:5])
-    np.testing.assert_array_equal(state[:, 4:], SPEC.tape.market_features(steps_t))
+    assert state.shape == (8, 1, 13)
+    np.testing.assert_array_equal(state[:5, 0, :4], episodes[0].account[:5])
+    np.testing.assert_array_equal(state[:, 0, 4:], SPEC.tape.market_features(steps_t))
+
+
+def test_accounts_on_one_bar_share_a_row(modules):
+    """Two accounts on the same bars: half the rows, the same advantages."""
+    episodes = [segment(4, 400, seed=s) for s in (1, 2)] + [segment(4, 402, seed=s) for s in (3, 4)]
+    alone = make_batch(copy.deepcopy(modules), episodes)  # a batch moves the critic's moments
+    together = make_batch(copy.deepcopy(modules), episodes, 2)
+    for agent in AGENTS:
+        assert together[agent][Columns.OBS].shape == (8, 60, 7)
+        assert together[agent][Columns.ACTIONS].shape == (8, 2)
+        for column in (Columns.ACTIONS, Postprocessing.ADVANTAGES):
+            np.testing.assert_allclose(
+                np.sort(together[agent][column].numpy().ravel()),
+                np.sort(alone[agent][column].numpy().ravel()),
+                atol=1e-5,
+            )
+    t = np.r_[np.arange(400, 404), np.arange(400, 404), np.arange(402, 406), np.arange(402, 406)]
+    rows = rows_by_bar(t, 2)
+    assert (t[rows[:, 0]] == t[rows[:, 1]]).all()
+    inputs = SPEC.tape.inputs.gather(t[rows[:, 0]])
+    np.testing.assert_array_equal(together["fvg"][Columns.OBS].numpy(), inputs)
+
+
+def test_groups_that_were_cut_apart_become_single_rows():
+    assert rows_by_bar(np.array([1, 1, 2, 3]), 2).shape == (4, 1)
+    assert rows_by_bar(np.array([1, 1, 2]), 2).shape == (3, 1)
+    assert rows_by_bar(np.array([2, 1, 2, 1]), 2).tolist() == [[1, 3], [0, 2]]
 
 
 def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modules):
@@ -74,9 +105,8 @@ def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modul
     t = np.r_[np.arange(400, 406), np.arange(700, 704)]
     account = np.concatenate([part.account for part in episodes])
     state = np.concatenate([account, SPEC.tape.market_features(t)], axis=1)
-    values = critic.values(
-        torch.from_numpy(SPEC.tape.inputs.gather(t)), torch.from_numpy(state)
-    ).numpy()
+    inputs = torch.from_numpy(SPEC.tape.inputs.gather(t))
+    values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
     expected, _ = generalised_advantages(
         values.astype(np.float64),
         np.concatenate([part.rewards for part in episodes]).astype(np.float64),
@@ -89,7 +119,7 @@ def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modul
     batch = make_batch(modules, episodes)
     for i, agent in enumerate(AGENTS):
         np.testing.assert_allclose(
-            batch[agent][Postprocessing.ADVANTAGES].numpy(), expected[:, i], atol=1e-5
+            batch[agent][Postprocessing.ADVANTAGES].numpy()[:, 0], expected[:, i], atol=1e-5
         )
 
 
@@ -113,7 +143,7 @@ def test_value_normalisation_tracks_the_targets_and_undoes_itself():
 
 def test_values_are_denormalised():
     critic = module_spec(TacticalConfig(), Standardisation.identity()).build()[CRITIC]
-    inputs, state = torch.zeros(2, 60, 7), torch.zeros(2, 13)
+    inputs, state = torch.zeros(2, 60, 7), torch.zeros(2, 1, 13)
     before = critic.values(inputs, state)
     critic.normalise_targets(torch.full((4, 3), 7.0) + torch.randn(4, 3))
     mean, std = critic.target_scale()
@@ -124,5 +154,5 @@ def test_a_shared_head_gives_every_agent_the_same_value():
     config = TacticalConfig()
     shared = type(config.model)(critic_heads="shared")
     critic = module_spec(type(config)(model=shared), Standardisation.identity()).build()[CRITIC]
-    values = critic.values(torch.randn(3, 60, 7), torch.randn(3, 13))
-    assert (values == values[:, :1]).all()
+    values = critic.values(torch.randn(3, 60, 7), torch.randn(3, 2, 13))
+    assert (values == values[..., :1]).all()

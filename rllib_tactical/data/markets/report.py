@@ -9,6 +9,7 @@ import numpy as np
 
 from rllib_tactical.data.markets.generate import LearnabilityMarket, make_market
 from rllib_tactical.data.markets.rules import FAMILIES, ORACLES, side_votes
+from rllib_tactical.domain.features import FeatureTable
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.policies import rule_votes
 from rllib_tactical.domain.rewards import RewardConfig
@@ -104,9 +105,10 @@ def market_report(name: str, seeds: tuple[int, ...], bars: int, difficulty: floa
     parts: dict[tuple[str, str], list[SessionResults]] = {}
     for seed in seeds:
         market = make_market(name, seed, bars, difficulty)
-        policies = _policies(market)
+        tape = market.tape()
+        policies = _policies(market, tape.features)
         for key, result in zip(
-            policies, _play(market.tape(), list(policies.values()), Rules()), strict=True
+            policies, _play(tape, list(policies.values()), Rules()), strict=True
         ):
             parts.setdefault(key, []).append(result)
     joined = {key: SessionResults.join(results) for key, results in parts.items()}
@@ -136,8 +138,7 @@ def format_report(report: MarketReport) -> str:
     return "\n".join(lines)
 
 
-def _policies(market: LearnabilityMarket) -> dict[tuple[str, str], Votes]:
-    table = market.tape().features
+def _policies(market: LearnabilityMarket, table: FeatureTable) -> dict[tuple[str, str], Votes]:
     raw, close = table.raw, table.close
     sides = {("oracle", "oracle"): ORACLES[market.name](raw, close)}
     for family, rules in FAMILIES.items():
@@ -171,7 +172,8 @@ def _play(tape: Tape, policies: list[Votes], rules: Rules) -> list[SessionResult
     """Run every policy on every whole session, all at once: sessions start and end flat."""
     starts = np.flatnonzero(tape.sessions.is_first)
     stops = np.append(starts[1:] - 1, len(tape) - 1)
-    whole = (starts >= tape.first_decision) & tape.sessions.is_last[stops] & (stops > starts)
+    whole = (starts >= tape.first_decision) & (tape.sessions.elapsed[stops] == 1.0)
+    whole &= stops > starts
     starts, stops = starts[whole], stops[whole]
     count = len(starts)
     index = np.stack([votes.index for votes in policies])
@@ -183,13 +185,14 @@ def _play(tape: Tape, policies: list[Votes], rules: Rules) -> list[SessionResult
     simulator = Simulator(tape, rules, RewardConfig(), len(policy))
     simulator.reset(np.arange(len(policy)), starts[session])
     longest = int((stops - starts).max(initial=0))
+    running = np.ones(len(policy), dtype=np.bool_)
     for _ in range(longest):
-        # A session that is over stands on its last bar and waits for the longer ones.
-        over = simulator.t >= stops[session]
+        # An account whose session is over starts it once more, uncounted, while longer ones end.
+        over = np.flatnonzero(simulator.t >= stops[session])
+        running[over] = False
+        simulator.reset(over, starts[session[over]])
         t = simulator.t
-        votes = Votes(index[policy, t], confidence[policy, t])
-        step = simulator.step(votes)
-        running = ~over
+        step = simulator.step(Votes(index[policy, t], confidence[policy, t]))
         pnl += np.where(running, step.equity_change, 0.0)
         closed = running & step.exited
         trades += closed

@@ -1,0 +1,276 @@
+"""A real, short training on a real Ray: progress, checkpoints, resume, export."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import ray
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rllib_tactical.bundle import load_bundle
+from rllib_tactical.config import TacticalConfig, TrainingConfig
+from rllib_tactical.data.files import write_bars
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.replay import EpisodeConfig
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.errors import ConfigError, DataError, TrainingError, UnreadableError
+from rllib_tactical.export import export_run
+from rllib_tactical.rl.algorithm import build_config
+from rllib_tactical.rl.loop import actor_weights_of
+from rllib_tactical.rl.market_handle import MarketHandle
+from rllib_tactical.rl.prepare import prepare_market
+from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
+from rllib_tactical.train import train
+
+pytestmark = pytest.mark.ray
+
+SMALL = TrainingConfig(
+    iterations=2,
+    batch_size=512,
+    minibatch_size=256,
+    epochs=1,
+    num_envs=32,
+    accounts_per_bar=4,
+    num_env_runners=0,
+    episodes=EpisodeConfig(length=32),
+    checkpoint_every=1,
+    keep_checkpoints=2,
+)
+CONFIG = TacticalConfig(training=SMALL)
+
+
+def changed(**changes):
+    return TacticalConfig(training=dataclasses.replace(SMALL, **changes))
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    made = make_market("momentum", 1, 6_000, 0.0)
+    path = tmp_path_factory.mktemp("data") / "bars.parquet"
+    write_bars(made.bars, path)
+    return path, made.instrument
+
+
+@pytest.fixture(scope="module")
+def prepared(market):
+    return prepare_market(*market, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def run(market, tmp_path_factory, ray_instance):
+    """A finished run of two iterations, and what it printed."""
+    path, instrument = market
+    out = tmp_path_factory.mktemp("runs") / "first"
+    said = []
+    train(path, out, CONFIG, instrument, say=said.append)
+    return out, said
+
+
+def progress(out):
+    return [json.loads(line) for line in (out / "progress.jsonl").read_text().splitlines()]
+
+
+def test_a_line_per_iteration(run):
+    out, said = run
+    lines = [line for line in said if line.startswith("iter")]
+    assert len(lines) == 2
+    for word in ("steps", "reward", "P&L", "entropy", "left", "/s"):
+        assert word in lines[-1]
+    rows = progress(out)
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert [row["env_steps"] for row in rows] == [512, 1024]
+    for agent in AGENTS:
+        assert 0.9 < rows[-1][f"entropy_{agent}"] <= math.log(3) + 1e-6
+
+
+def test_tensorboard_reads_the_results(run):
+    out, _ = run
+    events = EventAccumulator(str(out)).Reload()
+    scalars = events.Scalars("tactical/entropy_fvg")
+    assert [event.step for event in scalars] == [512, 1024]
+
+
+def test_checkpoints_hold_what_export_needs(run, tmp_path):
+    out, _ = run
+    checkpoints = RunFolder(out).checkpoints()
+    assert [path.name for path in checkpoints] == ["000001", "000002"]
+    assert read_checkpoint(checkpoints[-1])["env_steps"] == 1024
+    bundle = export_run(checkpoints[-1], tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").bundle_id == bundle.bundle_id
+    for name, value in read_weights(checkpoints[-1]).items():
+        np.testing.assert_array_equal(bundle.weights[name], value)
+    assert bundle.manifest["training"]["env_steps"] == 1024
+    assert bundle.instrument.base_quantity is not None
+
+
+def test_a_run_is_not_overwritten(run, market):
+    out, _ = run
+    before = (out / "progress.jsonl").read_text()
+    with pytest.raises(TrainingError, match="--resume"):
+        train(market[0], out, CONFIG, market[1], say=lambda line: None)
+    assert (out / "progress.jsonl").read_text() == before
+
+
+def test_resume_continues_the_counts(run, market):
+    out, _ = run
+    train(market[0], out, changed(iterations=3), market[1], resume=True, say=lambda line: None)
+    rows = progress(out)
+    assert [row["iteration"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["env_steps"] == 1536
+    assert [path.name for path in RunFolder(out).checkpoints()][-1] == "000003"
+
+
+def test_resume_refuses_other_settings_and_other_data(run, market, tmp_path):
+    out, _ = run
+    with pytest.raises(TrainingError, match=r"training\.gamma"):
+        train(market[0], out, changed(gamma=0.5), market[1], resume=True)
+    other = tmp_path / "other.parquet"
+    write_bars(make_market("noise", 2, 6_000, 0.0).bars, other)
+    with pytest.raises(TrainingError, match="not the file"):
+        train(other, out, CONFIG, market[1], resume=True)
+    with pytest.raises(UnreadableError, match=r"run\.json"):
+        train(market[0], tmp_path / "nothing", CONFIG, market[1], resume=True)
+
+
+def test_more_workers_than_cpus_is_refused_not_waited_for(market, tmp_path, ray_instance):
+    config = changed(num_env_runners=16, num_envs=4, batch_size=512)
+    with pytest.raises(TrainingError, match="need 16 CPUs"):
+        train(market[0], tmp_path / "run", config, market[1], say=lambda line: None)
+
+
+def test_too_few_bars_is_said_before_anything_starts(market, tmp_path):
+    short = tmp_path / "short.parquet"
+    write_bars(make_market("momentum", 1, 1_000, 0.0).bars, short)
+    with pytest.raises(DataError, match="split"):
+        train(short, tmp_path / "run", CONFIG, market[1])
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_iteration_learns_and_the_critic_stays_with_the_learner(prepared, ray_instance):
+    config = changed(num_env_runners=1)
+    algorithm = build_config(
+        config, MarketHandle(prepared.spec), prepared.standardisation
+    ).build_algo()
+    try:
+        before = actor_weights_of(algorithm)
+        result = algorithm.train()
+        after = actor_weights_of(algorithm)
+        assert any((before[name] != after[name]).any() for name in before)
+        assert result["env_runners"]["num_env_steps_sampled"] == 512
+        held = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: (sorted(runner.module.keys()), type(runner).__name__),
+            local_env_runner=False,
+        )
+        assert held == [(sorted(AGENTS), "BatchedEnvRunner")]
+        synced = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: {
+                f"{a}.{n.removeprefix('actor.')}": p.numpy()
+                for a in runner.module.keys()  # noqa: SIM118 - not a dictionary
+                for n, p in runner.module[a].state_dict().items()
+            },
+            local_env_runner=False,
+        )[0]
+        for name, value in after.items():
+            np.testing.assert_array_equal(synced[name], value)
+    finally:
+        algorithm.stop()
+
+
+def test_checkpoint_restores_actors_critic_and_optimizers(prepared, ray_instance, tmp_path):
+    handle = MarketHandle(prepared.spec)
+    algorithm = build_config(CONFIG, handle, prepared.standardisation).build_algo()
+    algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "saved"))
+    state = algorithm.learner_group.get_state()["learner"]
+    algorithm.stop()
+    fresh = build_config(CONFIG, handle, prepared.standardisation).build_algo()
+    try:
+        fresh.restore_from_path(str(tmp_path / "saved"))
+        restored = fresh.learner_group.get_state()["learner"]
+        assert set(state["rl_module"]) == {*AGENTS, "critic"}
+        for module, values in state["rl_module"].items():
+            for name, value in values.items():
+                np.testing.assert_array_equal(restored["rl_module"][module][name], value)
+        assert len(state["optimizer"]) == 4
+        np.testing.assert_equal(restored["optimizer"], state["optimizer"])
+    finally:
+        fresh.stop()
+
+
+def test_rllibs_stock_runner_trains_on_the_same_learner(prepared, ray_instance):
+    config = changed(num_envs=4, accounts_per_bar=4, batch_size=64, minibatch_size=32)
+    algorithm = build_config(
+        config, MarketHandle(prepared.spec), prepared.standardisation, runner="stock"
+    ).build_algo()
+    try:
+        result = algorithm.train()
+        assert result["env_runners"]["num_env_steps_sampled"] >= 64
+        assert np.isfinite(result["learners"]["critic"]["vf_loss"])
+    finally:
+        algorithm.stop()
+
+
+def test_runner_returns_whole_episodes_on_request(prepared, ray_instance):
+    algorithm = build_config(
+        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
+    ).build_algo()
+    try:
+        runner = algorithm.env_runner
+        episodes = runner.sample(num_episodes=5, explore=False)
+        assert len(episodes) == 5
+        for episode in episodes:
+            assert len(episode) == 32
+            assert episode.is_truncated
+            assert (np.diff(episode.t) == 1).all()
+        segments = runner.sample(num_timesteps=160, explore=True)
+        assert sum(map(len, segments)) == 160
+        logp = np.concatenate([segment.logp for segment in segments])
+        assert (logp < 0).all()
+    finally:
+        algorithm.stop()
+
+
+def test_recorded_probabilities_are_those_of_the_actors(prepared, ray_instance):
+    algorithm = build_config(
+        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
+    ).build_algo()
+    try:
+        segment = algorithm.env_runner.sample(num_timesteps=64)[0]
+        inputs = torch.from_numpy(prepared.tape.inputs.gather(segment.t[:-1].astype(np.int64)))
+        for i, agent in enumerate(AGENTS):
+            with torch.no_grad():
+                logits = algorithm.env_runner.module[agent].actor(inputs)
+            expected = torch.log_softmax(logits, -1).numpy()
+            chosen = np.take_along_axis(expected, segment.actions[:, i : i + 1].astype(int), 1)
+            np.testing.assert_allclose(segment.logp[:, i], chosen[:, 0], atol=1e-5)
+    finally:
+        algorithm.stop()
+
+
+def test_seeded_sampling_repeats(prepared, ray_instance):
+    def sampled():
+        algorithm = build_config(
+            CONFIG, MarketHandle(prepared.spec), prepared.standardisation
+        ).build_algo()
+        try:
+            segments = algorithm.env_runner.sample(num_timesteps=64)
+            return np.concatenate([np.r_[s.t, s.actions.ravel()] for s in segments])
+        finally:
+            algorithm.stop()
+
+    np.testing.assert_array_equal(sampled(), sampled())
+
+
+def test_group_size_must_divide_the_accounts(prepared):
+    with pytest.raises(ConfigError, match="group_size"):
+        prepared.spec.replay(10, seed=0, group_size=4)
+
+
+def test_market_travels_by_reference(prepared, ray_instance):
+    handle = MarketHandle(prepared.spec)
+    assert len(ray.cloudpickle.dumps(handle)) < 2_000
+    opened = ray.get(ray.remote(lambda h: len(h.open().tape)).remote(handle))
+    assert opened == len(prepared.tape)
