@@ -119,7 +119,7 @@ def run_demo(
             "env_steps": trained.env_steps,
             "seconds": trained.seconds,
             "config": to_dict(config.training),
-            "validation": trained.validation.as_dict() if trained.validation else None,
+            "validation": bundle.manifest["metrics"]["validation"],
         },
         "bundle_id": bundle.bundle_id,
         "verdict": verdict(evaluation),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +18,10 @@ from rllib_tactical.backtest.provenance import Seen
 from rllib_tactical.backtest.targets import TargetRow, target_table
 
 NOTHING = "-"
+
+
+FEW_TRADES: Final = 30
+"""Below this many trades a result says nothing, whatever its sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ def verdict(evaluation: Evaluation) -> str:
         text += f" Not better than: {', '.join(better)}."
     elif evaluation.baselines:
         text += " Better than every baseline."
-    if net > 0:
+    if trades < FEW_TRADES:
+        text += f" Fewer than {FEW_TRADES} trades: chance alone explains this."
+    elif net > 0:
         text += " One path over one market: no evidence of an edge by itself."
     return text
 

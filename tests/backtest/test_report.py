@@ -91,30 +91,39 @@ def test_a_report_without_a_trade_and_without_baselines(tape: Tape) -> None:
     assert 'id="hours"' not in document
 
 
-def changed(evaluation: Evaluation, equity: list[float], costs: float) -> Evaluation:
-    """Return the evaluation of one trade with this equity curve, without baselines."""
+def changed(
+    evaluation: Evaluation, equity: list[float], costs: float, trades: int = 40
+) -> Evaluation:
+    """Return the evaluation of equal trades that make this gain, without baselines."""
     from rllib_tactical.backtest.metrics import compute_metrics
 
-    trade = {"pnl": equity[-1] - equity[0], "costs": costs}
-    result = result_of(equity, [0] * len(equity), [trade])
+    trade = {"pnl": (equity[-1] - equity[0]) / trades, "costs": costs / trades}
+    result = result_of(equity, [0] * len(equity), [trade] * trades)
     run = dataclasses.replace(evaluation.policy, result=result, metrics=compute_metrics(result))
     return dataclasses.replace(evaluation, policy=run, baselines=())
 
 
 def test_the_verdict_says_a_loss_plainly(evaluation: Evaluation) -> None:
     assert verdict(changed(evaluation, [1000.0, 900.0], 30.0)) == (
-        "Loses $100.00 after costs with 1 trade in 1 day; it loses $70.00 even before costs of "
+        "Loses $100.00 after costs with 40 trades in 1 day; it loses $70.00 even before costs of "
         "$30.00."
     )
     assert verdict(changed(evaluation, [1000.0, 900.0], 130.0)) == (
-        "Loses $100.00 after costs with 1 trade in 1 day; before costs of $130.00 it would have "
+        "Loses $100.00 after costs with 40 trades in 1 day; before costs of $130.00 it would have "
         "earned $30.00."
     )
 
 
+def test_the_verdict_makes_nothing_of_a_few_trades(evaluation: Evaluation) -> None:
+    for end in (900.0, 1200.0):
+        text = verdict(changed(evaluation, [1000.0, end], 30.0, trades=29))
+        assert text.endswith("Fewer than 30 trades: chance alone explains this.")
+    assert "chance" not in verdict(changed(evaluation, [1000.0, 900.0], 30.0, trades=30))
+
+
 def test_the_verdict_does_not_call_a_gain_an_edge(evaluation: Evaluation) -> None:
     assert verdict(changed(evaluation, [1000.0, 1200.0], 30.0)) == (
-        "Earns $200.00 after $30.00 of costs with 1 trade in 1 day. One path over one market: no "
+        "Earns $200.00 after $30.00 of costs with 40 trades in 1 day. One path over one market: no "
         "evidence of an edge by itself."
     )
 
