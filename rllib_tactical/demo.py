@@ -23,6 +23,7 @@ from rllib_tactical.bundle import Bundle
 from rllib_tactical.config import TacticalConfig, TrainingConfig, to_dict
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.load import load_market
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.data.markets.rules import oracle_votes
 from rllib_tactical.domain.tape import Tape
@@ -84,7 +85,10 @@ def run_demo(
         TacticalError: bad data, a folder that is no demo's, a service that does not start.
     """
     begun = time.monotonic()
-    named = instrument_for(instrument, data) if data is not None else None
+    named = None
+    if data is not None:  # refused before an earlier demo's results are removed
+        named = instrument_for(instrument, data)
+        load_market(data, named)
     _clear(out)
     say("1/5 bars")
     if data is None or named is None:

@@ -61,7 +61,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         torch.manual_seed(7)
         actors = []
         for _ in range(2):
-            actors.append(Actor((1.0,) * NUM_FEATURES, 1.0))
+            actors.append(Actor((1 / NUM_FEATURES,) * NUM_FEATURES, 1.0))
             torch.nn.init.normal_(actors[-1].out.weight, std=6.0)
     weights = {}
     for agent in AGENTS:
