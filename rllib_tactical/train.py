@@ -20,6 +20,7 @@ if __package__ in (None, ""):  # run as a script by path: the checkout is the im
 
 from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
 from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.synergies import DETECT
 from rllib_tactical.domain.types import AGENTS, Instrument
 from rllib_tactical.errors import TacticalError, TrainingError, UsageError
 from rllib_tactical.process import limit_threads
@@ -37,6 +38,7 @@ def train(
     instrument: Instrument,
     *,
     bar_seconds: int = 300,
+    synergies: str = DETECT,
     resume: bool = False,
     max_seconds: float | None = None,
     say: Any = click.echo,
@@ -49,7 +51,7 @@ def train(
     limit_threads()
     folder = RunFolder(out)
     begun = time.monotonic()
-    market = prepare_market(data, instrument, config, bar_seconds)
+    market = prepare_market(data, instrument, config, bar_seconds, synergies)
     run = run_description(market, config)
     if resume:
         _check_resume(folder.read(), run)
@@ -155,6 +157,8 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
             f"(SHA-256 {now['data']['sha256'][:12]}, the run has "
             f"{str(before.get('data', {}).get('sha256'))[:12]})"
         )
+    if before["data"].get("synergies") != now["data"]["synergies"]:
+        raise TrainingError("--resume: --synergies differs from what the run was started with")
     if before.get("instrument") != now["instrument"]:
         raise TrainingError(
             "--resume: the instrument differs from the one the run was started with"
@@ -180,6 +184,12 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml."
 )
 @click.option("--instrument", help="Shipped name or YAML file; else told by the data file's name.")
+@click.option(
+    "--synergies",
+    default=DETECT,
+    show_default=True,
+    help="detect them on the bars, none, or a file of events (a JSON object per line).",
+)
 @click.option("--iterations", type=click.IntRange(min=1), help="Training iterations.")
 @click.option("--env-steps", type=click.IntRange(min=1), help="Train for about this many steps.")
 @click.option(
@@ -192,6 +202,7 @@ def train_command(
     out: Path,
     config_path: Path | None,
     instrument: str | None,
+    synergies: str,
     iterations: int | None,
     env_steps: int | None,
     num_env_runners: int | None,
@@ -218,7 +229,9 @@ def train_command(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
-    result, _ = train(data, out, config, instrument_for(instrument, data), resume=resume)
+    result, _ = train(
+        data, out, config, instrument_for(instrument, data), synergies=synergies, resume=resume
+    )
     if result.validation is not None and result.validation.trades_too_little:
         click.echo("note: by the full rule the agents trade less than half as often as in training")
 

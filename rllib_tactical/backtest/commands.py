@@ -24,6 +24,7 @@ from rllib_tactical.bundle import Bundle, git_commit, load_bundle
 from rllib_tactical.config import to_dict
 from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
 from rllib_tactical.data.load import load_market
+from rllib_tactical.data.synergies import DETECT, NONE, synergies_for
 from rllib_tactical.domain.causality import check_causality
 from rllib_tactical.domain.tape import Tape, build_tape
 from rllib_tactical.domain.types import Bars, Instrument
@@ -37,6 +38,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--data", required=True, type=_FILE, metavar="FILE", help="Bars to trade.")
 @click.option("--out", required=True, type=_FILE, metavar="DIR", help="Folder for the results.")
 @click.option("--instrument", metavar="NAME", help="Instrument, if not the bundle's.")
+@click.option(
+    "--synergies",
+    default=DETECT,
+    show_default=True,
+    help="detect them on the bars, none, or a file of events.",
+)
 @click.option("--start", metavar="DATE", help="First day or time (UTC) to decide on.")
 @click.option("--stop", metavar="DATE", help="Day or time (UTC) before which to stop.")
 @click.option("--no-baselines", is_flag=True, help="Run the bundle only.")
@@ -46,6 +53,7 @@ def backtest_command(
     data: Path,
     out: Path,
     instrument: str | None,
+    synergies: str,
     start: str | None,
     stop: str | None,
     no_baselines: bool,
@@ -82,7 +90,8 @@ def backtest_command(
         stage("check for look-ahead")
         check_causality(bars)
         stage("features")
-        tape = _sized(build_tape(bars, sessions, market), bundle)
+        track = synergies_for(synergies, bars, bundle.bar_seconds)
+        tape = _sized(build_tape(bars, sessions, market, track), bundle)
         begin, end = decision_range(bars, tape.first_decision, first_s, stop_s)
         evaluation = evaluate_bundle(
             bundle,
@@ -96,6 +105,7 @@ def backtest_command(
         stage("report")
         seen = seen_in_training(bundle, data_sha256, evaluation.policy.result)
         config = _config(bundle, tape.instrument, data, data_sha256, evaluation)
+        config["synergies"] = synergies if synergies in (DETECT, NONE) else Path(synergies).name
         context = ReportContext(
             title=f"Backtest of {tape.instrument.symbol} with bundle {bundle.bundle_id[:12]}",
             facts=_facts(config),

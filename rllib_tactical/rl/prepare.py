@@ -13,6 +13,7 @@ from envs.market import MarketSpec
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.data.instruments import resolve_base_quantity
 from rllib_tactical.data.load import load_market
+from rllib_tactical.data.synergies import DETECT, NONE, synergies_for
 from rllib_tactical.domain.causality import check_causality
 from rllib_tactical.domain.tape import Split, Tape, build_tape, split_tape
 from rllib_tactical.domain.types import Bars, Instrument
@@ -37,12 +38,23 @@ class TrainingMarket:
 
 
 def prepare_market(
-    path: Path, instrument: Instrument, config: TacticalConfig, bar_seconds: int = 300
+    path: Path,
+    instrument: Instrument,
+    config: TacticalConfig,
+    bar_seconds: int = 300,
+    synergies: str = DETECT,
 ) -> TrainingMarket:
     """Load and check bars, run the causality gate, split, estimate what comes from training bars.
 
     The instrument's base quantity (when it has none) and the standardisation of the network input
     use training bars only.
+
+    Args:
+        path: file of bars.
+        instrument: what they are of.
+        config: splits, episodes, rules and rewards.
+        bar_seconds: length of a bar.
+        synergies: ``detect``, ``none`` or a file of events.
 
     Raises:
         UnreadableError: the file cannot be read.
@@ -53,7 +65,7 @@ def prepare_market(
     check_causality(bars)
     splits = split_tape(len(bars), config.training.splits)
     train = splits[0]
-    tape = build_tape(bars, sessions, instrument)
+    tape = build_tape(bars, sessions, instrument, synergies_for(synergies, bars, bar_seconds))
     first = max(train.start, tape.first_decision)
     mean_atr = float(tape.features.atr[first : train.stop].mean())
     sized = resolve_base_quantity(instrument, mean_atr)
@@ -74,6 +86,9 @@ def prepare_market(
         "sha256": file_sha256(path),
         "rows": len(bars),
         "bar_seconds": bar_seconds,
+        "synergies": synergies
+        if synergies in (DETECT, NONE)
+        else f"events with SHA-256 {file_sha256(Path(synergies))}",
         "splits": {split.name: _span(bars, split) for split in splits},
     }
     return TrainingMarket(spec, splits, Standardisation.estimate(windows), source)
