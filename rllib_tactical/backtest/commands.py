@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from rllib_tactical.backtest.report import ReportContext, figure_text, verdict
 from rllib_tactical.backtest.write import write_backtest
 from rllib_tactical.bundle import Bundle, git_commit, load_bundle
 from rllib_tactical.config import to_dict
+from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
 from rllib_tactical.data.load import load_market
 from rllib_tactical.data.synergies import DETECT, NONE, synergies_for
@@ -86,7 +86,7 @@ def backtest_command(
         market = load_instrument(instrument) if instrument is not None else bundle.instrument
         stage("bars")
         bars, sessions = load_market(data, market, bundle.bar_seconds)
-        data_sha256 = _sha256(data)
+        data_sha256 = file_sha256(data)
         stage("check for look-ahead")
         check_causality(bars)
         stage("features")
@@ -233,11 +233,6 @@ def _print(evaluation: Evaluation, seen: Seen, out: Path) -> None:
             f"{evaluation.training_rule_trades:,} by the rule of training: less than half as often."
         )
     console.print(f"Report: {escape(str(out / 'report.html'))}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _iso(time_s: np.int64) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import os
 import zlib
@@ -112,6 +113,12 @@ def write_bars(bars: Bars, path: str | os.PathLike[str]) -> None:
     names = ("open", "high", "low", "close", "volume")
     arrays = [moments, *(pa.array(getattr(bars, name)) for name in names)]
     write_table(pa.table(arrays, names=["timestamp", *names]), path)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_table(table: Any, path: str | os.PathLike[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from envs.market import MarketSpec
 from rllib_tactical.config import TacticalConfig
+from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import resolve_base_quantity
 from rllib_tactical.data.load import load_market
 from rllib_tactical.data.synergies import DETECT, NONE, synergies_for
@@ -92,12 +92,6 @@ def prepare_market(
         "splits": {split.name: _span(bars, split) for split in splits},
     }
     return TrainingMarket(spec, splits, Standardisation.estimate(windows), source)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _span(bars: Bars, split: Split) -> dict[str, Any]:
