@@ -1,4 +1,4 @@
-"""What an environment replays: one value that travels to every worker."""
+"""What environments replay: one value that travels to every worker."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from gymnasium import spaces
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.replay import EpisodeConfig, Replay
 from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Split, Tape
+from rllib_tactical.domain.tape import Split, Tape, Tapes
 from rllib_tactical.domain.types import NUM_ACTIONS, NUM_FEATURES, WINDOW
+from rllib_tactical.errors import ConfigError
 
 OBSERVATION_SPACE = spaces.Box(-1.0, 1.0, (WINDOW, NUM_FEATURES), np.float32)
 """The network input: every column is a flag, a share or a tanh."""
@@ -19,34 +20,59 @@ OBSERVATION_SPACE = spaces.Box(-1.0, 1.0, (WINDOW, NUM_FEATURES), np.float32)
 ACTION_SPACE: spaces.Discrete[np.int64] = spaces.Discrete(NUM_ACTIONS)
 
 
+@dataclass(frozen=True, slots=True)
+class MarketPart:
+    """One instrument's tape and the split of it that episodes are drawn from."""
+
+    tape: Tape
+    split: Split
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketSpec:
-    """A replay ready to be made: the tape, the split to draw episodes from, and the rules.
+    """Replays ready to be made: one part per instrument, and the rules.
 
     ``train_confidence`` is the confidence with which votes count when a step gives none.
     """
 
-    tape: Tape
-    split: Split
+    parts: tuple[MarketPart, ...]
     rules: Rules
     rewards: RewardConfig
     episodes: EpisodeConfig
     train_confidence: float
 
-    def replay(self, num_accounts: int, seed: int | None = None, group_size: int = 1) -> Replay:
-        """Make a replay of N episodes in groups that share their bars.
+    @property
+    def tapes(self) -> Tapes:
+        """The tapes of all parts under one running bar number."""
+        return Tapes(tuple(part.tape for part in self.parts))
+
+    def replays(
+        self, num_accounts: int, seed: int | None = None, group_size: int = 1
+    ) -> list[Replay]:
+        """Make one replay per part; groups of accounts are dealt out evenly.
 
         Raises:
-            DataError: the split is too short for one episode.
-            ConfigError: the accounts do not fill whole groups.
+            DataError: a split is too short for one episode.
+            ConfigError: the accounts do not fill whole groups, or a part gets none.
         """
-        return Replay(
-            self.tape,
-            self.split,
-            self.rules,
-            self.rewards,
-            self.episodes,
-            num_accounts,
-            seed,
-            group_size,
-        )
+        count = len(self.parts)
+        groups = num_accounts // group_size
+        if num_accounts % group_size or groups < count:
+            raise ConfigError(
+                f"{num_accounts} accounts must fill whole groups of {group_size}, "
+                f"at least one for each of the {count} instruments"
+            )
+        seeds = np.random.SeedSequence(seed).spawn(count)
+        return [
+            Replay(
+                part.tape,
+                part.split,
+                self.rules,
+                self.rewards,
+                self.episodes,
+                (groups // count + (k < groups % count)) * group_size,
+                int(seeds[k].generate_state(1)[0]),
+                group_size,
+            )
+            for k, part in enumerate(self.parts)
+        ]

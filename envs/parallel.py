@@ -19,11 +19,14 @@ Observations = dict[str, Float32Array]
 Infos = dict[str, dict[str, Any]]
 
 ACCOUNT_STATE = "account_features"
-"""Key in infos of the critic's account features (4,) float32; the bar is under ``t``."""
+"""Key in infos of the critic's account features (4,) float32."""
+
+BAR = "bar"
+"""Key in infos of the bar's running number over all instruments; ``t`` is the one on its tape."""
 
 
 class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
-    """One replayed account as a PettingZoo environment.
+    """One replayed account as a PettingZoo environment; each episode draws its instrument.
 
     Observation: network input Box(-1, 1, (60, 7)) float32, the same for every agent. Action:
     Discrete(3), the vote's index. Infos carry the decision, the account and the reward's parts.
@@ -34,7 +37,10 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
 
     def __init__(self, spec: MarketSpec, seed: int | None = None) -> None:
         self._spec = spec
-        self._replay: Replay = spec.replay(1, seed)
+        self._offsets = spec.tapes.offsets
+        self._replays: list[Replay] = spec.replays(len(spec.parts), seed)
+        self._rng = np.random.default_rng(seed)
+        self._choose()
         self.possible_agents = list(AGENTS)
         self.agents: list[str] = []
         # a space draws its own samples, so every agent of every environment has its own
@@ -53,6 +59,9 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, Infos]:
         """Start an episode at a random bar of the split; a seed makes it repeatable."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        self._choose()
         self._replay.reset(seed)
         self.agents = list(AGENTS)
         return self._observations(), {agent: self._account() for agent in AGENTS}
@@ -95,6 +104,10 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
     def close(self) -> None:
         """Nothing is held open."""
 
+    def _choose(self) -> None:
+        self._part = int(self._rng.integers(len(self._replays)))
+        self._replay = self._replays[self._part]
+
     def _observations(self) -> Observations:
         matrix = self._replay.observe()[0]
         return {agent: matrix.copy() for agent in AGENTS}
@@ -102,7 +115,9 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
     def _account(self) -> dict[str, Any]:
         simulator = self._replay.simulator
         return {
+            "symbol": simulator.tape.instrument.symbol,
             "t": int(simulator.t[0]),
+            BAR: int(self._offsets[self._part] + simulator.t[0]),
             ACCOUNT_STATE: simulator.account_features()[0],
             "equity": float(simulator.equity[0]),
             "session_peak": float(simulator.session_peak[0]),

@@ -31,7 +31,7 @@ from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
 from rllib_tactical.domain.votes import Votes
 from rllib_tactical.errors import ServiceError, UsageError
 from rllib_tactical.export import export_run
-from rllib_tactical.rl.prepare import TrainingMarket
+from rllib_tactical.rl.prepare import DataSource, PreparedPart
 from rllib_tactical.train import train
 from serve.run import start_service
 from serve.security import TOKEN_VARIABLE
@@ -98,9 +98,14 @@ def run_demo(
 
     say(f"2/5 training for {train_seconds:.0f} s")
     config = TacticalConfig(training=DEMO_TRAINING)
-    trained, prepared = train(
-        market.path, out / "run", config, market.instrument, max_seconds=train_seconds, say=say
+    trained, made_ready = train(
+        [DataSource(market.path, market.instrument)],
+        out / "run",
+        config,
+        max_seconds=train_seconds,
+        say=say,
     )
+    prepared = made_ready.parts[0]
 
     say("3/5 bundle")
     bundle = export_run(out / "run", out / "bundle")
@@ -183,9 +188,7 @@ def _planted_market(out: Path, say: Callable[[str], None]) -> DemoMarket:
     return DemoMarket(path, market.instrument, MARKET)
 
 
-def _backtest(
-    out: Path, bundle: Bundle, prepared: TrainingMarket, market: DemoMarket
-) -> Evaluation:
+def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoMarket) -> Evaluation:
     tape, test = prepared.tape, prepared.splits[2]
     extra: dict[str, tuple[str, Votes]] = {}
     if market.planted is not None:

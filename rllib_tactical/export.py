@@ -10,7 +10,7 @@ import click
 from rllib_tactical.bundle import Bundle, export_bundle
 from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.domain.types import Instrument
-from rllib_tactical.errors import UnreadableError
+from rllib_tactical.errors import UnreadableError, UsageError
 from rllib_tactical.rl.run_folder import (
     CHECKPOINT,
     RunFolder,
@@ -19,10 +19,16 @@ from rllib_tactical.rl.run_folder import (
 )
 
 
-def export_run(source: Path, out: Path) -> Bundle:
+def export_run(source: Path, out: Path, symbol: str | None = None) -> Bundle:
     """Export a run's best checkpoint by validation P&L, or the checkpoint that ``source`` is.
 
+    Args:
+        source: a run's folder or a checkpoint's.
+        out: the bundle folder to make.
+        symbol: the instrument that the bundle decides for; needed when the run had several.
+
     Raises:
+        UsageError: the run had several instruments and none, or another, is named.
         UnreadableError: neither a run nor a checkpoint, or no checkpoint yet.
         BundleError: ``out`` holds something else, or the weights do not fit.
     """
@@ -38,18 +44,20 @@ def export_run(source: Path, out: Path) -> Bundle:
         raise UnreadableError(f"{source}: the run has no checkpoint yet")
     state = read_checkpoint(checkpoint)
     validation: dict[str, Any] | None = state.get("validation")
+    part = _part_of(run, symbol)
     config = from_dict(TacticalConfig, run["config"], f"{folder.path}: config")
     return export_bundle(
         out,
         weights=read_weights(checkpoint),
         rules=config.rules,
-        instrument=from_dict(Instrument, run["instrument"], f"{folder.path}: instrument"),
-        bar_seconds=int(run["data"]["bar_seconds"]),
+        instrument=from_dict(Instrument, part["instrument"], f"{folder.path}: instrument"),
+        bar_seconds=int(run["bar_seconds"]),
         temperature_scale=float(validation["temperature_scale"]) if validation else 1.0,
         training={
             "config": run["config"],
             "config_hash": run["config_hash"],
-            "data": run["data"],
+            "data": part["data"],
+            "trained_with": [each["data"] for each in run["parts"] if each is not part],
             "iteration": state["iteration"],
             "env_steps": state["env_steps"],
             "seed": config.training.seed,
@@ -58,15 +66,28 @@ def export_run(source: Path, out: Path) -> Bundle:
     )
 
 
+def _part_of(run: dict[str, Any], symbol: str | None) -> dict[str, Any]:
+    parts: dict[str, dict[str, Any]] = {p["instrument"]["symbol"]: p for p in run["parts"]}
+    if symbol is None and len(parts) == 1:
+        return next(iter(parts.values()))
+    if symbol not in parts:
+        raise UsageError(
+            f"--instrument must name one of the run's instruments ({', '.join(parts)}), "
+            f"found {symbol!r}"
+        )
+    return parts[symbol]
+
+
 @click.command("export")
 @click.argument("source", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to make."
 )
-def export_command(source: Path, out: Path) -> None:
+@click.option("--instrument", metavar="SYMBOL", help="Which one, when the run had several.")
+def export_command(source: Path, out: Path, instrument: str | None) -> None:
     """Make a policy bundle that backtest and service load.
 
     Of a run, the checkpoint with the best validation P&L by the full serving rule is taken.
     """
-    bundle = export_run(source, out)
+    bundle = export_run(source, out, instrument)
     click.echo(f"bundle {bundle.bundle_id} in {out}")

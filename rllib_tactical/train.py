@@ -20,30 +20,28 @@ if __package__ in (None, ""):  # run as a script by path: the checkout is the im
 
 from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
 from rllib_tactical.data.instruments import instrument_for
-from rllib_tactical.data.synergies import DETECT
-from rllib_tactical.domain.types import AGENTS, Instrument
+from rllib_tactical.data.synergies import DETECT, NONE
+from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import TacticalError, TrainingError, UsageError
 from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.loop import Row, TrainingResult, run_training
-from rllib_tactical.rl.prepare import TrainingMarket, prepare_market
+from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
 from rllib_tactical.rl.run_folder import RunFolder
 
 RUN_FORMAT = 1
 
 
 def train(
-    data: Path,
+    sources: list[DataSource],
     out: Path,
     config: TacticalConfig,
-    instrument: Instrument,
     *,
     bar_seconds: int = 300,
-    synergies: str = DETECT,
     resume: bool = False,
     max_seconds: float | None = None,
     say: Any = click.echo,
 ) -> tuple[TrainingResult, TrainingMarket]:
-    """Train on a file of bars and leave a run folder that can be resumed and exported.
+    """Train on files of bars and leave a run folder that can be resumed and exported.
 
     Raises:
         TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs.
@@ -51,17 +49,16 @@ def train(
     limit_threads()
     folder = RunFolder(out)
     begun = time.monotonic()
-    market = prepare_market(data, instrument, config, bar_seconds, synergies)
+    market = prepare_market(sources, config, bar_seconds)
     run = run_description(market, config)
     if resume:
         _check_resume(folder.read(), run)
     else:
         folder.start(run)
-    splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in market.splits)
-    say(
-        f"{market.source['rows']:,} bars of {instrument.symbol} ready in "
-        f"{time.monotonic() - begun:.1f} s (decision bars: {splits})"
-    )
+    for part in market.parts:
+        splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
+        say(f"{len(part.tape):,} bars of {part.tape.instrument.symbol} (decision bars: {splits})")
+    say(f"ready in {time.monotonic() - begun:.1f} s")
     start_ray(config.training.num_env_runners + config.training.num_learners)
     progress = Progress(say, max_seconds)
     result = run_training(config, market, folder, progress, resume, max_seconds)
@@ -76,8 +73,11 @@ def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str,
     """Return what a run folder remembers besides weights."""
     return {
         "format": RUN_FORMAT,
-        "data": market.source,
-        "instrument": to_dict(market.tape.instrument),
+        "bar_seconds": market.parts[0].source["bar_seconds"],
+        "parts": [
+            {"data": part.source, "instrument": to_dict(part.tape.instrument)}
+            for part in market.parts
+        ],
         "config": to_dict(config),
         "config_hash": content_hash(config),
         "standardisation": dataclasses.asdict(market.standardisation),
@@ -151,18 +151,22 @@ def _number(value: float | None) -> str:
 
 def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume with other data, another instrument or another configuration."""
-    if before.get("data", {}).get("sha256") != now["data"]["sha256"]:
+    if len(before["parts"]) != len(now["parts"]):
         raise TrainingError(
-            "--resume: --data is not the file that the run was started with "
-            f"(SHA-256 {now['data']['sha256'][:12]}, the run has "
-            f"{str(before.get('data', {}).get('sha256'))[:12]})"
+            f"--resume: the run was started with {len(before['parts'])} files, "
+            f"found {len(now['parts'])}"
         )
-    if before["data"].get("synergies") != now["data"]["synergies"]:
-        raise TrainingError("--resume: --synergies differs from what the run was started with")
-    if before.get("instrument") != now["instrument"]:
-        raise TrainingError(
-            "--resume: the instrument differs from the one the run was started with"
-        )
+    for old_part, new_part in zip(before["parts"], now["parts"], strict=True):
+        old_data, new_data = old_part["data"], new_part["data"]
+        if old_data["sha256"] != new_data["sha256"]:
+            raise TrainingError(
+                f"--resume: {new_data['name']} is not the file that the run was started with "
+                f"(SHA-256 {new_data['sha256'][:12]}, the run has {old_data['sha256'][:12]})"
+            )
+        if old_data["synergies"] != new_data["synergies"]:
+            raise TrainingError("--resume: --synergies differs from what the run was started with")
+        if old_part["instrument"] != new_part["instrument"]:
+            raise TrainingError("--resume: the instrument differs from the run's")
     old, new = before.get("config", {}), now["config"]
     # training longer is what resuming is for
     longer = {"iterations"}
@@ -178,12 +182,22 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 @click.command("train")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="File of bars.")
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File of bars; several for several instruments.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml."
 )
-@click.option("--instrument", help="Shipped name or YAML file; else told by the data file's name.")
+@click.option(
+    "--instrument",
+    multiple=True,
+    help="Shipped name or YAML file, one per --data; else told by the data file's name.",
+)
 @click.option(
     "--synergies",
     default=DETECT,
@@ -198,10 +212,10 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 def train_command(
-    data: Path,
+    data: tuple[Path, ...],
     out: Path,
     config_path: Path | None,
-    instrument: str | None,
+    instrument: tuple[str, ...],
     synergies: str,
     iterations: int | None,
     env_steps: int | None,
@@ -209,7 +223,7 @@ def train_command(
     seed: int | None,
     resume: bool,
 ) -> None:
-    """Train the three agents with one centralized critic (MAPPO) on a file of bars.
+    """Train the three agents with one centralized critic (MAPPO) on one or more instruments.
 
     Prints a line per iteration: steps, steps/s, mean episode reward of fvg, momentum and entry,
     P&L and trades by the training rule, entropy of the three agents, time left. The run folder
@@ -229,9 +243,18 @@ def train_command(
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
-    result, _ = train(
-        data, out, config, instrument_for(instrument, data), synergies=synergies, resume=resume
-    )
+    if instrument and len(instrument) != len(data):
+        raise UsageError(
+            f"give one --instrument per --data or none, found {len(instrument)} and {len(data)}"
+        )
+    if len(data) > 1 and synergies not in (DETECT, NONE):
+        raise UsageError("--synergies FILE goes with one --data, because events name no symbol")
+    names = instrument or (None,) * len(data)
+    sources = [
+        DataSource(path, instrument_for(name, path), synergies)
+        for path, name in zip(data, names, strict=True)
+    ]
+    result, _ = train(sources, out, config, resume=resume)
     if result.validation is not None and result.validation.trades_too_little:
         click.echo("note: by the full rule the agents trade less than half as often as in training")
 

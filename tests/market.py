@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.market import MarketSpec
+from envs.market import MarketPart, MarketSpec
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.replay import EpisodeConfig
 from rllib_tactical.domain.rewards import RewardConfig
@@ -50,8 +50,7 @@ def random_tape(count: int = 1_500, seed: int = 0) -> Tape:
 def random_spec(count: int = 1_500, seed: int = 0, length: int = 64) -> MarketSpec:
     """Return a market spec whose episodes cover the whole tape."""
     return MarketSpec(
-        tape=random_tape(count, seed),
-        split=Split("train", 0, count),
+        parts=(MarketPart(random_tape(count, seed), Split("train", 0, count)),),
         rules=Rules(),
         rewards=RewardConfig(),
         episodes=EpisodeConfig(length=length),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.simulate import Simulator, Step
 from rllib_tactical.domain.tape import Split, Tape
-from rllib_tactical.domain.types import BoolArray, Float32Array, IntArray, StrictConfig
+from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray, StrictConfig
 from rllib_tactical.domain.votes import Votes
 from rllib_tactical.errors import ConfigError, DataError
 
@@ -156,3 +157,83 @@ class Replay:
                 f"the {self.split.name} split has no room for one {what}: found {found} usable bars"
             )
         return starts.astype(np.int64), stops.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step did to N accounts, as far as learning and its metrics care.
+
+    ``rewards`` and ``bonus`` (N, 3), ``base`` (N,) reward parts; ``equity_change``, ``trade_pnl``
+    and ``trade_cost`` (N,) dollars; ``exited``, ``terminated`` and ``truncated`` (N,) bool.
+    """
+
+    rewards: FloatArray
+    base: FloatArray
+    bonus: FloatArray
+    equity_change: FloatArray
+    trade_pnl: FloatArray
+    trade_cost: FloatArray
+    exited: BoolArray
+    terminated: BoolArray
+    truncated: BoolArray
+
+
+class ReplaySet:
+    """Replays of several instruments that step together, their accounts one after the other."""
+
+    def __init__(self, replays: list[Replay]) -> None:
+        self.replays = replays
+        self.group_size = replays[0].group_size
+        counts = [replay.num_accounts for replay in replays]
+        self._edges = np.concatenate([[0], np.cumsum(counts)])
+        self._offsets = np.cumsum([0, *(len(replay.tape) for replay in replays)])
+        self.num_accounts = int(self._edges[-1])
+
+    @property
+    def bar(self) -> IntArray:
+        """The running bar number (N,) on which each account stands; see ``Tapes``."""
+        return np.concatenate(
+            [replay.t + self._offsets[k] for k, replay in enumerate(self.replays)]
+        )
+
+    def reset(self) -> None:
+        """Restart every episode."""
+        for replay in self.replays:
+            replay.reset()
+
+    def restart(self, accounts: IntArray) -> None:
+        """Start new episodes for ``accounts`` (K,), given in ascending order."""
+        for k, replay in enumerate(self.replays):
+            first, stop = np.searchsorted(accounts, self._edges[k : k + 2])
+            if stop > first:
+                replay.restart(accounts[first:stop] - self._edges[k])
+
+    def observe(self) -> Float32Array:
+        """Return the network inputs (G, 60, 7) float32 of the bars the G groups stand on."""
+        return np.concatenate([replay.observe() for replay in self.replays])
+
+    def account_features(self) -> Float32Array:
+        """Return the critic's view of the accounts (N, 4) float32."""
+        return np.concatenate([replay.account_features() for replay in self.replays])
+
+    def step(self, votes: Votes) -> Outcome:
+        """Step every episode by one bar; votes are (N, 3)."""
+        moved = []
+        for k, replay in enumerate(self.replays):
+            mine = slice(self._edges[k], self._edges[k + 1])
+            moved.append(replay.step(Votes(votes.index[mine], votes.confidence[mine])))
+
+        def joined(name: str) -> Any:
+            return np.concatenate([getattr(part.step, name) for part in moved])
+
+        return Outcome(
+            rewards=joined("rewards"),
+            base=joined("base"),
+            bonus=joined("bonus"),
+            equity_change=joined("equity_change"),
+            trade_pnl=joined("trade_pnl"),
+            trade_cost=joined("trade_cost"),
+            exited=joined("exited"),
+            terminated=np.concatenate([part.terminated for part in moved]),
+            truncated=np.concatenate([part.truncated for part in moved]),
+        )

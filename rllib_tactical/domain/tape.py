@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +10,15 @@ import numpy as np
 
 from rllib_tactical.domain.features import WARMUP_BARS, FeatureTable, InputViews, compute_features
 from rllib_tactical.domain.synergy import SynergyTrack, detect_synergies
-from rllib_tactical.domain.types import WINDOW, Bars, Float32Array, Instrument, IntArray, Sessions
+from rllib_tactical.domain.types import (
+    NUM_FEATURES,
+    WINDOW,
+    Bars,
+    Float32Array,
+    Instrument,
+    IntArray,
+    Sessions,
+)
 from rllib_tactical.errors import DataError
 
 EMBARGO_BARS = WINDOW + WARMUP_BARS
@@ -85,6 +94,37 @@ def build_tape(
     if synergy is None:
         synergy = detect_synergies(features)
     return Tape(bars, features, InputViews(features), sessions, synergy, instrument)
+
+
+class Tapes:
+    """Several tapes under one running bar number: bar t of tape k is ``offsets[k] + t``."""
+
+    def __init__(self, tapes: tuple[Tape, ...]) -> None:
+        self.tapes = tapes
+        lengths = np.array([len(tape) for tape in tapes], dtype=np.int64)
+        self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)])
+
+    def gather(self, bar: IntArray) -> Float32Array:
+        """Return network inputs (N, 60, 7) float32 of running bar numbers (N,)."""
+        out = np.empty((len(bar), WINDOW, NUM_FEATURES), dtype=np.float32)
+        for tape, rows, t in self._parts(bar):
+            out[rows] = tape.inputs.gather(t)
+        return out
+
+    def market_features(self, bar: IntArray) -> Float32Array:
+        """Return the critic's view of the market (N, 9) float32 at running bar numbers (N,)."""
+        out = np.empty((len(bar), len(MARKET_FEATURES)), dtype=np.float32)
+        for tape, rows, t in self._parts(bar):
+            out[rows] = tape.market_features(t)
+        return out
+
+    def _parts(self, bar: IntArray) -> Iterator[tuple[Tape, IntArray, IntArray]]:
+        """Yield each tape that is asked for, the rows that ask, and their bars on it."""
+        owner = np.searchsorted(self.offsets, bar, side="right") - 1
+        for k, tape in enumerate(self.tapes):
+            rows = np.flatnonzero(owner == k)
+            if len(rows):
+                yield tape, rows, bar[rows] - self.offsets[k]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ class JointEpisode:
     Offers what RLlib's PPO asks of an episode (length, slicing, step counts), so that it can be
     sampled, sharded over learners and counted like RLlib's own.
 
-    ``t`` (L+1,) int32: the bar of each state, the last one included; ``account`` (L+1, 4) float32;
+    ``t`` (L+1,) int32: the running bar number (over all instruments) of each state, the last one
+    included; ``account`` (L+1, 4) float32;
     ``actions`` (L, 3) int8; ``logp`` (L, 3) float32; ``rewards`` (L, 3) float32.
     """
 

@@ -13,7 +13,7 @@ from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from envs.parallel import ACCOUNT_STATE
+from envs.parallel import ACCOUNT_STATE, BAR
 from rllib_tactical.domain.types import (
     AGENTS,
     NUM_AGENTS,
@@ -107,7 +107,7 @@ class CentralizedBatch(ConnectorV2):
         lam: float,
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
-        self._tape = market.open().tape
+        self._tapes = market.open().tapes
         self._accounts_per_bar = accounts_per_bar
         self._gamma, self._lam = gamma, lam
 
@@ -141,7 +141,7 @@ class CentralizedBatch(ConnectorV2):
         actions = np.concatenate([part.actions for part in parts])[rows]
         logp = np.concatenate([part.logp for part in parts])[rows]
         advantages = advantages.astype(np.float32)[rows]
-        inputs = torch.from_numpy(self._tape.inputs.gather(t[rows[:, 0]])).to(device)
+        inputs = torch.from_numpy(self._tapes.gather(t[rows[:, 0]])).to(device)
         for i, agent in enumerate(AGENTS):
             batch[agent] = {
                 Columns.OBS: inputs,
@@ -162,7 +162,7 @@ class CentralizedBatch(ConnectorV2):
     ) -> FloatArray:
         """Return the critic's values (S, 3) of S states, one pass per bar."""
         rows = rows_by_bar(t, self._accounts_per_bar)
-        inputs = torch.from_numpy(self._tape.inputs.gather(t[rows[:, 0]])).to(device)
+        inputs = torch.from_numpy(self._tapes.gather(t[rows[:, 0]])).to(device)
         found = critic.values(inputs, self._state(t[rows], account[rows], device))
         values = np.empty((len(t), NUM_AGENTS))
         values[rows] = found.cpu().numpy()
@@ -170,7 +170,7 @@ class CentralizedBatch(ConnectorV2):
 
     def _state(self, t: IntArray, account: Float32Array, device: torch.device) -> Tensor:
         """Return the critic's features (R, K, 13) of accounts (R, K, 4) on bars (R, K)."""
-        market = self._tape.market_features(t.reshape(-1)).reshape(*t.shape, -1)
+        market = self._tapes.market_features(t.reshape(-1)).reshape(*t.shape, -1)
         return torch.from_numpy(np.concatenate([account, market], axis=-1)).to(device)
 
 
@@ -197,7 +197,7 @@ def as_joint_episode(episode: Any) -> JointEpisode:
     infos = agents[0].get_infos()
     return JointEpisode(
         episode.id_,
-        np.array([info["t"] for info in infos], dtype=np.int32),
+        np.array([info[BAR] for info in infos], dtype=np.int32),
         np.stack([info[ACCOUNT_STATE] for info in infos]).astype(np.float32),
         np.stack([agent.get_actions() for agent in agents], axis=1).astype(np.int8),
         np.stack(

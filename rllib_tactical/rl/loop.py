@@ -182,13 +182,12 @@ def actor_weights_of(algorithm: Any) -> dict[str, Float32Array]:
 def _validate(
     weights: dict[str, Float32Array], config: TacticalConfig, market: TrainingMarket
 ) -> Validation | None:
-    split = market.splits[1]
-    if split.stop <= split.start:
+    parts = [(part.tape, part.splits[1]) for part in market.parts]
+    if any(split.stop <= split.start for _, split in parts):
         return None
     return validate(
         TorchEngine(weights),
-        market.tape,
-        split,
+        parts,
         config.rules,
         config.training.temperature_scales,
         config.training.train_confidence,

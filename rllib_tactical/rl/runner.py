@@ -25,7 +25,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from envs.market import ACTION_SPACE, OBSERVATION_SPACE, MarketSpec
-from rllib_tactical.domain.replay import Replay
+from rllib_tactical.domain.replay import Outcome, ReplaySet
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
 from rllib_tactical.domain.votes import constant_votes, greedy_votes, sample_votes, softmax
 from rllib_tactical.rl.episode import JointEpisode
@@ -45,7 +45,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._rng = np.random.default_rng(None if seed is None else seed + 1)
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]
-        self.env = _ReplaySpaces(market.replay(self.num_envs, seed, group))
+        self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
         self._needs_initial_reset = True
         self._ended: list[tuple[int, FloatArray]] = []
         make_callback(
@@ -143,7 +143,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         first = np.zeros(accounts, dtype=np.int64)
         segments: list[JointEpisode] = []
         sums = dict.fromkeys(TRADING_METRICS, 0.0)
-        t[0], account[0] = replay.t, replay.account_features()
+        t[0], account[0] = replay.bar, replay.account_features()
 
         def cut(i: int, stop: int, terminated: bool, truncated: bool) -> None:
             start = int(first[i])
@@ -170,11 +170,11 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             actions[k] = votes.index
             logp[k] = np.log(votes.confidence)
             moved = replay.step(constant_votes(votes.index, self._confidence))
-            rewards[k] = moved.step.rewards
-            self._returns += moved.step.rewards
+            rewards[k] = moved.rewards
+            self._returns += moved.rewards
             self._lengths += 1
-            t[k + 1], account[k + 1] = replay.t, replay.account_features()
-            _add_trading(sums, moved.step)
+            t[k + 1], account[k + 1] = replay.bar, replay.account_features()
+            _add_trading(sums, moved)
             done = np.flatnonzero(moved.terminated | moved.truncated)
             for i in done.tolist():
                 # the true last state stays in the segment; row k + 1 then begins the next one
@@ -184,7 +184,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             if len(done):
                 self._returns[done], self._lengths[done] = 0.0, 0
                 replay.restart(done)
-                t[k + 1], account[k + 1] = replay.t, replay.account_features()
+                t[k + 1], account[k + 1] = replay.bar, replay.account_features()
         for i in range(accounts):
             if first[i] < steps:
                 cut(i, steps, False, False)
@@ -226,7 +226,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 class _ReplaySpaces:
     """What RLlib's runner asks of ``self.env``: spaces, agents, a count, and ``close``."""
 
-    def __init__(self, replay: Replay) -> None:
+    def __init__(self, replay: ReplaySet) -> None:
         self.replay = replay
         self.num_envs = replay.num_accounts
         self.envs: list[Any] = []
@@ -254,7 +254,7 @@ class _ReplaySpaces:
         """Nothing is held open."""
 
 
-def _add_trading(sums: dict[str, float], step: Any) -> None:
+def _add_trading(sums: dict[str, float], step: Outcome) -> None:
     sums["pnl"] += float(step.equity_change.sum())
     sums["trades"] += float(step.exited.sum())
     sums["wins"] += float((step.trade_pnl > 0).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,34 +49,35 @@ class Validation:
 
 def validate(
     engine: LogitsEngine,
-    tape: Tape,
-    split: Split,
+    parts: Sequence[tuple[Tape, Split]],
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
 ) -> Validation:
-    """Trade the validation split greedily with every temperature scale and keep the best.
+    """Trade a split of every instrument greedily with every temperature scale and keep the best.
 
-    One pass of the networks serves all scales. Ties go to the scale named first.
+    P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
+    the networks serves all scales. Ties go to the scale named first.
     """
-    start = max(split.start, tape.first_decision)
-    stop = split.stop
-    bars = np.arange(start, stop)
-    logits = logits_of(engine, tape.inputs, bars)
-    by_scale = []
-    for scale in scales:
-        result = run_backtest(tape, greedy_votes(softmax(logits, scale)), rules, start, stop)
-        by_scale.append(
-            {"scale": scale, "net_pnl": result.net_pnl, "trades": float(len(result.trades))}
-        )
-    by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
-    training = run_backtest(tape, by_training_rule, rules, start, stop)
+    by_scale = [{"scale": scale, "net_pnl": 0.0, "trades": 0.0} for scale in scales]
+    training_rule_trades = 0
+    for tape, split in parts:
+        start, stop = max(split.start, tape.first_decision), split.stop
+        logits = logits_of(engine, tape.inputs, np.arange(start, stop))
+        for row in by_scale:
+            votes = greedy_votes(softmax(logits, row["scale"]))
+            result = run_backtest(tape, votes, rules, start, stop)
+            row["net_pnl"] += result.net_pnl
+            row["trades"] += len(result.trades)
+        by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
+        training = run_backtest(tape, by_training_rule, rules, start, stop)
+        training_rule_trades += len(training.trades)
     # a scale that never trades earns 0, and wins where trading loses
     best = max(by_scale, key=lambda row: row["net_pnl"])
     return Validation(
         temperature_scale=best["scale"],
         net_pnl=best["net_pnl"],
         trades=int(best["trades"]),
-        training_rule_trades=len(training.trades),
+        training_rule_trades=training_rule_trades,
         by_scale=by_scale,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs.market import MarketSpec
+from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
 from rllib_tactical.backtest.engine import bundle_votes, run_backtest
 from rllib_tactical.bundle import export_bundle
@@ -62,8 +62,7 @@ def replayed(bundle, backtest):
     """Every bar as the environment sees it, driven with the same votes."""
     votes, _ = backtest
     spec = MarketSpec(
-        tape=TAPE,
-        split=Split("all", START, STOP),
+        parts=(MarketPart(TAPE, Split("all", START, STOP)),),
         rules=bundle.rules,
         rewards=RewardConfig(),
         # one episode that fills the range, so that it starts where the backtest does

@@ -59,7 +59,7 @@ def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
     episodes = [segment(5, 400), segment(3, 700, terminated=True, seed=1)]
     batch = make_batch(modules, episodes)
     steps_t = np.r_[np.arange(400, 405), np.arange(700, 703)]
-    inputs = SPEC.tape.inputs.gather(steps_t)
+    inputs = SPEC.parts[0].tape.inputs.gather(steps_t)
     for i, agent in enumerate(AGENTS):
         np.testing.assert_array_equal(batch[agent][Columns.OBS].numpy(), inputs)
         np.testing.assert_array_equal(
@@ -69,7 +69,7 @@ def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
     state = batch[CRITIC][STATE].numpy()
     assert state.shape == (8, 1, 13)
     np.testing.assert_array_equal(state[:5, 0, :4], episodes[0].account[:5])
-    np.testing.assert_array_equal(state[:, 0, 4:], SPEC.tape.market_features(steps_t))
+    np.testing.assert_array_equal(state[:, 0, 4:], SPEC.parts[0].tape.market_features(steps_t))
 
 
 def test_accounts_on_one_bar_share_a_row(modules):
@@ -89,7 +89,7 @@ def test_accounts_on_one_bar_share_a_row(modules):
     t = np.r_[np.arange(400, 404), np.arange(400, 404), np.arange(402, 406), np.arange(402, 406)]
     rows = rows_by_bar(t, 2)
     assert (t[rows[:, 0]] == t[rows[:, 1]]).all()
-    inputs = SPEC.tape.inputs.gather(t[rows[:, 0]])
+    inputs = SPEC.parts[0].tape.inputs.gather(t[rows[:, 0]])
     np.testing.assert_array_equal(together["fvg"][Columns.OBS].numpy(), inputs)
 
 
@@ -104,8 +104,8 @@ def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modul
     critic = modules[CRITIC]
     t = np.r_[np.arange(400, 406), np.arange(700, 704)]
     account = np.concatenate([part.account for part in episodes])
-    state = np.concatenate([account, SPEC.tape.market_features(t)], axis=1)
-    inputs = torch.from_numpy(SPEC.tape.inputs.gather(t))
+    state = np.concatenate([account, SPEC.parts[0].tape.market_features(t)], axis=1)
+    inputs = torch.from_numpy(SPEC.parts[0].tape.inputs.gather(t))
     values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
     expected, _ = generalised_advantages(
         values.astype(np.float64),

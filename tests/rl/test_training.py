@@ -16,12 +16,18 @@ from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.domain.replay import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.errors import ConfigError, DataError, TrainingError, UnreadableError
+from rllib_tactical.errors import (
+    ConfigError,
+    DataError,
+    TrainingError,
+    UnreadableError,
+    UsageError,
+)
 from rllib_tactical.export import export_run
 from rllib_tactical.rl.algorithm import build_config
 from rllib_tactical.rl.loop import actor_weights_of
 from rllib_tactical.rl.market_handle import MarketHandle
-from rllib_tactical.rl.prepare import prepare_market
+from rllib_tactical.rl.prepare import DataSource, prepare_market
 from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
 from rllib_tactical.train import train
 
@@ -56,7 +62,7 @@ def market(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(market):
-    return prepare_market(*market, CONFIG)
+    return prepare_market([DataSource(*market)], CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def run(market, tmp_path_factory, ray_instance):
     path, instrument = market
     out = tmp_path_factory.mktemp("runs") / "first"
     said = []
-    train(path, out, CONFIG, instrument, say=said.append)
+    train([DataSource(path, instrument)], out, CONFIG, say=said.append)
     return out, said
 
 
@@ -110,13 +116,13 @@ def test_a_run_is_not_overwritten(run, market):
     out, _ = run
     before = (out / "progress.jsonl").read_text()
     with pytest.raises(TrainingError, match="--resume"):
-        train(market[0], out, CONFIG, market[1], say=lambda line: None)
+        train([DataSource(*market)], out, CONFIG, say=lambda line: None)
     assert (out / "progress.jsonl").read_text() == before
 
 
 def test_resume_continues_the_counts(run, market):
     out, _ = run
-    train(market[0], out, changed(iterations=3), market[1], resume=True, say=lambda line: None)
+    train([DataSource(*market)], out, changed(iterations=3), resume=True, say=lambda line: None)
     rows = progress(out)
     assert [row["iteration"] for row in rows] == [1, 2, 3]
     assert rows[-1]["env_steps"] == 1536
@@ -126,26 +132,26 @@ def test_resume_continues_the_counts(run, market):
 def test_resume_refuses_other_settings_and_other_data(run, market, tmp_path):
     out, _ = run
     with pytest.raises(TrainingError, match=r"training\.gamma"):
-        train(market[0], out, changed(gamma=0.5), market[1], resume=True)
+        train([DataSource(*market)], out, changed(gamma=0.5), resume=True)
     other = tmp_path / "other.parquet"
     write_bars(make_market("noise", 2, 6_000, 0.0).bars, other)
     with pytest.raises(TrainingError, match="not the file"):
-        train(other, out, CONFIG, market[1], resume=True)
+        train([DataSource(other, market[1])], out, CONFIG, resume=True)
     with pytest.raises(UnreadableError, match=r"run\.json"):
-        train(market[0], tmp_path / "nothing", CONFIG, market[1], resume=True)
+        train([DataSource(*market)], tmp_path / "nothing", CONFIG, resume=True)
 
 
 def test_more_workers_than_cpus_is_refused_not_waited_for(market, tmp_path, ray_instance):
     config = changed(num_env_runners=16, num_envs=4, batch_size=512)
     with pytest.raises(TrainingError, match="need 16 CPUs"):
-        train(market[0], tmp_path / "run", config, market[1], say=lambda line: None)
+        train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
 
 
 def test_too_few_bars_is_said_before_anything_starts(market, tmp_path):
     short = tmp_path / "short.parquet"
     write_bars(make_market("momentum", 1, 1_000, 0.0).bars, short)
     with pytest.raises(DataError, match="split"):
-        train(short, tmp_path / "run", CONFIG, market[1])
+        train([DataSource(short, market[1])], tmp_path / "run", CONFIG)
     assert not (tmp_path / "run").exists()
 
 
@@ -239,7 +245,9 @@ def test_recorded_probabilities_are_those_of_the_actors(prepared, ray_instance):
     ).build_algo()
     try:
         segment = algorithm.env_runner.sample(num_timesteps=64)[0]
-        inputs = torch.from_numpy(prepared.tape.inputs.gather(segment.t[:-1].astype(np.int64)))
+        inputs = torch.from_numpy(
+            prepared.parts[0].tape.inputs.gather(segment.t[:-1].astype(np.int64))
+        )
         for i, agent in enumerate(AGENTS):
             with torch.no_grad():
                 logits = algorithm.env_runner.module[agent].actor(inputs)
@@ -265,12 +273,46 @@ def test_seeded_sampling_repeats(prepared, ray_instance):
 
 
 def test_group_size_must_divide_the_accounts(prepared):
-    with pytest.raises(ConfigError, match="group_size"):
-        prepared.spec.replay(10, seed=0, group_size=4)
+    with pytest.raises(ConfigError, match="groups of 4"):
+        prepared.spec.replays(10, seed=0, group_size=4)
 
 
 def test_market_travels_by_reference(prepared, ray_instance):
     handle = MarketHandle(prepared.spec)
     assert len(ray.cloudpickle.dumps(handle)) < 2_000
-    opened = ray.get(ray.remote(lambda h: len(h.open().tape)).remote(handle))
-    assert opened == len(prepared.tape)
+    opened = ray.get(ray.remote(lambda h: len(h.open().parts[0].tape)).remote(handle))
+    assert opened == len(prepared.parts[0].tape)
+
+
+def test_several_instruments_train_together(market, tmp_path, ray_instance):
+    """Two instruments in one run: both are sampled, validated and exportable, each by name."""
+    other = make_market("gap", 2, 6_000, 0.0)
+    other_path = tmp_path / "other.parquet"
+    write_bars(other.bars, other_path)
+    second = dataclasses.replace(other.instrument, symbol="OTHER", point_value=2.0)
+    sources = [DataSource(*market), DataSource(other_path, second)]
+    result, prepared = train(sources, tmp_path / "run", CONFIG, say=lambda line: None)
+    assert result.validation is not None
+    run = RunFolder(tmp_path / "run").read()
+    assert [part["instrument"]["symbol"] for part in run["parts"]] == ["SYNTH", "OTHER"]
+    with pytest.raises(UsageError, match="SYNTH, OTHER"):
+        export_run(tmp_path / "run", tmp_path / "bundle")
+    bundle = export_run(tmp_path / "run", tmp_path / "bundle", "OTHER")
+    assert bundle.instrument == second
+    assert bundle.manifest["training"]["data"]["name"] == "other.parquet"
+    assert len(bundle.manifest["training"]["trained_with"]) == 1
+
+    algorithm = build_config(
+        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
+    ).build_algo()
+    try:
+        segments = algorithm.env_runner.sample(num_timesteps=64)
+        owner = np.searchsorted(prepared.spec.tapes.offsets, [s.t[0] for s in segments], "right")
+        assert np.bincount(owner).tolist() == [0, 16, 16]
+    finally:
+        algorithm.stop()
+
+
+def test_each_file_needs_an_instrument_of_its_own(market):
+    with pytest.raises(ConfigError, match="instrument of its own"):
+        prepare_market([DataSource(*market), DataSource(*market)], CONFIG)
