@@ -8,7 +8,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.domain.types import HOLD, BoolArray, FloatArray, IntArray, Reason, StrictConfig
+from rllib_tactical.domain.types import (
+    HOLD,
+    LONG,
+    SHORT,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Reason,
+    StrictConfig,
+)
 from rllib_tactical.domain.votes import AGGRESSIVE, WAIT, Votes
 from rllib_tactical.errors import ConfigError
 
@@ -22,6 +31,8 @@ SYNERGY_WEIGHTS: Final[FloatArray] = np.array(
     ]
 )
 """Weights of fvg, momentum, entry by synergy type (row 0: no synergy)."""
+
+SIDES: Final[IntArray] = np.array([[LONG], [SHORT], [HOLD]])
 
 TOLERANCE: Final = 1e-9
 
@@ -92,17 +103,15 @@ def aggregate(
         synergy_direction: (N,) +1, -1 or 0.
         config: thresholds and the entry veto.
     """
-    signed = votes.signed
-    points = SYNERGY_WEIGHTS[synergy_kind] * votes.confidence
-    fvg, momentum, waits = signed[:, 0], signed[:, 1], votes.index[:, 2] == WAIT
-    long = points[:, 0] * (fvg > 0) + points[:, 1] * (momentum > 0)
-    short = points[:, 0] * (fvg < 0) + points[:, 1] * (momentum < 0)
-    hold = points[:, 0] * (fvg == 0) + points[:, 1] * (momentum == 0)
-    leading = np.where(waits, HOLD, (long > short).astype(np.int64) - (long < short))
-    entry = points[:, 2]
-    long = long + entry * (leading > 0)
-    short = short + entry * (leading < 0)
-    hold = hold + entry * (leading == 0)
+    fvg, momentum, _ = votes.signed.T
+    entry_index = votes.index[:, 2]
+    waits = entry_index == WAIT
+    points = (SYNERGY_WEIGHTS.take(synergy_kind, axis=0) * votes.confidence).T
+    scores = points[0] * (fvg == SIDES) + points[1] * (momentum == SIDES)  # (3, N)
+    leading = (scores[0] > scores[1]).astype(np.int64) - (scores[0] < scores[1])
+    leading[waits] = HOLD
+    scores += points[2] * (leading == SIDES)
+    long, short, hold = scores
 
     best = np.maximum(long, short)
     ahead = (best > hold + TOLERANCE) & (long != short)  # .3 + .2 of one confidence tie with its .5
@@ -113,18 +122,18 @@ def aggregate(
     counter = (synergy_kind > 0) & moves & (synergy_direction == -side)
     final = np.where(counter, score * config.counter_synergy_factor, score)
     enough = config.execution_threshold - TOLERANCE
-    reason = np.full(len(side), int(Reason.EXECUTE))
+    reason = np.full(len(side), Reason.EXECUTE.value)
     if config.entry_veto:
-        reason[waits] = Reason.ENTRY_WAIT
-    reason[final < enough] = Reason.COUNTER_SYNERGY
-    reason[score < enough] = Reason.BELOW_THRESHOLD
-    reason[agents < config.min_agents] = Reason.NO_AGREEMENT
-    reason[~moves] = Reason.NO_DIRECTION
+        reason[waits] = Reason.ENTRY_WAIT.value
+    reason[final < enough] = Reason.COUNTER_SYNERGY.value
+    reason[score < enough] = Reason.BELOW_THRESHOLD.value
+    reason[agents < config.min_agents] = Reason.NO_AGREEMENT.value
+    reason[~moves] = Reason.NO_DIRECTION.value
     return Aggregate(
         side=side,
         score=final,
-        scores=np.stack([long, short, hold], axis=1),
-        execute=reason == Reason.EXECUTE,
-        aggressive=votes.index[:, 2] == AGGRESSIVE,
+        scores=scores.T,
+        execute=reason == Reason.EXECUTE.value,
+        aggressive=entry_index == AGGRESSIVE,
         reason=reason,
     )

@@ -183,30 +183,45 @@ def network_input(raw: FloatArray, close_now: FloatArray, atr_now: FloatArray) -
     return out.astype(np.float32)
 
 
+_ViewState = tuple[Float32Array, FloatArray, NDArray[np.int32], FloatArray, FloatArray]
+
+
 class InputViews:
     """Network inputs of any bars of one feature table, gathered when they are needed.
 
     Holds the static columns once as float32 (T, 7); ``gather`` returns exactly what
-    ``network_input`` returns for the same raw matrices.
+    ``network_input`` returns for the same raw matrices. The nearest level stays the same for runs
+    of bars, so its tanh, the dear part, is taken once per run of a window and not once per bar.
     """
 
     def __init__(self, table: FeatureTable) -> None:
         self._static = static_input(table.raw).astype(np.float32)
-        self._level = np.ascontiguousarray(table.raw[:, 2])
+        level = table.raw[:, 2]
+        changes = np.flatnonzero(level[1:] != level[:-1]) + 1
+        self._level = level[np.append(0, changes)]  # of each run
+        self._run = np.zeros(len(level), dtype=np.int32)  # of each bar
+        self._run[changes] = 1
+        np.cumsum(self._run, out=self._run)
         self._close, self._atr = table.close, table.atr
         self._make_views()
 
     def _make_views(self) -> None:
-        self._windows = sliding_window_view(self._static, WINDOW, axis=0).swapaxes(1, 2)
-        self._levels = sliding_window_view(self._level, WINDOW)
+        self._windows = sliding_window_view(self._static.reshape(-1), WINDOW * NUM_FEATURES)
+        self._windows = self._windows[::NUM_FEATURES]
+        self._runs = sliding_window_view(self._run, WINDOW)
 
-    def __getstate__(self) -> tuple[Float32Array, FloatArray, FloatArray, FloatArray]:
+    def __getstate__(self) -> _ViewState:
         # the views overlap: sent as they are, every bar would travel sixty times
-        return self._static, self._level, self._close, self._atr
+        return self._static, self._level, self._run, self._close, self._atr
 
-    def __setstate__(self, state: tuple[Float32Array, FloatArray, FloatArray, FloatArray]) -> None:
-        self._static, self._level, self._close, self._atr = state
+    def __setstate__(self, state: _ViewState) -> None:
+        self._static, self._level, self._run, self._close, self._atr = state
         self._make_views()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held besides the feature table."""
+        return int(self._static.nbytes + self._level.nbytes + self._run.nbytes)
 
     def gather(self, t: IntArray) -> Float32Array:
         """Return inputs (N, 60, 7) float32 for decision bars ``t`` (N,).
@@ -217,7 +232,12 @@ class InputViews:
         start = np.asarray(t) - (WINDOW - 1)
         if len(start) and start.min() < 0:  # would wrap around to the end: the future
             raise FeatureError(f"a window needs {WINDOW} bars, found {start.min() + WINDOW}")
-        out = self._windows[start]
-        close_now, atr_now = self._close[t][:, None], self._atr[t][:, None]
-        out[:, :, 2] = level_input(self._levels[start], close_now, atr_now)
-        return np.ascontiguousarray(out)
+        out = self._windows[start].reshape(-1, WINDOW, NUM_FEATURES)
+        first = self._run[start]
+        counts = self._run[t] - first + 1
+        shift = np.cumsum(counts) - counts - first  # from a run's number to its place below
+        bar = np.repeat(t, counts)
+        level = self._level[np.arange(len(bar)) - np.repeat(shift, counts)]
+        inputs = level_input(level, self._close[bar], self._atr[bar]).astype(np.float32)
+        out[:, :, 2] = inputs[self._runs[start] + shift[:, None]]
+        return out

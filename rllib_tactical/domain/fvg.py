@@ -61,37 +61,43 @@ def track_gaps(bars: Bars) -> GapTable:
     born = np.flatnonzero(birth)
     sign = birth[born].astype(np.float64)
     near, far = _edges(bars, born, sign)
-    columns = np.zeros((length, 5))
     # price on the side from which a gap is entered, mirrored so that "reached" is always <=
-    entering = np.where(birth[born] > 0, 1, -1)
-    end_age = np.full(len(born), MAX_AGE + 1, dtype=np.int64)
-    open_gaps = np.arange(len(born))
-    touched = np.zeros(len(born), dtype=np.bool_)
-    for age in range(1, MAX_AGE + 2):  # a gap that ends by age may be touched on that very bar
-        open_gaps = open_gaps[born[open_gaps] + age < length]
-        if not len(open_gaps):
-            break
-        bar = born[open_gaps] + age
-        price = np.where(entering[open_gaps] > 0, bars.low[bar], -bars.high[bar])
-        first = (price <= sign[open_gaps] * near[open_gaps]) & ~touched[open_gaps]
-        touched[open_gaps[first]] = True
-        columns[bar[first], 4] = 1.0
-        filled = price <= sign[open_gaps] * far[open_gaps]
-        end_age[open_gaps[filled]] = age
-        open_gaps = open_gaps[~filled]
-
+    entering = np.concatenate([bars.low, -bars.high])
+    side = np.where(sign > 0, 0, length)
+    columns = np.zeros((length, 5))
     best = np.full(length, np.inf)
-    for age in range(MAX_AGE, -1, -1):  # oldest first, so that ties go to the newest gap
-        active = np.flatnonzero((end_age > age) & (born + age < length))
-        bar = born[active] + age
-        columns[bar[sign[active] > 0], 0] = 1.0
-        columns[bar[sign[active] < 0], 1] = 1.0
-        level, distance = _nearest_edge(near[active], far[active], bars.close[bar])
-        closer = distance <= best[bar]
-        bar = bar[closer]
-        best[bar] = distance[closer]
-        columns[bar, 2] = level[closer]
-        columns[bar, 3] = age
+    owner = np.full(length, -1)
+    end_age = np.full(len(born), MAX_AGE + 1)
+    gap, touched = np.arange(len(born)), np.zeros(len(born), dtype=np.bool_)
+    for age in range(MAX_AGE + 2):  # a gap that ends by age may be touched on that very bar
+        gap = gap[: np.searchsorted(born[gap], length - age)]  # the others reach the last bar
+        if not len(gap):
+            break
+        bar = born[gap] + age
+        if age:
+            price = entering[bar + side[gap]]
+            first = (price <= sign[gap] * near[gap]) & ~touched[gap]
+            touched[gap[first]] = True
+            columns[bar[first], 4] = 1.0
+            filled = price <= sign[gap] * far[gap]
+            end_age[gap[filled]] = age
+            gap, bar = gap[~filled], bar[~filled]
+        if age <= MAX_AGE:  # youngest first and strictly closer: ties go to the newest gap
+            distance = _nearest_edge(near[gap], far[gap], bars.close[bar])[1]
+            closer = distance < best[bar]
+            bar = bar[closer]
+            best[bar], owner[bar] = distance[closer], gap[closer]
+
+    end = np.minimum(born + end_age, length)
+    for column, direction in enumerate((1, -1)):
+        own = sign == direction
+        started = np.bincount(born[own], minlength=length)
+        ended = np.bincount(end[own], minlength=length)[:length]
+        columns[:, column] = np.cumsum(started - ended) > 0
+    held = np.flatnonzero(owner >= 0)
+    owner = owner[held]
+    columns[held, 2] = _nearest_edge(near[owner], far[owner], bars.close[held])[0]
+    columns[held, 3] = held - born[owner]
     return GapTable(columns, birth)
 
 
@@ -106,6 +112,7 @@ def _edges(bars: Bars, born: NDArray[np.int64], sign: FloatArray) -> tuple[Float
 def _nearest_edge(
     near: FloatArray, far: FloatArray, close: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
+    """Return the level of the nearer edge (the near one on ties) and its distance from close."""
     near_distance, far_distance = np.abs(near - close), np.abs(far - close)
     take_near = near_distance <= far_distance
     return np.where(take_near, near, far), np.where(take_near, near_distance, far_distance)

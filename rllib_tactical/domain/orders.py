@@ -40,12 +40,17 @@ class OrderConfig(StrictConfig):
 
 def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
     """Return prices rounded to the nearest tick (half to even)."""
-    return np.asarray(np.round(np.rint(price / tick_size) * tick_size, 10))
+    return _ten_decimals(np.rint(price / tick_size) * tick_size)
 
 
 def floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
     """Return quantities rounded down to whole lot steps."""
-    return np.asarray(np.round(np.floor(quantity / lot_step + _FLOOR_SLACK) * lot_step, 10))
+    return _ten_decimals(np.floor(quantity / lot_step + _FLOOR_SLACK) * lot_step)
+
+
+def _ten_decimals(value: FloatArray) -> FloatArray:
+    """Return np.round(value, 10), bit for bit, at half the cost for a few values."""
+    return np.asarray(np.rint(value * 1e10) / 1e10)
 
 
 def bracket(

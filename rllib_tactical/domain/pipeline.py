@@ -85,16 +85,19 @@ def decide(
     vote = aggregate(votes, market.synergy_kind, market.synergy_direction, rules.aggregation)
     stop, target = bracket(market.price, vote.side, market.atr, instrument, rules.orders)
     requested = requested_quantity(vote.score, vote.aggressive, instrument, rules.orders)
-    quantity, risk_reason = limit_orders(
-        vote.side, requested, market.price, stop, market.atr, account, instrument, rules.risk
-    )
-    reason = np.where(vote.execute, risk_reason, vote.reason)
-    execute = vote.execute & (quantity > 0.0)
+    reason, execute, quantity = vote.reason, vote.execute, np.zeros(len(requested))
+    if execute.any():  # the limits have a say only in what the vote would execute
+        allowed, risk_reason = limit_orders(
+            vote.side, requested, market.price, stop, market.atr, account, instrument, rules.risk
+        )
+        reason = np.where(execute, risk_reason, reason)
+        execute = execute & (allowed > 0.0)
+        quantity = np.where(execute, allowed, 0.0)
     return Decision(
-        action=np.where(execute, vote.side, 0),
+        action=vote.side * execute,
         execute=execute,
-        closes=reason == Reason.CLOSE_OPPOSITE,
-        quantity=np.where(execute, quantity, 0.0),
+        closes=reason == Reason.CLOSE_OPPOSITE.value,
+        quantity=quantity,
         requested=requested,
         stop=stop,
         target=target,

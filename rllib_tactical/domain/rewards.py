@@ -89,6 +89,8 @@ def compute_rewards(
     """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
     base = np.tanh(events.equity_change / pnl_scale)
     entered, closed = events.entered, events.closed
+    if not (entered | closed).any():
+        return _clipped(base, np.zeros((len(base), NUM_AGENTS)), config)
     shared = (
         config.synergy_bonus * (entered & events.with_synergy)
         + config.execution_bonus * (entered & (events.shortfall < config.execution_slippage))
@@ -108,5 +110,11 @@ def compute_rewards(
         - config.counter_trend_penalty * counter_loss
     )
     bonus[:, 2] = shared
-    total = np.clip(base[:, None] + bonus, -config.clip, config.clip)
+    return _clipped(base, bonus, config)
+
+
+def _clipped(
+    base: FloatArray, bonus: FloatArray, config: RewardConfig
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    total = np.minimum(np.maximum(base[:, None] + bonus, -config.clip), config.clip)
     return total, base, bonus

@@ -107,14 +107,15 @@ def limit_orders(
     notional = np.maximum(config.max_leverage * account.equity, 0.0)
     allowed = np.minimum(by_risk, floor_to_lot(notional / (price * instrument.point_value), lot))
 
-    reason = np.full(len(side), int(Reason.EXECUTE))
-    reason[account.position_side == side] = Reason.ALREADY_POSITIONED
-    reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT  # so that an unknown (NaN) state refuses too
-    reason[~(by_risk >= lot)] = Reason.RISK_LIMIT
+    reason = np.full(len(side), Reason.EXECUTE.value)
+    reason[account.position_side == side] = Reason.ALREADY_POSITIONED.value
+    # asked the other way round, so that an unknown (NaN) state refuses too
+    reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT.value
+    reason[~(by_risk >= lot)] = Reason.RISK_LIMIT.value
     closes = account.position_side == -side
-    reason[closes] = Reason.CLOSE_OPPOSITE
-    reason[~account.tradable] = Reason.SESSION_CLOSED
-    reason[account.halted] = Reason.SESSION_HALTED
+    reason[closes] = Reason.CLOSE_OPPOSITE.value
+    reason[~account.tradable] = Reason.SESSION_CLOSED.value
+    reason[account.halted] = Reason.SESSION_HALTED.value
     allowed = np.where(closes, account.position_quantity, allowed)
-    refused = (reason != Reason.EXECUTE) & (reason != Reason.CLOSE_OPPOSITE)
+    refused = (reason != Reason.EXECUTE.value) & (reason != Reason.CLOSE_OPPOSITE.value)
     return np.where(refused, 0.0, allowed), reason

@@ -99,6 +99,9 @@ class Simulator:
         self._trade_cost = np.zeros(count)
         self._after_mitigation = np.zeros(count, dtype=np.bool_)
         self._counter_trend = np.zeros(count, dtype=np.bool_)
+        self._no_exits = _Exits.empty(count)
+        for array in (getattr(self._no_exits, name) for name in _Exits.__slots__):
+            array.flags.writeable = False  # every step without an exit returns these
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
     def reset(self, accounts: IntArray, t: IntArray, equity: FloatArray | None = None) -> None:
@@ -155,7 +158,7 @@ class Simulator:
         open_, close = tape.bars.open[bar], tape.bars.close[bar]
         equity_before = self.equity.copy()
         was_open = self.side != 0
-        self._exits = _Exits.empty(count)
+        self._exits = self._no_exits
         adverse = costs.adverse_move(market.atr, instrument)
 
         flatten = was_open & (self.halted | (decision.execute & decision.closes))
@@ -221,7 +224,7 @@ class Simulator:
         drawdown = session_drawdown(self.equity, self.session_peak)
         out = np.empty((len(t), len(ACCOUNT_FEATURES)), dtype=np.float32)
         out[:, 0] = self.side
-        out[:, 1] = np.clip(pnl_atr, -10.0, 10.0)
+        out[:, 1] = np.minimum(np.maximum(pnl_atr, -10.0), 10.0)
         out[:, 2] = np.minimum(np.where(held, t - self.entry_t, 0) / 60.0, 2.0)
         out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
         return out
@@ -262,6 +265,8 @@ class Simulator:
             self._close(who[done], price[done], why[done], cost[done])
 
     def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
+        if self._exits is self._no_exits:
+            self._exits = _Exits.empty(self.num_accounts)
         instrument, exits = self.tape.instrument, self._exits
         side, quantity = self.side[who], self.quantity[who]
         fee = costs.commission(quantity, instrument)
@@ -297,25 +302,24 @@ class Simulator:
         exits: _Exits,
         equity_before: FloatArray,
     ) -> RewardEvents:
-        instrument, t = self.tape.instrument, self.t - 1
-        side = decision.action
-        if not entered.any():
-            nothing = np.zeros(len(t))
-            never = np.zeros(len(t), dtype=np.bool_)
-            shortfall = risked = alignment = nothing
-            at_gap = with_synergy = never
-        else:
-            raw = self.tape.features.raw[t]
-            near = instrument.gap_proximity_points or market.atr
-            at_gap = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - market.price) <= near)
-            per_lot = risk_per_lot(market.price, decision.stop, market.atr, instrument)
-            risked = decision.requested * per_lot / equity_before
-            shortfall = np.where(entered, side * (entry_price - market.price), 0.0) / market.price
-            with_synergy = (market.synergy_kind > 0) & (market.synergy_direction == side)
+        count = len(entered)
+        at_gap, with_synergy = np.zeros((2, count), dtype=np.bool_)
+        shortfall, risked, alignment = np.zeros((3, count))
+        if entered.any():
+            instrument, who = self.tape.instrument, np.flatnonzero(entered)
+            side, price, atr = decision.action[who], market.price[who], market.atr[who]
+            raw = self.tape.features.raw.take(self.t[who] - 1, axis=0)
+            near = instrument.gap_proximity_points or atr
+            at_gap[who] = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - price) <= near)
+            per_lot = risk_per_lot(price, decision.stop[who], atr, instrument)
+            risked[who] = decision.requested[who] * per_lot / equity_before[who]
+            shortfall[who] = side * (entry_price[who] - price) / price
+            agrees = market.synergy_direction[who] == side
+            with_synergy[who] = (market.synergy_kind[who] > 0) & agrees
             # raw momentum is relative to C_{t-5}; turned back into price units, then into ATRs
-            move = market.price * raw[:, 5] / (100.0 + raw[:, 5])
-            atrs = np.divide(move, market.atr, out=np.zeros(len(t)), where=market.atr > 0)
-            alignment = np.asarray(side * np.tanh(atrs), dtype=np.float64)
+            move = price * raw[:, 5] / (100.0 + raw[:, 5])
+            atrs = np.divide(move, atr, out=np.zeros(len(who)), where=atr > 0)
+            alignment[who] = side * np.tanh(atrs)
         return RewardEvents(
             equity_change=change,
             entered=entered,

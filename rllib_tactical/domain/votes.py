@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.domain.types import AGENTS, FloatArray, IntArray
+from rllib_tactical.domain.types import FloatArray, IntArray
 
 LABELS: Final = {
     "fvg": ("long", "hold", "short"),
@@ -33,7 +33,8 @@ class Votes:
     @property
     def signed(self) -> IntArray:
         """Signed actions (N, 3): the number in brackets of the agents' table."""
-        return SIGNS[np.arange(len(AGENTS)), self.index]
+        rows = [signs.take(self.index[:, agent]) for agent, signs in enumerate(SIGNS)]
+        return np.array(rows).T
 
 
 def softmax(logits: FloatArray, temperature: FloatArray | float) -> FloatArray:

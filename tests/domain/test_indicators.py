@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,3 +75,28 @@ def test_ranges_are_shift_invariant_and_bounded(bars: Bars) -> None:
     if len(bars):
         assert (atr <= np.maximum.accumulate(ranges) * (1 + 1e-12)).all()
         assert (atr >= np.minimum.accumulate(ranges) * (1 - 1e-12)).all()
+
+
+def plain_loop(step: Callable[[float, float], float], value: np.ndarray) -> np.ndarray:
+    out = [float(value[0])]
+    for number in value[1:].tolist():
+        out.append(step(out[-1], number))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("step", [indicators.ema_step, indicators.wilder_step])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "settles on the second pass",
+        "never settles: tiny remainders of the start live on",
+    ],
+)
+def test_lanes_give_the_bits_of_a_plain_loop(
+    step: Callable[[float, float], float], kind: str
+) -> None:
+    length = indicators.LANE_BARS * (indicators.MIN_LANES + 8) + 17
+    value = np.random.default_rng(4).lognormal(3.0, 1.0, length)
+    if kind.startswith("never"):
+        value[100:] = 0.0
+    assert indicators._recursion(step, value).tobytes() == plain_loop(step, value).tobytes()
