@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rllib_tactical.domain.types import FloatArray, Instrument
+import numpy as np
+
+from rllib_tactical.domain.types import FloatArray, Instrument, IntArray
 
 
 def adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
@@ -14,11 +16,12 @@ def adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
     return ticks + instrument.slippage_atr_share * atr
 
 
-def market_fill(
-    price: FloatArray, side: FloatArray, atr: FloatArray, instrument: Instrument
-) -> FloatArray:
-    """Return the fill price (N,) of market orders: buys (+1) pay more, sells (-1) receive less."""
-    return price + side * adverse_move(atr, instrument)
+def market_fill(price: FloatArray, side: IntArray, adverse: FloatArray) -> FloatArray:
+    """Return the fill price (N,) of market orders: buys (+1) pay more, sells (-1) receive less.
+
+    ``adverse`` is the adverse move (N,) in price units.
+    """
+    return np.asarray(price + side * adverse, dtype=np.float64)
 
 
 def commission(quantity: FloatArray, instrument: Instrument) -> FloatArray:

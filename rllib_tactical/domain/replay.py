@@ -21,7 +21,8 @@ class EpisodeConfig(StrictConfig):
     """What an episode is.
 
     ``kind`` "bars": a fixed number of bars (``length``) from a random bar; "session": a random
-    session from its first bar to its last.
+    session from its first bar to its last. What fills cost is multiplied by a factor drawn per
+    account and episode between the two ``cost_factors``; sizes are made for the nominal costs.
 
     Raises:
         ConfigError: a value is outside its range; the message names the field.
@@ -29,12 +30,19 @@ class EpisodeConfig(StrictConfig):
 
     kind: str = "bars"
     length: int = 256
+    cost_factors: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.kind not in ("bars", "session"):
             raise ConfigError(f'episodes.kind must be "bars" or "session", found {self.kind!r}')
         if self.length < 2:
             raise ConfigError(f"episodes.length must be >= 2, found {self.length!r}")
+        low, high = self.cost_factors
+        if not 0.0 <= low <= high < np.inf:
+            raise ConfigError(
+                "episodes.cost_factors must be two numbers, 0 <= low <= high, "
+                f"found {self.cost_factors!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,9 @@ class Replay:
         stop_t = self._stop_t.reshape(-1, size)
         start_t[groups] = self._starts[choice][:, None]
         stop_t[groups] = self._stops[choice][:, None]
-        self.simulator.reset(accounts, start_t.reshape(-1)[accounts])
+        low, high = self.episodes.cost_factors
+        factor = self._rng.uniform(low, high, len(accounts)) if low < high else low
+        self.simulator.reset(accounts, start_t.reshape(-1)[accounts], cost_factor=factor)
 
     def step(self, votes: Votes) -> ReplayStep:
         """Step every episode by one bar. Restart ended episodes before the next step."""

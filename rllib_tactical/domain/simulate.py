@@ -96,6 +96,7 @@ class Simulator:
         self.stop = np.zeros(count)
         self.target = np.zeros(count)
         self._entry_cash = np.zeros(count)  # cash before the open trade's first cost
+        self._cost_factor = np.ones(count)
         self._trade_cost = np.zeros(count)
         self._after_mitigation = np.zeros(count, dtype=np.bool_)
         self._counter_trend = np.zeros(count, dtype=np.bool_)
@@ -104,14 +105,22 @@ class Simulator:
             array.flags.writeable = False  # every step without an exit returns these
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
-    def reset(self, accounts: IntArray, t: IntArray, equity: FloatArray | None = None) -> None:
+    def reset(
+        self,
+        accounts: IntArray,
+        t: IntArray,
+        equity: FloatArray | None = None,
+        cost_factor: FloatArray | float = 1.0,
+    ) -> None:
         """Start ``accounts`` (K,) afresh, flat, at the close of bars ``t`` (K,).
 
-        ``equity`` (K,) in dollars; the rules' initial equity when None.
+        ``equity`` (K,) in dollars; the rules' initial equity when None. ``cost_factor`` multiplies
+        what fills cost; orders are sized for the instrument's own costs.
         """
         if equity is None:
             equity = np.full(len(accounts), self.rules.risk.initial_equity)
         self.t[accounts] = t
+        self._cost_factor[accounts] = cost_factor
         for array in (self.cash, self.equity, self.session_peak):
             array[accounts] = equity
         for flags in (self.halted, self._after_mitigation, self._counter_trend):
@@ -159,20 +168,20 @@ class Simulator:
         equity_before = self.equity.copy()
         was_open = self.side != 0
         self._exits = self._no_exits
-        adverse = costs.adverse_move(market.atr, instrument)
+        adverse = costs.adverse_move(market.atr, instrument) * self._cost_factor
 
         flatten = was_open & (self.halted | (decision.execute & decision.closes))
         if flatten.any():
             who = np.flatnonzero(flatten)
             why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
-            price = open_[who] - self.side[who] * adverse[who]
+            price = costs.market_fill(open_[who], -self.side[who], adverse[who])
             self._close(who, price, why, adverse[who])
 
         entered = decision.execute & ~decision.closes
         entry_price = np.full(count, np.nan)
         if entered.any():
             who = np.flatnonzero(entered)
-            self._enter(who, decision, open_[who], market.atr[who])
+            self._enter(who, decision, open_[who], adverse[who])
             entry_price[who] = self.entry_price[who]
 
         if (self.side != 0).any():
@@ -180,7 +189,7 @@ class Simulator:
             last = tape.sessions.is_last[bar] & (self.side != 0)
             if last.any():
                 who = np.flatnonzero(last)
-                price = close[who] - self.side[who] * adverse[who]
+                price = costs.market_fill(close[who], -self.side[who], adverse[who])
                 why = np.full(len(who), int(ExitReason.SESSION_END))
                 self._close(who, price, why, adverse[who])
 
@@ -229,11 +238,13 @@ class Simulator:
         out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
         return out
 
-    def _enter(self, who: IntArray, decision: Decision, open_: FloatArray, atr: FloatArray) -> None:
+    def _enter(
+        self, who: IntArray, decision: Decision, open_: FloatArray, adverse: FloatArray
+    ) -> None:
         tape, instrument = self.tape, self.tape.instrument
         t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
-        price = costs.market_fill(open_, side.astype(np.float64), atr, instrument)
-        fee = costs.commission(quantity, instrument)
+        price = costs.market_fill(open_, side, adverse)
+        fee = costs.commission(quantity, instrument) * self._cost_factor[who]
         self._entry_cash[who] = self.cash[who]
         self._trade_cost[who] = fee + np.abs(price - open_) * quantity * instrument.point_value
         self.cash[who] -= fee
@@ -269,7 +280,7 @@ class Simulator:
             self._exits = _Exits.empty(self.num_accounts)
         instrument, exits = self.tape.instrument, self._exits
         side, quantity = self.side[who], self.quantity[who]
-        fee = costs.commission(quantity, instrument)
+        fee = costs.commission(quantity, instrument) * self._cost_factor[who]
         gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
         self.cash[who] += gained - fee
         exits.reason[who], exits.price[who] = why, price

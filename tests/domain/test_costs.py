@@ -25,7 +25,9 @@ def test_adverse_move_by_hand() -> None:
 def test_buys_pay_more_and_sells_receive_less() -> None:
     price, side = np.array([100.0, 100.0]), np.array([1.0, -1.0])
     atr = np.array([4.0, 4.0])
-    np.testing.assert_allclose(costs.market_fill(price, side, atr, PAID), [100.9, 99.1], rtol=1e-14)
+    np.testing.assert_allclose(
+        costs.market_fill(price, side, costs.adverse_move(atr, PAID)), [100.9, 99.1], rtol=1e-14
+    )
 
 
 def test_commission_is_per_lot() -> None:
@@ -39,8 +41,8 @@ def test_round_trip_by_hand() -> None:
 
 def test_round_trip_is_what_buying_and_selling_at_one_price_loses() -> None:
     price, quantity = np.array([100.0, 100.0]), np.array([2.0, 3.0])
-    buy = costs.market_fill(price, np.ones(2), ATR, PAID)
-    sell = costs.market_fill(price, -np.ones(2), ATR, PAID)
+    buy = costs.market_fill(price, np.ones(2), costs.adverse_move(ATR, PAID))
+    sell = costs.market_fill(price, -np.ones(2), costs.adverse_move(ATR, PAID))
     lost = (buy - sell) * quantity * PAID.point_value + 2 * costs.commission(quantity, PAID)
     np.testing.assert_allclose(
         lost, quantity * costs.round_trip_cost_per_lot(ATR, PAID), rtol=1e-12

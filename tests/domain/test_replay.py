@@ -263,3 +263,32 @@ def test_split_without_a_whole_session() -> None:
 def test_config_out_of_range(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"episodes.{field}"):
         EpisodeConfig(**{field: value})
+
+
+def test_costs_can_vary_between_episodes() -> None:
+    """A factor of two costs twice as much; a range gives every account its own."""
+    from rllib_tactical.domain.votes import constant_votes
+    from tests.market import random_spec
+
+    spec = random_spec(1_200, seed=2, length=200)
+
+    def costs_of(factors: tuple[float, float]) -> np.ndarray:
+        episodes = EpisodeConfig(length=200, cost_factors=factors)
+        (replay,) = dataclasses.replace(spec, episodes=episodes).replays(8, 0, 8)
+        rng, paid = np.random.default_rng(1), np.zeros(8)
+        for _ in range(199):
+            index = np.repeat(rng.integers(0, 3, (1, 3)), 8, axis=0)
+            paid += replay.step(constant_votes(index, 1.0)).step.trade_cost
+        return paid
+
+    nominal, double, free = costs_of((1.0, 1.0)), costs_of((2.0, 2.0)), costs_of((0.0, 0.0))
+    assert (nominal > 0).all()
+    np.testing.assert_allclose(double, 2.0 * nominal, rtol=0.1)  # sizes differ a little with equity
+    assert (free == 0.0).all()
+    assert len(np.unique(costs_of((0.5, 1.5)))) == 8
+
+
+@pytest.mark.parametrize("factors", [(-0.1, 1.0), (2.0, 1.0), (1.0, float("inf"))])
+def test_cost_factors_are_checked(factors: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match=r"episodes\.cost_factors"):
+        EpisodeConfig(cost_factors=factors)
