@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 import httpx
+import ray
 
 from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.backtest.evaluate import Evaluation, evaluate_bundle
@@ -106,6 +107,7 @@ def run_demo(
         say=say,
     )
     prepared = made_ready.parts[0]
+    ray.shutdown()  # the service starts a Ray of its own, with the settings that make it fast
 
     say("3/5 bundle")
     bundle = export_run(out / "run", out / "bundle")

@@ -24,7 +24,6 @@ from ray import serve as ray_serve
 from rllib_tactical.bundle import load_bundle
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.errors import ServiceError
-from rllib_tactical.process import without_expected_noise
 from serve.app import AppSettings, decision_deployment
 from serve.security import TOKEN_VARIABLE, require_safe_binding, token_digest
 from serve.telemetry import MULTIPROCESS_VARIABLE
@@ -297,8 +296,7 @@ def _wait_until_healthy(url: str) -> None:
 
 
 def _tear_down(stop_ray: bool, folder: Path) -> None:
-    # what is half started may refuse to stop in order
-    with without_expected_noise(), suppress(Exception):
+    with suppress(Exception):  # what is half started may refuse to stop in order
         if stop_ray:
             ray_serve.delete(APP_NAME)  # waits for what is in flight; the rest goes with Ray
         else:
