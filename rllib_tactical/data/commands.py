@@ -64,7 +64,7 @@ def check_command(
     bar_seconds = parse_bar_length(bar)
     market = load_instrument(instrument) if instrument is not None else None
     if repair is not None:
-        _require_output(repair, file)
+        require_output(repair, file)
     frame = read_table(file)
     report = check_frame(frame, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit)
     document: dict[str, Any] = {"file": str(file), **report.to_dict()}
@@ -83,7 +83,7 @@ def check_command(
     if as_json:
         click.echo(_json(document))
     else:
-        _print_report(file, report, repair, changes)
+        print_report(file, report, repair, changes)
     if report.errors:
         ctx.exit(1)
 
@@ -99,7 +99,7 @@ def import_command(file: Path, out: Path, bar: str, as_json: bool) -> None:
     No bar is invented for an empty slot; partial slots at both ends are dropped.
     """
     bar_seconds = parse_bar_length(bar)
-    _require_output(out, file)
+    require_output(out, file)
     imported = import_frame(read_table(file), bar_seconds=bar_seconds)
     write_bars(imported.bars, out)
     time_s = imported.bars.timestamp_s
@@ -133,14 +133,14 @@ def import_command(file: Path, out: Path, bar: str, as_json: bool) -> None:
         click.echo(f"Dropped the partial {' and '.join(ends)} slot.")
 
 
-def _require_output(out: Path, source: Path) -> None:
+def require_output(out: Path, source: Path | None = None) -> None:
     """Refuse an output that cannot be written before any work is done."""
     output_kind(out)
     if not out.parent.is_dir():
         raise UsageError(f"output file {out}: there is no folder {out.parent}")
     if out.is_dir():
         raise UsageError(f"output file {out}: is a folder")
-    if out.exists() and source.exists() and out.samefile(source):
+    if source is not None and out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"output file {out}: is the input file, which is never changed")
 
 
@@ -151,9 +151,13 @@ def _write_text(path: Path, text: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _print_report(
-    file: Path, report: CheckReport, repair: Path | None, changes: list[Change] | None
+def print_report(
+    file: Path,
+    report: CheckReport,
+    repair: Path | None = None,
+    changes: list[Change] | None = None,
 ) -> None:
+    """Print findings as tables, with what a repair did if there was one."""
     console = Console()
     if report.findings:
         console.print(_finding_table(report))

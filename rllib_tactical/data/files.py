@@ -12,6 +12,8 @@ import gzip
 import io
 import os
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,19 +122,59 @@ def write_table(table: Any, path: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: the suffix names no format, or the file cannot be written there.
     """
+    with table_writer(path) as write:
+        write(table)
+
+
+@contextmanager
+def table_writer(path: str | os.PathLike[str]) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that appends an Arrow table; the file appears when the block ends well.
+
+    All tables have the schema of the first one. One table is in memory at a time.
+
+    Raises:
+        UsageError: the suffix names no format, or the file cannot be written there.
+    """
     target = Path(path)
     kind = output_kind(target)
     try:
-        with atomic_file(target) as temporary:
-            if kind == "parquet":
-                pa.parquet.write_table(table, temporary)
-            elif kind == "feather":
-                with pa.ipc.new_file(str(temporary), table.schema) as writer:
-                    writer.write_table(table)
-            else:
-                temporary.write_bytes(_csv_bytes(table, compress=kind == "csv.gz"))
+        with atomic_file(target) as temporary, ExitStack() as stack:
+            sink: list[Any] = []
+
+            def write(table: Any) -> None:
+                if not sink:
+                    sink.append(_sink(kind, temporary, table.schema, stack))
+                sink[0](table)
+
+            yield write
+            stack.close()  # before the file takes its name, so that it is whole then
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _sink(kind: str, path: Path, schema: Any, stack: ExitStack) -> Callable[[Any], None]:
+    if kind == "parquet":
+        rows: Callable[[Any], None] = stack.enter_context(
+            pa.parquet.ParquetWriter(path, schema)
+        ).write_table
+        return rows
+    if kind == "feather":
+        blocks: Callable[[Any], None] = stack.enter_context(
+            pa.ipc.new_file(str(path), schema)
+        ).write_table
+        return blocks
+    stream: Any = stack.enter_context(path.open("wb"))
+    if kind == "csv.gz":
+        # Neither name nor time in the gzip header: equal bars make equal files.
+        stream = stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
+    header = [True]
+
+    def write_csv(table: Any) -> None:
+        style = {"quoting_style": "none", "quoting_header": "none"}
+        options = pa.csv.WriteOptions(include_header=header.pop() if header else False, **style)
+        pa.csv.write_csv(_with_text_times(table), stream, options)
+
+    return write_csv
 
 
 def output_kind(path: str | os.PathLike[str]) -> str:
@@ -224,16 +266,11 @@ def _line_end(data: bytes) -> int:
     return min(ends, default=len(data))
 
 
-def _csv_bytes(table: Any, *, compress: bool) -> bytes:
+def _with_text_times(table: Any) -> Any:
     # Arrow prints seconds with the fraction of the column's unit, so the unit must be seconds.
     seconds = table["timestamp"].cast(pa.timestamp("s", tz="UTC"))
     whole = pyarrow.compute.strftime(seconds, format="%Y-%m-%dT%H:%M:%SZ")
-    table = table.set_column(table.column_names.index("timestamp"), "timestamp", whole)
-    buffer = io.BytesIO()
-    plain = pa.csv.WriteOptions(quoting_style="none", quoting_header="none")
-    pa.csv.write_csv(table, buffer, plain)
-    # A fixed time in the gzip header makes equal bars equal files.
-    return gzip.compress(buffer.getvalue(), 6, mtime=0) if compress else buffer.getvalue()
+    return table.set_column(table.column_names.index("timestamp"), "timestamp", whole)
 
 
 def _one_line(error: Exception) -> str:
