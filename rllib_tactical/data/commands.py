@@ -15,15 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from rllib_tactical.atomic import atomic_write_text
-from rllib_tactical.data.check import check_frame
-from rllib_tactical.data.files import output_kind, read_table, write_bars, write_table
+from rllib_tactical.data.check import check_columns
+from rllib_tactical.data.files import output_kind, read_columns, write_bars, write_table
 from rllib_tactical.data.findings import MAX_PER_RULE, CheckReport, iso_time
 from rllib_tactical.data.grid import bar_label, parse_bar_length
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.parse import MICROS
-from rllib_tactical.data.repair import Change, repair_frame
-from rllib_tactical.data.resample import import_frame
+from rllib_tactical.data.repair import Change, repair_columns
+from rllib_tactical.data.resample import import_columns, source_columns
 from rllib_tactical.errors import DataError, UsageError
+from rllib_tactical.progress import show_progress
 
 _SHOWN_PER_RULE = 8
 
@@ -65,13 +66,17 @@ def check_command(
     market = load_instrument(instrument) if instrument is not None else None
     if repair is not None:
         require_output(repair, file)
-    frame = read_table(file)
-    report = check_frame(frame, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit)
+    with show_progress() as update:
+        columns = read_columns(file, update=update)
+        update(f"checking {file.name}", 1.0)
+        report = check_columns(
+            columns, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit
+        )
     document: dict[str, Any] = {"file": str(file), **report.to_dict()}
     changes: list[Change] | None = None
     if repair is not None:
         try:
-            repaired, changes = repair_frame(frame, bar_seconds=bar_seconds)
+            repaired, changes = repair_columns(columns, bar_seconds=bar_seconds)
         except DataError as error:
             # The findings are still worth showing; they say why.
             document["repair"] = {"error": str(error)}
@@ -100,8 +105,11 @@ def import_command(file: Path, out: Path, bar: str, as_json: bool) -> None:
     """
     bar_seconds = parse_bar_length(bar)
     require_output(out, file)
-    imported = import_frame(read_table(file), bar_seconds=bar_seconds)
-    write_bars(imported.bars, out)
+    with show_progress() as update:
+        columns = read_columns(file, source_columns, update=update)
+        update(f"resampling {file.name}", 1.0)
+        imported = import_columns(columns, bar_seconds=bar_seconds)
+        write_bars(imported.bars, out)
     time_s = imported.bars.timestamp_s
     document = {
         "file": str(file),

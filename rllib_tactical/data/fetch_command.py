@@ -21,10 +21,10 @@ from rllib_tactical.data.archive import (
     parse_month,
     read_month,
 )
-from rllib_tactical.data.check import check_frame
+from rllib_tactical.data.check import check_columns
 from rllib_tactical.data.commands import print_report, require_output
 from rllib_tactical.data.download import Downloader, locked_folder
-from rllib_tactical.data.files import read_table, table_writer
+from rllib_tactical.data.files import read_columns, table_writer
 from rllib_tactical.progress import Update, show_progress
 
 
@@ -76,7 +76,8 @@ def fetch_command(
             for number, month in enumerate(months):
                 update(f"reading {month}", number / len(months))
                 write(read_month(folder / _name(urls[month]), month))
-    report = check_frame(read_table(out), bar_seconds=INTERVAL_SECONDS[interval])
+        update("checking", 1.0)
+        report = check_columns(read_columns(out), bar_seconds=INTERVAL_SECONDS[interval])
     if as_json:
         document = {
             "out": str(out),
