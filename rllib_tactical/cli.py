@@ -19,7 +19,11 @@ _COMMANDS = {
         "demo_command",
         "The main job, small, from bars to a decision.",
     ),
-    "data": ("rllib_tactical.data.group", "data_group", "Check, import and make market data."),
+    "data": (
+        "rllib_tactical.data.group",
+        "data_group",
+        "Check, import, fetch and make market data.",
+    ),
     "features": (
         "rllib_tactical.features_command",
         "features_command",

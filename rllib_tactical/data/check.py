@@ -15,6 +15,7 @@ import pandas as pd
 
 from rllib_tactical.data.calendars import FIRST_S, LAST_S
 from rllib_tactical.data.check_market import check_market
+from rllib_tactical.data.columns import Columns, parse_columns
 from rllib_tactical.data.findings import MAX_PER_RULE, CheckReport, Collector, Finding, iso_time
 from rllib_tactical.data.grid import bar_label, require_bar_seconds
 from rllib_tactical.data.parse import (
@@ -22,8 +23,6 @@ from rllib_tactical.data.parse import (
     MICROS,
     NUMBER_COLUMNS,
     PRICE_COLUMNS,
-    Columns,
-    parse_columns,
 )
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument
 
@@ -98,8 +97,7 @@ def check_ticks(columns: Columns, *, now_s: float | None = None) -> CheckReport:
     _check_cells(columns, collector)
     for name, rule in (("price", "price_not_positive"), ("size", "negative_volume")):
         if name in columns.numbers:
-            values = columns.numbers[name].values
-            values = np.where(np.isinf(values), np.nan, values)
+            values = _finite_or_nan(columns.numbers[name].values)
             low = values <= 0 if name == "price" else values < 0
             _add_values(collector, rule, low, name, values)
     _check_timestamps(columns, collector, None, time.time() if now_s is None else now_s)
@@ -169,10 +167,7 @@ def _check_cells(columns: Columns, collector: Collector) -> None:
 
 def _check_prices(columns: Columns, collector: Collector) -> None:
     # NaN compares false: a cell that is already reported breaks no further rule.
-    values = {
-        name: np.where(np.isinf(numbers.values), np.nan, numbers.values)
-        for name, numbers in columns.numbers.items()
-    }
+    values = {name: _finite_or_nan(numbers.values) for name, numbers in columns.numbers.items()}
     for name in PRICE_COLUMNS:
         if name in values:
             _add_values(collector, "price_not_positive", values[name] <= 0, name, values[name])
@@ -262,8 +257,11 @@ def _check_warnings(
         positive &= columns.numbers[name].values[rows] > 0
     rows = rows[positive]
     if rows.size:
-        market: list[FloatArray] = [columns.numbers[name].values[rows] for name in NUMBER_COLUMNS]
-        bars = Bars(stamps.micros[rows] // MICROS, *market)
+        # Rows of a file without faults are the arrays themselves, which need not be copied.
+        whole = rows.size == columns.rows and bool(np.all(rows[1:] > rows[:-1]))
+        chosen = slice(None) if whole else rows
+        market: list[FloatArray] = [columns.numbers[name].values[chosen] for name in NUMBER_COLUMNS]
+        bars = Bars(stamps.micros[chosen] // MICROS, *market)
         check_market(bars, rows, collector, bar_seconds, instrument)
 
 
@@ -274,10 +272,15 @@ def _add_values(
     collector.add_rows(rule, mask, lambda row: f"{name} is {values[row]}, must be {need}")
 
 
+def _finite_or_nan(values: FloatArray) -> FloatArray:
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values) if infinite.any() else values
+
+
 def _describe(columns: Columns, name: str, row: int) -> str:
     return f"{name} is {_cell(columns, name, row)}, expected a finite number"
 
 
 def _cell(columns: Columns, name: str, row: int) -> str:
-    text = str(columns.raw[name].iloc[row])
+    text = str(columns.raw[name].loc[row])
     return repr(text if len(text) <= 40 else f"{text[:40]}...") if text else "empty"

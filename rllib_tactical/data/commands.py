@@ -15,15 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from rllib_tactical.atomic import atomic_write_text
-from rllib_tactical.data.check import check_frame
-from rllib_tactical.data.files import output_kind, read_table, write_bars, write_table
+from rllib_tactical.data.check import check_columns
+from rllib_tactical.data.files import output_kind, read_columns, write_bars, write_table
 from rllib_tactical.data.findings import MAX_PER_RULE, CheckReport, iso_time
 from rllib_tactical.data.grid import bar_label, parse_bar_length
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.parse import MICROS
-from rllib_tactical.data.repair import Change, repair_frame
-from rllib_tactical.data.resample import import_frame
+from rllib_tactical.data.repair import Change, repair_columns
+from rllib_tactical.data.resample import import_columns, source_columns
 from rllib_tactical.errors import DataError, UsageError
+from rllib_tactical.progress import show_progress
 
 _SHOWN_PER_RULE = 8
 
@@ -64,14 +65,18 @@ def check_command(
     bar_seconds = parse_bar_length(bar)
     market = load_instrument(instrument) if instrument is not None else None
     if repair is not None:
-        _require_output(repair, file)
-    frame = read_table(file)
-    report = check_frame(frame, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit)
+        require_output(repair, file)
+    with show_progress() as update:
+        columns = read_columns(file, update=update)
+        update(f"checking {file.name}", 1.0)
+        report = check_columns(
+            columns, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit
+        )
     document: dict[str, Any] = {"file": str(file), **report.to_dict()}
     changes: list[Change] | None = None
     if repair is not None:
         try:
-            repaired, changes = repair_frame(frame, bar_seconds=bar_seconds)
+            repaired, changes = repair_columns(columns, bar_seconds=bar_seconds)
         except DataError as error:
             # The findings are still worth showing; they say why.
             document["repair"] = {"error": str(error)}
@@ -83,7 +88,7 @@ def check_command(
     if as_json:
         click.echo(_json(document))
     else:
-        _print_report(file, report, repair, changes)
+        print_report(file, report, repair, changes)
     if report.errors:
         ctx.exit(1)
 
@@ -99,9 +104,12 @@ def import_command(file: Path, out: Path, bar: str, as_json: bool) -> None:
     No bar is invented for an empty slot; partial slots at both ends are dropped.
     """
     bar_seconds = parse_bar_length(bar)
-    _require_output(out, file)
-    imported = import_frame(read_table(file), bar_seconds=bar_seconds)
-    write_bars(imported.bars, out)
+    require_output(out, file)
+    with show_progress() as update:
+        columns = read_columns(file, source_columns, update=update)
+        update(f"resampling {file.name}", 1.0)
+        imported = import_columns(columns, bar_seconds=bar_seconds)
+        write_bars(imported.bars, out)
     time_s = imported.bars.timestamp_s
     document = {
         "file": str(file),
@@ -133,14 +141,14 @@ def import_command(file: Path, out: Path, bar: str, as_json: bool) -> None:
         click.echo(f"Dropped the partial {' and '.join(ends)} slot.")
 
 
-def _require_output(out: Path, source: Path) -> None:
+def require_output(out: Path, source: Path | None = None) -> None:
     """Refuse an output that cannot be written before any work is done."""
     output_kind(out)
     if not out.parent.is_dir():
         raise UsageError(f"output file {out}: there is no folder {out.parent}")
     if out.is_dir():
         raise UsageError(f"output file {out}: is a folder")
-    if out.exists() and source.exists() and out.samefile(source):
+    if source is not None and out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"output file {out}: is the input file, which is never changed")
 
 
@@ -151,9 +159,13 @@ def _write_text(path: Path, text: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _print_report(
-    file: Path, report: CheckReport, repair: Path | None, changes: list[Change] | None
+def print_report(
+    file: Path,
+    report: CheckReport,
+    repair: Path | None = None,
+    changes: list[Change] | None = None,
 ) -> None:
+    """Print findings as tables, with what a repair did if there was one."""
     console = Console()
     if report.findings:
         console.print(_finding_table(report))

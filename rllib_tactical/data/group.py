@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from rllib_tactical.data.commands import data_group
+from rllib_tactical.data.fetch_command import fetch_command
 from rllib_tactical.data.make_command import make_command
 
+data_group.add_command(fetch_command)
 data_group.add_command(make_command)
 
 __all__ = ["data_group"]

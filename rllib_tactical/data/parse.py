@@ -5,7 +5,6 @@ Everything here is vectorised: no Python object is made per cell.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,38 +54,24 @@ class Timestamps:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """The required columns of a table of ``rows`` rows, as far as they exist.
+class TimePart:
+    """Timestamps of a piece of a column, of which those given as numbers have no unit yet.
 
-    ``raw`` keeps the cells as they were read, by lower-case name, for messages.
+    ``stamps`` has the cells written as dates; the cells of ``rows`` hold the numbers ``epoch``.
     """
 
-    rows: int
-    missing: tuple[str, ...]
-    repeated: tuple[str, ...]
-    found: tuple[str, ...]
-    timestamps: Timestamps | None
-    numbers: dict[str, Numbers]
-    raw: dict[str, pd.Series[Any]]
+    stamps: Timestamps
+    rows: IntArray
+    epoch: NDArray[Any]
 
-
-def parse_columns(frame: pd.DataFrame, required: tuple[str, ...] = BAR_COLUMNS) -> Columns:
-    """Read the ``required`` columns of ``frame``; names are matched without regard to case."""
-    found = tuple(str(name) for name in frame.columns)
-    keys = [name.strip().lower() for name in found]
-    count = Counter(keys)
-    missing = tuple(name for name in required if count[name] == 0)
-    repeated = tuple(name for name in required if count[name] > 1)
-    raw = {name: frame.iloc[:, keys.index(name)] for name in required if name not in missing}
-    return Columns(
-        rows=len(frame),
-        missing=missing,
-        repeated=repeated,
-        found=found,
-        timestamps=parse_timestamps(raw["timestamp"]) if "timestamp" in raw else None,
-        numbers={name: parse_numbers(raw[name]) for name in raw if name != "timestamp"},
-        raw=raw,
-    )
+    @property
+    def unread(self) -> BoolArray:
+        """Mark the cells that may turn out to be no time, shape (N,)."""
+        mask = self.stamps.bad.copy()
+        scaled = self.epoch.astype(np.float64)
+        # Beyond this no unit makes a time of it; far more cells than these are never kept.
+        mask[self.rows] = ~(np.isfinite(scaled) & (scaled > -_MICROS_LIMIT / MICROS))
+        return mask
 
 
 def parse_numbers(column: pd.Series[Any]) -> Numbers:
@@ -125,15 +110,26 @@ def parse_timestamps(column: pd.Series[Any]) -> Timestamps:
     unit holds for the whole column and is told by the median magnitude. Times beyond the range of
     int64 microseconds are clipped when in the future and ``bad`` when in the past.
     """
+    return join_times([parse_time_part(column)])
+
+
+def parse_time_part(column: pd.Series[Any]) -> TimePart:
+    """Read a piece of a column of timestamps as far as it can be read by itself."""
     size = len(column)
     if pd.api.types.is_bool_dtype(column.dtype):
-        return _no_timestamps(size)
+        return _dates_only(_no_timestamps(size))
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return _from_datetimes(column)
+        return _dates_only(_from_datetimes(column))
     if pd.api.types.is_numeric_dtype(column.dtype):
         if pd.api.types.is_complex_dtype(column.dtype):
-            return _no_timestamps(size)
-        return _from_epoch(column)
+            return _dates_only(_no_timestamps(size))
+        exact = column.dtype.kind in "iu" and not column.hasnans
+        epoch: NDArray[Any] = (
+            column.to_numpy(dtype=column.dtype.name.lower())
+            if exact
+            else column.to_numpy(dtype=np.float64, na_value=np.nan)
+        )
+        return TimePart(_no_timestamps(size), np.arange(size, dtype=np.int64), epoch)
     if not (_is_text(column) or column.dtype == object):
         return _parse_foreign_timestamps(column)
     text = _as_text(column)
@@ -144,24 +140,42 @@ def parse_timestamps(column: pd.Series[Any]) -> Timestamps:
             continue
         bad = _mask(pc.is_null(cast))
         micros = pc.fill_null(pc.cast(cast, pa.int64()), 0).to_numpy(zero_copy_only=False)
-        return Timestamps(micros.astype(np.int64), bad, ~bad & (zone is None))
+        return _dates_only(Timestamps(micros.astype(np.int64), bad, ~bad & (zone is None)))
     return _from_mixed_text(pc.utf8_trim_whitespace(text))
 
 
-def _from_mixed_text(text: Any) -> Timestamps:
+def join_times(parts: list[TimePart]) -> Timestamps:
+    """Join the pieces of a column and settle the unit of the times given as numbers."""
+    empty = np.zeros(0, dtype=np.int64)
+    no = np.zeros(0, dtype=np.bool_)
+    stamps = Timestamps(
+        np.concatenate([empty, *(part.stamps.micros for part in parts)]),
+        np.concatenate([no, *(part.stamps.bad for part in parts)]),
+        np.concatenate([no, *(part.stamps.naive for part in parts)]),
+    )
+    filled = [part.epoch for part in parts if part.epoch.size]
+    if not filled:
+        return stamps
+    begins = np.cumsum([0, *(part.stamps.bad.size for part in parts)])
+    rows = np.concatenate([part.rows + b for part, b in zip(parts, begins, strict=False)])
+    micros, bad = _from_epoch(np.concatenate(filled))
+    if rows.size == stamps.bad.size:
+        return Timestamps(micros, bad, stamps.naive)
+    stamps.micros[rows], stamps.bad[rows] = micros, bad
+    return stamps
+
+
+def _from_mixed_text(text: Any) -> TimePart:
     numeric = _mask(pc.match_substring_regex(text, _NUMBER))
     micros = np.zeros(len(text), dtype=np.int64)
     bad = np.ones(len(text), dtype=np.bool_)
     naive = np.zeros(len(text), dtype=np.bool_)
-    if numeric.any():
-        chosen = pc.filter(text, pa.array(numeric))
-        try:
-            # Whole numbers stay exact: a double cannot hold nanoseconds.
-            epoch: NDArray[Any] = pc.cast(chosen, pa.int64()).to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid:
-            epoch = _to_float(chosen)
-        parsed = _from_epoch(pd.Series(epoch))
-        micros[numeric], bad[numeric] = parsed.micros, parsed.bad
+    chosen = pc.filter(text, pa.array(numeric))
+    try:
+        # Whole numbers stay exact: a double cannot hold nanoseconds.
+        epoch: NDArray[Any] = pc.cast(chosen, pa.int64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        epoch = _to_float(chosen)
     words = ~numeric
     if words.any():
         chosen = pc.fill_null(pc.filter(text, pa.array(words)), "")
@@ -178,7 +192,7 @@ def _from_mixed_text(text: Any) -> Timestamps:
         dated = _from_datetimes(moments)
         micros[words], bad[words] = dated.micros, dated.bad
         naive[words] = ~dated.bad & ~_mask(pc.match_substring_regex(chosen, _ZONE))
-    return Timestamps(micros, bad, naive)
+    return TimePart(Timestamps(micros, bad, naive), np.flatnonzero(numeric), epoch)
 
 
 def _from_datetimes(column: pd.Series[Any]) -> Timestamps:
@@ -195,20 +209,25 @@ def _from_datetimes(column: pd.Series[Any]) -> Timestamps:
     return Timestamps(np.where(bad, 0, micros), bad, naive)
 
 
-def _from_epoch(column: pd.Series[Any]) -> Timestamps:
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    finite = np.isfinite(values)
-    magnitude = float(np.median(np.abs(values[finite]))) if finite.any() else 0.0
+def _from_epoch(values: NDArray[Any]) -> tuple[IntArray, BoolArray]:
+    """Return microseconds and which cells are bad, of numbers that share one unit."""
+    as_float = values.astype(np.float64, copy=False)
+    finite = np.isfinite(as_float)
+    magnitude = float(np.median(np.abs(as_float[finite]))) if finite.any() else 0.0
     multiply, divide = next((m, d) for limit, m, d in _EPOCH_UNITS if magnitude < limit)
-    scaled = np.where(finite, values, 0.0) * (multiply / divide)
+    scaled = np.where(finite, as_float, 0.0) * (multiply / divide)
     in_range = np.abs(scaled) < _MICROS_LIMIT
-    whole = column.dtype.kind in "iu" and bool(in_range.all())
-    if whole and finite.all():
-        micros = column.to_numpy(dtype=np.int64) * multiply // divide
+    if values.dtype.kind in "iu" and bool(in_range.all()):
+        micros = values.astype(np.int64) * multiply // divide
     else:
         micros = np.rint(np.clip(scaled, -_MICROS_LIMIT, _MICROS_LIMIT)).astype(np.int64)
     bad = ~finite | (scaled <= -_MICROS_LIMIT)
-    return Timestamps(np.where(bad, 0, micros), bad, np.zeros(len(bad), dtype=np.bool_))
+    return np.where(bad, 0, micros), bad
+
+
+def _dates_only(stamps: Timestamps) -> TimePart:
+    none = np.zeros(0, dtype=np.int64)
+    return TimePart(stamps, none, none)
 
 
 def _parse_foreign_numbers(column: pd.Series[Any]) -> Numbers:
@@ -224,16 +243,16 @@ def _parse_foreign_numbers(column: pd.Series[Any]) -> Numbers:
     return Numbers(values, np.zeros(len(column), dtype=np.bool_))
 
 
-def _parse_foreign_timestamps(column: pd.Series[Any]) -> Timestamps:
+def _parse_foreign_timestamps(column: pd.Series[Any]) -> TimePart:
     """Read dates and categories through Arrow; what has no time in it is bad as a whole."""
     try:
         cells = pa.array(column, from_pandas=True)
         if pa.types.is_dictionary(cells.type):
-            return parse_timestamps(pd.Series(cells.dictionary_decode().to_pandas()))
+            return parse_time_part(pd.Series(cells.dictionary_decode().to_pandas()))
         moments = pc.cast(cells, pa.timestamp("us")).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
-        return _no_timestamps(len(column))
-    return _from_datetimes(pd.Series(moments))
+        return _dates_only(_no_timestamps(len(column)))
+    return _dates_only(_from_datetimes(pd.Series(moments)))
 
 
 def _is_text(column: pd.Series[Any]) -> bool:

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from rllib_tactical.data.check import check_columns, usable_rows
+from rllib_tactical.data.columns import Columns, parse_columns
 from rllib_tactical.data.findings import iso_time
 from rllib_tactical.data.grid import bar_label, require_bar_seconds
-from rllib_tactical.data.parse import MICROS, NUMBER_COLUMNS, PRICE_COLUMNS, parse_columns
+from rllib_tactical.data.parse import MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
 from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
 from rllib_tactical.errors import DataError
 
@@ -49,9 +50,15 @@ def repair_frame(
         DataError: a column is missing or doubled, or no row can be kept.
         UsageError: bars of that length do not tile a day.
     """
+    return repair_columns(parse_columns(frame), bar_seconds=bar_seconds, now_s=now_s)
+
+
+def repair_columns(
+    columns: Columns, *, bar_seconds: int = 300, now_s: float | None = None
+) -> tuple[pd.DataFrame, list[Change]]:
+    """Do what ``repair_frame`` does for columns that were parsed already; they are not changed."""
     require_bar_seconds(bar_seconds)
     now_s = time.time() if now_s is None else now_s
-    columns = parse_columns(frame)
     stamps = columns.timestamps
     if stamps is None or columns.missing or columns.repeated or columns.rows == 0:
         check_columns(columns, bar_seconds=bar_seconds, warnings=False).raise_errors("repair")

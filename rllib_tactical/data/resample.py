@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from rllib_tactical.data.check import bars_from_columns, check_columns, check_ticks
+from rllib_tactical.data.columns import Columns, parse_columns
 from rllib_tactical.data.grid import bar_label, require_bar_seconds
 from rllib_tactical.data.parse import (
     BAR_COLUMNS,
     MICROS,
     TICK_COLUMNS,
-    Columns,
-    parse_columns,
 )
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, IntArray
 from rllib_tactical.errors import DataError
@@ -84,11 +83,24 @@ def import_frame(
         DataError: the source breaks rules, is coarser than the target, or gives no whole bar.
         UsageError: bars of that length do not tile a day.
     """
+    columns = parse_columns(frame, source_columns(tuple(str(name) for name in frame.columns)))
+    return import_columns(columns, bar_seconds=bar_seconds, now_s=now_s)
+
+
+def source_columns(found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that an import needs of a table with the columns ``found``."""
+    names = {name.strip().lower() for name in found}
+    ticks = {"price", "size"} <= names and not set(BAR_COLUMNS) <= names
+    return TICK_COLUMNS if ticks else BAR_COLUMNS
+
+
+def import_columns(
+    columns: Columns, *, bar_seconds: int = 300, now_s: float | None = None
+) -> Imported:
+    """Do what ``import_frame`` does for the columns that ``source_columns`` asks for."""
     require_bar_seconds(bar_seconds)
     now_s = time.time() if now_s is None else now_s
-    names = {str(name).strip().lower() for name in frame.columns}
-    if {"price", "size"} <= names and not set(BAR_COLUMNS) <= names:
-        columns = parse_columns(frame, TICK_COLUMNS)
+    if source_columns(columns.found) == TICK_COLUMNS:
         check_ticks(columns, now_s=now_s).raise_errors("import")
         if columns.timestamps is None:
             raise DataError("import: ticks need the columns timestamp, price and size")
@@ -99,7 +111,6 @@ def import_frame(
             bar_seconds,
         )
         return _imported(Imported(bars, "ticks", None, columns.rows, first, last), bar_seconds)
-    columns = parse_columns(frame)
     source_seconds = _source_seconds(columns, bar_seconds)
     check_columns(
         columns, bar_seconds=source_seconds or 1, now_s=now_s, warnings=False
