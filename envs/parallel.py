@@ -25,6 +25,10 @@ BAR = "bar"
 """Key in infos of the bar's running number over all instruments; ``t`` is the one on its tape."""
 
 
+_REASON_CODES = [reason.code for reason in Reason]
+_EXIT_CODES = [reason.name.lower() for reason in ExitReason]
+
+
 class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
     """One replayed account as a PettingZoo environment; each episode draws its instrument.
 
@@ -82,17 +86,17 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
         else:
             votes = Votes(index, np.array([[confidences[agent] for agent in AGENTS]]))
         moved = self._replay.step(votes)
-        terminated, truncated = bool(moved.terminated[0]), bool(moved.truncated[0])
+        terminated, truncated = moved.terminated.item(), moved.truncated.item()
         shared = self._account() | _step_info(moved.step)
         infos = {
-            agent: shared | {"reward_bonus": float(moved.step.bonus[0, i])}
-            for i, agent in enumerate(AGENTS)
+            agent: shared | {"reward_bonus": bonus}
+            for agent, bonus in zip(AGENTS, moved.step.bonus[0].tolist(), strict=True)
         }
         if terminated or truncated:
             self.agents = []
         return (
             self._observations(),
-            {agent: float(moved.step.rewards[0, i]) for i, agent in enumerate(AGENTS)},
+            dict(zip(AGENTS, moved.step.rewards[0].tolist(), strict=True)),
             dict.fromkeys(AGENTS, terminated),
             dict.fromkeys(AGENTS, truncated),
             infos,
@@ -116,31 +120,31 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
         simulator = self._replay.simulator
         return {
             "symbol": simulator.tape.instrument.symbol,
-            "t": int(simulator.t[0]),
-            BAR: int(self._offsets[self._part] + simulator.t[0]),
+            "t": simulator.t.item(),
+            BAR: int(self._offsets[self._part]) + simulator.t.item(),
             ACCOUNT_STATE: simulator.account_features()[0],
-            "equity": float(simulator.equity[0]),
-            "session_peak": float(simulator.session_peak[0]),
-            "position_side": int(simulator.side[0]),
-            "position_quantity": float(simulator.quantity[0]),
-            "halted": bool(simulator.halted[0]),
+            "equity": simulator.equity.item(),
+            "session_peak": simulator.session_peak.item(),
+            "position_side": simulator.side.item(),
+            "position_quantity": simulator.quantity.item(),
+            "halted": simulator.halted.item(),
         }
 
 
 def _step_info(step: Step) -> dict[str, Any]:
     decision = step.decision
     return {
-        "action": int(decision.action[0]),
-        "execute": bool(decision.execute[0]),
-        "reason": Reason(int(decision.reason[0])).code,
-        "confidence": float(decision.confidence[0]),
-        "quantity": float(decision.quantity[0]),
-        "stop": float(decision.stop[0]),
-        "target": float(decision.target[0]),
-        "entered": bool(step.entered[0]),
-        "exited": bool(step.exited[0]),
-        "exit_reason": ExitReason(int(step.exit_reason[0])).name.lower(),
-        "trade_pnl": float(step.trade_pnl[0]),
-        "equity_change": float(step.equity_change[0]),
-        "reward_base": float(step.base[0]),
+        "action": decision.action.item(),
+        "execute": decision.execute.item(),
+        "reason": _REASON_CODES[decision.reason.item()],
+        "confidence": decision.confidence.item(),
+        "quantity": decision.quantity.item(),
+        "stop": decision.stop.item(),
+        "target": decision.target.item(),
+        "entered": step.entered.item(),
+        "exited": step.exited.item(),
+        "exit_reason": _EXIT_CODES[step.exit_reason.item()],
+        "trade_pnl": step.trade_pnl.item(),
+        "equity_change": step.equity_change.item(),
+        "reward_base": step.base.item(),
     }

@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.atomic import atomic_write_bytes
-from rllib_tactical.config import content_hash, from_dict, to_dict
+from rllib_tactical.config import MAX_TEMPERATURE_SCALE, content_hash, from_dict, to_dict
 from rllib_tactical.domain.features import FEATURE_SPEC, feature_hash
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Float32Array, Instrument
@@ -190,8 +190,10 @@ def load_bundle(path: Path) -> Bundle:
             "the bundle's rules hash does not match its rules: it was made by another version"
         )
     scale = manifest["temperature_scale"]
-    if not isinstance(scale, float) or not 0.0 < scale <= 100.0:
-        raise BundleError(f"temperature_scale must be in (0, 100], found {scale!r}")
+    if not isinstance(scale, float) or not 0.0 < scale <= MAX_TEMPERATURE_SCALE:
+        raise BundleError(
+            f"temperature_scale must be in (0, {MAX_TEMPERATURE_SCALE:g}], found {scale!r}"
+        )
     try:
         weights = load(files[WEIGHTS])
     except SafetensorError as error:

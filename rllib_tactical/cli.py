@@ -37,6 +37,11 @@ _COMMANDS = {
         "Trade bars with a bundle.",
     ),
     "serve": ("serve.commands", "serve_command", "Answer POST /decide over HTTP."),
+    "bench": (
+        "rllib_tactical.bench.command",
+        "bench_command",
+        "Measure speed and memory against targets and others.",
+    ),
 }
 """Name: module, attribute and short help. Modules are imported when their command is used, so that
 ``tactical --help`` and light commands need not wait for Ray and PyTorch."""

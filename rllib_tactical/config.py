@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,6 +27,7 @@ from rllib_tactical.domain.types import NUM_FEATURES, StrictConfig
 from rllib_tactical.errors import ConfigError, UnreadableError
 
 ROOT_KEY = "tactical_marl"
+MAX_TEMPERATURE_SCALE = 100.0
 
 T = TypeVar("T")
 
@@ -64,8 +66,12 @@ class AgentConfig(StrictConfig):
             raise ConfigError(
                 f"agents.*.attention must have {NUM_FEATURES} weights, found {len(self.attention)}"
             )
-        if not self.temperature > 0:
-            raise ConfigError(f"agents.*.temperature must be > 0, found {self.temperature!r}")
+        if not all(map(math.isfinite, self.attention)):
+            raise ConfigError(f"agents.*.attention must be finite, found {self.attention!r}")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(
+                f"agents.*.temperature must be finite and > 0, found {self.temperature!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +138,11 @@ class TrainingConfig(StrictConfig):
         for name in ("seed", "num_env_runners", "num_learners"):
             _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
         for name in ("actor_lr", "critic_lr", "clip", "grad_norm"):
-            _require(getattr(self, name) > 0, f"training.{name} must be > 0", getattr(self, name))
+            value = getattr(self, name)
+            _require(0 < value < math.inf, f"training.{name} must be finite and > 0", value)
         for name in ("entropy_coefficient", "value_coefficient"):
-            _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
+            value = getattr(self, name)
+            _require(0 <= value < math.inf, f"training.{name} must be finite and >= 0", value)
         for name in ("gamma", "gae_lambda", "train_confidence"):
             _require(
                 0 < getattr(self, name) <= 1,
@@ -145,6 +153,12 @@ class TrainingConfig(StrictConfig):
             self.minibatch_size <= self.batch_size,
             "training.minibatch_size must not exceed training.batch_size",
             (self.minibatch_size, self.batch_size),
+        )
+        _require(
+            self.minibatch_size % self.accounts_per_bar == 0,
+            "training.minibatch_size must be a multiple of accounts_per_bar "
+            f"({self.accounts_per_bar})",
+            self.minibatch_size,
         )
         _require(
             self.num_envs % self.accounts_per_bar == 0,
@@ -163,8 +177,9 @@ class TrainingConfig(StrictConfig):
             self.splits,
         )
         _require(
-            bool(self.temperature_scales) and min(self.temperature_scales) > 0,
-            "training.temperature_scales must list values > 0",
+            bool(self.temperature_scales)
+            and all(0 < scale <= MAX_TEMPERATURE_SCALE for scale in self.temperature_scales),
+            f"training.temperature_scales must list values in (0, {MAX_TEMPERATURE_SCALE:g}]",
             self.temperature_scales,
         )
 

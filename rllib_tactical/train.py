@@ -22,7 +22,7 @@ from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergies import DETECT, NONE
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.errors import TacticalError, TrainingError, UsageError
+from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.loop import Row, TrainingResult, run_training
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
@@ -51,6 +51,7 @@ def train(
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
     run = run_description(market, config)
+    start_ray(config.training.num_env_runners + config.training.num_learners)
     if resume:
         _check_resume(folder.read(), run)
     else:
@@ -59,7 +60,6 @@ def train(
         splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
         say(f"{len(part.tape):,} bars of {part.tape.instrument.symbol} (decision bars: {splits})")
     say(f"ready in {time.monotonic() - begun:.1f} s")
-    start_ray(config.training.num_env_runners + config.training.num_learners)
     progress = Progress(say, max_seconds)
     result = run_training(config, market, folder, progress, resume, max_seconds)
     say(
@@ -168,11 +168,17 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
         if old_part["instrument"] != new_part["instrument"]:
             raise TrainingError("--resume: the instrument differs from the run's")
     old, new = before.get("config", {}), now["config"]
-    # training longer is what resuming is for
-    longer = {"iterations"}
+    # training longer is what resuming is for, and the machine may be another one
+    may_differ = {
+        "iterations",
+        "num_env_runners",
+        "num_learners",
+        "checkpoint_every",
+        "keep_checkpoints",
+    }
     for section in new:
         for key, value in new[section].items():
-            if section == "training" and key in longer:
+            if section == "training" and key in may_differ:
                 continue
             if old.get(section, {}).get(key) != value:
                 raise TrainingError(
@@ -261,11 +267,9 @@ def train_command(
 
 def main() -> None:
     """Run ``train`` as a program of its own, for ``ray job submit`` and ``ray submit``."""
-    try:
-        train_command(standalone_mode=True)
-    except TacticalError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    from rllib_tactical.cli import run
+
+    run(["train", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

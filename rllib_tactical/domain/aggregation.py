@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 from rllib_tactical.domain.types import (
     HOLD,
     LONG,
+    NUM_ACTIONS,
+    NUM_AGENTS,
     SHORT,
+    SYNERGY_TYPES,
+    AnyArray,
     BoolArray,
     FloatArray,
     IntArray,
     Reason,
     StrictConfig,
 )
-from rllib_tactical.domain.votes import AGGRESSIVE, WAIT, Votes
+from rllib_tactical.domain.votes import SIGNS, Votes
 from rllib_tactical.errors import ConfigError
 
 SYNERGY_WEIGHTS: Final[FloatArray] = np.array(
@@ -35,6 +40,8 @@ SYNERGY_WEIGHTS: Final[FloatArray] = np.array(
 SIDES: Final[IntArray] = np.array([[LONG], [SHORT], [HOLD]])
 
 TOLERANCE: Final = 1e-9
+
+_CASES: Final = (NUM_ACTIONS, NUM_ACTIONS, NUM_ACTIONS, len(SYNERGY_TYPES), len(SIDES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +110,36 @@ def aggregate(
         synergy_direction: (N,) +1, -1 or 0.
         config: thresholds and the entry veto.
     """
-    fvg, momentum, _ = votes.signed.T
-    entry_index = votes.index[:, 2]
-    waits = entry_index == WAIT
+    if votes.constant is None:
+        return _aggregate(votes, synergy_kind, synergy_direction, config)
+    cases = _constant_cases(votes.constant, config)
+    chosen = (*votes.index.T, synergy_kind, synergy_direction + 1)
+    case = np.ravel_multi_index(chosen, _CASES)
+    return Aggregate(*(outcome.take(case, axis=0) for outcome in cases))
+
+
+@lru_cache(maxsize=16)
+def _constant_cases(confidence: float, config: AggregationConfig) -> tuple[AnyArray, ...]:
+    """Return the fields of ``Aggregate`` for every case of votes that count the same.
+
+    Three votes, the synergy's type and its direction make 405 cases: worked out once, looked up
+    in every step of training.
+    """
+    *index, kind, direction = np.indices(_CASES).reshape(len(_CASES), -1)
+    votes = Votes(np.stack(index, axis=1), np.full((len(kind), NUM_AGENTS), confidence))
+    outcome = _aggregate(votes, kind, direction - 1, config)
+    return tuple(np.ascontiguousarray(getattr(outcome, name)) for name in Aggregate.__slots__)
+
+
+def _aggregate(
+    votes: Votes,
+    synergy_kind: NDArray[np.integer],
+    synergy_direction: NDArray[np.integer],
+    config: AggregationConfig,
+) -> Aggregate:
+    # one table per agent: several times cheaper than looking up all three at once
+    fvg, momentum, entry = (signs.take(votes.index[:, agent]) for agent, signs in enumerate(SIGNS))
+    waits = entry < 0
     points = (SYNERGY_WEIGHTS.take(synergy_kind, axis=0) * votes.confidence).T
     scores = points[0] * (fvg == SIDES) + points[1] * (momentum == SIDES)  # (3, N)
     leading = (scores[0] > scores[1]).astype(np.int64) - (scores[0] < scores[1])
@@ -134,6 +168,6 @@ def aggregate(
         score=final,
         scores=scores.T,
         execute=reason == Reason.EXECUTE.value,
-        aggressive=entry_index == AGGRESSIVE,
+        aggressive=entry > 0,
         reason=reason,
     )

@@ -229,15 +229,22 @@ class InputViews:
         Raises:
             FeatureError: a bar has no full window before it.
         """
-        start = np.asarray(t) - (WINDOW - 1)
+        t = np.asarray(t)
+        start = t - (WINDOW - 1)
         if len(start) and start.min() < 0:  # would wrap around to the end: the future
             raise FeatureError(f"a window needs {WINDOW} bars, found {start.min() + WINDOW}")
+        if len(t) == 1:  # a single account: half the cost without looking for runs
+            bars = slice(int(start[0]), int(t[0]) + 1)
+            out = self._static[None, bars].copy()
+            level = self._level[self._run[bars]]
+            out[0, :, 2] = level_input(level, self._close[t], self._atr[t])
+            return out
         out = self._windows[start].reshape(-1, WINDOW, NUM_FEATURES)
         first = self._run[start]
         counts = self._run[t] - first + 1
-        shift = np.cumsum(counts) - counts - first  # from a run's number to its place below
-        bar = np.repeat(t, counts)
-        level = self._level[np.arange(len(bar)) - np.repeat(shift, counts)]
+        shift = counts.cumsum() - counts - first  # from a run's number to its place below
+        bar = t.repeat(counts)
+        level = self._level[np.arange(len(bar)) - shift.repeat(counts)]
         inputs = level_input(level, self._close[bar], self._atr[bar]).astype(np.float32)
         out[:, :, 2] = inputs[self._runs[start] + shift[:, None]]
         return out

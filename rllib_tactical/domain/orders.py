@@ -61,8 +61,8 @@ def bracket(
     config: OrderConfig,
 ) -> tuple[FloatArray, FloatArray]:
     """Return stop loss = price -/+ 2 ATR and take profit = price +/- 3 ATR (N,), on the tick."""
-    stop = round_to_tick(price - side * config.stop_atr * atr, instrument.tick_size)
-    target = round_to_tick(price + side * config.target_atr * atr, instrument.tick_size)
+    distances = np.array([[-config.stop_atr], [config.target_atr]])
+    stop, target = round_to_tick(price + side * distances * atr, instrument.tick_size)
     return stop, target
 
 

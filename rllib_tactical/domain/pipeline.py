@@ -86,7 +86,7 @@ def decide(
     stop, target = bracket(market.price, vote.side, market.atr, instrument, rules.orders)
     requested = requested_quantity(vote.score, vote.aggressive, instrument, rules.orders)
     reason, execute, quantity = vote.reason, vote.execute, np.zeros(len(requested))
-    if execute.any():  # the limits have a say only in what the vote would execute
+    if np.count_nonzero(execute):  # the limits have a say only in what the vote would execute
         allowed, risk_reason = limit_orders(
             vote.side, requested, market.price, stop, market.atr, account, instrument, rules.risk
         )

@@ -105,11 +105,20 @@ class Replay:
         """The bar (N,) at whose close each account stands."""
         return self.simulator.t
 
-    def reset(self, seed: int | None = None) -> None:
-        """Restart every episode; a seed makes the starts repeatable."""
+    def reset(self, seed: int | None = None, stagger: bool = False) -> None:
+        """Restart every episode; a seed makes the starts repeatable.
+
+        ``stagger`` cuts the first episode of each group at a random bar, so that episodes of a
+        fixed length do not all end together for ever after.
+        """
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         self.restart(np.arange(self.num_accounts))
+        if stagger:
+            left = self._stop_t - self.simulator.t
+            share = 1.0 - self._rng.random(self.num_accounts // self.group_size)
+            cut = np.ceil(left * np.repeat(share, self.group_size)).astype(np.int64)
+            self._stop_t = self.simulator.t + cut
 
     def restart(self, accounts: IntArray) -> None:
         """Start new episodes for ``accounts`` (K,): whole groups at random bars.
@@ -206,10 +215,10 @@ class ReplaySet:
             [replay.t + self._offsets[k] for k, replay in enumerate(self.replays)]
         )
 
-    def reset(self) -> None:
-        """Restart every episode."""
+    def reset(self, stagger: bool = False) -> None:
+        """Restart every episode; ``stagger`` as of ``Replay.reset``."""
         for replay in self.replays:
-            replay.reset()
+            replay.reset(stagger=stagger)
 
     def restart(self, accounts: IntArray) -> None:
         """Start new episodes for ``accounts`` (K,), given in ascending order."""

@@ -89,7 +89,7 @@ def compute_rewards(
     """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
     base = np.tanh(events.equity_change / pnl_scale)
     entered, closed = events.entered, events.closed
-    if not (entered | closed).any():
+    if not np.count_nonzero(entered | closed):
         return _clipped(base, np.zeros((len(base), NUM_AGENTS)), config)
     shared = (
         config.synergy_bonus * (entered & events.with_synergy)

@@ -171,24 +171,24 @@ class Simulator:
         adverse = costs.adverse_move(market.atr, instrument) * self._cost_factor
 
         flatten = was_open & (self.halted | (decision.execute & decision.closes))
-        if flatten.any():
-            who = np.flatnonzero(flatten)
+        who = flatten.nonzero()[0]
+        if len(who):
             why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
             price = costs.market_fill(open_[who], -self.side[who], adverse[who])
             self._close(who, price, why, adverse[who])
 
         entered = decision.execute & ~decision.closes
         entry_price = np.full(count, np.nan)
-        if entered.any():
-            who = np.flatnonzero(entered)
+        who = entered.nonzero()[0]
+        if len(who):
             self._enter(who, decision, open_[who], adverse[who])
             entry_price[who] = self.entry_price[who]
 
-        if (self.side != 0).any():
-            self._check_levels(np.flatnonzero(self.side != 0), open_, adverse)
-            last = tape.sessions.is_last[bar] & (self.side != 0)
-            if last.any():
-                who = np.flatnonzero(last)
+        who = self.side.nonzero()[0]
+        if len(who):
+            self._check_levels(who, open_, adverse)
+            who = (tape.sessions.is_last[bar] & (self.side != 0)).nonzero()[0]
+            if len(who):
                 price = costs.market_fill(close[who], -self.side[who], adverse[who])
                 why = np.full(len(who), int(ExitReason.SESSION_END))
                 self._close(who, price, why, adverse[who])
@@ -225,16 +225,18 @@ class Simulator:
         Unrealised P&L is in ATRs, clipped to [-10, 10]; bars in trade in units of 60 bars, capped
         at 2; the drawdown used is a share of the limit, capped at 2.
         """
-        tape, t = self.tape, self.t
-        atr, close = tape.features.atr[t], tape.bars.close[t]
-        held = self.side != 0
-        move = np.where(held, self.side * (close - self.entry_price), 0.0)
-        pnl_atr = np.divide(move, atr, out=np.zeros(len(t)), where=atr > 0)
+        t = self.t
         drawdown = session_drawdown(self.equity, self.session_peak)
-        out = np.empty((len(t), len(ACCOUNT_FEATURES)), dtype=np.float32)
-        out[:, 0] = self.side
-        out[:, 1] = np.minimum(np.maximum(pnl_atr, -10.0), 10.0)
-        out[:, 2] = np.minimum(np.where(held, t - self.entry_t, 0) / 60.0, 2.0)
+        out = np.zeros((len(t), len(ACCOUNT_FEATURES)), dtype=np.float32)
+        who = self.side.nonzero()[0]
+        if len(who):
+            side, held_t = self.side[who], t[who]
+            atr, close = self.tape.features.atr[held_t], self.tape.bars.close[held_t]
+            move = side * (close - self.entry_price[who])
+            pnl_atr = np.divide(move, atr, out=np.zeros(len(who)), where=atr > 0)
+            out[who, 0] = side
+            out[who, 1] = np.minimum(np.maximum(pnl_atr, -10.0), 10.0)
+            out[who, 2] = np.minimum((held_t - self.entry_t[who]) / 60.0, 2.0)
         out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
         return out
 
@@ -262,15 +264,12 @@ class Simulator:
         start, stop, target = open_[who] * side, self.stop[who] * side, self.target[who] * side
         worst = np.where(side > 0, bars.low[bar], -bars.high[bar])
         best = np.where(side > 0, bars.high[bar], -bars.low[bar])
-        stopped = worst <= stop
-        reached = (best >= target) & ~stopped
         opens_above = start >= target  # a limit at the open fills before anything inside the bar
-        reached |= opens_above
-        stopped &= ~opens_above
-        level = np.where(stopped, np.minimum(start, stop), np.maximum(start, target))
-        cost = np.where(stopped, adverse[who], 0.0)
-        done = stopped | reached
-        if done.any():
+        stopped = (worst <= stop) & ~opens_above
+        done = (stopped | opens_above | (best >= target)).nonzero()[0]
+        if len(done):
+            level = np.where(stopped, np.minimum(start, stop), np.maximum(start, target))
+            cost = np.where(stopped, adverse[who], 0.0)
             price = np.asarray((level - cost) * side, dtype=np.float64)
             why = np.where(stopped, int(ExitReason.STOP), int(ExitReason.TARGET))
             self._close(who[done], price[done], why[done], cost[done])
@@ -294,9 +293,11 @@ class Simulator:
         self.quantity[who] = 0.0
 
     def _mark(self, close: FloatArray, new_session: BoolArray, equity_before: FloatArray) -> None:
-        held = self.side * (close - self.entry_price) * self.quantity
-        point_value = self.tape.instrument.point_value
-        self.equity = self.cash + np.where(self.side != 0, held * point_value, 0.0)
+        self.equity = self.cash.copy()
+        who = self.side.nonzero()[0]
+        if len(who):
+            held = self.side[who] * (close[who] - self.entry_price[who]) * self.quantity[who]
+            self.equity[who] += held * self.tape.instrument.point_value
         self.session_peak = np.where(new_session, equity_before, self.session_peak)
         self.session_peak = np.maximum(self.session_peak, self.equity)
         drawdown = session_drawdown(self.equity, self.session_peak)
@@ -316,8 +317,9 @@ class Simulator:
         count = len(entered)
         at_gap, with_synergy = np.zeros((2, count), dtype=np.bool_)
         shortfall, risked, alignment = np.zeros((3, count))
-        if entered.any():
-            instrument, who = self.tape.instrument, np.flatnonzero(entered)
+        who = entered.nonzero()[0]
+        if len(who):
+            instrument = self.tape.instrument
             side, price, atr = decision.action[who], market.price[who], market.atr[who]
             raw = self.tape.features.raw.take(self.t[who] - 1, axis=0)
             near = instrument.gap_proximity_points or atr

@@ -152,7 +152,7 @@ def split_tape(length: int, fractions: tuple[float, float, float]) -> tuple[Spli
         ("train", "validation", "test"), fractions, edges[:-1], edges[1:], strict=True
     ):
         first = int(min(start + EMBARGO_BARS - (start == 0), stop))
-        if share > 0 and first >= stop:
+        if share > 0 and first + 2 > stop:  # one bar to decide on and one to fill on
             raise DataError(
                 f"the {name} split needs more than {EMBARGO_BARS} bars (warm-up, window and "
                 f"embargo), found {int(stop - start)} of {length}"

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.domain.types import FloatArray, IntArray
+from rllib_tactical.domain.types import AGENTS, FloatArray, IntArray
 
 LABELS: Final = {
     "fvg": ("long", "hold", "short"),
@@ -24,17 +24,18 @@ WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
 class Votes:
     """One vote per agent. ``index`` (N, 3) int64 in 0..2; ``confidence`` (N, 3) float64 in [0, 1].
 
-    Columns are in the order fvg, momentum, entry.
+    Columns are in the order fvg, momentum, entry. ``constant`` is the confidence of every vote when
+    they all count the same, as in training.
     """
 
     index: IntArray
     confidence: FloatArray
+    constant: float | None = None
 
     @property
     def signed(self) -> IntArray:
         """Signed actions (N, 3): the number in brackets of the agents' table."""
-        rows = [signs.take(self.index[:, agent]) for agent, signs in enumerate(SIGNS)]
-        return np.array(rows).T
+        return SIGNS[np.arange(len(AGENTS)), self.index]
 
 
 def softmax(logits: FloatArray, temperature: FloatArray | float) -> FloatArray:
@@ -74,7 +75,7 @@ def sample_votes(probabilities: FloatArray, uniforms: FloatArray) -> Votes:
 def constant_votes(index: IntArray, confidence: float) -> Votes:
     """Return votes that all count with the same confidence, as in training."""
     index = np.asarray(index, dtype=np.int64)
-    return Votes(index, np.full(index.shape, confidence))
+    return Votes(index, np.full(index.shape, confidence), confidence)
 
 
 def _votes(probabilities: FloatArray, index: IntArray) -> Votes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+import numpy as np
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -39,6 +40,7 @@ def build_config(
     market: MarketHandle,
     standardisation: Standardisation,
     runner: Literal["batched", "stock"] = "batched",
+    resumed_at: int = 0,
 ) -> PPOConfig:
     """Return the PPOConfig of three actors and one centralized critic.
 
@@ -47,12 +49,16 @@ def build_config(
         market: what to replay.
         standardisation: of the network input, estimated on the training bars.
         runner: the batched env runner, or RLlib's own with the MultiAgentEnv.
+        resumed_at: the iteration from which a run continues; it draws anew from there.
     """
     register_env(ENV_NAME, _make_env)
     training = config.training
     accounts = training.num_envs * max(1, training.num_env_runners)
     learners = max(1, training.num_learners)
-    per_bar = training.accounts_per_bar if runner == "batched" else 1
+    # RLlib deals episodes out to several learners one by one, which takes groups apart
+    grouped = runner == "batched" and training.num_learners <= 1
+    per_bar = training.accounts_per_bar if grouped else 1
+    seed = int(np.random.SeedSequence([training.seed, resumed_at]).generate_state(1)[0] >> 1)
     return (
         PPOConfig()
         .environment(
@@ -97,7 +103,7 @@ def build_config(
             # RLlib counts rows of a batch, each of which holds the accounts on one bar
             minibatch_size=max(1, training.minibatch_size // learners // per_bar),
         )
-        .debugging(seed=training.seed, log_level="ERROR")
+        .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)
     )
 

@@ -105,11 +105,12 @@ class CentralizedBatch(ConnectorV2):
         accounts_per_bar: int,
         gamma: float,
         lam: float,
+        shuffle: bool = True,
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
         self._tapes = market.open().tapes
         self._accounts_per_bar = accounts_per_bar
-        self._gamma, self._lam = gamma, lam
+        self._gamma, self._lam, self._shuffle = gamma, lam, shuffle
 
     def __call__(
         self, *, rl_module: Any, batch: dict[str, Any], episodes: list[Any], **kwargs: Any
@@ -137,7 +138,10 @@ class CentralizedBatch(ConnectorV2):
         is_step = np.ones(len(t), dtype=np.bool_)
         is_step[np.cumsum(lengths + 1) - 1] = False  # the state after a segment is no step
         t, account = t[is_step], account[is_step]
-        rows = rows_by_bar(t, self._accounts_per_bar)  # (R, K) step numbers
+        rows = rows_by_bar(t, self._accounts_per_bar)  # (R, K) step numbers, sorted by bar
+        if self._shuffle:
+            # RLlib shuffles between epochs only: sorted, the first would go through time in order
+            rows = rows[torch.randperm(len(rows)).numpy()]
         actions = np.concatenate([part.actions for part in parts])[rows]
         logp = np.concatenate([part.logp for part in parts])[rows]
         advantages = advantages.astype(np.float32)[rows]

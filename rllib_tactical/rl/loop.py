@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import numpy as np
 
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.domain.types import AGENTS, Float32Array
+from rllib_tactical.errors import TrainingError
 from rllib_tactical.inference import TorchEngine
 from rllib_tactical.process import without_expected_noise
 from rllib_tactical.rl.algorithm import build_config
@@ -23,6 +26,9 @@ from rllib_tactical.rl.run_folder import RLLIB, RunFolder, read_checkpoint
 from rllib_tactical.rl.validate import Validation, validate
 
 Row = dict[str, Any]
+
+RUNNER_TIMEOUT_S = 300.0
+"""How long training waits for lost env runners to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,9 @@ def run_training(
     """Train until ``config.training.iterations``; Ray must be running.
 
     Every ``checkpoint_every`` iterations, and at the end, the actors trade the validation split by
-    the full serving rule and a checkpoint is written. An interrupt (Ctrl-C) writes one as well.
+    the full serving rule and a checkpoint is written. Ctrl-C and SIGTERM are answered after the
+    running iteration, with a checkpoint; a second Ctrl-C stops at once and loses the iterations
+    since the last one.
 
     Args:
         config: the run's configuration.
@@ -57,78 +65,159 @@ def run_training(
         report: called with the metrics of every iteration.
         resume: continue from the newest checkpoint, if there is one.
         max_seconds: end after the iteration during which this much time has passed.
+
+    Raises:
+        TrainingError: training diverged, or no env runner delivered anything for too long.
+        KeyboardInterrupt: stopped from outside; what was learnt is in the newest checkpoint.
     """
-    from tensorboardX import SummaryWriter
-
-    handle = MarketHandle(market.spec)
-    with without_expected_noise():
-        algorithm = build_config(config, handle, market.standardisation).build_algo()
-    total, every = config.training.iterations, config.training.checkpoint_every
-    done, started = 0, time.monotonic()
-    seconds_before, validation = 0.0, None
-    env_steps = 0
-    if resume and folder.checkpoints():
-        newest = folder.checkpoints()[-1]
-        algorithm.restore_from_path(str(newest.absolute() / RLLIB))
-        state = read_checkpoint(newest)
-        done, seconds_before = int(state["iteration"]), float(state["seconds"])
-        env_steps = int(state["env_steps"])
-        folder.drop_progress_after(done)
-    writer = SummaryWriter(str(folder.path), max_queue=1, flush_secs=10)
-
-    def checkpoint(iteration: int) -> Validation | None:
-        weights = actor_weights_of(algorithm)
-        found = _validate(weights, config, market)
-        state = {
-            "seconds": seconds_before + time.monotonic() - started,
-            "env_steps": env_steps,
-            "validation": found.as_dict() if found else None,
-        }
-        folder.save(
-            iteration, weights, state, algorithm.save_to_path, config.training.keep_checkpoints
-        )
-        return found
-
+    loop = _Loop(config, market, folder, resume)
     try:
-        while done < total:
-            begun = time.monotonic()
-            result = algorithm.train()
-            done += 1
-            row = iteration_metrics(result, done, time.monotonic() - begun)
-            env_steps = row["env_steps"]
-            timed_out = max_seconds is not None and time.monotonic() - started > max_seconds
-            if timed_out:
-                total = done
-            if done % every == 0 or done == total:
-                validation = checkpoint(done)
-                if validation is not None:
-                    row["validation_net_pnl"] = validation.net_pnl
-                    row["validation_trades"] = validation.trades
-                    row["temperature_scale"] = validation.temperature_scale
-            row["total_seconds"] = seconds_before + time.monotonic() - started
-            folder.append_progress(row)
-            for name, value in row.items():
-                if isinstance(value, int | float) and math.isfinite(value):
-                    writer.add_scalar(f"tactical/{name}", value, row["env_steps"])
-            report({**row, "of": None if max_seconds else total})
-        if not folder.checkpoints():
-            checkpoint(done)
-    except KeyboardInterrupt:
-        if done:
-            checkpoint(done)
-        raise
+        with _StopRequest() as stop:
+            loop.run(report, stop, max_seconds)
     finally:
-        writer.close()
-        algorithm.stop()
+        loop.close()
+    if stop.asked:
+        raise KeyboardInterrupt
     last = folder.checkpoints()[-1]
     return TrainingResult(
-        iterations=done,
-        env_steps=env_steps,
-        seconds=seconds_before + time.monotonic() - started,
-        validation=validation,
+        iterations=loop.done,
+        env_steps=loop.env_steps,
+        seconds=loop.seconds,
+        validation=loop.validation,
         last_checkpoint=last,
         best_checkpoint=folder.best() or last,
     )
+
+
+class _StopRequest:
+    """Turns the first SIGINT or SIGTERM into a flag, so that an iteration is never cut in half."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+class _Loop:
+    """A run in progress: the algorithm, its counts, and how its results are kept."""
+
+    def __init__(
+        self, config: TacticalConfig, market: TrainingMarket, folder: RunFolder, resume: bool
+    ) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._config, self._market, self._folder = config, market, folder
+        self.done, self.env_steps, self._seconds_before = 0, 0, 0.0
+        self.validation: Validation | None = None
+        newest = folder.checkpoints()[-1] if resume and folder.checkpoints() else None
+        if newest is not None:
+            state = read_checkpoint(newest)
+            self.done, self.env_steps = int(state["iteration"]), int(state["env_steps"])
+            self._seconds_before = float(state["seconds"])
+            if state["validation"] is not None:
+                self.validation = Validation.from_dict(state["validation"])
+        handle = MarketHandle(market.spec)
+        with without_expected_noise():
+            # a resumed run goes on with other draws than those it began with
+            self._algorithm = build_config(
+                config, handle, market.standardisation, resumed_at=self.done
+            ).build_algo()
+        if newest is not None:
+            self._algorithm.restore_from_path(str(newest.absolute() / RLLIB))
+        if resume:
+            folder.drop_progress_after(self.done)
+        self._started = time.monotonic()
+        self._writer = SummaryWriter(str(folder.path), max_queue=1, flush_secs=10)
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, that before a resume included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def close(self) -> None:
+        """Release what is held."""
+        self._writer.close()
+        self._algorithm.stop()
+
+    def run(
+        self, report: Callable[[Row], None], stop: _StopRequest, max_seconds: float | None
+    ) -> None:
+        """Iterate until the configured number, the time limit or a request to stop."""
+        training = self._config.training
+        ended = self.done >= training.iterations
+        while not ended:
+            row = self._iterate(stop)
+            late = max_seconds is not None and self.seconds - self._seconds_before > max_seconds
+            ended = self.done >= training.iterations or late or stop.asked
+            if self.done % training.checkpoint_every == 0 or ended:
+                self._checkpoint()
+                if self.validation is not None:
+                    row["validation_net_pnl"] = self.validation.net_pnl
+                    row["validation_trades"] = self.validation.trades
+                    row["temperature_scale"] = self.validation.temperature_scale
+            row["total_seconds"] = self.seconds
+            self._folder.append_progress(row)
+            for name, value in row.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(f"tactical/{name}", value, row["env_steps"])
+            report({**row, "of": None if max_seconds else training.iterations})
+
+    def _iterate(self, stop: _StopRequest) -> Row:
+        """Return the metrics of the next iteration that sampled anything.
+
+        When every env runner is lost RLlib returns an iteration without steps and restarts them.
+        """
+        deadline = time.monotonic() + RUNNER_TIMEOUT_S
+        while True:
+            begun = time.monotonic()
+            result = self._algorithm.train()
+            if result["env_runners"].get("num_env_steps_sampled", 0) > 0:
+                break
+            if stop.asked or time.monotonic() > deadline:
+                raise TrainingError(
+                    f"no env runner delivered a step for {RUNNER_TIMEOUT_S:.0f} s; "
+                    "continue with --resume when the cluster is well"
+                )
+            time.sleep(1.0)
+        self.done += 1
+        row = iteration_metrics(result, self.done, time.monotonic() - begun)
+        self.env_steps = row["env_steps"]
+        broken = sorted(
+            name
+            for name, value in row.items()
+            if isinstance(value, float) and not math.isfinite(value)
+        )
+        if broken:
+            raise TrainingError(
+                f"training diverged in iteration {self.done}: {', '.join(broken)} is not finite; "
+                "lower the learning rates and start again or --resume from the last checkpoint"
+            )
+        return row
+
+    def _checkpoint(self) -> None:
+        weights = actor_weights_of(self._algorithm)
+        self.validation = _validate(weights, self._config, self._market)
+        state = {
+            "seconds": self.seconds,
+            "env_steps": self.env_steps,
+            "validation": self.validation.as_dict() if self.validation else None,
+        }
+        keep = self._config.training.keep_checkpoints
+        self._folder.save(self.done, weights, state, self._algorithm.save_to_path, keep)
 
 
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:

@@ -8,6 +8,7 @@ import ray
 from ray import cloudpickle
 
 from envs.market import MarketSpec
+from rllib_tactical.errors import TrainingError
 
 _opened: dict[bytes, MarketSpec] = {}
 
@@ -30,7 +31,13 @@ class MarketHandle:
         """Return the market; every call in one process returns the same object."""
         if self._key not in _opened:
             _opened.clear()  # a process replays one market at a time
-            _opened[self._key] = ray.get(cloudpickle.loads(self._key))
+            market = ray.get(cloudpickle.loads(self._key))
+            if not isinstance(market, MarketSpec):
+                raise TrainingError(
+                    "the market of this configuration belongs to another Ray session: build the "
+                    "configuration anew and restore the checkpoint's state into it"
+                )
+            _opened[self._key] = market
         return _opened[self._key]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MarketHandle:

@@ -66,8 +66,11 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
     def target_scale(self) -> tuple[Tensor, Tensor]:
         """Return the running mean and standard deviation (3,) of the value targets."""
         weight = self.moment_weight.clamp_min(1e-8)
-        mean = self.moment1 / weight
-        variance = self.moment2 / weight - mean**2
+        mean, square = self.moment1 / weight, self.moment2 / weight
+        if self.model_config["shared_head"]:  # one V(s) has one scale
+            mean = mean.mean().expand_as(mean)
+            square = square.mean().expand_as(square)
+        variance = square - mean**2
         known = self.moment_weight > 0
         std = torch.where(known, variance.clamp_min(1e-8).sqrt(), torch.ones_like(mean))
         return mean, std

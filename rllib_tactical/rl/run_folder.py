@@ -63,7 +63,7 @@ class RunFolder:
     def append_progress(self, row: dict[str, Any]) -> None:
         """Add one line of metrics."""
         with (self.path / PROGRESS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def drop_progress_after(self, iteration: int) -> None:
         """Forget progress past ``iteration``: a resumed run goes through it again."""
@@ -102,21 +102,26 @@ class RunFolder:
 
         folder = self.path / CHECKPOINTS
         folder.mkdir(exist_ok=True)
+        for left_over in folder.glob(".writing-*"):  # of a process that was killed
+            shutil.rmtree(left_over)
         staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         try:
             staging.chmod(0o755)
             save_rllib(str(staging.absolute() / RLLIB))  # RLlib takes a relative path for a URI
             atomic_write_bytes(staging / ACTORS, save(weights))
             atomic_write_text(
-                staging / CHECKPOINT, json.dumps({"iteration": iteration, **state}, indent=2)
+                staging / CHECKPOINT,
+                json.dumps({"iteration": iteration, **state}, indent=2, allow_nan=False),
             )
             final = folder / f"{iteration:06d}"
-            if final.exists():
-                shutil.rmtree(final)
+            if final.exists():  # moved aside first, so that one of the two is always there
+                os.replace(final, staging.with_suffix(".old"))
             os.replace(staging, final)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        for replaced in folder.glob(".writing-*"):
+            shutil.rmtree(replaced)
         best = self.best()
         for old in self.checkpoints()[:-keep]:
             if old != best:

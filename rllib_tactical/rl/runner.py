@@ -76,7 +76,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         explore = bool(self.config.explore if explore is None else explore)
         with self.metrics.log_time(SAMPLE_TIMER):
             if force_reset or num_episodes is not None or self._needs_initial_reset:
-                self._reset()
+                self._reset(stagger=num_episodes is None)
                 self._needs_initial_reset = num_episodes is not None
             if num_episodes is None:
                 if num_timesteps is None:
@@ -111,9 +111,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._ended = []
         return self.metrics.reduce()
 
-    def _reset(self) -> None:
-        replay = self.env.replay
-        replay.reset()
+    def _reset(self, stagger: bool) -> None:
+        self.env.replay.reset(stagger=stagger)
         self._ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
         self._returns = np.zeros((self.num_envs, NUM_AGENTS))
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)

@@ -35,6 +35,17 @@ class Validation:
         """Whether the full rule trades less than half as often as the training rule."""
         return 2 * self.trades < self.training_rule_trades
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Validation:
+        """Return the figures that ``as_dict`` gave."""
+        return cls(
+            temperature_scale=float(values["temperature_scale"]),
+            net_pnl=float(values["net_pnl"]),
+            trades=int(values["trades"]),
+            training_rule_trades=int(values["training_rule_trades"]),
+            by_scale=values["by_scale"],
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for reports and the bundle."""
         return {

@@ -191,6 +191,32 @@ def test_agrees_with_the_scalar_reference(
         np.testing.assert_allclose(out.scores[i], expected.scores, atol=1e-12)
 
 
+@given(seeds, st.booleans(), st.sampled_from([0.4, 0.9, 1.0]))
+def test_votes_that_count_the_same_are_looked_up_bit_for_bit(
+    seed: int, veto: bool, confidence: float
+) -> None:
+    config = AggregationConfig(entry_veto=veto)
+    votes, kind, direction = random_votes(seed)
+    looked_up = aggregate(constant_votes(votes.index, confidence), kind, direction, config)
+    same = Votes(votes.index, np.full(votes.index.shape, confidence))
+    worked_out = aggregate(same, kind, direction, config)
+    for name in Aggregate.__slots__:
+        one_way, other = getattr(looked_up, name), getattr(worked_out, name)
+        assert one_way.dtype == other.dtype
+        np.testing.assert_array_equal(one_way, other)
+
+
+@pytest.mark.parametrize("agent", [0, 1, 2])
+@pytest.mark.parametrize("constant", [True, False])
+def test_an_unknown_vote_is_refused(agent: int, constant: bool) -> None:
+    index = np.ones((1, 3), dtype=np.int64)
+    index[0, agent] = 3
+    votes = constant_votes(index, 0.9) if constant else Votes(index, np.full((1, 3), 0.9))
+    zero = np.zeros(1, dtype=np.int64)
+    with pytest.raises((IndexError, ValueError)):
+        aggregate(votes, zero, zero, RULES)
+
+
 @given(seeds)
 def test_permuting_the_accounts_permutes_the_outcome(seed: int) -> None:
     votes, kind, direction = random_votes(seed)

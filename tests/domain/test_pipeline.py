@@ -155,11 +155,14 @@ def random_call(seed: int, count: int) -> tuple[Votes, Market, AccountView]:
 
 
 def taken(value: Any, which: Any) -> Any:
-    """Return rows ``which`` of a dataclass of arrays, of one inside it, or of an array."""
+    """Return rows ``which`` of a dataclass of arrays, of one inside it, or of an array.
+
+    What is not an array belongs to all rows alike.
+    """
     if dataclasses.is_dataclass(value):
         parts = {f.name: taken(getattr(value, f.name), which) for f in dataclasses.fields(value)}
         return type(value)(**parts)
-    return value[which]
+    return value[which] if isinstance(value, np.ndarray) else value
 
 
 def assert_same(one: Any, other: Any) -> None:

@@ -48,9 +48,13 @@ def segment(length, start, terminated=False, seed=0):
     )
 
 
-def make_batch(modules, episodes, accounts_per_bar=1):
+def make_batch(modules, episodes, accounts_per_bar=1, shuffle=False):
     connector = CentralizedBatch(
-        market=OpenMarket(), accounts_per_bar=accounts_per_bar, gamma=0.99, lam=0.95
+        market=OpenMarket(),
+        accounts_per_bar=accounts_per_bar,
+        gamma=0.99,
+        lam=0.95,
+        shuffle=shuffle,
     )
     return connector(rl_module=modules, batch={}, episodes=episodes)
 
@@ -91,6 +95,24 @@ def test_accounts_on_one_bar_share_a_row(modules):
     assert (t[rows[:, 0]] == t[rows[:, 1]]).all()
     inputs = SPEC.parts[0].tape.inputs.gather(t[rows[:, 0]])
     np.testing.assert_array_equal(together["fvg"][Columns.OBS].numpy(), inputs)
+
+
+def test_rows_are_shuffled_together(modules):
+    """Sorted by bar, every minibatch of the first epoch would come from one stretch of time."""
+    episodes = [segment(50, 400)]
+    sorted_batch = make_batch(copy.deepcopy(modules), episodes)
+    torch.manual_seed(1)
+    shuffled = make_batch(copy.deepcopy(modules), episodes, shuffle=True)
+    order = [
+        int((sorted_batch["fvg"][Columns.OBS] == row).flatten(1).all(1).nonzero()[0])
+        for row in shuffled["fvg"][Columns.OBS]
+    ]
+    assert sorted(order) == list(range(50))
+    assert order != list(range(50))
+    for agent in AGENTS:
+        for column in (Columns.ACTIONS, Columns.ACTION_LOGP, Postprocessing.ADVANTAGES):
+            torch.testing.assert_close(shuffled[agent][column], sorted_batch[agent][column][order])
+    torch.testing.assert_close(shuffled[CRITIC][STATE], sorted_batch[CRITIC][STATE][order])
 
 
 def test_groups_that_were_cut_apart_become_single_rows():

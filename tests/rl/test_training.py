@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
@@ -316,3 +319,92 @@ def test_several_instruments_train_together(market, tmp_path, ray_instance):
 def test_each_file_needs_an_instrument_of_its_own(market):
     with pytest.raises(ConfigError, match="instrument of its own"):
         prepare_market([DataSource(*market), DataSource(*market)], CONFIG)
+
+
+def test_a_lost_env_runner_costs_nothing_but_its_samples(market, tmp_path, ray_instance):
+    """The only env runner is killed after the first iteration; the run still does all three."""
+    killed = []
+
+    def say(line):
+        if line.startswith("iter") and not killed:
+            for process in psutil.Process().children(recursive=True):
+                if "BatchedEnvRunner" in process.name() or any(
+                    "BatchedEnvRunner" in word for word in process.cmdline()
+                ):
+                    process.kill()
+                    killed.append(process.pid)
+
+    config = changed(num_env_runners=1, iterations=3, checkpoint_every=3)
+    train([DataSource(*market)], tmp_path / "run", config, say=say)
+    assert len(killed) == 1
+    rows = progress(tmp_path / "run")
+    assert [row["iteration"] for row in rows] == [1, 2, 3]
+    assert all(row["env_steps"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_is_answered_with_a_checkpoint(market, tmp_path, ray_instance, number):
+    def say(line):
+        if line.startswith("iter    1"):
+            os.kill(os.getpid(), number)
+
+    handler = signal.getsignal(number)
+    config = changed(iterations=50, checkpoint_every=50)
+    with pytest.raises(KeyboardInterrupt):
+        train([DataSource(*market)], tmp_path / "run", config, say=say)
+    assert signal.getsignal(number) == handler
+    (newest,) = RunFolder(tmp_path / "run").checkpoints()
+    rows = progress(tmp_path / "run")
+    assert read_checkpoint(newest)["iteration"] == len(rows) == 2
+    assert read_checkpoint(newest)["env_steps"] == rows[-1]["env_steps"]
+
+
+def test_divergence_is_said_at_once(market, tmp_path, ray_instance):
+    config = changed(actor_lr=1e30, iterations=9, checkpoint_every=9)
+    with pytest.raises(TrainingError, match="diverged in iteration"):
+        train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+
+
+def test_a_resumed_run_draws_other_bars(prepared, ray_instance):
+    def starts(resumed_at):
+        algorithm = build_config(
+            CONFIG,
+            MarketHandle(prepared.spec),
+            prepared.standardisation,
+            resumed_at=resumed_at,
+        ).build_algo()
+        try:
+            return sorted(int(s.t[0]) for s in algorithm.env_runner.sample(num_timesteps=64))
+        finally:
+            algorithm.stop()
+
+    assert starts(0) != starts(2)
+    assert starts(2) == starts(2)
+
+
+def test_episodes_do_not_all_end_together(prepared, ray_instance):
+    algorithm = build_config(
+        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
+    ).build_algo()
+    try:
+        segments = algorithm.env_runner.sample(num_timesteps=32 * 32)
+        first = {len(s) for s in segments if s.is_done}
+        assert len(first) > 4
+    finally:
+        algorithm.stop()
+
+
+def test_several_learners_take_rows_of_single_accounts(prepared, ray_instance):
+    for learners, per_bar in ((0, 4), (1, 4), (2, 1)):
+        config = build_config(
+            changed(num_learners=learners), MarketHandle(prepared.spec), prepared.standardisation
+        )
+        assert config.env_config["accounts_per_bar"] == per_bar
+        assert config.minibatch_size == 256 // max(1, learners) // per_bar
+
+
+def test_a_failed_start_leaves_no_run(market, tmp_path, ray_instance):
+    config = changed(num_env_runners=16, num_envs=4, batch_size=512)
+    with pytest.raises(TrainingError, match="need 16 CPUs"):
+        train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+    assert not (tmp_path / "run").exists()

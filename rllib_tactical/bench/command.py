@@ -1,0 +1,127 @@
+"""The ``tactical bench`` command: run sections, print the table, write JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.bench.figures import Figure, Row
+from rllib_tactical.bench.machine import machine_facts
+from rllib_tactical.errors import UsageError
+
+SECTIONS = {"market": ("rllib_tactical.bench.market", "measure_market", "MarketSize")}
+"""Name: module, function and class of its sizes. A section's module is imported when it is run."""
+
+METHOD = "Medians, with smallest and largest; rates and latencies by processor time of one thread."
+
+
+@click.command("bench")
+@click.option(
+    "--section",
+    "sections",
+    multiple=True,
+    type=click.Choice(list(SECTIONS)),
+    help="Section to run; may be given several times. All by default.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def bench_command(sections: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Measure speed and memory, each figure beside its target and what others reach on this run.
+
+    Other packages come with the extra "bench"; a row of one that is not installed says so.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    report = run_sections(sections or tuple(SECTIONS), lambda text: click.echo(text, err=True))
+    document = as_document(report)
+    if out is not None:
+        atomic_write_text(out, json.dumps(document, indent=2) + "\n")
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    # a pipe has no width of its own, and folded figures are hard to read
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for name, rows in report.items():
+        console.print(as_table(name, rows))
+        for line in footnotes(rows):
+            console.print(line, markup=False, highlight=False)
+    facts = document["machine"]
+    console.print(METHOD)
+    console.print(", ".join(f"{key} {value}" for key, value in facts.items()), highlight=False)
+
+
+def run_sections(
+    names: tuple[str, ...], progress: Callable[[str], None], sizes: dict[str, Any] | None = None
+) -> dict[str, list[Row]]:
+    """Return the rows of each named section.
+
+    Args:
+        names: keys of ``SECTIONS``.
+        progress: called with what is measured next.
+        sizes: sizes by section, where they are not the defaults.
+    """
+    report = {}
+    for name in names:
+        module_name, function, size_class = SECTIONS[name]
+        module = importlib.import_module(module_name)
+        size = (sizes or {}).get(name) or getattr(module, size_class)()
+        report[name] = getattr(module, function)(
+            size, lambda text, name=name: progress(f"{name}: {text}")
+        )
+    return report
+
+
+def as_document(report: dict[str, list[Row]]) -> dict[str, Any]:
+    """Return the machine and all rows as plain values."""
+    return {
+        "format": 1,
+        "method": METHOD,
+        "machine": machine_facts(),
+        "sections": {name: [row.document() for row in rows] for name, rows in report.items()},
+    }
+
+
+def as_table(name: str, rows: list[Row]) -> Table:
+    """Return a section's table: a line per figure, and one per baseline below it."""
+    table = Table(title=f"bench: {name}", title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    for heading in ("median", "min", "max", "target", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        verdict = {None: "", True: "met", False: "missed"}[row.met]
+        target = "" if row.target is None else _number(row.target)
+        table.add_row(row.name, row.unit, *_numbers(row.figure), target, "", verdict)
+        for baseline in row.baselines:
+            ratio = row.ratio(baseline)
+            shown = "-" if ratio is None else f"{_number(ratio)}x"
+            absent = "" if baseline.figure else "not available"
+            table.add_row(f"  {baseline.name}", "", *_numbers(baseline.figure), "", shown, absent)
+        table.add_section()
+    return table
+
+
+def footnotes(rows: list[Row]) -> list[str]:
+    """Return what each baseline did, or why it could not be measured, once each."""
+    notes = [f"{other.name}: {other.note}" for row in rows for other in row.baselines]
+    return list(dict.fromkeys(notes))
+
+
+def _numbers(figure: Figure | None) -> tuple[str, str, str]:
+    if figure is None:
+        return "-", "-", "-"
+    return _number(figure.median), _number(figure.low), _number(figure.high)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,119 @@
+"""Figures of a benchmark: medians over repetitions, baselines, ratios, targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A quantity measured several times: ``median``, ``low`` and ``high`` in the row's unit.
+
+    ``wall`` is the median by the wall clock where the others are by processor time, else None.
+    """
+
+    median: float
+    low: float
+    high: float
+    wall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What something else reaches in the same run; ``figure`` None when it could not be measured.
+
+    ``note`` says what was measured, or why nothing was.
+    """
+
+    name: str
+    figure: Figure | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table. ``target`` None: reported without a target."""
+
+    name: str
+    unit: str
+    figure: Figure
+    target: float | None = None
+    higher_is_better: bool = True
+    baselines: tuple[Baseline, ...] = ()
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median reaches the target; None without one."""
+        if self.target is None:
+            return None
+        if self.higher_is_better:
+            return self.figure.median >= self.target
+        return self.figure.median <= self.target
+
+    def ratio(self, baseline: Baseline) -> float | None:
+        """Return how many times better than the baseline the median is; None if unmeasured."""
+        if baseline.figure is None:
+            return None
+        ours, theirs = self.figure.median, baseline.figure.median
+        return ours / theirs if self.higher_is_better else theirs / ours
+
+    def document(self) -> dict[str, Any]:
+        """Return the row as plain values, as in the JSON file."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            **_plain(self.figure),
+            "target": self.target,
+            "better": "higher" if self.higher_is_better else "lower",
+            "met": self.met,
+            "baselines": [
+                {
+                    "name": baseline.name,
+                    "note": baseline.note,
+                    **(_plain(baseline.figure) if baseline.figure else {"median": None}),
+                    "ratio": self.ratio(baseline),
+                }
+                for baseline in self.baselines
+            ],
+        }
+
+
+def _plain(figure: Figure) -> dict[str, float | None]:
+    return {
+        "median": figure.median,
+        "min": figure.low,
+        "max": figure.high,
+        "wall_median": figure.wall,
+    }
+
+
+def summarise(values: list[float]) -> Figure:
+    """Return median, smallest and largest of one or more values."""
+    return Figure(float(np.median(values)), min(values), max(values))
+
+
+def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Figure:
+    """Return units per second of processor time, after one call that does not count.
+
+    Processor time is what one core needs, whatever else the machine does meanwhile; the work must
+    not use threads.
+
+    Args:
+        work: what is repeated.
+        units: how many units one call does.
+        repetitions: number of measured calls.
+    """
+    work()
+    processor, wall = [], []
+    for _ in range(repetitions):
+        wall_start, start = time.perf_counter(), time.process_time()
+        work()
+        processor.append(units / max(time.process_time() - start, 1e-9))
+        wall.append(units / max(time.perf_counter() - wall_start, 1e-9))
+    figure = summarise(processor)
+    return Figure(figure.median, figure.low, figure.high, float(np.median(wall)))

@@ -1,0 +1,199 @@
+"""Section "market": features, replay, environment and memory, each with what others reach."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.market import MarketPart, MarketSpec
+from envs.parallel import TacticalParallelEnv
+from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rate, summarise
+from rllib_tactical.bench.rivals import gym_steps, smart_money_gaps, smart_money_updates
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.features import FeatureStream, InputViews, compute_features
+from rllib_tactical.domain.fvg import GapStream
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.replay import EpisodeConfig
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.tape import Split
+from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, Bars
+from rllib_tactical.domain.votes import constant_votes
+
+SEED = 1
+TRAIN_CONFIDENCE = 0.9
+EPISODE_BARS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketSize:
+    """How much is measured; the defaults take about a minute. Tests use a fraction."""
+
+    bars: int = 200_000
+    sample_bars: int = 10_000  # for what is too slow for all bars
+    memory_bars: int = 1_000_000
+    accounts: int = 4_096
+    steps: int = 25
+    env_steps: int = 1_000
+    repetitions: int = 7
+
+
+def measure_market(size: MarketSize, progress: Callable[[str], None]) -> list[Row]:
+    """Measure every row of the section on one synthetic market.
+
+    Args:
+        size: how much is measured.
+        progress: called with what is measured next.
+    """
+    progress("making the market")
+    market = make_market("regime", SEED, size.bars)
+    tape = market.tape()
+    sample = market.bars[: size.sample_bars]
+    spec = MarketSpec(
+        parts=(MarketPart(tape, Split("train", 0, len(tape))),),
+        rules=Rules(),
+        rewards=RewardConfig(),
+        episodes=EpisodeConfig(length=EPISODE_BARS),
+        train_confidence=TRAIN_CONFIDENCE,
+    )
+    progress("features")
+    rows = [_batch_features(market.bars, sample, size), *_streaming(sample)]
+    progress("other environments")
+    gyms = gym_steps(sample, size.env_steps, size.repetitions)
+    progress("replay")
+    rows += [_replay(spec, size, gyms, inputs=False), _replay(spec, size, gyms, inputs=True)]
+    progress("PettingZoo environment")
+    rows.append(_environment(spec, size, gyms))
+    progress("memory")
+    return [*rows, _memory(size.memory_bars)]
+
+
+def _batch_features(bars: Bars, sample: Bars, size: MarketSize) -> Row:
+    figure = measure_rate(lambda: compute_features(bars), len(bars), size.repetitions)
+    return Row(
+        name="batch features",
+        unit="bars/s",
+        figure=figure,
+        target=1_000_000,
+        baselines=(
+            smart_money_gaps(sample, min(size.repetitions, 3)),
+            Baseline(
+                "plain Python loop",
+                measure_rate(lambda: _loop_over_gaps(sample), len(sample), size.repetitions),
+                f"gap columns only, {len(sample):,} bars one by one",
+            ),
+        ),
+    )
+
+
+def _loop_over_gaps(bars: Bars) -> None:
+    push = GapStream().push
+    columns = (bars.open, bars.high, bars.low, bars.close)
+    for prices in zip(*(column.tolist() for column in columns), strict=True):
+        push(*prices)
+
+
+def _streaming(bars: Bars) -> list[Row]:
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    stream, times = FeatureStream(), []
+    for values in zip(*(column.tolist() for column in columns), strict=True):
+        start = time.process_time_ns()
+        stream.push(*values)
+        times.append((time.process_time_ns() - start) / 1e3)
+    shares = (0.5, 0.99)
+    theirs = smart_money_updates(bars[: max(200, len(bars) // 10)])
+    return [
+        Row(
+            name=f"streaming update p{share * 100:.0f}",
+            unit="us",
+            figure=summarise(
+                [float(np.quantile(part, share)) for part in np.array_split(times, 5)]
+            ),
+            target=target,
+            higher_is_better=False,
+            baselines=(baseline,),
+        )
+        for share, target, baseline in zip(shares, (None, 100.0), theirs, strict=True)
+    ]
+
+
+def _replay(spec: MarketSpec, size: MarketSize, gyms: tuple[Baseline, ...], inputs: bool) -> Row:
+    (replay,) = spec.replays(size.accounts, SEED)
+    rng = np.random.default_rng(SEED)
+    votes = [
+        constant_votes(rng.integers(0, NUM_ACTIONS, (size.accounts, len(AGENTS))), TRAIN_CONFIDENCE)
+        for _ in range(size.steps)
+    ]
+
+    def run() -> None:
+        for vote in votes:
+            moved = replay.step(vote)
+            if inputs:
+                replay.observe()
+            ended = np.flatnonzero(moved.terminated | moved.truncated)
+            if len(ended):
+                replay.restart(ended)
+
+    return Row(
+        name=f"replay of {size.accounts:,}" + (", network inputs" if inputs else ""),
+        unit="account-steps/s",
+        figure=measure_rate(run, size.accounts * size.steps, size.repetitions),
+        target=500_000 if inputs else 2_000_000,
+        baselines=gyms,
+    )
+
+
+def _environment(spec: MarketSpec, size: MarketSize, gyms: tuple[Baseline, ...]) -> Row:
+    env = TacticalParallelEnv(spec, seed=SEED)
+    env.reset(seed=SEED)
+    drawn = np.random.default_rng(SEED).integers(0, NUM_ACTIONS, (size.env_steps, len(AGENTS)))
+    actions = [dict(zip(AGENTS, row, strict=True)) for row in drawn.tolist()]
+
+    def run() -> None:
+        for action in actions:
+            env.step(action)
+            if not env.agents:
+                env.reset()
+
+    return Row(
+        name="PettingZoo environment",
+        unit="steps/s",
+        figure=measure_rate(run, size.env_steps, size.repetitions),
+        target=5_000,
+        baselines=gyms,
+    )
+
+
+def _memory(count: int) -> Row:
+    """Measure what the feature table and the views of ``count`` bars hold once they are built."""
+    rng = np.random.default_rng(SEED)
+    close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-3, count)))
+    open_ = np.append(close[:1], close[:-1])
+    wicks = rng.exponential(3e-4, (2, count))
+    bars = Bars(
+        300 * np.arange(count),
+        open_,
+        np.maximum(open_, close) * (1.0 + wicks[0]),
+        np.minimum(open_, close) * (1.0 - wicks[1]),
+        close,
+        rng.lognormal(8.0, 1.0, count),
+    )
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        table = compute_features(bars)
+        views = InputViews(table)
+        held = (tracemalloc.get_traced_memory()[0] - before) / 1e6
+    finally:
+        tracemalloc.stop()
+    del views  # kept until here, so that it counts
+    return Row(
+        name=f"table and views, {count:,} bars",
+        unit="MB",
+        figure=Figure(held, held, held),
+        target=200.0,
+        higher_is_better=False,
+    )
