@@ -44,7 +44,7 @@ export PROGRESS_CODE
 help: ## show this list
 	@echo "Usage: make TARGET"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' Makefile | expand -t 12
-	@echo "Variables: PYTHON (creates the environment), DATA and OUT (demo)"
+	@echo "Variables: PYTHON (creates the environment), DATA, INSTRUMENT and OUT (demo)"
 
 .PHONY: venv
 venv: ## create .venv or bring it up to date; the other targets do this by themselves
@@ -68,7 +68,7 @@ venv: ## create .venv or bring it up to date; the other targets do this by thems
 
 .PHONY: demo
 demo: venv ## the main job, small, end to end (DATA=FILE for your bars, OUT=DIR for the results)
-	@"$(PY)" -m rllib_tactical demo $(if $(DATA),--data "$(DATA)") $(if $(OUT),--out "$(OUT)")
+	@"$(PY)" -m rllib_tactical demo $(if $(DATA),--data "$(DATA)") $(if $(INSTRUMENT),--instrument "$(INSTRUMENT)") $(if $(OUT),--out "$(OUT)")
 
 .PHONY: lint
 lint: venv ## static checks: ruff, formatting, mypy, import layers

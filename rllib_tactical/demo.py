@@ -24,7 +24,6 @@ from rllib_tactical.bundle import Bundle
 from rllib_tactical.config import TacticalConfig, TrainingConfig, to_dict
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
-from rllib_tactical.data.load import load_market
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.data.markets.rules import oracle_votes
 from rllib_tactical.domain.tape import Tape
@@ -32,7 +31,7 @@ from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
 from rllib_tactical.domain.votes import Votes
 from rllib_tactical.errors import ServiceError, UsageError
 from rllib_tactical.export import export_run
-from rllib_tactical.rl.prepare import DataSource, PreparedPart
+from rllib_tactical.rl.prepare import DataSource, PreparedPart, prepare_market
 from rllib_tactical.train import train
 from serve.run import start_service
 from serve.security import TOKEN_VARIABLE
@@ -89,7 +88,7 @@ def run_demo(
     named = None
     if data is not None:  # refused before an earlier demo's results are removed
         named = instrument_for(instrument, data)
-        load_market(data, named)
+        prepare_market([DataSource(data, named)], TacticalConfig(training=DEMO_TRAINING))
     _clear(out)
     say("1/5 bars")
     if data is None or named is None:

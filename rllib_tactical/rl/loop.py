@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ray.rllib.core import COMPONENT_RL_MODULE
 
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.domain.types import AGENTS, Float32Array
@@ -137,7 +138,7 @@ class _Loop:
                 config, handle, market.standardisation, resumed_at=self.done
             ).build_algo()
         if newest is not None:
-            self._algorithm.restore_from_path(str(newest.absolute() / RLLIB))
+            restore(self._algorithm, newest / RLLIB)
         if resume:
             folder.drop_progress_after(self.done)
         self._started = time.monotonic()
@@ -218,6 +219,19 @@ class _Loop:
         }
         keep = self._config.training.keep_checkpoints
         self._folder.save(self.done, weights, state, self._algorithm.save_to_path, keep)
+
+
+def restore(algorithm: Any, checkpoint: Path) -> None:
+    """Put a checkpoint's state into an algorithm built from the same configuration.
+
+    RLlib restores remote env runners from the driver's own, idle one, whose weights are those of
+    the first iteration, and from the learner, in no fixed order. So the learner's weights are sent
+    once more, unconditionally, and waited for.
+    """
+    algorithm.restore_from_path(str(checkpoint.absolute()))
+    weights = algorithm.learner_group.get_weights(module_ids=list(AGENTS))
+    state = {COMPONENT_RL_MODULE: {agent: weights[agent] for agent in AGENTS}}
+    algorithm.env_runner_group.foreach_env_runner(lambda runner: runner.set_state(state))
 
 
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:

@@ -28,7 +28,7 @@ from rllib_tactical.errors import (
 )
 from rllib_tactical.export import export_run
 from rllib_tactical.rl.algorithm import build_config
-from rllib_tactical.rl.loop import actor_weights_of
+from rllib_tactical.rl.loop import actor_weights_of, restore
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.prepare import DataSource, prepare_market
 from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
@@ -408,3 +408,30 @@ def test_a_failed_start_leaves_no_run(market, tmp_path, ray_instance):
     with pytest.raises(TrainingError, match="need 16 CPUs"):
         train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_restored_run_samples_with_the_trained_weights(prepared, ray_instance, tmp_path):
+    """Remote runners must not go on with the weights they were built with."""
+    config = changed(num_env_runners=1, actor_lr=1e-2)
+    handle = MarketHandle(prepared.spec)
+    algorithm = build_config(config, handle, prepared.standardisation).build_algo()
+    for _ in range(2):
+        algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "saved"))
+    trained = actor_weights_of(algorithm)
+    algorithm.stop()
+    fresh = build_config(config, handle, prepared.standardisation, resumed_at=2).build_algo()
+    try:
+        restore(fresh, tmp_path / "saved")
+        held = fresh.env_runner_group.foreach_env_runner(
+            lambda runner: {
+                f"{agent}.{name.removeprefix('actor.')}": value.numpy()
+                for agent in AGENTS
+                for name, value in runner.module[agent].state_dict().items()
+            },
+            local_env_runner=False,
+        )
+        for name, value in trained.items():
+            np.testing.assert_array_equal(held[0][name], value)
+    finally:
+        fresh.stop()
