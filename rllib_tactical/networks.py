@@ -60,8 +60,7 @@ class Actor(nn.Module):
 
     Features x attention weights -> Conv1d 7->32 -> ReLU -> Conv1d 32->64 -> ReLU -> average pool
     to 16 -> 1024->256->128->3. Attention weights are relative to a uniform 1/7, so that with any
-    weights that sum to one the input keeps its scale; taken as they are, a feature that starts at
-    0.05 would hardly be seen for the first thousand updates. The standardisation and the
+    weights that sum to one the input keeps its scale. The standardisation and the
     temperature are buffers: they belong to the model and travel with its weights.
     """
 
