@@ -50,7 +50,7 @@ DEMO_TRAINING: Final = TrainingConfig(
     minibatch_size=1024,
     train_confidence=1.0,
 )
-"""Chosen to learn something in two minutes; the defaults are for longer runs.
+"""Picked in single runs on the demo's own market to learn something in two minutes.
 
 Training is ended by the clock: the demo is promised in five minutes on any two cores.
 """
