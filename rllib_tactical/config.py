@@ -36,9 +36,11 @@ T = TypeVar("T")
 class ModelConfig(StrictConfig):
     """The critic's size. The actors' shape is fixed by the specification.
 
-    ``critic_heads``: one value per agent, or one shared V(s).
+    ``critic``: "centralized" sees the global state (MAPPO); "independent" is one critic per agent
+    that sees what its actor sees (IPPO). ``critic_heads``: one value per agent, or one shared V(s).
     """
 
+    critic: Literal["centralized", "independent"] = "centralized"
     critic_hidden: tuple[int, ...] = (512, 256, 128)
     critic_dropout: float = 0.0
     critic_heads: Literal["per_agent", "shared"] = "per_agent"
@@ -51,6 +53,10 @@ class ModelConfig(StrictConfig):
         if not 0.0 <= self.critic_dropout < 1.0:
             raise ConfigError(
                 f"model.critic_dropout must be in [0, 1), found {self.critic_dropout!r}"
+            )
+        if self.critic == "independent" and self.critic_heads == "shared":
+            raise ConfigError(
+                "model.critic_heads must be per_agent when model.critic is independent"
             )
 
 
@@ -95,8 +101,9 @@ class TrainingConfig(StrictConfig):
     the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes in
     minibatches. ``accounts_per_bar`` accounts replay the same bars side by side: an actor's output
     depends on the bar only, so they share its forward and backward pass. ``train_confidence`` is
-    the confidence with which every sampled vote counts. ``splits`` are the shares of the bars for
-    training, validation and test.
+    the confidence with which every sampled vote counts. ``precision`` is that of the learner's
+    matrix products; ``learner_gpus`` GPUs are given to each learner. ``splits`` are the shares of
+    the bars for training, validation and test.
     """
 
     iterations: int = 100
@@ -116,6 +123,8 @@ class TrainingConfig(StrictConfig):
     num_envs: int = 128
     accounts_per_bar: int = 8
     num_learners: int = 0
+    learner_gpus: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
     train_confidence: float = 0.9
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
@@ -135,7 +144,7 @@ class TrainingConfig(StrictConfig):
             "keep_checkpoints",
         ):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
-        for name in ("seed", "num_env_runners", "num_learners"):
+        for name in ("seed", "num_env_runners", "num_learners", "learner_gpus"):
             _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
         for name in ("actor_lr", "critic_lr", "clip", "grad_norm"):
             value = getattr(self, name)

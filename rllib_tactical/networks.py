@@ -92,8 +92,10 @@ class Actor(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits / temperature (N, 3)."""
-        x = (inputs - self.mean) / self.std * (NUM_FEATURES * self.attention)
-        x = torch.relu(self.conv1(x.transpose(1, 2)))
+        x = ((inputs - self.mean) / self.std).transpose(1, 2)
+        # a weight on a feature is a weight on the first convolution's inputs
+        weight = self.conv1.weight * (NUM_FEATURES * self.attention)[:, None]
+        x = torch.relu(nn.functional.conv1d(x, weight, self.conv1.bias, padding=1))
         x = torch.relu(self.conv2(x)) @ self.pool
         x = torch.relu(self.fc1(x.flatten(1)))
         x = torch.relu(self.fc2(x))
@@ -167,6 +169,29 @@ class Critic(nn.Module):
         of_account = nn.functional.linear(account, first.weight[:, split:])
         values: Tensor = self.heads(self.body[1:](of_bar.unsqueeze(1) + of_account))
         return values.expand(-1, -1, NUM_AGENTS)
+
+
+class IndependentCritics(nn.Module):
+    """Three critics, each on the matrix alone: what its actor sees (IPPO).
+
+    Args:
+        hidden: widths of the hidden layers of each.
+        dropout: probability of dropping a hidden unit while training.
+        standardisation: of the matrix's columns.
+    """
+
+    def __init__(
+        self, hidden: tuple[int, ...], dropout: float, standardisation: Standardisation
+    ) -> None:
+        super().__init__()
+        self.critics = nn.ModuleList(
+            [Critic(0, hidden, dropout, True, standardisation) for _ in range(NUM_AGENTS)]
+        )
+
+    def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
+        """Return normalised values (N, K, 3), the same for all K accounts on a bar."""
+        values = [critic(inputs, account[:, :1, :0])[..., :1] for critic in self.critics]
+        return torch.cat(values, dim=-1).expand(-1, account.shape[1], -1)
 
 
 def actor_stack_from_weights(weights: dict[str, Float32Array]) -> ActorStack:

@@ -19,7 +19,7 @@ from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
 from rllib_tactical.domain.tape import MARKET_FEATURES
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.networks import Standardisation
-from rllib_tactical.rl.learner import MappoLearner
+from rllib_tactical.rl.learner import MINIBATCHES, MappoLearner
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.modules import CRITIC, ActorModule, CriticModule
 from rllib_tactical.rl.runner import BatchedEnvRunner
@@ -55,9 +55,7 @@ def build_config(
     training = config.training
     accounts = training.num_envs * max(1, training.num_env_runners)
     learners = max(1, training.num_learners)
-    # RLlib deals episodes out to several learners one by one, which takes groups apart
-    grouped = runner == "batched" and training.num_learners <= 1
-    per_bar = training.accounts_per_bar if grouped else 1
+    per_bar = training.accounts_per_bar if runner == "batched" else 1
     seed = int(np.random.SeedSequence([training.seed, resumed_at]).generate_state(1)[0] >> 1)
     return (
         PPOConfig()
@@ -75,6 +73,7 @@ def build_config(
         .learners(
             num_learners=training.num_learners,
             num_cpus_per_learner=1 if training.num_learners else "auto",
+            num_gpus_per_learner=training.learner_gpus,
             # our own connector makes the whole batch
             add_default_connectors_to_learner_pipeline=False,
         )
@@ -100,8 +99,10 @@ def build_config(
             use_critic=False,
             num_epochs=training.epochs,
             train_batch_size_per_learner=training.batch_size // learners,
-            # RLlib counts rows of a batch, each of which holds the accounts on one bar
-            minibatch_size=max(1, training.minibatch_size // learners // per_bar),
+            minibatch_size=max(1, training.minibatch_size // learners),
+            learner_config_dict={
+                MINIBATCHES: max(1, round(training.batch_size / training.minibatch_size))
+            },
         )
         .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)
@@ -120,6 +121,7 @@ def module_spec(config: TacticalConfig, standardisation: Standardisation) -> Mul
                 "attention": getattr(config.agents, agent).attention,
                 "temperature": getattr(config.agents, agent).temperature,
                 "standardisation": scale,
+                "precision": config.training.precision,
             },
         )
         for agent in AGENTS
@@ -134,6 +136,8 @@ def module_spec(config: TacticalConfig, standardisation: Standardisation) -> Mul
             "hidden": config.model.critic_hidden,
             "dropout": config.model.critic_dropout,
             "shared_head": config.model.critic_heads == "shared",
+            "independent": config.model.critic == "independent",
+            "precision": config.training.precision,
             "standardisation": scale,
         },
     )

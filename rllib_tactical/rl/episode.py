@@ -1,28 +1,35 @@
-"""What travels from an env runner to the learner: one account's steps, by reference to the tape."""
+"""What travels from an env runner to the learner: a group's steps, by reference to the tape."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.domain.types import NUM_AGENTS, Float32Array
+from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, Float32Array
 
-BYTES_PER_STEP = 4 + 4 * 4 + NUM_AGENTS * (1 + 4 + 4)
-"""Bar index, account features, and per agent the action, its log probability and the reward."""
+BYTES_PER_STEP = 4 * 4 + NUM_AGENTS * (1 + 4 + 4) + 1
+"""An account's features, per agent the action, its log probability and the reward, and a flag."""
+
+BYTES_PER_BAR = 4
+"""The bar's number, once for all accounts of the group."""
 
 
 @dataclass(slots=True)
 class JointEpisode:
-    """A segment of L steps of one account with all agents in lockstep.
+    """A segment of L bars of K accounts that replay the same bars, all agents in lockstep.
 
     Offers what RLlib's PPO asks of an episode (length, slicing, step counts), so that it can be
-    sampled, sharded over learners and counted like RLlib's own.
+    sampled, sharded over learners and counted like RLlib's own. A segment is never cut between
+    accounts, so the accounts of a bar reach the same learner.
 
     ``t`` (L+1,) int32: the running bar number (over all instruments) of each state, the last one
-    included; ``account`` (L+1, 4) float32;
-    ``actions`` (L, 3) int8; ``logp`` (L, 3) float32; ``rewards`` (L, 3) float32.
+    included; ``account`` (L+1, K, 4) float32; ``actions`` (L, K, 3) int8; ``logp`` and ``rewards``
+    (L, K, 3) float32; ``terminated`` (L, K) bool: the account's episode ended with this step, and
+    its next state belongs to another one. ``is_truncated``: every account's episode ended with the
+    last step, though its last state still has a value.
     """
 
     id_: str
@@ -31,29 +38,53 @@ class JointEpisode:
     actions: NDArray[np.int8]
     logp: Float32Array
     rewards: Float32Array
-    is_terminated: bool
+    terminated: BoolArray
     is_truncated: bool
 
     def __len__(self) -> int:
         return len(self.rewards)
 
     @property
+    def accounts(self) -> int:
+        """Number of accounts K."""
+        return int(self.rewards.shape[1])
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the last step ended every account for good."""
+        return len(self) > 0 and bool(self.terminated[-1].all())
+
+    @property
     def is_done(self) -> bool:
-        """Whether the episode ended with this segment."""
+        """Whether the accounts' episodes ended with this segment."""
         return self.is_terminated or self.is_truncated
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(
+            array.nbytes
+            for array in (
+                self.t,
+                self.account,
+                self.actions,
+                self.logp,
+                self.rewards,
+                self.terminated,
+            )
+        )
+
     def env_steps(self) -> int:
-        """Number of environment steps."""
-        return len(self)
+        """Number of environment steps: one per bar and account."""
+        return len(self) * self.accounts
 
     def agent_steps(self) -> int:
         """Number of agent steps: three per environment step."""
-        return len(self) * NUM_AGENTS
+        return self.env_steps() * NUM_AGENTS
 
     def slice(self, part: slice, len_lookback_buffer: int | None = None) -> JointEpisode:
-        """Return the steps of ``part``; the flags stay with the segment's last step."""
+        """Return the bars of ``part``; truncation stays with the segment's last step."""
         start, stop, _ = part.indices(len(self))
-        last = stop == len(self)
         return JointEpisode(
             self.id_,
             self.t[start : stop + 1],
@@ -61,8 +92,42 @@ class JointEpisode:
             self.actions[start:stop],
             self.logp[start:stop],
             self.rewards[start:stop],
-            self.is_terminated and last,
-            self.is_truncated and last,
+            self.terminated[start:stop],
+            self.is_truncated and stop == len(self) and not bool(self.terminated[-1].all()),
         )
 
     __getitem__ = slice
+
+    def by_account(self, k: int) -> list[JointEpisode]:
+        """Return account ``k``'s part as segments of one account, cut where an episode ended."""
+        mine = slice(k, k + 1)
+        alone = JointEpisode(
+            f"{self.id_}.{k}",
+            self.t,
+            self.account[:, mine],
+            self.actions[:, mine],
+            self.logp[:, mine],
+            self.rewards[:, mine],
+            self.terminated[:, mine],
+            self.is_truncated,
+        )
+        ends = np.flatnonzero(alone.terminated[:, 0]) + 1
+        edges = [0, *ends.tolist(), len(self)]
+        return [alone[i:j] for i, j in itertools.pairwise(edges) if j > i]
+
+
+def joined(segments: list[JointEpisode]) -> JointEpisode:
+    """Return consecutive segments of the same accounts as one."""
+    if len(segments) == 1:
+        return segments[0]
+    last = segments[-1]
+    return JointEpisode(
+        last.id_,
+        np.concatenate([*(part.t[:-1] for part in segments[:-1]), last.t]),
+        np.concatenate([*(part.account[:-1] for part in segments[:-1]), last.account]),
+        np.concatenate([part.actions for part in segments]),
+        np.concatenate([part.logp for part in segments]),
+        np.concatenate([part.rewards for part in segments]),
+        np.concatenate([part.terminated for part in segments]),
+        last.is_truncated,
+    )

@@ -13,8 +13,8 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from rllib_tactical.domain.types import NUM_AGENTS
-from rllib_tactical.networks import Actor, Critic, Standardisation
+from rllib_tactical.domain.types import NUM_AGENTS, FloatArray
+from rllib_tactical.networks import Actor, Critic, IndependentCritics, Standardisation
 
 CRITIC = "critic"
 STATE = "global_state"
@@ -35,9 +35,22 @@ class ActorModule(TorchRLModule):
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
 
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        with reduced_precision(batch[Columns.OBS], self.model_config):
+            logits = self.actor(batch[Columns.OBS])
+        return {Columns.ACTION_DIST_INPUTS: logits.float()}
+
+
+def reduced_precision(inputs: Tensor, model_config: dict[str, Any]) -> torch.autocast:
+    """Return a context whose matrix products are bfloat16 when the configuration says so."""
+    enabled = model_config["precision"] == "bfloat16"
+    return torch.autocast(inputs.device.type, torch.bfloat16, enabled=enabled)
+
 
 class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
     """V(s) on the global state, one head per agent, with running normalisation of its targets.
+
+    As independent critics (IPPO) it is three networks, each on what its actor sees.
 
     Declared ``learner_only``; ``InferenceOnlyAPI`` keeps its weights out of the weight sync.
     """
@@ -48,13 +61,19 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
 
     def setup(self) -> None:
         """Build the critic from ``model_config``."""
-        self.critic = Critic(
-            self.model_config["account_features"],
-            tuple(self.model_config["hidden"]),
-            self.model_config["dropout"],
-            self.model_config["shared_head"],
-            Standardisation(**self.model_config["standardisation"]),
-        )
+        scale = Standardisation(**self.model_config["standardisation"])
+        hidden, dropout = tuple(self.model_config["hidden"]), self.model_config["dropout"]
+        self.critic: Critic | IndependentCritics
+        if self.model_config["independent"]:
+            self.critic = IndependentCritics(hidden, dropout, scale)
+        else:
+            self.critic = Critic(
+                self.model_config["account_features"],
+                hidden,
+                dropout,
+                self.model_config["shared_head"],
+                scale,
+            )
         self.register_buffer("moment1", torch.zeros(NUM_AGENTS))
         self.register_buffer("moment2", torch.zeros(NUM_AGENTS))
         self.register_buffer("moment_weight", torch.zeros(()))
@@ -86,17 +105,22 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
         return values
 
     @torch.no_grad()
-    def normalise_targets(self, targets: Tensor) -> Tensor:
-        """Take value targets (..., 3) into the running moments and return them normalised."""
-        flat = targets.reshape(-1, NUM_AGENTS)
-        self.moment1.mul_(MOMENT_DECAY).add_(flat.mean(0), alpha=1 - MOMENT_DECAY)
-        self.moment2.mul_(MOMENT_DECAY).add_((flat**2).mean(0), alpha=1 - MOMENT_DECAY)
+    def track_targets(self, mean: FloatArray, mean_square: FloatArray) -> None:
+        """Take a batch's mean and mean square (3,) of the value targets into the moments."""
+        for moment, found in ((self.moment1, mean), (self.moment2, mean_square)):
+            fresh = torch.from_numpy(found).to(moment)
+            moment.mul_(MOMENT_DECAY).add_(fresh, alpha=1 - MOMENT_DECAY)
         self.moment_weight.mul_(MOMENT_DECAY).add_(1 - MOMENT_DECAY)
+
+    def normalise_targets(self, targets: Tensor) -> Tensor:
+        """Return value targets (..., 3) in units of the running moments."""
         mean, std = self.target_scale()
         return (targets - mean) / std
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return {Columns.VF_PREDS: self.critic(batch[Columns.OBS], batch[STATE])}
+        with reduced_precision(batch[Columns.OBS], self.model_config):
+            values = self.critic(batch[Columns.OBS], batch[STATE])
+        return {Columns.VF_PREDS: values.float()}
 
     def compute_self_supervised_loss(
         self,
@@ -117,7 +141,7 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
         learner.metrics.log_dict(
             {VF_LOSS_KEY: loss.detach(), "vf_explained_var": explained.mean()},
             key=module_id,
-            window=1,
+            window=learner.updates_per_batch,
         )
         value_loss: Tensor = config.vf_loss_coeff * loss
         return value_loss

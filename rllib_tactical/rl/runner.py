@@ -28,7 +28,8 @@ from envs.market import ACTION_SPACE, OBSERVATION_SPACE, MarketSpec
 from rllib_tactical.domain.replay import Outcome, ReplaySet
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
 from rllib_tactical.domain.votes import constant_votes, greedy_votes, sample_votes, softmax
-from rllib_tactical.rl.episode import JointEpisode
+from rllib_tactical.rl.episode import JointEpisode, joined
+from rllib_tactical.rl.trace import EpisodeCallbacks, Trace
 
 TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 """Sums over the sampled steps: dollars, counts, dollars, and absolute reward parts."""
@@ -46,6 +47,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
+        self._callbacks_of_episodes = EpisodeCallbacks(self)
         self._needs_initial_reset = True
         self._ended: list[tuple[int, FloatArray]] = []
         make_callback(
@@ -113,80 +115,72 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 
     def _reset(self, stagger: bool) -> None:
         self.env.replay.reset(stagger=stagger)
-        self._ids = [uuid.uuid4().hex for _ in range(self.num_envs)]
+        groups = self.num_envs // self.env.replay.group_size
+        self._ids = [uuid.uuid4().hex for _ in range(groups)]
         self._returns = np.zeros((self.num_envs, NUM_AGENTS))
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+        self._callbacks_of_episodes.reset()
 
     def _whole_episodes(
         self, wanted: int, explore: bool, random_actions: bool
     ) -> list[JointEpisode]:
         """Sample until ``wanted`` episodes have ended; the first ones to end are returned whole."""
         whole: list[JointEpisode] = []
-        pending: dict[str, list[JointEpisode]] = {}
+        pending: dict[tuple[str, int], list[JointEpisode]] = {}
         while len(whole) < wanted:
             for segment in self._rollout(64, explore, random_actions):
-                pending.setdefault(segment.id_, []).append(segment)
-                if segment.is_done:
-                    whole.append(_join(pending.pop(segment.id_)))
+                for k in range(segment.accounts):
+                    for part in segment.by_account(k):
+                        pending.setdefault((segment.id_, k), []).append(part)
+                        if part.is_done:
+                            whole.append(joined(pending.pop((segment.id_, k))))
         self._ended = self._ended[:wanted]
         return whole[:wanted]
 
     @torch.no_grad()
     def _rollout(self, steps: int, explore: bool, random_actions: bool) -> list[JointEpisode]:
         replay, accounts = self.env.replay, self.num_envs
-        t = np.empty((steps + 1, accounts), dtype=np.int32)
-        account = np.empty((steps + 1, accounts, 4), dtype=np.float32)
-        actions = np.empty((steps, accounts, NUM_AGENTS), dtype=np.int8)
-        logp = np.empty((steps, accounts, NUM_AGENTS), dtype=np.float32)
-        rewards = np.empty((steps, accounts, NUM_AGENTS), dtype=np.float32)
-        first = np.zeros(accounts, dtype=np.int64)
+        size = replay.group_size
+        trace = Trace.empty(steps, accounts, size)
+        first = np.zeros(accounts // size, dtype=np.int64)
         segments: list[JointEpisode] = []
         sums = dict.fromkeys(TRADING_METRICS, 0.0)
-        t[0], account[0] = replay.bar, replay.account_features()
-
-        def cut(i: int, stop: int, terminated: bool, truncated: bool) -> None:
-            start = int(first[i])
-            segments.append(
-                JointEpisode(
-                    self._ids[i],
-                    t[start : stop + 1, i].copy(),
-                    account[start : stop + 1, i].copy(),
-                    actions[start:stop, i].copy(),
-                    logp[start:stop, i].copy(),
-                    rewards[start:stop, i].copy(),
-                    terminated,
-                    truncated,
-                )
-            )
-
+        trace.stand(0, replay)
+        listeners = self._callbacks_of_episodes
+        listeners.begin_rollout(trace)
         for k in range(steps):
             by_group = self._probabilities(replay.observe(), explore, random_actions)
-            probabilities = np.repeat(by_group, replay.group_size, axis=0)
+            probabilities = np.repeat(by_group, size, axis=0)
             if explore or random_actions:
                 votes = sample_votes(probabilities, self._rng.random((accounts, NUM_AGENTS)))
             else:
                 votes = greedy_votes(probabilities)
-            actions[k] = votes.index
-            logp[k] = np.log(votes.confidence)
             moved = replay.step(constant_votes(votes.index, self._confidence))
-            rewards[k] = moved.rewards
+            trace.actions[k], trace.logp[k] = votes.index, np.log(votes.confidence)
+            trace.rewards[k], trace.terminated[k] = moved.rewards, moved.terminated
+            trace.stand(k + 1, replay)
             self._returns += moved.rewards
             self._lengths += 1
-            t[k + 1], account[k + 1] = replay.bar, replay.account_features()
             _add_trading(sums, moved)
             done = np.flatnonzero(moved.terminated | moved.truncated)
+            listeners.stepped(k, done)
+            if not len(done):
+                continue
             for i in done.tolist():
-                # the true last state stays in the segment; row k + 1 then begins the next one
-                cut(i, k + 1, bool(moved.terminated[i]), bool(moved.truncated[i]))
                 self._ended.append((int(self._lengths[i]), self._returns[i].copy()))
-                self._ids[i], first[i] = uuid.uuid4().hex, k + 1
-            if len(done):
-                self._returns[done], self._lengths[done] = 0.0, 0
-                replay.restart(done)
-                t[k + 1], account[k + 1] = replay.bar, replay.account_features()
-        for i in range(accounts):
-            if first[i] < steps:
-                cut(i, steps, False, False)
+            self._returns[done], self._lengths[done] = 0.0, 0
+            whole = np.zeros(accounts, dtype=np.bool_)
+            whole[done] = True
+            for g in np.flatnonzero(whole.reshape(-1, size).all(axis=1)).tolist():
+                # the true last state stays in the segment; row k + 1 then begins the next one
+                segments.append(trace.cut(g, int(first[g]), k + 1, self._ids[g], ended=True))
+                self._ids[g], first[g] = uuid.uuid4().hex, k + 1
+            replay.restart(done)
+            trace.stand(k + 1, replay)
+            listeners.restarted(k + 1, done)
+        for g in np.flatnonzero(first < steps).tolist():
+            segments.append(trace.cut(g, int(first[g]), steps, self._ids[g], ended=False))
+        listeners.end_rollout(steps)
         for name, value in sums.items():
             self.metrics.log_value(("trading", name), value, reduce="sum")
         return segments
@@ -208,7 +202,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         return softmax(torch.stack(logits, dim=1).cpu().numpy().astype(np.float64), 1.0)
 
     def _count(self, samples: list[JointEpisode]) -> None:
-        steps, metrics = sum(map(len, samples)), self.metrics
+        steps, metrics = sum(part.env_steps() for part in samples), self.metrics
         metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
         metrics.log_value(
             NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum", with_throughput=True
@@ -260,19 +254,3 @@ def _add_trading(sums: dict[str, float], step: Outcome) -> None:
     sums["costs"] += float(step.trade_cost.sum())
     sums["bonus"] += float(np.abs(step.bonus).sum())
     sums["base"] += float(np.abs(step.base).sum()) * NUM_AGENTS
-
-
-def _join(segments: list[JointEpisode]) -> JointEpisode:
-    if len(segments) == 1:
-        return segments[0]
-    last = segments[-1]
-    return JointEpisode(
-        last.id_,
-        np.concatenate([*(part.t[:-1] for part in segments[:-1]), last.t]),
-        np.concatenate([*(part.account[:-1] for part in segments[:-1]), last.account]),
-        np.concatenate([part.actions for part in segments]),
-        np.concatenate([part.logp for part in segments]),
-        np.concatenate([part.rewards for part in segments]),
-        last.is_terminated,
-        last.is_truncated,
-    )

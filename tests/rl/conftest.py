@@ -8,6 +8,12 @@ from rllib_tactical.process import limit_threads
 def ray_instance():
     """A Ray of two CPUs for the tests of this folder."""
     limit_threads()
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
     yield
     ray.shutdown()

@@ -1,41 +1,60 @@
+import dataclasses
+
 import numpy as np
 
-from rllib_tactical.rl.episode import BYTES_PER_STEP, JointEpisode
+from rllib_tactical.rl.episode import BYTES_PER_BAR, BYTES_PER_STEP, joined
+from tests.rl.segments import segment
 
 
-def episode(length=5, terminated=False, truncated=True):
-    return JointEpisode(
-        "a",
-        np.arange(length + 1, dtype=np.int32),
-        np.zeros((length + 1, 4), dtype=np.float32),
-        np.zeros((length, 3), dtype=np.int8),
-        np.zeros((length, 3), dtype=np.float32),
-        np.arange(length * 3, dtype=np.float32).reshape(length, 3),
-        terminated,
-        truncated,
-    )
+def truncated(length=5, accounts=2):
+    return dataclasses.replace(segment(length, 0, accounts), is_truncated=True)
 
 
 def test_counts_steps():
-    assert len(episode()) == episode().env_steps() == 5
-    assert episode().agent_steps() == 15
+    assert len(truncated()) == 5
+    assert truncated().env_steps() == 10
+    assert truncated().agent_steps() == 30
 
 
 def test_a_slice_keeps_the_state_after_its_last_step():
-    part = episode()[1:3]
+    whole = truncated()
+    part = whole[1:3]
     assert part.t.tolist() == [1, 2, 3]
-    assert part.rewards[:, 0].tolist() == [3, 6]
+    np.testing.assert_array_equal(part.rewards, whole.rewards[1:3])
+    np.testing.assert_array_equal(part.account, whole.account[1:4])
 
 
 def test_only_the_last_slice_keeps_the_end():
-    assert not episode()[0:3].is_done
-    assert episode()[3:5].is_truncated
+    assert not truncated()[0:3].is_done
+    assert truncated()[3:5].is_truncated
+    ended = segment(4, 0, accounts=2, ended=True)
+    assert ended.is_terminated
+    assert ended.is_done
+    assert not ended[:3].is_done
+
+
+def test_slices_join_again():
+    whole = truncated(9)
+    again = joined([whole[:2], whole[2:3], whole[3:]])
+    for name in ("t", "account", "actions", "logp", "rewards", "terminated"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    assert again.is_truncated
+
+
+def test_an_account_alone_is_cut_where_its_episode_ended():
+    whole = truncated(6, accounts=3)
+    whole.terminated[1, 2] = True
+    first, second = whole.by_account(2)
+    assert (len(first), first.is_terminated, first.is_truncated) == (2, True, False)
+    assert (len(second), second.is_terminated, second.is_truncated) == (4, False, True)
+    np.testing.assert_array_equal(first.rewards, whole.rewards[:2, 2:])
+    np.testing.assert_array_equal(second.account, whole.account[2:, 2:])
+    (other,) = whole.by_account(0)
+    assert len(other) == 6
 
 
 def test_bytes_per_step_are_what_the_arrays_hold():
-    whole = episode(100)
-    held = sum(
-        getattr(whole, name).nbytes for name in ("t", "account", "actions", "logp", "rewards")
-    )
-    assert held / 100 <= BYTES_PER_STEP + 1
-    assert BYTES_PER_STEP <= 64
+    whole = truncated(1_000, accounts=8)
+    per_step = whole.nbytes / whole.env_steps()
+    assert abs(per_step - (BYTES_PER_STEP + BYTES_PER_BAR / 8)) < 0.1
+    assert BYTES_PER_STEP + BYTES_PER_BAR <= 64

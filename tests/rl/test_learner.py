@@ -8,132 +8,118 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_tactical.config import TacticalConfig
+from rllib_tactical.config import ModelConfig, TacticalConfig
 from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.errors import ConfigError
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.algorithm import module_spec
-from rllib_tactical.rl.episode import JointEpisode
+from rllib_tactical.rl.batch import CentralizedBatch, Minibatches
 from rllib_tactical.rl.gae import generalised_advantages
-from rllib_tactical.rl.learner import CentralizedBatch, rows_by_bar
 from rllib_tactical.rl.modules import CRITIC, STATE
 from tests.market import random_spec
+from tests.rl.segments import OpenMarket, segment
 
 SPEC = random_spec()
 
 
-class OpenMarket:
-    """A market handle without an object store."""
-
-    def open(self):
-        return SPEC
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def modules():
     torch.manual_seed(0)
     return module_spec(TacticalConfig(), Standardisation.identity()).build()
 
 
-def segment(length, start, terminated=False, seed=0):
-    rng = np.random.default_rng(seed)
-    return JointEpisode(
-        f"{start}",
-        np.arange(start, start + length + 1, dtype=np.int32),
-        rng.normal(size=(length + 1, 4)).astype(np.float32),
-        rng.integers(0, 3, (length, 3)).astype(np.int8),
-        np.log(rng.uniform(0.2, 0.9, (length, 3))).astype(np.float32),
-        rng.normal(size=(length, 3)).astype(np.float32),
-        terminated,
-        False,
-    )
-
-
-def make_batch(modules, episodes, accounts_per_bar=1, shuffle=False):
-    connector = CentralizedBatch(
-        market=OpenMarket(),
-        accounts_per_bar=accounts_per_bar,
-        gamma=0.99,
-        lam=0.95,
-        shuffle=shuffle,
-    )
+def make_batch(modules, episodes):
+    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=0.99, lam=0.95)
     return connector(rl_module=modules, batch={}, episodes=episodes)
 
 
 def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
-    episodes = [segment(5, 400), segment(3, 700, terminated=True, seed=1)]
+    episodes = [segment(5, 400, accounts=2), segment(3, 700, accounts=2, ended=True, seed=1)]
     batch = make_batch(modules, episodes)
     steps_t = np.r_[np.arange(400, 405), np.arange(700, 703)]
     inputs = SPEC.parts[0].tape.inputs.gather(steps_t)
     for i, agent in enumerate(AGENTS):
         np.testing.assert_array_equal(batch[agent][Columns.OBS].numpy(), inputs)
         np.testing.assert_array_equal(
-            batch[agent][Columns.ACTIONS].numpy()[:, 0],
-            np.concatenate([part.actions[:, i] for part in episodes]),
+            batch[agent][Columns.ACTIONS].numpy(),
+            np.concatenate([part.actions[..., i] for part in episodes]),
         )
     state = batch[CRITIC][STATE].numpy()
-    assert state.shape == (8, 1, 13)
-    np.testing.assert_array_equal(state[:5, 0, :4], episodes[0].account[:5])
-    np.testing.assert_array_equal(state[:, 0, 4:], SPEC.parts[0].tape.market_features(steps_t))
+    assert state.shape == (8, 2, 13)
+    np.testing.assert_array_equal(state[:5, :, :4], episodes[0].account[:5])
+    for k in range(2):
+        np.testing.assert_array_equal(state[:, k, 4:], SPEC.parts[0].tape.market_features(steps_t))
 
 
-def test_accounts_on_one_bar_share_a_row(modules):
-    """Two accounts on the same bars: half the rows, the same advantages."""
-    episodes = [segment(4, 400, seed=s) for s in (1, 2)] + [segment(4, 402, seed=s) for s in (3, 4)]
-    alone = make_batch(copy.deepcopy(modules), episodes)  # a batch moves the critic's moments
-    together = make_batch(copy.deepcopy(modules), episodes, 2)
+def test_accounts_of_one_bar_get_what_they_would_get_alone(modules):
+    """One segment of two accounts against two segments of one: the same advantages, half the rows.
+
+    An account that went bankrupt in the middle of the group's segment is an episode of its own.
+    """
+    together = segment(6, 400, accounts=2, seed=3)
+    together.terminated[2, 1] = True
+    alone = [part for k in range(2) for part in together.by_account(k)]
+    assert [len(part) for part in alone] == [6, 3, 3]
+    assert [part.is_done for part in alone] == [False, True, False]
+    shared = make_batch(copy.deepcopy(modules), [together])  # a batch moves the critic's moments
+    single = make_batch(copy.deepcopy(modules), alone)
     for agent in AGENTS:
-        assert together[agent][Columns.OBS].shape == (8, 60, 7)
-        assert together[agent][Columns.ACTIONS].shape == (8, 2)
-        for column in (Columns.ACTIONS, Postprocessing.ADVANTAGES):
+        assert shared[agent][Columns.OBS].shape == (6, 60, 7)
+        for column in (Columns.ACTIONS, Columns.ACTION_LOGP, Postprocessing.ADVANTAGES):
             np.testing.assert_allclose(
-                np.sort(together[agent][column].numpy().ravel()),
-                np.sort(alone[agent][column].numpy().ravel()),
+                shared[agent][column].numpy().T.ravel(),
+                single[agent][column].numpy().ravel(),
                 atol=1e-5,
             )
-    t = np.r_[np.arange(400, 404), np.arange(400, 404), np.arange(402, 406), np.arange(402, 406)]
-    rows = rows_by_bar(t, 2)
-    assert (t[rows[:, 0]] == t[rows[:, 1]]).all()
-    inputs = SPEC.parts[0].tape.inputs.gather(t[rows[:, 0]])
-    np.testing.assert_array_equal(together["fvg"][Columns.OBS].numpy(), inputs)
+    np.testing.assert_allclose(
+        shared[CRITIC][Postprocessing.VALUE_TARGETS].numpy().swapaxes(0, 1).reshape(-1, 3),
+        single[CRITIC][Postprocessing.VALUE_TARGETS].numpy()[:, 0],
+        atol=1e-4,
+    )
 
 
-def test_rows_are_shuffled_together(modules):
+def test_every_epoch_shows_every_row_once_and_to_all_modules_alike(modules):
     """Sorted by bar, every minibatch of the first epoch would come from one stretch of time."""
-    episodes = [segment(50, 400)]
-    sorted_batch = make_batch(copy.deepcopy(modules), episodes)
+    batch = make_batch(modules, [segment(50, 400, accounts=2)])
+    order = {row.numpy().tobytes(): i for i, row in enumerate(batch["fvg"][Columns.OBS])}
     torch.manual_seed(1)
-    shuffled = make_batch(copy.deepcopy(modules), episodes, shuffle=True)
-    order = [
-        int((sorted_batch["fvg"][Columns.OBS] == row).flatten(1).all(1).nonzero()[0])
-        for row in shuffled["fvg"][Columns.OBS]
-    ]
-    assert sorted(order) == list(range(50))
-    assert order != list(range(50))
-    for agent in AGENTS:
-        for column in (Columns.ACTIONS, Columns.ACTION_LOGP, Postprocessing.ADVANTAGES):
-            torch.testing.assert_close(shuffled[agent][column], sorted_batch[agent][column][order])
-    torch.testing.assert_close(shuffled[CRITIC][STATE], sorted_batch[CRITIC][STATE][order])
+    minibatches = list(Minibatches(batch, epochs=2, count=4))
+    assert [part.env_steps() for part in minibatches] == [26, 26, 24, 24] * 2
+    epochs = []
+    for epoch in (minibatches[:4], minibatches[4:]):
+        seen = []
+        for part in epoch:
+            rows = [order[r.numpy().tobytes()] for r in part.policy_batches["fvg"][Columns.OBS]]
+            for module, columns in part.policy_batches.items():
+                for name, values in columns.items():
+                    torch.testing.assert_close(values, batch[module][name][rows])
+            inputs = {id(columns[Columns.OBS]) for columns in part.policy_batches.values()}
+            assert len(inputs) == 1  # gathered once, not four times
+            seen += rows
+        assert sorted(seen) == list(range(50))
+        assert seen != list(range(50))
+        epochs.append(seen)
+    assert epochs[0] != epochs[1]
 
 
-def test_groups_that_were_cut_apart_become_single_rows():
-    assert rows_by_bar(np.array([1, 1, 2, 3]), 2).shape == (4, 1)
-    assert rows_by_bar(np.array([1, 1, 2]), 2).shape == (3, 1)
-    assert rows_by_bar(np.array([2, 1, 2, 1]), 2).tolist() == [[1, 3], [0, 2]]
+def test_fewer_rows_than_minibatches_are_still_all_seen(modules):
+    batch = make_batch(modules, [segment(3, 400)])
+    assert [part.env_steps() for part in Minibatches(batch, 1, 8)] == [1, 1, 1]
 
 
 def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modules):
-    episodes = [segment(5, 400), segment(3, 700, terminated=True, seed=1)]
+    episodes = [segment(5, 400), segment(3, 700, ended=True, seed=1)]
     critic = modules[CRITIC]
     t = np.r_[np.arange(400, 406), np.arange(700, 704)]
-    account = np.concatenate([part.account for part in episodes])
+    account = np.concatenate([part.account for part in episodes])[:, 0]
     state = np.concatenate([account, SPEC.parts[0].tape.market_features(t)], axis=1)
     inputs = torch.from_numpy(SPEC.parts[0].tape.inputs.gather(t))
     values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
     expected, _ = generalised_advantages(
         values.astype(np.float64),
-        np.concatenate([part.rewards for part in episodes]).astype(np.float64),
+        np.concatenate([part.rewards for part in episodes])[:, 0].astype(np.float64),
+        np.array([0, 0, 0, 0, 0, 0, 0, 1], dtype=bool)[:, None],
         np.array([5, 3]),
-        np.array([False, True]),
         0.99,
         0.95,
     )
@@ -151,30 +137,84 @@ def test_actors_have_no_value_function_and_the_critic_no_inference_part(modules)
     assert modules[CRITIC].get_non_inference_attributes() == ["critic"]
 
 
-def test_value_normalisation_tracks_the_targets_and_undoes_itself():
-    critic = module_spec(TacticalConfig(), Standardisation.identity()).build()[CRITIC]
-    rng = torch.Generator().manual_seed(0)
+def test_value_normalisation_tracks_the_targets_and_undoes_itself(modules):
+    critic = modules[CRITIC]
+    rng = np.random.default_rng(0)
     for _ in range(50):
-        targets = 5 + 3 * torch.randn(256, 3, generator=rng)
-        normalised = critic.normalise_targets(targets)
+        targets = 5 + 3 * rng.standard_normal((256, 3))
+        critic.track_targets(targets.mean(0), (targets**2).mean(0))
+    normalised = critic.normalise_targets(torch.from_numpy(targets).float())
     assert normalised.mean().abs() < 0.1
     assert (normalised.std() - 1).abs() < 0.1
     mean, std = critic.target_scale()
-    torch.testing.assert_close(normalised * std + mean, targets)
+    torch.testing.assert_close(normalised * std + mean, torch.from_numpy(targets).float())
 
 
-def test_values_are_denormalised():
-    critic = module_spec(TacticalConfig(), Standardisation.identity()).build()[CRITIC]
+def test_values_are_denormalised(modules):
+    critic = modules[CRITIC]
     inputs, state = torch.zeros(2, 60, 7), torch.zeros(2, 1, 13)
     before = critic.values(inputs, state)
-    critic.normalise_targets(torch.full((4, 3), 7.0) + torch.randn(4, 3))
+    critic.track_targets(np.full(3, 7.0), np.full(3, 53.0))
     mean, std = critic.target_scale()
+    torch.testing.assert_close((mean, std), (torch.full((3,), 7.0), torch.full((3,), 2.0)))
     torch.testing.assert_close(critic.values(inputs, state), before * std + mean)
 
 
+def critic_of(**model):
+    config = TacticalConfig(model=ModelConfig(**model))
+    return module_spec(config, Standardisation.identity()).build()[CRITIC]
+
+
 def test_a_shared_head_gives_every_agent_the_same_value():
-    config = TacticalConfig()
-    shared = type(config.model)(critic_heads="shared")
-    critic = module_spec(type(config)(model=shared), Standardisation.identity()).build()[CRITIC]
-    values = critic.values(torch.randn(3, 60, 7), torch.randn(3, 2, 13))
+    values = critic_of(critic_heads="shared").values(torch.randn(3, 60, 7), torch.randn(3, 2, 13))
     assert (values == values[..., :1]).all()
+
+
+def test_independent_critics_see_what_their_actors_see():
+    """IPPO: no account, no market features, no weight in common."""
+    critic = critic_of(critic="independent")
+    inputs = torch.randn(3, 60, 7)
+    one, other = (critic.values(inputs, torch.randn(3, 2, 13)) for _ in range(2))
+    assert one.shape == (3, 2, 3)
+    torch.testing.assert_close(one, other)
+    assert (one[..., 0] != one[..., 1]).all()
+    central = critic_of().values
+    state = torch.randn(3, 2, 13)
+    assert (central(inputs, state) != central(inputs, state + 1)).all()
+    with pytest.raises(ConfigError, match="critic_heads must be per_agent"):
+        critic_of(critic="independent", critic_heads="shared")
+
+
+def test_dropout_is_off_where_values_are_read():
+    critic = critic_of(critic_dropout=0.5)
+    critic.train()
+    inputs, state = torch.randn(3, 60, 7), torch.randn(3, 1, 13)
+    torch.testing.assert_close(critic.values(inputs, state), critic.values(inputs, state))
+    assert critic.training
+    first, second = (critic.critic(inputs, state) for _ in range(2))
+    assert (first != second).any()
+
+
+def test_bfloat16_stays_near_float32():
+    inputs, state = torch.rand(64, 60, 7), torch.rand(64, 2, 13)
+    torch.manual_seed(0)
+    exact = module_spec(TacticalConfig(), Standardisation.identity()).build()
+    config = TacticalConfig()
+    training = type(config.training)(precision="bfloat16")
+    reduced = module_spec(type(config)(training=training), Standardisation.identity()).build()
+    reduced.set_state(exact.get_state())
+    for module, batch in (
+        ("fvg", {Columns.OBS: inputs}),
+        (CRITIC, {Columns.OBS: inputs, STATE: state}),
+    ):
+        one, other = exact[module].forward_train(batch), reduced[module].forward_train(batch)
+        (key,) = one
+        assert other[key].dtype == torch.float32
+        assert not torch.equal(one[key], other[key])
+        scale = one[key].abs().max()
+        assert (one[key] - other[key]).abs().max() <= 0.02 * scale
+        # what acts, and what values are read from, stays float32
+    torch.testing.assert_close(
+        exact["fvg"].forward_inference({Columns.OBS: inputs}),
+        reduced["fvg"].forward_inference({Columns.OBS: inputs}),
+    )

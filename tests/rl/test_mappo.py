@@ -1,0 +1,164 @@
+"""The learner against MAPPO written by hand: the same batch must give the same weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED
+
+from rllib_tactical.bench.plain_mappo import PlainMappo, Rollout
+from rllib_tactical.config import ModelConfig, TacticalConfig, TrainingConfig
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.networks import Standardisation
+from rllib_tactical.rl.algorithm import build_config
+from rllib_tactical.rl.learner import SKIPPED
+from rllib_tactical.rl.market_handle import MarketHandle
+from rllib_tactical.rl.modules import CRITIC
+from tests.market import random_spec
+from tests.rl.segments import segment
+
+pytestmark = pytest.mark.ray
+
+SPEC = random_spec()
+SCALE = Standardisation((0.1,) * 7, (0.5,) * 7)
+STEPS = 192
+
+
+def configured(critic_heads="per_agent", **changes):
+    training = TrainingConfig(
+        batch_size=STEPS,
+        minibatch_size=STEPS,  # one minibatch: shuffling changes nothing but the order of sums
+        epochs=2,
+        num_envs=8,
+        accounts_per_bar=4,
+        num_env_runners=0,
+        grad_norm=0.05,  # binds
+        entropy_coefficient=0.03,
+    )
+    return TacticalConfig(
+        training=dataclasses.replace(training, **changes),
+        model=ModelConfig(critic_hidden=(64, 32), critic_heads=critic_heads),
+    )
+
+
+def episodes_of(seed):
+    """Return 192 steps in two groups of four accounts; one account goes bankrupt on the way."""
+    first = segment(24, 400, accounts=4, seed=seed)
+    first.terminated[9, 2] = True
+    second = segment(24, 900, accounts=4, ended=True, seed=seed + 1)
+    return [first, second]
+
+
+def rollout_of(episodes):
+    """Return the same steps as one column, which the plain loop walks through step by step."""
+    parts = [
+        part for whole in episodes for k in range(whole.accounts) for part in whole.by_account(k)
+    ]
+    cut = np.concatenate([np.arange(len(part)) == len(part) - 1 for part in parts])
+
+    def column(name, stop=None):
+        return np.concatenate([getattr(part, name)[:stop] for part in parts])
+
+    rewards = column("rewards").astype(np.float64)
+    return Rollout(
+        t=column("t", -1)[:, None].astype(np.int64),
+        account=column("account", -1),
+        actions=column("actions").astype(np.int64),
+        logp=column("logp"),
+        rewards=rewards,
+        terminated=column("terminated"),
+        cut=cut[:, None],
+        next_t=np.concatenate([part.t[1:] for part in parts])[:, None].astype(np.int64),
+        next_account=np.concatenate([part.account[1:] for part in parts]),
+    )
+
+
+def plain_of(config, weights):
+    plain = PlainMappo(config, SPEC, SCALE)
+    for i, agent in enumerate(AGENTS):
+        plain.actors[i].load_state_dict(under("actor.", weights[agent]))
+    plain.critic.load_state_dict(under("critic.", weights[CRITIC]))
+    return plain
+
+
+def under(prefix, weights):
+    return {
+        name.removeprefix(prefix): torch.as_tensor(value)
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+
+
+def largest_difference(plain, weights):
+    networks = {**dict(zip(AGENTS, plain.actors, strict=True)), CRITIC: plain.critic}
+    return max(
+        float((value - torch.as_tensor(weights[module][f"{prefix}.{name}"])).abs().max())
+        for module, network in networks.items()
+        for prefix in ["critic" if module == CRITIC else "actor"]
+        for name, value in network.state_dict().items()
+    )
+
+
+def weights_of(algorithm):
+    modules = [*AGENTS, CRITIC]
+    return {m: dict(w) for m, w in algorithm.learner_group.get_weights(modules).items()}
+
+
+@pytest.fixture
+def build(ray_instance):
+    built = []
+
+    def make(config):
+        algorithm = build_config(config, MarketHandle(SPEC), SCALE).build_algo()
+        built.append(algorithm)
+        return algorithm
+
+    yield make
+    for algorithm in built:
+        algorithm.stop()
+
+
+@pytest.mark.parametrize(
+    ("learners", "heads"), [(0, "per_agent"), (0, "shared"), (1, "per_agent"), (2, "per_agent")]
+)
+def test_updates_equal_those_written_by_hand(build, learners, heads):
+    """GAE, normalisation, both losses, clipping by module and Adam, over three batches.
+
+    With two learners the statistics and gradients come from two shards of each batch.
+    """
+    config = configured(heads, num_learners=learners)
+    algorithm = build(config)
+    before = weights_of(algorithm)
+    plain = plain_of(config, before)
+    assert largest_difference(plain, before) == 0.0
+    for seed in (1, 2, 3):
+        episodes = episodes_of(seed)
+        algorithm.learner_group.update(
+            episodes=list(episodes), num_epochs=2, minibatch_size=STEPS, timesteps={}
+        )
+        plain.update(rollout_of(episodes))
+    after = weights_of(algorithm)
+    assert largest_difference(plain, before) > 1e-3
+    assert largest_difference(plain, after) < 1e-5
+    scale = [torch.as_tensor(after[CRITIC][name]) for name in ("moment1", "moment2")]
+    weight = after[CRITIC]["moment_weight"]
+    np.testing.assert_allclose(weight, plain.weight, rtol=1e-6)
+    np.testing.assert_allclose(scale[0], plain.moment1, atol=1e-6)
+    np.testing.assert_allclose(scale[1], plain.moment2, atol=1e-6)
+
+
+def test_metrics_count_account_steps_and_an_update_that_is_not_finite_is_left_out(build):
+    algorithm = build(configured())
+    before = weights_of(algorithm)
+    episodes = episodes_of(1)
+    episodes[0].logp[3, 1, 0] = -np.inf  # the fvg agent's ratio overflows
+    (result,) = algorithm.learner_group.update(
+        episodes=episodes, num_epochs=2, minibatch_size=STEPS, timesteps={}
+    )
+    assert result["__all_modules__"][NUM_ENV_STEPS_TRAINED].peek() == 2 * STEPS
+    assert [result[m][SKIPPED].peek() for m in (*AGENTS, CRITIC)] == [2, 0, 0, 0]
+    after = weights_of(algorithm)
+    for name, value in after["fvg"].items():
+        np.testing.assert_array_equal(value, before["fvg"][name])
+    assert any((after["momentum"][n] != before["momentum"][n]).any() for n in after["momentum"])
