@@ -85,7 +85,7 @@ def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str,
 
 
 def start_ray(cpus_needed: int) -> None:
-    """Join the cluster named by RAY_ADDRESS, or start Ray on this machine, unless Ray is running.
+    """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
     Raises:
         TrainingError: the cluster has fewer CPUs than the workers need.

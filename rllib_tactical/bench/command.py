@@ -18,10 +18,17 @@ from rllib_tactical.bench.figures import Figure, Row
 from rllib_tactical.bench.machine import machine_facts
 from rllib_tactical.errors import UsageError
 
-SECTIONS = {"market": ("rllib_tactical.bench.market", "measure_market", "MarketSize")}
+SECTIONS = {
+    "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
+    "engine": ("rllib_tactical.bench.engine", "measure_engine", "EngineSize"),
+}
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
 
-METHOD = "Medians, with smallest and largest; rates and latencies by processor time of one thread."
+METHOD = (
+    "Medians, with smallest and largest; rates and latencies by processor time of one thread, "
+    "unless a row says otherwise."
+)
+VERDICTS = {None: "", True: "met", False: "missed"}
 
 
 @click.command("bench")
@@ -99,14 +106,15 @@ def as_table(name: str, rows: list[Row]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in rows:
-        verdict = {None: "", True: "met", False: "missed"}[row.met]
+        verdict = VERDICTS[row.met]
         target = "" if row.target is None else _number(row.target)
         table.add_row(row.name, row.unit, *_numbers(row.figure), target, "", verdict)
         for baseline in row.baselines:
             ratio = row.ratio(baseline)
             shown = "-" if ratio is None else f"{_number(ratio)}x"
-            absent = "" if baseline.figure else "not available"
-            table.add_row(f"  {baseline.name}", "", *_numbers(baseline.figure), "", shown, absent)
+            wanted = "" if baseline.target_ratio is None else f"{_number(baseline.target_ratio)}x"
+            said = VERDICTS[row.met_against(baseline)] if baseline.figure else "not available"
+            table.add_row(f"  {baseline.name}", "", *_numbers(baseline.figure), wanted, shown, said)
         table.add_section()
     return table
 

@@ -27,12 +27,14 @@ class Figure:
 class Baseline:
     """What something else reaches in the same run; ``figure`` None when it could not be measured.
 
-    ``note`` says what was measured, or why nothing was.
+    ``note`` says what was measured, or why nothing was. ``target_ratio``: how many times better
+    than this the row should be.
     """
 
     name: str
     figure: Figure | None
     note: str
+    target_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,13 @@ class Row:
         ours, theirs = self.figure.median, baseline.figure.median
         return ours / theirs if self.higher_is_better else theirs / ours
 
+    def met_against(self, baseline: Baseline) -> bool | None:
+        """Whether the ratio to the baseline reaches its target; None without one."""
+        ratio = self.ratio(baseline)
+        if ratio is None or baseline.target_ratio is None:
+            return None
+        return ratio >= baseline.target_ratio
+
     def document(self) -> dict[str, Any]:
         """Return the row as plain values, as in the JSON file."""
         return {
@@ -77,6 +86,8 @@ class Row:
                     "note": baseline.note,
                     **(_plain(baseline.figure) if baseline.figure else {"median": None}),
                     "ratio": self.ratio(baseline),
+                    "target_ratio": baseline.target_ratio,
+                    "met": self.met_against(baseline),
                 }
                 for baseline in self.baselines
             ],
@@ -108,12 +119,29 @@ def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Fi
         units: how many units one call does.
         repetitions: number of measured calls.
     """
-    work()
-    processor, wall = [], []
-    for _ in range(repetitions):
-        wall_start, start = time.perf_counter(), time.process_time()
+    return measure_rates({"": work}, units, repetitions)[""]
+
+
+def measure_rates(
+    works: dict[str, Callable[[], object]], units: int, repetitions: int
+) -> dict[str, Figure]:
+    """Return units per second of each work by processor time, as ``measure_rate`` does.
+
+    The works take turns, so that what else the machine does meanwhile meets all of them.
+    """
+    for work in works.values():
         work()
-        processor.append(units / max(time.process_time() - start, 1e-9))
-        wall.append(units / max(time.perf_counter() - wall_start, 1e-9))
-    figure = summarise(processor)
-    return Figure(figure.median, figure.low, figure.high, float(np.median(wall)))
+    processor: dict[str, list[float]] = {name: [] for name in works}
+    wall: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repetitions):
+        for name, work in works.items():
+            wall_start, start = time.perf_counter(), time.process_time()
+            work()
+            processor[name].append(units / max(time.process_time() - start, 1e-9))
+            wall[name].append(units / max(time.perf_counter() - wall_start, 1e-9))
+    figures = {}
+    for name, values in processor.items():
+        figure = summarise(values)
+        median = float(np.median(wall[name]))
+        figures[name] = Figure(figure.median, figure.low, figure.high, median)
+    return figures

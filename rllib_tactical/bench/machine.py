@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("numpy", "pandas", "gymnasium", "pettingzoo")
+PACKAGES = ("numpy", "pandas", "gymnasium", "pettingzoo", "ray", "torch")
 _CPU_INFO = Path("/proc/cpuinfo")
 
 

@@ -1,0 +1,218 @@
+"""Section "engine": sampling, shipping and learning, beside RLlib's own and a hand-written loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+from envs.market import MarketPart, MarketSpec
+from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rates, summarise
+from rllib_tactical.bench.plain_mappo import PlainMappo
+from rllib_tactical.bench.stock_rllib import stock_config
+from rllib_tactical.config import TacticalConfig
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.tape import Split
+from rllib_tactical.networks import Standardisation
+from rllib_tactical.process import limit_threads, without_expected_noise
+from rllib_tactical.rl.algorithm import build_config
+from rllib_tactical.rl.market_handle import MarketHandle
+
+SEED = 1
+GROUP = 8
+MINIBATCHES, EPOCHS = 4, 4
+OURS, STOCK, PLAIN = "ours", "RLlib, stock", "NumPy and PyTorch by hand"
+NOTES = {
+    STOCK: "MultiAgentEnv, MultiAgentEnvRunner and update loop of RLlib; one account per bar",
+    PLAIN: "the same networks in a plain loop without RLlib; shares passes in sampling only",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSize:
+    """How much is measured; the defaults take about four minutes. Tests use a fraction."""
+
+    bars: int = 20_000
+    steps: int = 2_048
+    accounts: int = 64
+    repetitions: int = 3
+    runners: tuple[int, ...] = (1, 2)
+
+
+def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Row]:
+    """Measure every row of the section on one synthetic market, in a Ray of its own.
+
+    Args:
+        size: how much is measured.
+        progress: called with what is measured next.
+    """
+    limit_threads()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    tape = make_market("momentum", SEED, size.bars).tape()
+    config = TacticalConfig()
+    spec = MarketSpec(
+        parts=(MarketPart(tape, Split("train", 0, len(tape))),),
+        rules=config.rules,
+        rewards=config.rewards,
+        episodes=config.training.episodes,
+        train_confidence=config.training.train_confidence,
+    )
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    joined = ray.is_initialized()
+    if not joined:
+        ray.init(
+            "local",
+            num_cpus=max(size.runners) + 1,
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
+    try:
+        return _rows(size, spec, MarketHandle(spec), progress)
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _rows(
+    size: EngineSize, spec: MarketSpec, handle: MarketHandle, progress: Callable[[str], None]
+) -> list[Row]:
+    rows = []
+    for group in (1, GROUP):
+        config = _config(size, group)
+        plain = PlainMappo(config, spec, Standardisation.identity(), group)
+        with _algorithm(config, handle, OURS) as ours, _algorithm(config, handle, STOCK) as stock:
+            progress(f"sampling, {_per_bar(group)}")
+            rows.append(_sampling(size, group, ours, stock, plain))
+            if group == 1:
+                progress("bytes shipped")
+                rows.append(_shipped(size, ours, stock))
+            progress(f"training, {_per_bar(group)}")
+            rows.append(_iterations(size, group, ours, stock, plain))
+    for runners in size.runners:
+        progress(f"env runners: {runners}")
+        rows += _scaling(size, handle, runners)
+    return rows
+
+
+def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo) -> Row:
+    figures = measure_rates(
+        {
+            OURS: lambda: ours.env_runner.sample(num_timesteps=size.steps),
+            STOCK: lambda: stock.env_runner.sample(num_timesteps=size.steps),
+            PLAIN: lambda: plain.sample(size.steps // size.accounts),
+        },
+        size.steps,
+        size.repetitions,
+    )
+    wanted = {STOCK: 3.0, PLAIN: 0.9} if group == 1 else {}
+    return Row(
+        name=f"sampling, {size.accounts} accounts, {_per_bar(group)}",
+        unit="account-steps/s",
+        figure=figures[OURS],
+        baselines=_baselines(figures, wanted),
+    )
+
+
+def _iterations(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo) -> Row:
+    figures = measure_rates(
+        {
+            OURS: ours.train,
+            STOCK: stock.train,
+            PLAIN: lambda: plain.update(plain.sample(size.steps // size.accounts)),
+        },
+        size.steps,
+        size.repetitions,
+    )
+    return Row(
+        name=f"training iteration, {_per_bar(group)}",
+        unit="account-steps/s",
+        figure=figures[OURS],
+        baselines=_baselines(figures, {STOCK: 2.5, PLAIN: 1 / 1.15}),
+    )
+
+
+def _shipped(size: EngineSize, ours: Any, stock: Any) -> Row:
+    def bytes_per_step(algorithm: Any) -> Figure:
+        episodes = algorithm.env_runner.sample(num_timesteps=size.steps)
+        steps = sum(episode.env_steps() for episode in episodes)
+        held = len(cloudpickle.dumps(episodes)) / steps
+        return Figure(held, held, held)
+
+    return Row(
+        name="shipped from runner to learner",
+        unit="bytes/step",
+        figure=bytes_per_step(ours),
+        target=64.0,
+        higher_is_better=False,
+        baselines=(Baseline(STOCK, bytes_per_step(stock), NOTES[STOCK]),),
+    )
+
+
+def _scaling(size: EngineSize, handle: MarketHandle, runners: int) -> list[Row]:
+    config = _config(size, GROUP, num_env_runners=runners, num_envs=size.accounts // runners)
+    with _algorithm(config, handle, OURS) as algorithm:
+        group = algorithm.env_runner_group
+
+        def sample() -> None:
+            group.foreach_env_runner(lambda runner: runner.sample(), local_env_runner=False)
+
+        rates: list[list[float]] = [[], []]
+        for repetition in range(size.repetitions + 1):
+            for work, into in zip((sample, algorithm.train), rates, strict=True):
+                begun = time.perf_counter()
+                work()
+                if repetition:  # the first one does not count
+                    into.append(size.steps / (time.perf_counter() - begun))
+    workers = f"{runners} env runner{'s' if runners > 1 else ''}, {_per_bar(GROUP)}"
+    return [
+        Row(name=f"{what}, {workers}", unit="steps/s (wall)", figure=summarise(values))
+        for what, values in zip(("sampling", "training"), rates, strict=True)
+    ]
+
+
+def _config(size: EngineSize, group: int, **changes: Any) -> TacticalConfig:
+    config = TacticalConfig()
+    training = dataclasses.replace(
+        config.training,
+        **{
+            "batch_size": size.steps,
+            "minibatch_size": size.steps // MINIBATCHES,
+            "epochs": EPOCHS,
+            "num_envs": size.accounts,
+            "accounts_per_bar": group,
+            "num_env_runners": 0,
+            "seed": SEED,
+        }
+        | changes,
+    )
+    return dataclasses.replace(config, training=training)
+
+
+@contextmanager
+def _algorithm(config: TacticalConfig, handle: MarketHandle, kind: str) -> Iterator[Any]:
+    build = build_config if kind == OURS else stock_config
+    with without_expected_noise():
+        algorithm = build(config, handle, Standardisation.identity()).build_algo()
+    try:
+        yield algorithm
+    finally:
+        algorithm.stop()
+
+
+def _baselines(figures: dict[str, Figure], wanted: dict[str, float]) -> tuple[Baseline, ...]:
+    return tuple(
+        Baseline(name, figures[name], NOTES[name], wanted.get(name)) for name in (STOCK, PLAIN)
+    )
+
+
+def _per_bar(group: int) -> str:
+    return "1 account per bar" if group == 1 else f"{group} per bar"

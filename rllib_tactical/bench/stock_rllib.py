@@ -1,0 +1,31 @@
+"""RLlib's own set-up of the same networks: its env runner, its minibatches, its update."""
+
+from __future__ import annotations
+
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+
+from rllib_tactical.config import TacticalConfig
+from rllib_tactical.networks import Standardisation
+from rllib_tactical.rl.algorithm import build_config
+from rllib_tactical.rl.learner import MappoLearner
+from rllib_tactical.rl.market_handle import MarketHandle
+
+
+class StockUpdates(MappoLearner):
+    """The centralized critic and its loss, which RLlib lacks; the rest is RLlib's."""
+
+    configure_optimizers_for_module = PPOTorchLearner.configure_optimizers_for_module
+    postprocess_gradients = PPOTorchLearner.postprocess_gradients
+    apply_gradients = PPOTorchLearner.apply_gradients
+    _create_iterator_if_necessary = PPOTorchLearner._create_iterator_if_necessary
+    _set_slicing_by_batch_id = PPOTorchLearner._set_slicing_by_batch_id
+    _log_steps_trained_metrics = PPOTorchLearner._log_steps_trained_metrics
+
+
+def stock_config(
+    config: TacticalConfig, market: MarketHandle, standardisation: Standardisation
+) -> PPOConfig:
+    """Return the PPOConfig with RLlib's MultiAgentEnvRunner and update loop."""
+    stock: PPOConfig = build_config(config, market, standardisation, runner="stock")
+    return stock.training(learner_class=StockUpdates)

@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from rllib_tactical.bench import command
+from rllib_tactical.bench.engine import EngineSize
+
+TINY = EngineSize(bars=2_000, steps=64, accounts=8, repetitions=1, runners=(1,))
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-multi-agent-env:UserWarning")
+def test_the_engine_section_measures_every_row_beside_both_baselines():
+    rows = command.run_sections(("engine",), lambda text: None, {"engine": TINY})["engine"]
+    assert [row.name for row in rows] == [
+        "sampling, 8 accounts, 1 account per bar",
+        "shipped from runner to learner",
+        "training iteration, 1 account per bar",
+        "sampling, 8 accounts, 8 per bar",
+        "training iteration, 8 per bar",
+        "sampling, 1 env runner, 8 per bar",
+        "training, 1 env runner, 8 per bar",
+    ]
+    assert all(row.figure.median > 0 for row in rows)
+    for row in rows[:5]:
+        assert all(other.figure.median > 0 for other in row.baselines)
+    wanted = {b.name: b.target_ratio for b in rows[0].baselines}
+    assert wanted == {"RLlib, stock": 3.0, "NumPy and PyTorch by hand": 0.9}
+    document = command.as_document({"engine": rows})
+    json.dumps(document)
+    first = document["sections"]["engine"][0]["baselines"][0]
+    assert first["met"] == (first["ratio"] >= 3.0)
