@@ -63,6 +63,17 @@ class AccountView:
     halted: BoolArray
     tradable: BoolArray
 
+    def take(self, accounts: IntArray) -> AccountView:
+        """Return the view of ``accounts`` (K,) only."""
+        return AccountView(
+            self.equity[accounts],
+            self.session_peak[accounts],
+            self.position_side[accounts],
+            self.position_quantity[accounts],
+            self.halted[accounts],
+            self.tradable[accounts],
+        )
+
 
 def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
     """Return (session peak - equity) / session peak."""
