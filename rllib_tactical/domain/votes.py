@@ -75,7 +75,9 @@ def sample_votes(probabilities: FloatArray, uniforms: FloatArray) -> Votes:
 def constant_votes(index: IntArray, confidence: float) -> Votes:
     """Return votes that all count with the same confidence, as in training."""
     index = np.asarray(index, dtype=np.int64)
-    return Votes(index, np.full(index.shape, confidence), confidence)
+    same = np.empty(index.shape)
+    same.fill(confidence)
+    return Votes(index, same, confidence)
 
 
 def _votes(probabilities: FloatArray, index: IntArray) -> Votes:
