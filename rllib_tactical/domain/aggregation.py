@@ -74,7 +74,7 @@ class AggregationConfig(StrictConfig):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Aggregate:
     """Outcome of N votes. Arrays have shape (N,) unless said otherwise.
 

@@ -34,7 +34,7 @@ class Rules(StrictConfig):
     risk: RiskConfig = field(default_factory=RiskConfig)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Market:
     """The present as decisions see it. Arrays have shape (N,).
 
@@ -48,7 +48,7 @@ class Market:
     synergy_direction: NDArray[np.integer]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """N decisions. Arrays have shape (N,).
 

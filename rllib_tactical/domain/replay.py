@@ -45,7 +45,7 @@ class EpisodeConfig(StrictConfig):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplayStep:
     """One step of N episodes. ``step`` from the simulator; flags have shape (N,) bool.
 

@@ -57,7 +57,7 @@ class RewardConfig(StrictConfig):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RewardEvents:
     """What happened to N accounts on one bar, as far as rewards care. Arrays have shape (N,).
 

@@ -47,7 +47,7 @@ class RiskConfig(StrictConfig):
                 raise ConfigError(f"risk.{name} must be finite and > 0, found {found!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccountView:
     """What risk needs to know of N accounts at the close of the bar. Arrays have shape (N,).
 

@@ -44,7 +44,8 @@ class ExitReason(IntEnum):
     HALT = 5
 
 
-@dataclass(frozen=True, slots=True)
+# like all that is made anew at every step not frozen: frozen fields cost three times as much to set
+@dataclass(slots=True)
 class Step:
     """What one step did to N accounts. Arrays have shape (N,) unless said otherwise.
 

@@ -20,7 +20,7 @@ SIGNS: Final[IntArray] = np.array([[1, 0, -1], [1, 0, -1], [-1, 0, 1]], dtype=np
 WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Votes:
     """One vote per agent. ``index`` (N, 3) int64 in 0..2; ``confidence`` (N, 3) float64 in [0, 1].
 
