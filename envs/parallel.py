@@ -33,7 +33,8 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
     """One replayed account as a PettingZoo environment; each episode draws its instrument.
 
     Observation: network input Box(-1, 1, (60, 7)) float32, the same for every agent. Action:
-    Discrete(3), the vote's index. Infos carry the decision, the account and the reward's parts.
+    Discrete(3), the vote's index. Infos carry the decision, the account and the reward's parts;
+    ``stop`` and ``target`` are 0 when the vote asks for no order.
     """
 
     metadata = {"name": "tactical_market_v0", "render_modes": []}  # noqa: RUF012 - PettingZoo's form
@@ -41,7 +42,7 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
 
     def __init__(self, spec: MarketSpec, seed: int | None = None) -> None:
         self._spec = spec
-        self._offsets = spec.tapes.offsets
+        self._offsets = spec.tapes.offsets.tolist()
         self._replays: list[Replay] = spec.replays(len(spec.parts), seed)
         self._rng = np.random.default_rng(seed)
         self._choose()
@@ -118,10 +119,11 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
 
     def _account(self) -> dict[str, Any]:
         simulator = self._replay.simulator
+        t = simulator.t.item()
         return {
             "symbol": simulator.tape.instrument.symbol,
-            "t": simulator.t.item(),
-            BAR: int(self._offsets[self._part]) + simulator.t.item(),
+            "t": t,
+            BAR: self._offsets[self._part] + t,
             ACCOUNT_STATE: simulator.account_features()[0],
             "equity": simulator.equity.item(),
             "session_peak": simulator.session_peak.item(),

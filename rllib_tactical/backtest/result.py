@@ -35,8 +35,9 @@ class BacktestResult:
     ``execute``, ``closes``, ``reason`` code, ``winner`` long/short/hold (what the vote says),
     ``score`` of the winner after the counter-synergy discount and ``score_long``, ``score_short``,
     ``score_hold`` before it, ``vote_<agent>`` signed action and ``confidence_<agent>``,
-    ``requested`` quantity before and ``quantity`` after the risk limits, ``stop`` and ``target``
-    of the order (NaN when there is none), ``entered``: the order opened a position.
+    ``requested`` quantity before and ``quantity`` after the risk limits (0 when nothing is asked
+    for, or done), ``stop`` and ``target`` of the order (NaN when there is none), ``entered``: the
+    order opened a position.
 
     ``trades``, one row per trade in order of exit: see ``trades.TRADE_COLUMNS``.
 

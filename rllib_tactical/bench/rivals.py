@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rllib_tactical.bench.figures import Baseline, Figure, measure_rate, summarise
@@ -65,7 +66,7 @@ def smart_money_updates(bars: Bars) -> tuple[Baseline, Baseline]:
 
 def gym_steps(bars: Bars, steps: int, repetitions: int) -> tuple[Baseline, Baseline]:
     """Measure steps/s of gym-trading-env and gym-anytrading, with windows of 60 bars."""
-    note = f"one account, windows of {WINDOW} bars"
+    note = f"one account, random actions, windows of {WINDOW} bars"
 
     def measure(make: Callable[[pd.DataFrame], Any]) -> Figure:
         return measure_rate(_stepper(make(bar_frame(bars)), steps), steps, repetitions)
@@ -97,12 +98,12 @@ def _any_trading(frame: pd.DataFrame) -> Any:
 
 
 def _stepper(env: Any, steps: int) -> Callable[[], None]:
-    count = int(env.action_space.n)
+    actions = np.random.default_rng(1).integers(0, int(env.action_space.n), steps).tolist()
     env.reset(seed=1)
 
     def run() -> None:
-        for number in range(steps):
-            _, _, terminated, truncated, _ = env.step(number % count)
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 env.reset()
 

@@ -74,7 +74,7 @@ class AggregationConfig(StrictConfig):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Aggregate:
     """Outcome of N votes. Arrays have shape (N,) unless said otherwise.
 
@@ -112,10 +112,18 @@ def aggregate(
     """
     if votes.constant is None:
         return _aggregate(votes, synergy_kind, synergy_direction, config)
-    cases = _constant_cases(votes.constant, config)
-    chosen = (*votes.index.T, synergy_kind, synergy_direction + 1)
+    index = votes.index
+    chosen = (index[:, 0], index[:, 1], index[:, 2], synergy_kind, synergy_direction + 1)
     case = np.ravel_multi_index(chosen, _CASES)
-    return Aggregate(*(outcome.take(case, axis=0) for outcome in cases))
+    side, score, scores, execute, aggressive, reason = _constant_cases(votes.constant, config)
+    return Aggregate(
+        side[case],
+        score[case],
+        scores.take(case, axis=0),
+        execute[case],
+        aggressive[case],
+        reason[case],
+    )
 
 
 @lru_cache(maxsize=16)

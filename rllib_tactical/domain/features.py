@@ -148,7 +148,9 @@ def static_input(raw: FloatArray) -> FloatArray:
     return out
 
 
-def level_input(level: FloatArray, close_now: FloatArray, atr_now: FloatArray) -> FloatArray:
+def level_input(
+    level: FloatArray, close_now: FloatArray | float, atr_now: FloatArray | float
+) -> FloatArray:
     """Return tanh((level - close_now) / (4 ATR_now)); 0 where there is no level or no ATR."""
     scale = LEVEL_ATRS * atr_now
     known = (level != 0.0) & (scale > 0.0)
@@ -230,15 +232,11 @@ class InputViews:
             FeatureError: a bar has no full window before it.
         """
         t = np.asarray(t)
-        start = t - (WINDOW - 1)
-        if len(start) and start.min() < 0:  # would wrap around to the end: the future
-            raise FeatureError(f"a window needs {WINDOW} bars, found {start.min() + WINDOW}")
         if len(t) == 1:  # a single account: half the cost without looking for runs
-            bars = slice(int(start[0]), int(t[0]) + 1)
-            out = self._static[None, bars].copy()
-            level = self._level[self._run[bars]]
-            out[0, :, 2] = level_input(level, self._close[t], self._atr[t])
-            return out
+            return self._window(t.item())[None]
+        start = t - (WINDOW - 1)
+        if len(start):
+            _require_window(int(start.min()))
         out = self._windows[start].reshape(-1, WINDOW, NUM_FEATURES)
         first = self._run[start]
         counts = self._run[t] - first + 1
@@ -248,3 +246,17 @@ class InputViews:
         inputs = level_input(level, self._close[bar], self._atr[bar]).astype(np.float32)
         out[:, :, 2] = inputs[self._runs[start] + shift[:, None]]
         return out
+
+    def _window(self, t: int) -> Float32Array:
+        """Return the input (60, 7) of one bar."""
+        start = t - (WINDOW - 1)
+        _require_window(start)
+        out = self._static[start : t + 1].copy()
+        level = self._level[self._run[start : t + 1]]
+        out[:, 2] = level_input(level, self._close.item(t), self._atr.item(t))
+        return out
+
+
+def _require_window(start: int) -> None:
+    if start < 0:  # would wrap around to the end: the future
+        raise FeatureError(f"a window needs {WINDOW} bars, found {start + WINDOW}")

@@ -34,7 +34,7 @@ class Rules(StrictConfig):
     risk: RiskConfig = field(default_factory=RiskConfig)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Market:
     """The present as decisions see it. Arrays have shape (N,).
 
@@ -48,14 +48,15 @@ class Market:
     synergy_direction: NDArray[np.integer]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """N decisions. Arrays have shape (N,).
 
     ``action`` int64 is what is done: +1 buy, -1 sell, 0 nothing; ``execute`` bool; ``closes`` bool:
     the order closes an opposite position instead of opening one; ``quantity`` lots (0 when nothing
-    is done); ``requested`` lots before the risk limits; ``stop`` and ``target`` prices on the tick;
-    ``reason`` int64 ``Reason`` values; ``vote`` the aggregation behind it.
+    is done); ``requested`` lots before the risk limits; ``stop`` and ``target`` prices on the tick,
+    all three 0 where the vote asks for no order; ``reason`` int64 ``Reason`` values; ``vote`` the
+    aggregation behind it.
     """
 
     action: IntArray
@@ -80,23 +81,33 @@ def decide(
     """Turn N sets of votes into decisions with orders inside the risk limits.
 
     Raises:
-        OrderError: the instrument's base_quantity has not been resolved.
+        OrderError: a vote asks for an order and the instrument's base_quantity is not resolved.
     """
     vote = aggregate(votes, market.synergy_kind, market.synergy_direction, rules.aggregation)
-    stop, target = bracket(market.price, vote.side, market.atr, instrument, rules.orders)
-    requested = requested_quantity(vote.score, vote.aggressive, instrument, rules.orders)
-    reason, execute, quantity = vote.reason, vote.execute, np.zeros(len(requested))
-    if np.count_nonzero(execute):  # the limits have a say only in what the vote would execute
-        allowed, risk_reason = limit_orders(
-            vote.side, requested, market.price, stop, market.atr, account, instrument, rules.risk
+    count = len(vote.side)
+    action, closes = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
+    quantity, requested = np.zeros(count), np.zeros(count)
+    stop, target = np.zeros(count), np.zeros(count)
+    execute, reason = vote.execute, vote.reason
+    who = execute.nonzero()[0]
+    if len(who):  # the rest has no order to work out
+        side, price, atr = vote.side[who], market.price[who], market.atr[who]
+        lots = requested_quantity(vote.score[who], vote.aggressive[who], instrument, rules.orders)
+        requested[who] = lots
+        stop[who], target[who] = bracket(price, side, atr, instrument, rules.orders)
+        allowed, limit = limit_orders(
+            side, lots, price, stop[who], atr, account.take(who), instrument, rules.risk
         )
-        reason = np.where(execute, risk_reason, reason)
-        execute = execute & (allowed > 0.0)
-        quantity = np.where(execute, allowed, 0.0)
+        acts = allowed > 0.0
+        execute, reason = execute.copy(), reason.copy()
+        execute[who], reason[who] = acts, limit
+        action[who] = side * acts
+        closes[who] = limit == Reason.CLOSE_OPPOSITE.value
+        quantity[who] = np.where(acts, allowed, 0.0)
     return Decision(
-        action=vote.side * execute,
+        action=action,
         execute=execute,
-        closes=reason == Reason.CLOSE_OPPOSITE.value,
+        closes=closes,
         quantity=quantity,
         requested=requested,
         stop=stop,

@@ -45,7 +45,7 @@ class EpisodeConfig(StrictConfig):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplayStep:
     """One step of N episodes. ``step`` from the simulator; flags have shape (N,) bool.
 
@@ -240,7 +240,8 @@ class ReplaySet:
         moved = []
         for k, replay in enumerate(self.replays):
             mine = slice(self._edges[k], self._edges[k + 1])
-            moved.append(replay.step(Votes(votes.index[mine], votes.confidence[mine])))
+            part = Votes(votes.index[mine], votes.confidence[mine], votes.constant)
+            moved.append(replay.step(part))
 
         def joined(name: str) -> Any:
             return np.concatenate([getattr(part.step, name) for part in moved])

@@ -57,7 +57,7 @@ class RewardConfig(StrictConfig):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RewardEvents:
     """What happened to N accounts on one bar, as far as rewards care. Arrays have shape (N,).
 
@@ -89,8 +89,6 @@ def compute_rewards(
     """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
     base = np.tanh(events.equity_change / pnl_scale)
     entered, closed = events.entered, events.closed
-    if not np.count_nonzero(entered | closed):
-        return _clipped(base, np.zeros((len(base), NUM_AGENTS)), config)
     shared = (
         config.synergy_bonus * (entered & events.with_synergy)
         + config.execution_bonus * (entered & (events.shortfall < config.execution_slippage))
@@ -111,6 +109,14 @@ def compute_rewards(
     )
     bonus[:, 2] = shared
     return _clipped(base, bonus, config)
+
+
+def quiet_rewards(
+    equity_change: FloatArray, config: RewardConfig, pnl_scale: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what ``compute_rewards`` does when nobody entered or closed a trade on the bar."""
+    base = np.tanh(equity_change / pnl_scale)
+    return _clipped(base, np.zeros((len(base), NUM_AGENTS)), config)
 
 
 def _clipped(

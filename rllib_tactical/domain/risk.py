@@ -47,7 +47,7 @@ class RiskConfig(StrictConfig):
                 raise ConfigError(f"risk.{name} must be finite and > 0, found {found!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccountView:
     """What risk needs to know of N accounts at the close of the bar. Arrays have shape (N,).
 
@@ -62,6 +62,17 @@ class AccountView:
     position_quantity: FloatArray
     halted: BoolArray
     tradable: BoolArray
+
+    def take(self, accounts: IntArray) -> AccountView:
+        """Return the view of ``accounts`` (K,) only."""
+        return AccountView(
+            self.equity[accounts],
+            self.session_peak[accounts],
+            self.position_side[accounts],
+            self.position_quantity[accounts],
+            self.halted[accounts],
+            self.tradable[accounts],
+        )
 
 
 def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:

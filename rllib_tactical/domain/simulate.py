@@ -18,7 +18,7 @@ import numpy as np
 
 from rllib_tactical.domain import costs
 from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
-from rllib_tactical.domain.rewards import RewardConfig, RewardEvents, compute_rewards
+from rllib_tactical.domain.rewards import RewardConfig, RewardEvents, compute_rewards, quiet_rewards
 from rllib_tactical.domain.risk import AccountView, risk_per_lot, session_drawdown
 from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray
@@ -44,7 +44,8 @@ class ExitReason(IntEnum):
     HALT = 5
 
 
-@dataclass(frozen=True, slots=True)
+# like all that is made anew at every step not frozen: frozen fields cost three times as much to set
+@dataclass(slots=True)
 class Step:
     """What one step did to N accounts. Arrays have shape (N,) unless said otherwise.
 
@@ -102,7 +103,7 @@ class Simulator:
         self._counter_trend = np.zeros(count, dtype=np.bool_)
         self._no_exits = _Exits.empty(count)
         for array in (getattr(self._no_exits, name) for name in _Exits.__slots__):
-            array.flags.writeable = False  # every step without an exit returns these
+            array.flags.writeable = False  # returned by every step without an exit
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
     def reset(
@@ -159,51 +160,50 @@ class Simulator:
 
         Every account must stand before the tape's last bar.
         """
-        tape, instrument = self.tape, self.tape.instrument
-        t, count = self.t.copy(), self.num_accounts
+        tape, t = self.tape, self.t
         market = self.market()
-        decision = decide(votes, market, self.view(), instrument, self.rules)
-        bar = t + 1
-        open_, close = tape.bars.open[bar], tape.bars.close[bar]
-        equity_before = self.equity.copy()
-        was_open = self.side != 0
+        decision = decide(votes, market, self.view(), tape.instrument, self.rules)
+        bar, equity_before = t + 1, self.equity
         self._exits = self._no_exits
-        adverse = costs.adverse_move(market.atr, instrument) * self._cost_factor
 
-        flatten = was_open & (self.halted | (decision.execute & decision.closes))
-        who = flatten.nonzero()[0]
+        who = self.side.nonzero()[0]
         if len(who):
-            why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
-            price = costs.market_fill(open_[who], -self.side[who], adverse[who])
-            self._close(who, price, why, adverse[who])
+            who = who[(self.halted | decision.closes)[who]]
+            if len(who):
+                why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
+                self._close_at_market(who, tape.bars.open[bar[who]], why)
 
         entered = decision.execute & ~decision.closes
-        entry_price = np.full(count, np.nan)
+        entry_price = self._no_exits.price  # NaN
         who = entered.nonzero()[0]
-        if len(who):
-            self._enter(who, decision, open_[who], adverse[who])
+        enters = len(who) > 0
+        if enters:
+            self._enter(who, decision, tape.bars.open[bar[who]])
+            entry_price = np.full(self.num_accounts, np.nan)
             entry_price[who] = self.entry_price[who]
 
         who = self.side.nonzero()[0]
         if len(who):
-            self._check_levels(who, open_, adverse)
-            who = (tape.sessions.is_last[bar] & (self.side != 0)).nonzero()[0]
+            self._check_levels(who)
+            who = tape.sessions.is_last[bar].nonzero()[0]
+            who = who[self.side[who] != 0]
             if len(who):
-                price = costs.market_fill(close[who], -self.side[who], adverse[who])
                 why = np.full(len(who), int(ExitReason.SESSION_END))
-                self._close(who, price, why, adverse[who])
+                self._close_at_market(who, tape.bars.close[bar[who]], why)
 
         self.t = bar
-        self._mark(close, tape.sessions.is_first[bar], equity_before)
-        change = self.equity - equity_before
-        exits = self._exits
-        events = self._events(decision, market, entered, entry_price, change, exits, equity_before)
-        rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
+        self._mark(equity_before)
+        exits, change = self._exits, self.equity - equity_before
+        if enters or exits is not self._no_exits:
+            events = self._events(decision, market, entered, entry_price, change, equity_before)
+            rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
+        else:
+            rewards, base, bonus = quiet_rewards(change, self.rewards, self._pnl_scale)
         return Step(
             t=t,
             decision=decision,
             entered=entered,
-            exited=exits.reason > 0,
+            exited=exits.exited,
             entry_price=entry_price,
             exit_price=exits.price,
             exit_reason=exits.reason,
@@ -240,12 +240,15 @@ class Simulator:
         out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
         return out
 
-    def _enter(
-        self, who: IntArray, decision: Decision, open_: FloatArray, adverse: FloatArray
-    ) -> None:
+    def _adverse(self, who: IntArray) -> FloatArray:
+        """Return by how much market orders of accounts ``who`` (K,) fill worse on bar t + 1."""
+        atr = self.tape.features.atr[self.t[who]]
+        return costs.adverse_move(atr, self.tape.instrument) * self._cost_factor[who]
+
+    def _enter(self, who: IntArray, decision: Decision, open_: FloatArray) -> None:
         tape, instrument = self.tape, self.tape.instrument
         t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
-        price = costs.market_fill(open_, side, adverse)
+        price = costs.market_fill(open_, side, self._adverse(who))
         fee = costs.commission(quantity, instrument) * self._cost_factor[who]
         self._entry_cash[who] = self.cash[who]
         self._trade_cost[who] = fee + np.abs(price - open_) * quantity * instrument.point_value
@@ -257,22 +260,28 @@ class Simulator:
         self._after_mitigation[who] = (signal[t] > 0) | (signal[np.maximum(t - 1, 0)] > 0)
         self._counter_trend[who] = np.sign(tape.features.raw[t, 5]) == -side
 
-    def _check_levels(self, who: IntArray, open_: FloatArray, adverse: FloatArray) -> None:
+    def _check_levels(self, who: IntArray) -> None:
         """Close accounts whose stop or target bar t + 1 reaches; mirrored so that up is profit."""
-        bars, bar = self.tape.bars, self.t[who] + 1
-        side = self.side[who]
-        start, stop, target = open_[who] * side, self.stop[who] * side, self.target[who] * side
-        worst = np.where(side > 0, bars.low[bar], -bars.high[bar])
-        best = np.where(side > 0, bars.high[bar], -bars.low[bar])
-        opens_above = start >= target  # a limit at the open fills before anything inside the bar
-        stopped = (worst <= stop) & ~opens_above
-        done = (stopped | opens_above | (best >= target)).nonzero()[0]
+        bars, bar, side = self.tape.bars, self.t[who] + 1, self.side[who]
+        stop, target = self.stop[who] * side, self.target[who] * side
+        low, high = bars.low[bar] * side, bars.high[bar] * side  # the other way round when short
+        stopped = np.minimum(low, high) <= stop
+        done = (stopped | (np.maximum(low, high) >= target)).nonzero()[0]
         if len(done):
+            who, side, stop, target = who[done], side[done], stop[done], target[done]
+            start = bars.open[bar[done]] * side
+            # a limit at the open fills before anything inside the bar
+            stopped = stopped[done] & (start < target)
             level = np.where(stopped, np.minimum(start, stop), np.maximum(start, target))
-            cost = np.where(stopped, adverse[who], 0.0)
+            cost = np.where(stopped, self._adverse(who), 0.0)
             price = np.asarray((level - cost) * side, dtype=np.float64)
             why = np.where(stopped, int(ExitReason.STOP), int(ExitReason.TARGET))
-            self._close(who[done], price[done], why[done], cost[done])
+            self._close(who, price, why, cost)
+
+    def _close_at_market(self, who: IntArray, price: FloatArray, why: IntArray) -> None:
+        """Close accounts ``who`` (K,) by market orders at the bar's ``price`` (K,)."""
+        adverse = self._adverse(who)
+        self._close(who, costs.market_fill(price, -self.side[who], adverse), why, adverse)
 
     def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
         if self._exits is self._no_exits:
@@ -282,7 +291,7 @@ class Simulator:
         fee = costs.commission(quantity, instrument) * self._cost_factor[who]
         gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
         self.cash[who] += gained - fee
-        exits.reason[who], exits.price[who] = why, price
+        exits.exited[who], exits.reason[who], exits.price[who] = True, why, price
         exits.side[who], exits.quantity[who] = side, quantity
         exits.entry_t[who], exits.entry_price[who] = self.entry_t[who], self.entry_price[who]
         exits.pnl[who] = self.cash[who] - self._entry_cash[who]
@@ -292,17 +301,23 @@ class Simulator:
         self.side[who] = 0
         self.quantity[who] = 0.0
 
-    def _mark(self, close: FloatArray, new_session: BoolArray, equity_before: FloatArray) -> None:
+    def _mark(self, equity_before: FloatArray) -> None:
+        """Value the accounts at the close of ``t`` and halt those at the drawdown limit."""
+        tape, t = self.tape, self.t
         self.equity = self.cash.copy()
         who = self.side.nonzero()[0]
         if len(who):
-            held = self.side[who] * (close[who] - self.entry_price[who]) * self.quantity[who]
-            self.equity[who] += held * self.tape.instrument.point_value
-        self.session_peak = np.where(new_session, equity_before, self.session_peak)
+            held = self.side[who] * (tape.bars.close[t[who]] - self.entry_price[who])
+            self.equity[who] += held * self.quantity[who] * tape.instrument.point_value
+        who = tape.sessions.is_first[t].nonzero()[0]
+        if len(who):
+            self.session_peak = self.session_peak.copy()
+            self.session_peak[who] = equity_before[who]
+            self.halted = self.halted.copy()
+            self.halted[who] = False
         self.session_peak = np.maximum(self.session_peak, self.equity)
         drawdown = session_drawdown(self.equity, self.session_peak)
-        limit_hit = drawdown >= self.rules.risk.session_drawdown_limit
-        self.halted = (self.halted & ~new_session) | limit_hit
+        self.halted = self.halted | (drawdown >= self.rules.risk.session_drawdown_limit)
 
     def _events(
         self,
@@ -311,10 +326,9 @@ class Simulator:
         entered: BoolArray,
         entry_price: FloatArray,
         change: FloatArray,
-        exits: _Exits,
         equity_before: FloatArray,
     ) -> RewardEvents:
-        count = len(entered)
+        exits, count = self._exits, len(entered)
         at_gap, with_synergy = np.zeros((2, count), dtype=np.bool_)
         shortfall, risked, alignment = np.zeros((3, count))
         who = entered.nonzero()[0]
@@ -341,7 +355,7 @@ class Simulator:
             requested_risk=risked,
             at_gap=at_gap,
             alignment=alignment,
-            closed=exits.reason > 0,
+            closed=exits.exited,
             trade_pnl=exits.pnl,
             after_mitigation=exits.after_mitigation,
             counter_trend=exits.counter_trend,
@@ -352,6 +366,7 @@ class Simulator:
 class _Exits:
     """Trades that ended on the bar being simulated."""
 
+    exited: BoolArray
     reason: IntArray
     price: FloatArray
     side: IntArray
@@ -368,6 +383,7 @@ class _Exits:
         whole, real = np.zeros(count, dtype=np.int64), np.zeros(count)
         never = np.zeros(count, dtype=np.bool_)
         return cls(
+            never.copy(),
             whole.copy(),
             np.full(count, np.nan),
             whole.copy(),

@@ -20,7 +20,7 @@ SIGNS: Final[IntArray] = np.array([[1, 0, -1], [1, 0, -1], [-1, 0, 1]], dtype=np
 WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Votes:
     """One vote per agent. ``index`` (N, 3) int64 in 0..2; ``confidence`` (N, 3) float64 in [0, 1].
 
@@ -75,7 +75,9 @@ def sample_votes(probabilities: FloatArray, uniforms: FloatArray) -> Votes:
 def constant_votes(index: IntArray, confidence: float) -> Votes:
     """Return votes that all count with the same confidence, as in training."""
     index = np.asarray(index, dtype=np.int64)
-    return Votes(index, np.full(index.shape, confidence), confidence)
+    same = np.empty(index.shape)
+    same.fill(confidence)
+    return Votes(index, same, confidence)
 
 
 def _votes(probabilities: FloatArray, index: IntArray) -> Votes:

@@ -70,3 +70,35 @@ def test_updates_see_the_last_sixty_bars(monkeypatch: pytest.MonkeyPatch) -> Non
     assert p50.figure is not None
     assert p99.figure is not None
     assert p50.figure.median <= p99.figure.median
+
+
+def test_environments_step_the_bars_with_random_actions_and_start_again_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    actions: list[int] = []
+    resets: list[int | None] = []
+
+    class Env:
+        action_space = types.SimpleNamespace(n=2)
+
+        def __init__(self, frame: pd.DataFrame, window: int, bound: tuple[int, int]) -> None:
+            assert (window, bound) == (60, (60, 120))
+            assert frame["Close"].tolist() == BARS.close.tolist()
+
+        def reset(self, seed: int | None = None) -> None:
+            resets.append(seed)
+
+        def step(self, action: int) -> tuple[None, float, bool, bool, dict[str, float]]:
+            actions.append(action)
+            return None, 0.0, False, len(actions) % 50 == 0, {}
+
+    module = types.ModuleType("gym_anytrading.envs")
+    module.StocksEnv = Env  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gym_anytrading", types.ModuleType("gym_anytrading"))
+    monkeypatch.setitem(sys.modules, "gym_anytrading.envs", module)
+    _, found = rivals.gym_steps(BARS, 100, 2)
+    assert found.figure is not None
+    assert len(actions) == 300  # the first of three rounds does not count
+    assert 30 < sum(actions[:100]) < 70
+    assert actions[:100] == actions[100:200]
+    assert resets == [1, *[None] * 6]

@@ -195,6 +195,13 @@ def test_gather_takes_bars_in_any_order_and_leaves_the_table_alone() -> None:
     np.testing.assert_array_equal(views.gather(t), expected)
 
 
+@pytest.mark.parametrize("t", [[WINDOW - 2], [99, WINDOW - 2]])
+def test_gather_refuses_a_bar_without_a_window(t: list[int]) -> None:
+    views = InputViews(compute_features(random_bars(np.random.default_rng(3), 100)))
+    with pytest.raises(FeatureError, match="a window needs 60 bars, found 59"):
+        views.gather(np.array(t))
+
+
 def test_views_travel_without_their_overlap() -> None:
     views = InputViews(compute_features(random_bars(np.random.default_rng(3), 500)))
     packed = pickle.dumps(views)

@@ -128,6 +128,11 @@ def test_unresolved_base_quantity() -> None:
         decide_one(instrument=Instrument(symbol="X", tick_size=0.25))
 
 
+def test_votes_for_nothing_need_no_base_quantity() -> None:
+    out = decide_one((1, 1, 0), instrument=Instrument(symbol="X", tick_size=0.25))
+    assert (out.requested[0], out.stop[0], out.target[0], out.execute[0]) == (0.0, 0.0, 0.0, False)
+
+
 def random_call(seed: int, count: int) -> tuple[Votes, Market, AccountView]:
     rng = np.random.default_rng(seed)
     held = rng.choice([-1, 0, 0, 1], count)
@@ -209,3 +214,5 @@ def test_decisions_are_consistent(seed: int) -> None:
     assert (side * (out.target[opens] - market.price[opens]) > 0).all()
     silent = ~out.vote.execute
     np.testing.assert_array_equal(out.reason[silent], out.vote.reason[silent])
+    for name in ("requested", "stop", "target"):  # what the limits refuse was asked for
+        np.testing.assert_array_equal(getattr(out, name) != 0.0, out.vote.execute, err_msg=name)

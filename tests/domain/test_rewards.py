@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rllib_tactical.domain.rewards import RewardConfig, RewardEvents, compute_rewards
+from rllib_tactical.domain.rewards import (
+    RewardConfig,
+    RewardEvents,
+    compute_rewards,
+    quiet_rewards,
+)
 from rllib_tactical.errors import ConfigError
 
 QUIET: dict[str, Any] = dict(
@@ -116,6 +121,16 @@ def test_parts_are_reported_before_the_clip() -> None:
     _, base, bonus = compute_rewards(events, RewardConfig(synergy_bonus=5.0), 100.0)
     assert base.tolist() == [0.0]
     assert bonus.tolist() == [[5.0, 5.0, 5.0]]
+
+
+def test_without_a_trade_nothing_but_the_base_counts() -> None:
+    values = {name: np.full(500, value) for name, value in QUIET.items()}
+    values["equity_change"] = np.random.default_rng(0).normal(0.0, 60.0, 500)
+    config = RewardConfig(clip=0.5)
+    found = quiet_rewards(values["equity_change"], config, 80.0)
+    expected = compute_rewards(RewardEvents(**values), config, 80.0)
+    for quiet, general in zip(found, expected, strict=True):
+        assert quiet.tobytes() == general.tobytes()
 
 
 def test_pnl_only_pays_the_base_and_nothing_else() -> None:

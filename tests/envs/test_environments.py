@@ -37,6 +37,19 @@ def test_observation_is_the_network_input_of_the_bar_it_stands_on(env):
         assert OBSERVATION_SPACE.contains(observations[agent])
 
 
+def test_observations_share_no_memory_with_each_other_or_what_comes_later(env):
+    first, _ = env.reset(seed=5)
+    start = first["entry"].copy()
+    first["fvg"][:] = 9.0
+    np.testing.assert_array_equal(first["momentum"], start)
+    second, *_ = env.step(HOLD)
+    np.testing.assert_array_equal(first["entry"], start)
+    again, _ = env.reset(seed=5)
+    np.testing.assert_array_equal(again["fvg"], start)
+    kept = [0, 1, 3, 4, 5, 6]  # the level is seen from the last bar's close
+    np.testing.assert_array_equal(second["fvg"][:-1, kept], start[1:, kept])
+
+
 def test_long_votes_buy_and_infos_tell_decision_account_and_reward_parts(env):
     env.reset(seed=5)
     _, rewards, _, _, infos = env.step(LONG)
