@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rllib_tactical.bundle import Bundle, export_bundle
+from rllib_tactical.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UnreadableError, UsageError
@@ -19,18 +19,23 @@ from rllib_tactical.rl.run_folder import (
 )
 
 
-def export_run(source: Path, out: Path, symbol: str | None = None) -> Bundle:
+def export_run(
+    source: Path, out: Path, symbol: str | None = None, parent: Path | None = None
+) -> Bundle:
     """Export a run's best checkpoint by validation P&L, or the checkpoint that ``source`` is.
 
     Args:
         source: a run's folder or a checkpoint's.
         out: the bundle folder to make.
         symbol: the instrument that the bundle decides for; needed when the run had several.
+        parent: the bundle that this one follows; it is verified, and its id recorded. It may be
+            the one in ``out``, which is replaced.
 
     Raises:
-        UsageError: the run had several instruments and none, or another, is named.
-        UnreadableError: neither a run nor a checkpoint, or no checkpoint yet.
-        BundleError: ``out`` holds something else, or the weights do not fit.
+        UsageError: the run had several instruments and none, or another, is named; the parent is
+            for bars of another length.
+        UnreadableError: neither a run nor a checkpoint, no checkpoint yet, or no parent there.
+        BundleError: ``out`` holds something else, the weights do not fit, or the parent is damaged.
     """
     if (source / CHECKPOINT).is_file():
         checkpoint, folder = source, RunFolder(source.resolve().parents[1])
@@ -45,13 +50,20 @@ def export_run(source: Path, out: Path, symbol: str | None = None) -> Bundle:
     state = read_checkpoint(checkpoint)
     validation: dict[str, Any] | None = state.get("validation")
     part = _part_of(run, symbol)
+    bar_seconds = int(run["bar_seconds"])
+    followed = None if parent is None else load_bundle(parent)
+    if followed is not None and followed.bar_seconds != bar_seconds:
+        raise UsageError(
+            f"--parent must be of the run's bars ({bar_seconds} s), "
+            f"found bars of {followed.bar_seconds} s"
+        )
     config = from_dict(TacticalConfig, run["config"], f"{folder.path}: config")
     return export_bundle(
         out,
         weights=read_weights(checkpoint),
         rules=config.rules,
         instrument=from_dict(Instrument, part["instrument"], f"{folder.path}: instrument"),
-        bar_seconds=int(run["bar_seconds"]),
+        bar_seconds=bar_seconds,
         temperature_scale=float(validation["temperature_scale"]) if validation else 1.0,
         training={
             "config": run["config"],
@@ -61,8 +73,12 @@ def export_run(source: Path, out: Path, symbol: str | None = None) -> Bundle:
             "iteration": state["iteration"],
             "env_steps": state["env_steps"],
             "seed": config.training.seed,
+            # of the program that began the run; the manifest has those of the export beside
+            "git_commit": run.get("git_commit"),
+            "versions": run.get("versions"),
         },
         metrics={"validation": validation},
+        parent=None if followed is None else followed.bundle_id,
     )
 
 
@@ -84,10 +100,16 @@ def _part_of(run: dict[str, Any], symbol: str | None) -> dict[str, Any]:
     "--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to make."
 )
 @click.option("--instrument", metavar="SYMBOL", help="Which one, when the run had several.")
-def export_command(source: Path, out: Path, instrument: str | None) -> None:
+@click.option(
+    "--parent",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="The bundle that this one follows: verified, and recorded by its id.",
+)
+def export_command(source: Path, out: Path, instrument: str | None, parent: Path | None) -> None:
     """Make a policy bundle that backtest and service load.
 
     Of a run, the checkpoint with the best validation P&L by the full serving rule is taken.
     """
-    bundle = export_run(source, out, instrument)
+    bundle = export_run(source, out, instrument, parent)
     click.echo(f"bundle {bundle.bundle_id} in {out}")

@@ -59,7 +59,7 @@ class OnnxEngine:
 
     def logits(self, inputs: Float32Array) -> Float32Array:
         """Return logits (N, 3, 3) float32."""
-        out: Float32Array = self._session.run(None, {"inputs": inputs})[0]
+        out: Float32Array = self._session.run(["logits"], {"inputs": inputs})[0]
         return out
 
 

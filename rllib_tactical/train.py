@@ -23,6 +23,7 @@ from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergies import DETECT, NONE
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.lineage import git_commit, library_versions
 from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.loop import Row, TrainingResult, run_training
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
@@ -81,6 +82,8 @@ def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str,
         "config": to_dict(config),
         "config_hash": content_hash(config),
         "standardisation": dataclasses.asdict(market.standardisation),
+        "git_commit": git_commit(),
+        "versions": library_versions(),
     }
 
 

@@ -122,7 +122,6 @@ def test_an_altered_manifest_is_refused(bundle):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"format_version": 2}, "format_version"),
         ({"feature_hash": "0" * 64}, "other features"),
         ({"rules_hash": "0" * 64}, "rules hash"),
         ({"files": {}}, "files"),

@@ -19,7 +19,7 @@ from rllib_tactical.backtest.evaluate import Evaluation, evaluate_bundle
 from rllib_tactical.backtest.provenance import Seen, seen_in_training
 from rllib_tactical.backtest.report import ReportContext, figure_text, verdict
 from rllib_tactical.backtest.write import write_backtest
-from rllib_tactical.bundle import Bundle, git_commit, load_bundle
+from rllib_tactical.bundle import Bundle, load_bundle
 from rllib_tactical.config import to_dict
 from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
@@ -29,6 +29,7 @@ from rllib_tactical.domain.causality import check_causality
 from rllib_tactical.domain.tape import Tape, build_tape
 from rllib_tactical.domain.types import Bars, Instrument
 from rllib_tactical.errors import DataError, UsageError
+from rllib_tactical.lineage import git_commit
 
 _FILE = click.Path(path_type=Path)
 
