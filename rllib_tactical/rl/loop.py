@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ray.exceptions import RayActorError, RayError
 from ray.rllib.core import COMPONENT_RL_MODULE
 
 from rllib_tactical.config import TacticalConfig
@@ -30,6 +31,12 @@ Row = dict[str, Any]
 
 RUNNER_TIMEOUT_S = 300.0
 """How long training waits for lost env runners to come back."""
+
+PROBE_TIMEOUT_S = 0.5
+"""How long each iteration asks for lost env runners; RLlib's 30 s would be lost in every one."""
+
+LEARNER_TIMEOUT_S = 10.0
+"""How long a learner is given to show that it is alive after an update has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,11 @@ class _Loop:
         handle = MarketHandle(market.spec)
         with without_expected_noise():
             # a resumed run goes on with other draws than those it began with
-            self._algorithm = build_config(
-                config, handle, market.standardisation, resumed_at=self.done
-            ).build_algo()
+            self._algorithm = (
+                build_config(config, handle, market.standardisation, resumed_at=self.done)
+                .fault_tolerance(env_runner_health_probe_timeout_s=PROBE_TIMEOUT_S)
+                .build_algo()
+            )
         if newest is not None:
             restore(self._algorithm, newest / RLLIB)
         if resume:
@@ -185,7 +194,7 @@ class _Loop:
         deadline = time.monotonic() + RUNNER_TIMEOUT_S
         while True:
             begun = time.monotonic()
-            result = self._algorithm.train()
+            result = self._train()
             if result["env_runners"].get("num_env_steps_sampled", 0) > 0:
                 break
             if stop.asked or time.monotonic() > deadline:
@@ -196,6 +205,7 @@ class _Loop:
             time.sleep(1.0)
         self.done += 1
         row = iteration_metrics(result, self.done, time.monotonic() - begun)
+        row["env_runners"] = self._algorithm.env_runner_group.num_healthy_remote_env_runners()
         self.env_steps = row["env_steps"]
         broken = sorted(
             name
@@ -208,6 +218,31 @@ class _Loop:
                 "lower the learning rates and start again or --resume from the last checkpoint"
             )
         return row
+
+    def _train(self) -> Row:
+        """Return RLlib's result of one iteration; a lost learner becomes an error of ours."""
+        try:
+            result: Row = self._algorithm.train()
+        except RayError as error:
+            if not self._learner_lost(error):
+                raise
+            raise TrainingError(
+                f"a learner was lost in iteration {self.done + 1}, and what it learnt since the "
+                "last checkpoint with it; continue with --resume when the cluster is well"
+            ) from error
+        return result
+
+    def _learner_lost(self, error: RayError) -> bool:
+        """Whether a learner is gone. The others may fail first, in their exchange with it."""
+        group = self._algorithm.learner_group
+        if group.is_local:
+            return False
+        if isinstance(error, RayActorError):
+            return True
+        answers = group.foreach_learner(
+            lambda learner: None, healthy_only=False, timeout_seconds=LEARNER_TIMEOUT_S
+        )
+        return sum(bool(answer.ok) for answer in answers) < len(group)
 
     def _checkpoint(self) -> None:
         weights = actor_weights_of(self._algorithm)
