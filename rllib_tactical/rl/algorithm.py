@@ -26,6 +26,8 @@ from rllib_tactical.rl.runner import BatchedEnvRunner
 
 ENV_NAME = "tactical_market"
 
+SAMPLE_TIMEOUT_S = 600.0
+
 
 def _make_env(context: Any) -> TacticalMultiAgentEnv:
     return TacticalMultiAgentEnv(TacticalParallelEnv(context["market"].open()))
@@ -68,6 +70,8 @@ def build_config(
             env_runner_cls=BatchedEnvRunner if runner == "batched" else None,
             num_env_runners=training.num_env_runners,
             num_envs_per_env_runner=training.num_envs,
+            # a slow fragment would be thrown away and asked for again, for ever
+            sample_timeout_s=SAMPLE_TIMEOUT_S,
             rollout_fragment_length=training.batch_size // accounts,
         )
         .learners(

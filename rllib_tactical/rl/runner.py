@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from ray import get_runtime_context
 from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
@@ -43,6 +44,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         market: MarketSpec = self.config.env_config["market"].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
+        if self.worker_index and get_runtime_context().was_current_actor_reconstructed:
+            seed = None  # one that came back must not play its first bars again
         self._rng = np.random.default_rng(None if seed is None else seed + 1)
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]

@@ -18,7 +18,13 @@ ALLOWED_BYTES = 12e6
 @pytest.fixture
 def small_ray():
     limit_threads()
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
     yield
     ray.shutdown()
 
