@@ -9,7 +9,6 @@ TINY = EngineSize(bars=2_000, steps=64, accounts=8, repetitions=1, runners=(1,))
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-multi-agent-env:UserWarning")
 def test_the_engine_section_measures_every_row_beside_both_baselines():
     rows = command.run_sections(("engine",), lambda text: None, {"engine": TINY})["engine"]
     assert [row.name for row in rows] == [

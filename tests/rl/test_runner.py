@@ -151,8 +151,6 @@ def test_a_bankrupt_account_leaves_its_group_together(build):
     assert simulator.equity[5] > 0
 
 
-# RLlib names every MultiAgentEnv alike
-@pytest.mark.filterwarnings("ignore:.*Overriding environment rllib-multi-agent-env:UserWarning")
 def test_both_runners_produce_the_same_distribution_of_episodes(build):
     """Two samples of 160 episodes of one policy: returns, trades' bars and actions agree."""
     stock = build("stock", num_envs=8, batch_size=64, minibatch_size=32, seed=1)
