@@ -93,7 +93,7 @@ class PlainMappo:
         rates = [training.actor_lr] * NUM_AGENTS + [training.critic_lr]
         self.parameters = [list(network.parameters()) for network in networks]
         self.optimizers = [
-            torch.optim.Adam(parameters, lr=rate)
+            torch.optim.Adam(parameters, lr=rate, fused=True)
             for parameters, rate in zip(self.parameters, rates, strict=True)
         ]
         self.moment1 = self.moment2 = np.zeros(NUM_AGENTS)

@@ -19,7 +19,7 @@ from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
 from rllib_tactical.domain.tape import MARKET_FEATURES
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.networks import Standardisation
-from rllib_tactical.rl.learner import MINIBATCHES, MappoLearner
+from rllib_tactical.rl.learner import MappoLearner
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.modules import CRITIC, ActorModule, CriticModule
 from rllib_tactical.rl.runner import BatchedEnvRunner
@@ -104,9 +104,6 @@ def build_config(
             num_epochs=training.epochs,
             train_batch_size_per_learner=training.batch_size // learners,
             minibatch_size=max(1, training.minibatch_size // learners),
-            learner_config_dict={
-                MINIBATCHES: max(1, round(training.batch_size / training.minibatch_size))
-            },
         )
         .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)

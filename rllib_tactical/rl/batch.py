@@ -15,6 +15,7 @@ from torch import Tensor
 
 from envs.parallel import ACCOUNT_STATE, BAR
 from rllib_tactical.domain.types import AGENTS, NUM_AGENTS, Float32Array, FloatArray, IntArray
+from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.episode import JointEpisode
 from rllib_tactical.rl.gae import generalised_advantages
 from rllib_tactical.rl.market_handle import MarketHandle
@@ -70,8 +71,12 @@ class CentralizedBatch(ConnectorV2):
             self._lam,
         )
         mean, square = self._moments(advantages, device)
-        advantages = (advantages - mean) / np.maximum(np.sqrt(square - mean**2), 1e-4)
-        critic.track_targets(*self._moments(targets, device))
+        variance = np.maximum(square - mean**2, 0.0)  # rounding may leave less than nothing
+        advantages = (advantages - mean) / np.maximum(np.sqrt(variance), 1e-4)
+        moments = self._moments(targets, device)
+        if not np.isfinite(moments).all():  # the running moments would never recover
+            raise TrainingError("rewards or values are not finite")
+        critic.track_targets(*moments)
 
         step = np.ones(len(t), dtype=np.bool_)
         step[np.cumsum(lengths + 1) - 1] = False  # the state after a segment is no step
@@ -125,21 +130,19 @@ class Minibatch:
 
 
 class Minibatches:
-    """``epochs`` passes over a batch in ``count`` minibatches of shuffled rows.
+    """``epochs`` passes over a batch in ``count`` minibatches of shuffled rows, at most one a row.
 
-    All modules see the same rows, so a tensor that they share is indexed once. The number of
-    minibatches does not depend on the rows that were sampled: every learner makes as many.
+    All modules see the same rows, so a tensor that they share is indexed once.
     """
 
     def __init__(self, batch: Batch, epochs: int, count: int) -> None:
         self._batch, self._epochs, self._count = batch, epochs, count
 
     def __iter__(self) -> Iterator[Minibatch]:
-        rows, accounts = next(iter(self._batch.values()))[Columns.ACTIONS].shape
+        rows, accounts = self._batch[CRITIC][STATE].shape[:2]
         for _ in range(self._epochs):
             for chosen in torch.randperm(rows).tensor_split(self._count):
-                if len(chosen):
-                    yield Minibatch(self._pick(chosen), len(chosen) * accounts)
+                yield Minibatch(self._pick(chosen), len(chosen) * accounts)
 
     def _pick(self, rows: Tensor) -> Batch:
         picked: dict[int, Tensor] = {}
@@ -172,7 +175,7 @@ def as_joint_episode(episode: Any) -> JointEpisode:
         np.stack(logp, axis=-1).astype(np.float32)[:, None],
         rewards[:, None],
         terminated,
-        bool(episode.is_truncated),
+        bool(episode.is_done),
     )
 
 

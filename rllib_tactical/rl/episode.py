@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, Float32Array
-
-BYTES_PER_STEP = 4 * 4 + NUM_AGENTS * (1 + 4 + 4) + 1
-"""An account's features, per agent the action, its log probability and the reward, and a flag."""
-
-BYTES_PER_BAR = 4
-"""The bar's number, once for all accounts of the group."""
 
 
 @dataclass(slots=True)
@@ -28,8 +23,8 @@ class JointEpisode:
     ``t`` (L+1,) int32: the running bar number (over all instruments) of each state, the last one
     included; ``account`` (L+1, K, 4) float32; ``actions`` (L, K, 3) int8; ``logp`` and ``rewards``
     (L, K, 3) float32; ``terminated`` (L, K) bool: the account's episode ended with this step, and
-    its next state belongs to another one. ``is_truncated``: every account's episode ended with the
-    last step, though its last state still has a value.
+    its next state belongs to another one. ``ended``: the episodes of all accounts end with the last
+    step. ``custom_data`` is what a user's callbacks keep with an episode.
     """
 
     id_: str
@@ -39,7 +34,8 @@ class JointEpisode:
     logp: Float32Array
     rewards: Float32Array
     terminated: BoolArray
-    is_truncated: bool
+    ended: bool
+    custom_data: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -55,24 +51,18 @@ class JointEpisode:
         return len(self) > 0 and bool(self.terminated[-1].all())
 
     @property
-    def is_done(self) -> bool:
-        """Whether the accounts' episodes ended with this segment."""
-        return self.is_terminated or self.is_truncated
+    def is_truncated(self) -> bool:
+        """Whether the episodes end with the last step though its state still has a value."""
+        return self.ended and not self.is_terminated
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the arrays."""
-        return sum(
-            array.nbytes
-            for array in (
-                self.t,
-                self.account,
-                self.actions,
-                self.logp,
-                self.rewards,
-                self.terminated,
-            )
-        )
+    def is_done(self) -> bool:
+        """Whether the accounts' episodes ended with this segment."""
+        return self.is_terminated or self.ended
+
+    def get_return(self) -> float:
+        """Return the sum of the rewards of all agents and accounts in this segment."""
+        return float(self.rewards.sum())
 
     def env_steps(self) -> int:
         """Number of environment steps: one per bar and account."""
@@ -93,10 +83,10 @@ class JointEpisode:
             self.logp[start:stop],
             self.rewards[start:stop],
             self.terminated[start:stop],
-            self.is_truncated and stop == len(self) and not bool(self.terminated[-1].all()),
+            self.ended and stop == len(self),
         )
 
-    __getitem__ = slice
+    __getitem__ = slice  # RLlib uses both names
 
     def by_account(self, k: int) -> list[JointEpisode]:
         """Return account ``k``'s part as segments of one account, cut where an episode ended."""
@@ -109,7 +99,7 @@ class JointEpisode:
             self.logp[:, mine],
             self.rewards[:, mine],
             self.terminated[:, mine],
-            self.is_truncated,
+            self.ended,
         )
         ends = np.flatnonzero(alone.terminated[:, 0]) + 1
         edges = [0, *ends.tolist(), len(self)]
@@ -129,5 +119,5 @@ def joined(segments: list[JointEpisode]) -> JointEpisode:
         np.concatenate([part.logp for part in segments]),
         np.concatenate([part.rewards for part in segments]),
         np.concatenate([part.terminated for part in segments]),
-        last.is_truncated,
+        last.ended,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,10 +20,9 @@ from ray.rllib.utils.metrics import (
 )
 from torch import Tensor
 
+from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.batch import CentralizedBatch, Minibatch, Minibatches
-
-MINIBATCHES = "minibatches"
-"""Key in ``learner_config_dict``: minibatches per epoch."""
+from rllib_tactical.rl.modules import CRITIC
 
 SKIPPED = "skipped_updates"
 """Metric: updates of a module that were left out because its gradient was not finite."""
@@ -100,7 +100,14 @@ class MappoLearner(PPOTorchLearner):
     @property
     def updates_per_batch(self) -> int:
         """Minibatches per sampled batch: metrics are means over them."""
-        return int(self.config.num_epochs * self.config.learner_config_dict[MINIBATCHES])
+        epochs: int = self.config.num_epochs
+        return epochs * self._minibatches
+
+    @property
+    def _minibatches(self) -> int:
+        """Minibatches per epoch, whatever a batch holds: the same for every learner."""
+        rows, minibatch = self.config.train_batch_size_per_learner, self.config.minibatch_size
+        return max(1, round(float(rows / (minibatch or rows))))
 
     def postprocess_gradients(self, gradients_dict: Any) -> Any:
         """Clip each module's gradient by its own norm."""
@@ -108,7 +115,7 @@ class MappoLearner(PPOTorchLearner):
             limit = self.config.get_config_for_module(module_id).grad_clip
             for name, optimizer in self.get_optimizers_for_module(module_id):
                 params = [p for group in optimizer.param_groups for p in group["params"]]
-                norm = torch.nn.utils.clip_grad_norm_(params, limit, foreach=True)
+                norm = torch.nn.utils.clip_grad_norm_(params, limit or math.inf, foreach=True)
                 self.metrics.log_value(
                     (module_id, f"gradients_{name}_global_norm"),
                     norm,
@@ -129,6 +136,9 @@ class MappoLearner(PPOTorchLearner):
     def _create_iterator_if_necessary(
         self, *, training_data: Any, num_epochs: int = 1, **kwargs: Any
     ) -> Minibatches:
+        fewest = self._fewest(sum(map(len, training_data.episodes)))
+        if fewest == 0:
+            raise TrainingError("a batch must have a bar for every learner: enlarge batch_size")
         batch = self._learner_connector(
             rl_module=self.module,
             batch={},
@@ -136,12 +146,21 @@ class MappoLearner(PPOTorchLearner):
             shared_data={},
             metrics=self.metrics,
         )
+        # RLlib knows the actors as policies that may be frozen; the critic always learns
         trained = {
             module_id: columns
             for module_id, columns in batch.items()
-            if self.should_module_be_updated(module_id, batch)
+            if module_id == CRITIC or self.should_module_be_updated(module_id, batch)
         }
-        return Minibatches(trained, num_epochs, self.config.learner_config_dict[MINIBATCHES])
+        return Minibatches(trained, num_epochs, min(self._minibatches, fewest))
+
+    def _fewest(self, rows: int) -> int:
+        """Return the smallest number of rows of any learner: all must make as many steps."""
+        if self.config.num_learners <= 1:
+            return rows
+        shared = torch.tensor(rows, device=self._device)
+        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MIN)
+        return int(shared)
 
     def _set_slicing_by_batch_id(self, batch: Minibatch, *, value: bool) -> Minibatch:
         """Do nothing: there are no recurrent states to keep together."""

@@ -29,6 +29,7 @@ from envs.market import ACTION_SPACE, OBSERVATION_SPACE, MarketSpec
 from rllib_tactical.domain.replay import Outcome, ReplaySet
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
 from rllib_tactical.domain.votes import constant_votes, greedy_votes, sample_votes, softmax
+from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.episode import JointEpisode, joined
 from rllib_tactical.rl.trace import EpisodeCallbacks, Trace
 
@@ -41,6 +42,10 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 
     def make_env(self) -> None:
         """Make the batched replay from the market handle in the environment's configuration."""
+        if self.config.batch_mode != "truncate_episodes":
+            raise TrainingError(
+                f'batch_mode must be "truncate_episodes", found {self.config.batch_mode!r}'
+            )
         market: MarketSpec = self.config.env_config["market"].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
@@ -81,7 +86,9 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         explore = bool(self.config.explore if explore is None else explore)
         with self.metrics.log_time(SAMPLE_TIMER):
             if force_reset or num_episodes is not None or self._needs_initial_reset:
-                self._reset(stagger=num_episodes is None)
+                # a training run's first episodes are cut, those that somebody asks for are whole
+                whole = force_reset or num_episodes is not None or self.config.in_evaluation
+                self._reset(stagger=not whole)
                 self._needs_initial_reset = num_episodes is not None
             if num_episodes is None:
                 if num_timesteps is None:
@@ -129,6 +136,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     ) -> list[JointEpisode]:
         """Sample until ``wanted`` episodes have ended; the first ones to end are returned whole."""
         whole: list[JointEpisode] = []
+        before = len(self._ended)
         pending: dict[tuple[str, int], list[JointEpisode]] = {}
         while len(whole) < wanted:
             for segment in self._rollout(64, explore, random_actions):
@@ -137,7 +145,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                         pending.setdefault((segment.id_, k), []).append(part)
                         if part.is_done:
                             whole.append(joined(pending.pop((segment.id_, k))))
-        self._ended = self._ended[:wanted]
+        self._ended = self._ended[: before + wanted]
         return whole[:wanted]
 
     @torch.no_grad()

@@ -58,7 +58,6 @@ class Trace:
         return self._segment(slice(i, i + 1), start, stop, id_, ended)
 
     def _segment(self, mine: slice, start: int, stop: int, id_: str, ended: bool) -> JointEpisode:
-        terminated = self.terminated[start:stop, mine].copy()
         return JointEpisode(
             id_,
             self.t[start : stop + 1, mine.start // self.size].copy(),
@@ -66,8 +65,8 @@ class Trace:
             self.actions[start:stop, mine].copy(),
             self.logp[start:stop, mine].copy(),
             self.rewards[start:stop, mine].copy(),
-            terminated,
-            ended and not bool(terminated[-1:].all()),
+            self.terminated[start:stop, mine].copy(),
+            ended,
         )
 
 
@@ -75,7 +74,7 @@ class EpisodeCallbacks:
     """RLlib's ``on_episode_*`` callbacks, one episode per account; free when nobody has set any.
 
     ``episode`` is the part since the last call of ``sample``; ``prev_episode_chunks`` of
-    ``on_episode_end`` are the parts before it.
+    ``on_episode_end`` are the parts before it. Its ``custom_data`` lasts from creation to end.
     """
 
     def __init__(self, runner: Any) -> None:
@@ -94,6 +93,7 @@ class EpisodeCallbacks:
         accounts = self._runner.num_envs
         self._ids = [""] * accounts
         self._before: list[list[JointEpisode]] = [[] for _ in range(accounts)]
+        self._custom: list[dict[str, Any]] = [{} for _ in range(accounts)]
 
     def begin_rollout(self, trace: Trace) -> None:
         """Take note of where a rollout's steps are recorded, and start what has not begun."""
@@ -126,7 +126,8 @@ class EpisodeCallbacks:
 
     def _start(self, row: int, accounts: list[int]) -> None:
         for i in accounts:
-            self._ids[i], self._first[i], self._before[i] = uuid.uuid4().hex, row, []
+            self._ids[i], self._first[i] = uuid.uuid4().hex, row
+            self._before[i], self._custom[i] = [], {}
             for event in ("on_episode_created", "on_episode_start"):
                 if event in self._wanted:
                     self._call(event, i, self._trace.of_account(i, row, row, self._ids[i], False))
@@ -136,6 +137,7 @@ class EpisodeCallbacks:
 
     def _call(self, event: str, i: int, episode: JointEpisode, **more: Any) -> None:
         runner = self._runner
+        episode.custom_data = self._custom[i]
         make_callback(
             event,
             callbacks_objects=runner._callbacks,

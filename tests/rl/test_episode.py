@@ -2,12 +2,12 @@ import dataclasses
 
 import numpy as np
 
-from rllib_tactical.rl.episode import BYTES_PER_BAR, BYTES_PER_STEP, joined
+from rllib_tactical.rl.episode import joined
 from tests.rl.segments import segment
 
 
 def truncated(length=5, accounts=2):
-    return dataclasses.replace(segment(length, 0, accounts), is_truncated=True)
+    return dataclasses.replace(segment(length, 0, accounts), ended=True)
 
 
 def test_counts_steps():
@@ -53,8 +53,6 @@ def test_an_account_alone_is_cut_where_its_episode_ended():
     assert len(other) == 6
 
 
-def test_bytes_per_step_are_what_the_arrays_hold():
-    whole = truncated(1_000, accounts=8)
-    per_step = whole.nbytes / whole.env_steps()
-    assert abs(per_step - (BYTES_PER_STEP + BYTES_PER_BAR / 8)) < 0.1
-    assert BYTES_PER_STEP + BYTES_PER_BAR <= 64
+def test_the_return_counts_everybody():
+    whole = truncated()
+    assert abs(whole.get_return() - whole.rewards.sum()) < 1e-4

@@ -10,7 +10,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_tactical.config import ModelConfig, TacticalConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import ConfigError, TrainingError
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.algorithm import module_spec
 from rllib_tactical.rl.batch import CentralizedBatch, Minibatches
@@ -102,9 +102,24 @@ def test_every_epoch_shows_every_row_once_and_to_all_modules_alike(modules):
     assert epochs[0] != epochs[1]
 
 
-def test_fewer_rows_than_minibatches_are_still_all_seen(modules):
-    batch = make_batch(modules, [segment(3, 400)])
-    assert [part.env_steps() for part in Minibatches(batch, 1, 8)] == [1, 1, 1]
+def test_equal_advantages_stay_finite(modules):
+    """Rounding may leave a variance below zero, whose root is not a number."""
+    flat = segment(64, 400)
+    flat.rewards[:] = 0.1
+    modules[CRITIC].critic.heads.weight.data.zero_()
+    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=1e-9, lam=1e-9)
+    for scale in np.random.default_rng(0).uniform(0.05, 0.3, 50):
+        flat.rewards[:] = scale
+        batch = connector(rl_module=copy.deepcopy(modules), batch={}, episodes=[flat])
+        assert torch.isfinite(batch["fvg"][Postprocessing.ADVANTAGES]).all()
+
+
+def test_rewards_that_are_not_finite_never_reach_the_moments(modules):
+    broken = segment(5, 400)
+    broken.rewards[2, 0, 1] = np.nan
+    with pytest.raises(TrainingError, match="not finite"):
+        make_batch(modules, [broken])
+    assert modules[CRITIC].moment_weight == 0.0
 
 
 def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modules):
@@ -178,6 +193,14 @@ def test_independent_critics_see_what_their_actors_see():
     assert one.shape == (3, 2, 3)
     torch.testing.assert_close(one, other)
     assert (one[..., 0] != one[..., 1]).all()
+    for agent in range(3):
+        critic.zero_grad()
+        critic.critic(inputs, torch.randn(3, 2, 13))[..., agent].sum().backward()
+        reached = [
+            any(p.grad is not None and bool(p.grad.any()) for p in own.parameters())
+            for own in critic.critic.critics
+        ]
+        assert reached == [i == agent for i in range(3)]
     central = critic_of().values
     state = torch.randn(3, 2, 13)
     assert (central(inputs, state) != central(inputs, state + 1)).all()

@@ -148,6 +148,35 @@ def test_updates_equal_those_written_by_hand(build, learners, heads):
     np.testing.assert_allclose(scale[1], plain.moment2, atol=1e-6)
 
 
+def test_learners_with_shards_of_different_size_stay_in_step(build):
+    """25 rows and 48 minibatches for two learners: one that made more steps would wait for ever."""
+    algorithm = build(configured(num_learners=2, minibatch_size=4, accounts_per_bar=1))
+    episodes = [segment(13, 400), segment(12, 700)]
+    algorithm.learner_group.update(episodes=episodes, num_epochs=2, minibatch_size=2, timesteps={})
+    one, other = (
+        answer.get()["fvg"]["actor.out.bias"]
+        for answer in algorithm.learner_group.foreach_learner(
+            lambda learner: learner.get_state()["rl_module"]
+        )
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_an_actor_may_be_frozen_and_the_critic_learns_on(build):
+    config = build_config(configured(), MarketHandle(SPEC), SCALE)
+    algorithm = config.multi_agent(policies_to_train=["fvg"]).build_algo()
+    try:
+        before = weights_of(algorithm)
+        algorithm.learner_group.update(
+            episodes=episodes_of(1), num_epochs=1, minibatch_size=STEPS, timesteps={}
+        )
+        after = weights_of(algorithm)
+        moved = {m for m in after for n, v in after[m].items() if np.any(v != before[m][n])}
+        assert moved == {"fvg", CRITIC}
+    finally:
+        algorithm.stop()
+
+
 def test_metrics_count_account_steps_and_an_update_that_is_not_finite_is_left_out(build):
     algorithm = build(configured())
     before = weights_of(algorithm)

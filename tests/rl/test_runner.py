@@ -18,7 +18,7 @@ from scipy.stats import ks_2samp
 from rllib_tactical.config import TacticalConfig, TrainingConfig
 from rllib_tactical.domain.replay import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import ConfigError, TrainingError
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.algorithm import build_config
 from rllib_tactical.rl.batch import as_joint_episode
@@ -85,6 +85,43 @@ def test_whole_episodes_on_request(build):
     segments = runner.sample(num_timesteps=160, explore=True)
     assert sum(part.env_steps() for part in segments) == 160
     assert (np.concatenate([segment.logp for segment in segments]) < 0).all()
+
+
+def test_whole_episodes_are_those_that_the_metrics_describe(build):
+    runner = build().env_runner
+    runner.sample(num_timesteps=32 * LENGTH)
+    earlier = len(runner._ended)
+    episodes = runner.sample(num_episodes=3)
+    assert len(runner._ended) == earlier + 3
+    described = sorted(float(returns.sum()) for _, returns in runner._ended[earlier:])
+    np.testing.assert_allclose(sorted(e.get_return() for e in episodes), described, atol=1e-4)
+
+
+def test_a_forced_reset_begins_whole_episodes(build):
+    """As remote evaluation by time steps asks for: cut ones would count as short episodes."""
+    segments = build().env_runner.sample(num_timesteps=32 * LENGTH, force_reset=True)
+    assert {len(part) for part in segments} == {LENGTH}
+
+
+def test_random_actions_do_not_ask_the_actors(build):
+    segments = build().env_runner.sample(num_timesteps=512, random_actions=True)
+    for part in segments:
+        np.testing.assert_allclose(part.logp, np.log(1 / 3), atol=1e-6)
+
+
+def test_two_runners_draw_different_bars(build):
+    group = build(num_env_runners=2, num_envs=16).env_runner_group
+    one, other = group.foreach_env_runner(
+        lambda runner: [part.t[0] for part in runner.sample(num_timesteps=64)],
+        local_env_runner=False,
+    )
+    assert not set(one) & set(other)
+
+
+def test_complete_episodes_as_batches_are_refused(ray_instance):
+    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    with pytest.raises(TrainingError, match="batch_mode"):
+        config.env_runners(batch_mode="complete_episodes").build_algo()
 
 
 def test_metrics_count_account_steps(build):
@@ -187,10 +224,12 @@ class Recorder(RLlibCallback):
         self.calls.append(("created", env_index, len(episode), episode.id_))
 
     def on_episode_start(self, *, episode, env_index, **kwargs):
+        episode.custom_data["steps"] = 0
         self.calls.append(("start", env_index, len(episode), episode.id_))
 
     def on_episode_step(self, *, episode, env_index, rl_module, **kwargs):
         assert set(rl_module.keys()) == set(AGENTS)
+        episode.custom_data["steps"] += 1
         self.calls.append(("step", env_index, len(episode), episode.id_))
 
     def on_episode_end(self, *, episode, env_index, prev_episode_chunks, metrics_logger, **kwargs):
@@ -198,6 +237,7 @@ class Recorder(RLlibCallback):
         assert len({part.id_ for part in parts}) == 1
         assert episode.is_done
         length = sum(map(len, parts))
+        assert episode.custom_data["steps"] == length
         metrics_logger.log_value("whole_length", length, reduce="max", window=1_000)
         self.calls.append(("end", env_index, length, episode.id_))
 
