@@ -34,7 +34,12 @@ _COMMANDS = {
     "backtest": (
         "rllib_tactical.backtest.commands",
         "backtest_command",
-        "Trade bars with a bundle.",
+        "Trade bars with a bundle or a built-in policy.",
+    ),
+    "evaluate": (
+        "rllib_tactical.evaluation.commands",
+        "evaluate_command",
+        "Walk forward: train, test on what follows, judge.",
     ),
     "serve": ("serve.commands", "serve_command", "Answer POST /decide over HTTP."),
     "bench": (
