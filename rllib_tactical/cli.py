@@ -41,6 +41,11 @@ _COMMANDS = {
         "evaluate_command",
         "Walk forward: train, test on what follows, judge.",
     ),
+    "selftest": (
+        "rllib_tactical.evaluation.selftest_command",
+        "selftest_command",
+        "Test a bundle for the ways in which backtests lie.",
+    ),
     "serve": ("serve.commands", "serve_command", "Answer POST /decide over HTTP."),
     "bench": (
         "rllib_tactical.bench.command",

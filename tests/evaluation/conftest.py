@@ -6,6 +6,7 @@ import pytest
 import ray
 
 from rllib_tactical.process import limit_threads
+from tests.backtest.conftest import bundle, tape  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(scope="package")
