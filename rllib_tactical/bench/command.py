@@ -18,7 +18,10 @@ from rllib_tactical.bench.figures import Figure, Row
 from rllib_tactical.bench.machine import machine_facts
 from rllib_tactical.errors import UsageError
 
-SECTIONS = {"market": ("rllib_tactical.bench.market", "measure_market", "MarketSize")}
+SECTIONS = {
+    "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
+    "evaluation": ("rllib_tactical.bench.evaluation", "measure_evaluation", "EvaluationSize"),
+}
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
 
 METHOD = "Medians, with smallest and largest; rates and latencies by processor time of one thread."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,28 @@ def test_a_simulator_that_prefers_a_side_is_found(
 
     monkeypatch.setattr(selftest, "mirrored_tape", crooked)
     assert selftest.mirrored_fills(subject).passed is False
+
+
+class _Engine:
+    """Agents that vote for the sign of the momentum, plus a preference for longs."""
+
+    name = "fake"
+
+    def __init__(self, preference: float) -> None:
+        self.preference = preference
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        side = np.sign(inputs[:, -1, 5]) + self.preference
+        return np.stack([np.stack([side, 0 * side - 0.5, -side], axis=1)] * 3, axis=1)
+
+
+@pytest.mark.parametrize(("preference", "passed"), [(0.0, True), (5.0, False)])
+def test_agents_that_prefer_a_side_are_found(
+    subject: Subject, preference: float, passed: bool
+) -> None:
+    bundle = types.SimpleNamespace(engine=lambda: _Engine(preference))
+    found = selftest.mirrored_votes(dataclasses.replace(subject, bundle=bundle))
+    assert found.passed is passed
 
 
 def test_costs_that_are_not_charged_are_found(
