@@ -34,7 +34,17 @@ _COMMANDS = {
     "backtest": (
         "rllib_tactical.backtest.commands",
         "backtest_command",
-        "Trade bars with a bundle.",
+        "Trade bars with a bundle or a built-in policy.",
+    ),
+    "evaluate": (
+        "rllib_tactical.evaluation.commands",
+        "evaluate_command",
+        "Walk forward: train, test on what follows, judge.",
+    ),
+    "selftest": (
+        "rllib_tactical.evaluation.selftest_command",
+        "selftest_command",
+        "Test a bundle for the ways in which backtests lie.",
     ),
     "serve": ("serve.commands", "serve_command", "Answer POST /decide over HTTP."),
     "bench": (

@@ -18,7 +18,8 @@ import ray
 from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.backtest.evaluate import Evaluation, evaluate_bundle
 from rllib_tactical.backtest.provenance import seen_in_training
-from rllib_tactical.backtest.report import ReportContext, verdict
+from rllib_tactical.backtest.report import ReportContext
+from rllib_tactical.backtest.text import verdict
 from rllib_tactical.backtest.write import write_backtest
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.config import TacticalConfig, TrainingConfig, to_dict

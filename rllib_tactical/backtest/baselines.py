@@ -14,7 +14,7 @@ from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.trades import entry_bars
 from rllib_tactical.domain.policies import rule_votes
 from rllib_tactical.domain.tape import Tape
-from rllib_tactical.domain.types import NUM_AGENTS
+from rllib_tactical.domain.types import NUM_AGENTS, BoolArray
 from rllib_tactical.domain.votes import EXECUTE, Votes
 
 BASELINES: Final = {
@@ -61,7 +61,7 @@ def rule_based(tape: Tape, start: int, stop: int) -> Votes:
     return rule_votes(tape.features.raw[part], tape.bars.close[part])
 
 
-def random_like(policy: BacktestResult, seed: int = 0) -> Votes:
+def random_like(policy: BacktestResult, seed: int = 0, active: BoolArray | None = None) -> Votes:
     """Return random votes that make about as many trades as ``policy`` made.
 
     On a random share of the bars the agents vote as on a randomly chosen entry of the policy,
@@ -73,12 +73,15 @@ def random_like(policy: BacktestResult, seed: int = 0) -> Votes:
     Args:
         policy: the backtest to imitate.
         seed: of all random choices.
+        active: (K,) the bars on which the agents may vote; all when None.
     """
     count, wanted = policy.stop - policy.start, len(policy.trades)
     if wanted == 0:
         return hold_votes(count)
     rng = np.random.default_rng(seed)
     when = rng.random(count)
+    if active is not None:
+        when[~active] = 1.0
     entries = entry_bars(policy.trades) - policy.start
     source = rng.choice(entries, count)
     mirrored = rng.random(count) < 0.5

@@ -110,6 +110,7 @@ def run_backtest(
     start: int,
     stop: int,
     rewards: RewardConfig | None = None,
+    cost_factor: float = 1.0,
 ) -> BacktestResult:
     """Trade the votes with one account that starts flat at the close of bar ``start``.
 
@@ -123,6 +124,7 @@ def run_backtest(
         start: first decision bar, at least ``tape.first_decision``.
         stop: one past the last bar, at most ``len(tape)``.
         rewards: weights of the rewards whose parts are recorded; the defaults when None.
+        cost_factor: multiplies what fills cost; orders are sized for the instrument's own costs.
 
     Raises:
         DataError: the range does not fit the tape or the votes do not fit the range.
@@ -139,7 +141,7 @@ def run_backtest(
             f"found {votes.index.shape}"
         )
     rewards = RewardConfig() if rewards is None else rewards
-    log, passes = _simulate(tape, votes, rules, rewards, start, stop)
+    log, passes = _simulate(tape, votes, rules, rewards, start, stop, cost_factor)
     equity = equity_table(tape, rules, start, stop, log)
     decisions = decision_table(tape, votes, start, log)
     trades = trade_table(tape, start, log, equity, decisions)
@@ -203,14 +205,20 @@ def _make_lanes(tape: Tape, start: int, stop: int, equity: float) -> _Lanes:
 
 
 def _simulate(
-    tape: Tape, votes: Votes, rules: Rules, rewards: RewardConfig, start: int, stop: int
+    tape: Tape,
+    votes: Votes,
+    rules: Rules,
+    rewards: RewardConfig,
+    start: int,
+    stop: int,
+    cost_factor: float,
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Return what every bar's step reported, and how many passes over the sessions it took."""
     lanes = _make_lanes(tape, start, stop, rules.risk.initial_equity)
     log: dict[str, NDArray[Any]] = {}
     todo, settled, passes = np.arange(len(lanes.start)), 0, 0
     while len(todo):  # each pass settles at least the first unsettled lane
-        _run_lanes(tape, votes, rules, rewards, start, lanes, todo, log)
+        _run_lanes(tape, votes, rules, rewards, start, lanes, todo, log, cost_factor)
         todo, passes = lanes.open_again(), passes + 1
         if len(todo) and passes > 1:
             # where size follows equity guesses fail soon: do not run far ahead of what is settled
@@ -228,11 +236,12 @@ def _run_lanes(
     lanes: _Lanes,
     todo: IntArray,
     log: dict[str, NDArray[Any]],
+    cost_factor: float,
 ) -> None:
     """Step the lanes ``todo`` side by side and record their steps in ``log`` by bar."""
     simulator = Simulator(tape, rules, rewards, len(todo))
     everyone = np.arange(len(todo))
-    simulator.reset(everyone, lanes.start[todo], lanes.opening[todo])
+    simulator.reset(everyone, lanes.start[todo], lanes.opening[todo], cost_factor)
     nothing, spare = hold_votes(1), len(votes.index)
     index = np.concatenate([votes.index, nothing.index])
     confidence = np.concatenate([votes.confidence, nothing.confidence])

@@ -9,30 +9,30 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.backtest import baselines
-from rllib_tactical.backtest.engine import Progress, bundle_votes, run_backtest
-from rllib_tactical.backtest.metrics import Metrics, compute_metrics
+from rllib_tactical.backtest.engine import Progress, bundle_votes, hold_votes, run_backtest
+from rllib_tactical.backtest.metrics import TABLE_FIGURES, Metrics, compute_metrics, daily_pnl
 from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.statistics.judge import Judgement, Series, judge
+from rllib_tactical.backtest.statistics.trials import Trials
 from rllib_tactical.backtest.targets import plain_table
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.config import TrainingConfig
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.types import BoolArray
 from rllib_tactical.domain.votes import Votes, constant_votes
 
 Stage = Callable[[str], None]
 """Called with the name of a piece of work before it begins."""
 
-TABLE_FIGURES: Final = (
-    "net_pnl",
-    "trades",
-    "trades_per_day",
-    "win_rate",
-    "profit_factor",
-    "sharpe",
-    "max_drawdown",
-    "costs",
-)
-"""Figures of the short table that compares policies."""
+RIVALS: Final = ("buy_and_hold", "random", "rule_based")
+"""Baselines that a policy has to beat before its P&L is called an edge of its own."""
+
+ORACLE: Final = "oracle"
+"""Name of the run of a planted market's oracle."""
+
+OVER_TRADING: Final = 1.5
+"""A policy that makes this many times the oracle's trades trades too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,29 @@ class Run:
     result: BacktestResult
     metrics: Metrics
 
+    def days(self) -> Series:
+        """Return the run's days for the statistics."""
+        daily = daily_pnl(self.result)
+        pnl = daily["pnl"].to_numpy()
+        returns = pnl / daily["opening"].to_numpy()
+        return Series(self.name, self.label, pnl, returns, self.name in RIVALS)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """A policy beside its baselines on the same bars.
 
     ``training_rule_trades``: trades of the same votes when each counts with the constant
-    confidence of training (``train_confidence``) instead of its probability.
+    confidence of training (``train_confidence``, None where nothing was trained) instead of its
+    probability. ``judgement``: how
+    sure the result is; None when statistics were not asked for or there are too few days.
     """
 
     policy: Run
     baselines: tuple[Run, ...]
-    train_confidence: float
+    train_confidence: float | None
     training_rule_trades: int
+    judgement: Judgement | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -73,6 +83,19 @@ class Evaluation:
         """Whether the full rule trades less than half as often as the training rule."""
         return 2 * self.full_rule_trades < self.training_rule_trades
 
+    @property
+    def times_oracle_trades(self) -> float | None:
+        """How many times as often as the oracle the policy trades; None without an oracle."""
+        for run in self.baselines:
+            if run.name == ORACLE and len(run.result.trades):
+                return self.full_rule_trades / len(run.result.trades)
+        return None
+
+    @property
+    def trades_too_much(self) -> bool:
+        """Whether the policy trades much more often than the market's oracle."""
+        return (self.times_oracle_trades or 0.0) > OVER_TRADING
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one plain dictionary per policy for a short table, the policy first."""
         return [
@@ -84,19 +107,22 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, fit for ``kpis.json`` and ``summary.json``."""
         times = self.policy.result.equity["timestamp"]
+        figures = self.policy.metrics.to_dict()
         return {
             "first_bar": times.iloc[0].isoformat(),
             "last_bar": times.iloc[-1].isoformat(),
             "bars": len(times),
-            "kpis": self.policy.metrics.to_dict()["values"],
-            "undefined": self.policy.metrics.to_dict()["undefined"],
+            "kpis": figures["values"],
+            "undefined": figures["undefined"],
             "targets": plain_table(self.policy.metrics),
             "trade_counts": {
                 "full_rule": self.full_rule_trades,
                 "training_rule": self.training_rule_trades,
                 "train_confidence": self.train_confidence,
                 "full_rule_trades_too_little": self.trades_too_little,
+                "times_oracle": self.times_oracle_trades,
             },
+            "statistics": self.judgement.to_dict() if self.judgement is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.baselines},
         }
 
@@ -111,6 +137,8 @@ def evaluate_bundle(
     seed: int = 0,
     with_baselines: bool = True,
     extra: dict[str, tuple[str, Votes]] | None = None,
+    with_statistics: bool = True,
+    trials: Trials | None = None,
     progress: Progress | None = None,
     stage: Stage | None = None,
 ) -> Evaluation:
@@ -125,6 +153,8 @@ def evaluate_bundle(
         seed: of sampling and of the random baseline.
         with_baselines: whether to run them.
         extra: more policies by name, each with a label and votes, such as a market's oracle.
+        with_statistics: whether to say how sure the result is.
+        trials: what the bundle was chosen from, for the statistics; None when unknown.
         progress: told about bars that the networks have seen.
         stage: told about each piece of work.
 
@@ -149,6 +179,8 @@ def evaluate_bundle(
         seed=seed,
         with_baselines=with_baselines,
         extra=extra,
+        with_statistics=with_statistics,
+        trials=trials,
         stage=stage,
     )
 
@@ -161,36 +193,68 @@ def evaluate_votes(
     stop: int,
     *,
     label: str = "Policy",
-    train_confidence: float = TrainingConfig().train_confidence,
+    train_confidence: float | None = TrainingConfig().train_confidence,
     seed: int = 0,
     with_baselines: bool = True,
+    is_baseline: str | None = None,
     extra: dict[str, tuple[str, Votes]] | None = None,
+    active: BoolArray | None = None,
+    with_statistics: bool = True,
+    trials: Trials | None = None,
     stage: Stage | None = None,
 ) -> Evaluation:
-    """Backtest any votes and the baselines; arguments as of ``evaluate_bundle``."""
+    """Backtest any votes and the baselines; arguments as of ``evaluate_bundle``.
+
+    ``train_confidence`` is None where nothing was trained. ``is_baseline`` names the baseline that
+    the votes themselves are, which is not run once more. ``active`` (K,) names the bars on which
+    the policy may vote, all when None; on the others the baselines stay out too.
+    """
+
+    def say(text: str) -> None:
+        if stage is not None:
+            stage(text)
 
     def run(name: str, text: str, its_votes: Votes) -> Run:
-        if stage is not None:
-            stage(text.lower())
+        say(text.lower())
         result = run_backtest(tape, its_votes, rules, start, stop)
         return Run(name, text, result, compute_metrics(result))
 
     policy = run("policy", label, votes)
-    training = run_backtest(tape, constant_votes(votes.index, train_confidence), rules, start, stop)
-    others = []
+    training_rule_trades = len(policy.result.trades)
+    if train_confidence is not None:
+        constant = constant_votes(votes.index, train_confidence)
+        training_rule_trades = len(run_backtest(tape, constant, rules, start, stop).trades)
+    chosen: dict[str, tuple[str, Votes]] = {}
     if with_baselines:
-        if stage is not None:
-            stage("random baseline")
-        chosen = {
+        say("random baseline")
+        made = {
             "always_hold": baselines.always_hold(tape, start, stop),
             "buy_and_hold": baselines.buy_and_hold(tape, start, stop),
-            "random": baselines.random_like(policy.result, seed),
+            "random": baselines.random_like(policy.result, seed, active),
             "rule_based": baselines.rule_based(tape, start, stop),
         }
-        others = [run(name, baselines.BASELINES[name], chosen[name]) for name in chosen]
-    for name, (text, its_votes) in (extra or {}).items():
-        others.append(run(name, text, its_votes))
-    return Evaluation(policy, tuple(others), train_confidence, len(training.trades))
+        labels = baselines.BASELINES
+        chosen = {name: (labels[name], made[name]) for name in made if name != is_baseline}
+    others = [
+        run(name, text, _only_where(active, its_votes))
+        for name, (text, its_votes) in (chosen | (extra or {})).items()
+    ]
+    judgement = None
+    series = [each.days() for each in (policy, *others)]
+    if with_statistics and len(series[0].pnl) > 1:
+        say("statistics")
+        judgement = judge(series[0], series[1:], len(policy.result.trades), trials, seed)
+    return Evaluation(policy, tuple(others), train_confidence, training_rule_trades, judgement)
+
+
+def _only_where(active: BoolArray | None, votes: Votes) -> Votes:
+    """Return votes that stay out where ``active`` (K,) is false."""
+    if active is None:
+        return votes
+    out, where = hold_votes(len(active)), active[:, None]
+    return Votes(
+        np.where(where, votes.index, out.index), np.where(where, votes.confidence, out.confidence)
+    )
 
 
 def train_confidence_of(bundle: Bundle) -> float:

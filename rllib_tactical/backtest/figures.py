@@ -1,16 +1,17 @@
-"""The report's plots as plain plotly.js descriptions: lists of traces and a layout."""
+"""Equity and candles as plain plotly.js descriptions: lists of traces and a layout."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.evaluate import Evaluation, Run
-from rllib_tactical.backtest.metrics import daily_pnl
+from rllib_tactical.backtest.evaluate import Evaluation
 from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.domain.fvg import MAX_AGE
 from rllib_tactical.domain.types import FloatArray, IntArray
 
 Figure = dict[str, Any]
@@ -24,40 +25,63 @@ COLOURS: Final = {
     "buy_and_hold": "#d97706",
     "random": "#a855f7",
     "rule_based": "#0d9488",
+    "oracle": "#db2777",
 }
+OTHER: Final = "#60a5fa"
 UP, DOWN, NEUTRAL = "#15803d", "#b91c1c", "#6b7280"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A fair value gap between two prices, active on the bars ``born`` .. ``last``."""
+
+    born: int
+    last: int
+    low: float
+    high: float
+    bullish: bool
 
 
 def equity_figure(evaluation: Evaluation) -> Figure:
     """Return equity of all policies above, drawdown from the peak below, over the same bars."""
-    policy = evaluation.policy.result
-    local = _local_times(policy)
+    curves = [
+        (run.name, run.label, run.result.equity["equity"].to_numpy()) for run in evaluation.runs
+    ]
+    return equity_curves(curves, local_times(evaluation.policy.result))
+
+
+def equity_curves(curves: list[tuple[str, str, FloatArray]], labels: list[str]) -> Figure:
+    """Return curves above and their drawdowns from the peak below; the first is the policy's.
+
+    Args:
+        curves: name, label and equity (K,) in dollars.
+        labels: K times as texts.
+    """
     traces: list[Figure] = []
-    for run in reversed(evaluation.runs):  # the policy is drawn last, on top
-        equity = run.result.equity["equity"].to_numpy()
-        rows = thin(equity)
+    for name, label, equity in reversed(curves):  # the policy is drawn last, on top
+        rows, policy = thin(equity), name == curves[0][0]
         peak = np.maximum.accumulate(equity)
         style = {
             "x": rows.tolist(),
-            "name": run.label,
-            "legendgroup": run.name,
+            "name": label,
+            "legendgroup": name,
             "type": "scatter",
             "mode": "lines",
-            "line": {"color": _colour(run), "width": 2.2 if run.name == "policy" else 1.2},
-            "text": [local[row] for row in rows],
+            "line": {"color": COLOURS.get(name, OTHER), "width": 2.2 if policy else 1.2},
+            "text": [labels[row] for row in rows],
         }
         traces.append(
             style
             | {
-                "y": _rounded(equity[rows] - policy.initial_equity, 2),
+                "y": rounded(equity[rows] - equity[0], 2),
                 "hovertemplate": "%{text}<br>%{y:$,.0f}",
-                "legendrank": 1 if run.name == "policy" else 2,
+                "legendrank": 1 if policy else 2,
             }
         )
         traces.append(
             style
             | {
-                "y": _rounded(-100.0 * (peak - equity)[rows] / peak[rows], 4),
+                "y": rounded(-100.0 * (peak - equity)[rows] / peak[rows], 4),
                 "yaxis": "y2",
                 "showlegend": False,
                 "hovertemplate": "%{text}<br>%{y:.2f}%",
@@ -65,7 +89,7 @@ def equity_figure(evaluation: Evaluation) -> Figure:
         )
     layout = {
         "height": 460,
-        "xaxis": _bar_axis(local, 9) | {"anchor": "y2"},
+        "xaxis": bar_axis(labels, 9) | {"anchor": "y2"},
         "yaxis": {"domain": [0.36, 1.0], "title": {"text": "P&L, $"}, "zeroline": True},
         "yaxis2": {"domain": [0.0, 0.28], "title": {"text": "drawdown, %"}},
         "legend": {"orientation": "h", "y": 1.1},
@@ -75,13 +99,13 @@ def equity_figure(evaluation: Evaluation) -> Figure:
 
 
 def candle_figure(result: BacktestResult) -> tuple[Figure, str]:
-    """Return candles with trades of a recent span, and a line that says which span.
+    """Return candles with gaps and trades of a recent span, and a line that says which span.
 
     The x axis counts bars, so that nights and weekends take no room.
     """
     first, last = _recent_span(result)
     bars, bar = result.tape.bars, np.arange(first, last + 1)
-    local = _local_times(result)[first - result.start : last + 1 - result.start]
+    local = local_times(result)[first - result.start : last + 1 - result.start]
     trades = result.trades
     inside = trades[(trades["exit_bar"] >= first) & (trades["entry_bar"] <= last)]
     traces: list[Figure] = [
@@ -116,56 +140,51 @@ def candle_figure(result: BacktestResult) -> tuple[Figure, str]:
     ]
     layout = {
         "height": 470,
-        "xaxis": _bar_axis(local, 10, offset=first)
+        "xaxis": bar_axis(local, 10, offset=first)
         | {"rangeslider": {"visible": False}, "range": [first - 1, last + 1]},
         "yaxis": {"title": {"text": "price"}},
         "legend": {"orientation": "h", "y": 1.1},
+        "shapes": [_zone(gap, first, last) for gap in gap_zones(result, first, last)],
     }
     shown = "trade" if len(inside) == 1 else "trades"
     return {"data": traces, "layout": layout}, f"{local[0]} to {local[-1]}, {len(inside)} {shown}"
 
 
-def session_figure(result: BacktestResult) -> Figure:
-    """Return the P&L of every session."""
-    daily = daily_pnl(result)
-    pnl = daily["pnl"].to_numpy()
+def gap_zones(result: BacktestResult, first: int, last: int) -> list[Gap]:
+    """Return the fair value gaps that are active on some of the bars first .. last.
+
+    A gap is active from its birth to the bar before price reaches its far edge, 60 bars at most.
+    """
+    bars, birth = result.tape.bars, result.tape.features.birth
+    begin = max(2, first - MAX_AGE)
+    zones = []
+    for born in (begin + np.flatnonzero(birth[begin : last + 1])).tolist():
+        bullish = bool(birth[born] > 0)
+        low, high = (
+            (bars.high[born - 2], bars.low[born])
+            if bullish
+            else (bars.high[born], bars.low[born - 2])
+        )
+        later = slice(born + 1, born + MAX_AGE + 1)
+        reached = bars.low[later] <= low if bullish else bars.high[later] >= high
+        held = int(reached.argmax()) if reached.any() else len(reached)
+        if born + held >= first:
+            zones.append(Gap(born, born + held, float(low), float(high), bullish))
+    return zones
+
+
+def _zone(gap: Gap, first: int, last: int) -> Figure:
     return {
-        "data": [
-            {
-                "type": "bar",
-                "x": np.arange(len(daily)).tolist(),
-                "y": _rounded(pnl, 2),
-                "text": daily["date"].tolist(),
-                "textposition": "none",
-                "customdata": daily["trades"].tolist(),
-                "hovertemplate": "%{text}<br>%{y:$,.2f}, %{customdata} trades<extra></extra>",
-                "marker": {"color": np.where(pnl >= 0, UP, DOWN).tolist()},
-            }
-        ],
-        "layout": {
-            "height": 300,
-            "xaxis": _bar_axis(daily["date"].tolist(), 6),
-            "yaxis": {"title": {"text": "P&L, $"}},
-            "bargap": 0.1,
-        },
+        "type": "rect",
+        "layer": "below",
+        "x0": max(gap.born, first) - 0.5,
+        "x1": min(gap.last, last) + 0.5,
+        "y0": gap.low,
+        "y1": gap.high,
+        "fillcolor": UP if gap.bullish else DOWN,
+        "opacity": 0.13,
+        "line": {"width": 0},
     }
-
-
-def hour_figure(result: BacktestResult) -> Figure:
-    """Return the P&L of trades by the local hour of their entry."""
-    trades = result.trades
-    hour = trades["entry_time"].dt.tz_convert(result.tape.instrument.timezone).dt.hour
-    grouped = trades["pnl"].groupby(hour).agg(["sum", "count"])
-    pnl = grouped["sum"].to_numpy()
-    return _named_bars([f"{h:02d}:00" for h in grouped.index], pnl, grouped["count"].tolist())
-
-
-def exit_figure(result: BacktestResult) -> Figure:
-    """Return the P&L of trades by the reason of their exit."""
-    trades = result.trades
-    grouped = trades["pnl"].groupby(trades["exit_reason"]).agg(["sum", "count"])
-    names = [str(name).replace("_", " ") for name in grouped.index]
-    return _named_bars(names, grouped["sum"].to_numpy(), grouped["count"].tolist())
 
 
 def thin(values: FloatArray, limit: int = MAX_POINTS) -> IntArray:
@@ -182,27 +201,6 @@ def thin(values: FloatArray, limit: int = MAX_POINTS) -> IntArray:
         part = values[first:last]
         rows += [first + int(part.argmin()), first + int(part.argmax())]
     return np.unique(np.array(rows, dtype=np.int64))
-
-
-def _named_bars(names: list[str], pnl: FloatArray, counts: list[int]) -> Figure:
-    return {
-        "data": [
-            {
-                "type": "bar",
-                "x": names,
-                "y": _rounded(pnl, 2),
-                "text": [f"{count:,}" for count in counts],
-                "textposition": "auto",
-                "hovertemplate": "%{x}<br>%{y:$,.2f}, %{text} trades<extra></extra>",
-                "marker": {"color": np.where(pnl >= 0, UP, DOWN).tolist()},
-            }
-        ],
-        "layout": {
-            "height": 300,
-            "xaxis": {"type": "category"},
-            "yaxis": {"title": {"text": "P&L, $"}},
-        },
-    }
 
 
 def _recent_span(result: BacktestResult) -> tuple[int, int]:
@@ -263,7 +261,7 @@ def _entry_markers(trades: pd.DataFrame) -> list[Figure]:
     return traces
 
 
-def _bar_axis(labels: list[str], count: int, offset: int = 0) -> dict[str, Any]:
+def bar_axis(labels: list[str], count: int, offset: int = 0) -> dict[str, Any]:
     """Return an axis that counts bars and is labelled with times."""
     rows = np.unique(np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int))
     return {
@@ -277,15 +275,13 @@ def _bar_axis(labels: list[str], count: int, offset: int = 0) -> dict[str, Any]:
     }
 
 
-def _local_times(result: BacktestResult) -> list[str]:
+def local_times(result: BacktestResult) -> list[str]:
+    """Return the open times of the bars (K) in the instrument's time zone."""
     local = result.equity["timestamp"].dt.tz_convert(result.tape.instrument.timezone)
     return [str(time) for time in local.dt.strftime("%Y-%m-%d %H:%M")]
 
 
-def _rounded(values: FloatArray, digits: int) -> list[float]:
+def rounded(values: FloatArray, digits: int) -> list[float]:
+    """Return plain numbers with few digits, to keep the document small."""
     plain: list[float] = np.round(values, digits).tolist()
     return plain
-
-
-def _colour(run: Run) -> str:
-    return COLOURS.get(run.name, "#db2777")

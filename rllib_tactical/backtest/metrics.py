@@ -8,20 +8,19 @@ calendar; days on which nothing was traded count.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from rllib_tactical.backtest.calibration import JUDGES, calibration_error, right_votes
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.domain.costs import adverse_move
-from rllib_tactical.domain.types import AGENTS, FloatArray, IntArray
+from rllib_tactical.domain.types import AGENTS, FloatArray
 
 DAYS_PER_YEAR: Final = 252
-FLAT_TRADE_DOLLARS: Final = 10.0
-"""A trade whose P&L is smaller than this went nowhere: "hold" was the correct vote."""
-
 Value = float | int | None | dict[str, Any]
 
 DEFINITIONS: Final = {
@@ -42,6 +41,8 @@ DEFINITIONS: Final = {
     "accuracy_entry": "as accuracy_fvg; execute and aggressive vote for the trade's side, "
     "wait is hold",
     "accuracy_ensemble": "the same for the decision itself, which always votes for its trade",
+    "calibration_error": "mean over trades of |share of right decisions - mean confidence| of the "
+    "trade's tenth of confidence",
     "daily_pnl_mean": "mean over days of the change of equity",
     "daily_pnl_std": "sample standard deviation over days of the change of equity",
     "best_day": "largest daily change of equity",
@@ -66,6 +67,19 @@ DEFINITIONS: Final = {
     "and agents",
 }
 """What each figure means."""
+
+
+TABLE_FIGURES: Final = (
+    "net_pnl",
+    "trades",
+    "trades_per_day",
+    "win_rate",
+    "profit_factor",
+    "sharpe",
+    "max_drawdown",
+    "costs",
+)
+"""Figures of the short table that compares policies."""
 
 
 @dataclass(slots=True)
@@ -97,23 +111,32 @@ class Metrics:
         return {"values": dict(self.values), "undefined": dict(self.reasons)}
 
 
-def compute_metrics(result: BacktestResult) -> Metrics:
-    """Return every figure of ``DEFINITIONS`` for a backtest."""
-    metrics, trades = Metrics(), result.trades
+def compute_metrics(*results: BacktestResult) -> Metrics:
+    """Return every figure of ``DEFINITIONS`` for a backtest, or for several taken together.
+
+    Several are accounts side by side, each with its own equity: P&L, equity, costs and days (by
+    date) are sums, trades are those of all.
+    """
+    metrics = Metrics()
+    trades = pd.concat([result.trades for result in results], ignore_index=True)
     pnl = trades["pnl"].to_numpy()
-    daily = daily_pnl(result)
-    metrics.put("net_pnl", result.net_pnl)
-    metrics.put("return", result.net_pnl / result.initial_equity)
+    daily = total_daily(results)
+    net = sum(result.net_pnl for result in results)
+    metrics.put("net_pnl", net)
+    metrics.put("return", net / sum(result.initial_equity for result in results))
     metrics.put("trades", len(trades))
     metrics.put("days", len(daily))
     metrics.put("trades_per_day", len(trades) / len(daily))
     _trade_figures(metrics, pnl)
     for name, value in accuracies(trades).items():
         metrics.put(f"accuracy_{name}", value, _NO_TRADE)
+    metrics.put("calibration_error", calibration_error(trades), _NO_TRADE)
     _daily_figures(metrics, daily)
-    _drawdowns(metrics, result)
-    _cost_figures(metrics, result)
-    _execution_figures(metrics, result)
+    metrics.put("max_drawdown", max_drawdown(total_equity(results)["equity"].to_numpy()))
+    sessions = max(float(result.equity["session_drawdown"].max()) for result in results)
+    metrics.put("max_session_drawdown", sessions)
+    _cost_figures(metrics, float(trades["costs"].sum()), net)
+    _execution_figures(metrics, results)
     for side in ("long", "short"):
         part = pnl[(trades["side"] == side).to_numpy()]
         metrics.values[f"{side}_trades"] = {"trades": len(part), "pnl": float(part.sum())}
@@ -121,7 +144,8 @@ def compute_metrics(result: BacktestResult) -> Metrics:
         str(reason): {"trades": len(group), "pnl": float(group.sum())}
         for reason, group in trades["pnl"].groupby(trades["exit_reason"])
     }
-    bonus, base = np.abs(result.bonus).sum(), np.abs(result.base).sum() * len(AGENTS)
+    bonus = sum(float(np.abs(result.bonus).sum()) for result in results)
+    base = sum(float(np.abs(result.base).sum()) for result in results) * len(AGENTS)
     share = bonus / (bonus + base) if bonus + base > 0 else None
     metrics.put("bonus_share", share, "equity never changed and no bonus was paid")
     metrics.values = {name: metrics.values[name] for name in DEFINITIONS}
@@ -156,28 +180,36 @@ def daily_pnl(result: BacktestResult) -> pd.DataFrame:
     )
 
 
-def accuracies(trades: pd.DataFrame) -> dict[str, float | None]:
-    """Return the share of right votes per agent and of the ensemble; None without a trade.
+def total_daily(results: Sequence[BacktestResult]) -> pd.DataFrame:
+    """Return ``daily_pnl`` of one backtest, or the sums over several by date."""
+    if len(results) == 1:
+        return daily_pnl(results[0])
+    every = pd.concat([daily_pnl(result) for result in results])
+    total = every.groupby("date", sort=True)[["pnl", "trades"]].sum().reset_index()
+    initial = sum(result.initial_equity for result in results)
+    total["opening"] = initial + total["pnl"].cumsum().shift(fill_value=0.0)
+    return total
 
-    The direction that would have paid is the trade's side when it won and the other when it lost.
+
+def total_equity(results: Sequence[BacktestResult]) -> pd.DataFrame:
+    """Return ``timestamp`` and ``equity`` of one backtest, or of the sum of several accounts.
+
+    An account that has no bar at a time counts with its equity at its last bar before.
     """
+    if len(results) == 1:
+        return results[0].equity[["timestamp", "equity"]]
+    columns = [result.equity.set_index("timestamp")["equity"] for result in results]
+    wide = pd.concat(columns, axis=1).sort_index().ffill()
+    for number, result in enumerate(results):
+        wide.iloc[:, number] = wide.iloc[:, number].fillna(result.initial_equity)
+    return wide.sum(axis=1).rename("equity").rename_axis("timestamp").reset_index()
+
+
+def accuracies(trades: pd.DataFrame) -> dict[str, float | None]:
+    """Return the share of right votes per agent and of the ensemble; None without a trade."""
     if trades.empty:
-        return {name: None for name in (*AGENTS, "ensemble")}
-    pnl = trades["pnl"].to_numpy()
-    side = np.where(trades["side"] == "long", 1, -1)
-    votes: dict[str, IntArray] = {
-        "fvg": trades["vote_fvg"].to_numpy(),
-        "momentum": trades["vote_momentum"].to_numpy(),
-        # execute is 0 and aggressive +1 in the agent's own code; wait is -1
-        "entry": np.where(trades["vote_entry"].to_numpy() >= 0, side, 0),
-        "ensemble": side,
-    }
-    paid = side * np.sign(pnl)
-    flat = np.abs(pnl) < FLAT_TRADE_DOLLARS
-    return {
-        name: float(np.mean(np.where(vote == 0, flat, vote == paid)))
-        for name, vote in votes.items()
-    }
+        return {name: None for name in JUDGES}
+    return {name: float(np.mean(right)) for name, right in right_votes(trades).items()}
 
 
 def max_drawdown(equity: FloatArray) -> float:
@@ -225,36 +257,43 @@ def _daily_figures(metrics: Metrics, daily: pd.DataFrame) -> None:
     metrics.put("sharpe", sharpe, few if len(pnl) < 2 else "the daily returns do not vary")
 
 
-def _drawdowns(metrics: Metrics, result: BacktestResult) -> None:
-    metrics.put("max_drawdown", max_drawdown(result.equity["equity"].to_numpy()))
-    metrics.put("max_session_drawdown", float(result.equity["session_drawdown"].max()))
-
-
-def _cost_figures(metrics: Metrics, result: BacktestResult) -> None:
-    costs = float(result.trades["costs"].sum())
-    gross = result.net_pnl + costs
+def _cost_figures(metrics: Metrics, costs: float, net: float) -> None:
+    gross = net + costs
     metrics.put("costs", costs)
     share = costs / (costs + abs(gross)) if costs + abs(gross) > 0 else None
     metrics.put("cost_share", share, "nothing was paid and nothing was earned")
 
 
-def _execution_figures(metrics: Metrics, result: BacktestResult) -> None:
+def _execution_figures(metrics: Metrics, results: Sequence[BacktestResult]) -> None:
+    checks = pd.concat([_checks(result) for result in results], ignore_index=True)
+    stops = checks.loc[checks["stopped"], "kept"]
+    kept = float(stops.mean()) if len(stops) else None
+    metrics.put("stop_adherence", kept, "no trade was stopped out")
+    metrics.put("leverage_violations", int(checks["over_leverage"].sum()))
+    some = len(checks) > 0
+    metrics.put("sizing_accuracy", float(checks["exact"].mean()) if some else None, _NO_TRADE)
+    metrics.put("slippage", float(checks["slippage"].mean()) if some else None, _NO_TRADE)
+    held = sum(int((result.equity["position"] != 0).sum()) for result in results)
+    metrics.put("time_in_market", held / sum(len(result.equity) for result in results))
+
+
+def _checks(result: BacktestResult) -> pd.DataFrame:
+    """Return for each trade whether it was stopped, filled, sized and levered as it should be."""
     trades, instrument = result.trades, result.tape.instrument
     side = np.where(trades["side"] == "long", 1, -1)
-    stopped = (trades["exit_reason"] == "stop").to_numpy()
     exit_t = trades["exit_bar"].to_numpy(dtype=np.int64) - 1
     atr = result.tape.features.atr[exit_t]
     modelled = adverse_move(atr, instrument) + 0.5 * instrument.tick_size
     missed_by = side * (trades["stop"].to_numpy() - trades["exit_price"].to_numpy())
-    kept = float(np.mean(missed_by[stopped] <= modelled[stopped])) if stopped.any() else None
-    metrics.put("stop_adherence", kept, "no trade was stopped out")
-
     quantity = trades["quantity"].to_numpy()
     notional = trades["entry_price"].to_numpy() * quantity * instrument.point_value
     allowed = result.rules.risk.max_leverage * trades["equity_before"].to_numpy()
-    metrics.put("leverage_violations", int(np.sum(notional > allowed)))
-    exact = quantity == trades["requested"].to_numpy()
-    metrics.put("sizing_accuracy", float(exact.mean()) if len(exact) else None, _NO_TRADE)
-    slippage = float(trades["slippage"].mean()) if len(trades) else None
-    metrics.put("slippage", slippage, _NO_TRADE)
-    metrics.put("time_in_market", float((result.equity["position"] != 0).mean()))
+    return pd.DataFrame(
+        {
+            "stopped": (trades["exit_reason"] == "stop").to_numpy(dtype=np.bool_),
+            "kept": np.asarray(missed_by <= modelled, dtype=np.bool_),
+            "over_leverage": np.asarray(notional > allowed, dtype=np.bool_),
+            "exact": np.asarray(quantity == trades["requested"].to_numpy(), dtype=np.bool_),
+            "slippage": trades["slippage"].to_numpy(dtype=np.float64),
+        }
+    )

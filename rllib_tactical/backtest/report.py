@@ -2,226 +2,90 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, Final
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from rllib_tactical.backtest import figures
+from rllib_tactical.backtest import figures, trade_figures
 from rllib_tactical.backtest.baselines import EXPLANATIONS
 from rllib_tactical.backtest.evaluate import Evaluation
-from rllib_tactical.backtest.metrics import DEFINITIONS, Metrics
+from rllib_tactical.backtest.page import (
+    cards,
+    figure_rows,
+    render_page,
+    statistics_cells,
+    table_row,
+    target_rows,
+)
+from rllib_tactical.backtest.portfolio import Portfolio
 from rllib_tactical.backtest.provenance import Seen
-from rllib_tactical.backtest.targets import TargetRow, target_table
-
-NOTHING = "-"
-
-
-FEW_TRADES: Final = 30
-"""Below this many trades a result says nothing, whatever its sign."""
+from rllib_tactical.backtest.text import dollars, verdict
 
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
     """What a report says about where its figures come from, besides the evaluation itself.
 
-    ``facts`` are pairs of a name and a value for the footer; ``seen`` is None when unknown.
+    ``facts`` are pairs of a name and a value for the footer; ``seen`` is None when unknown;
+    ``notes`` are shown as warnings.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...] = ()
     seen: Seen | None = None
-
-
-def verdict(evaluation: Evaluation) -> str:
-    """Return the outcome in plain words; one path over one market proves no edge."""
-    metrics = evaluation.policy.metrics
-    net, trades = metrics.number("net_pnl") or 0.0, int(metrics.number("trades") or 0)
-    days = _count(int(metrics.number("days") or 0), "day")
-    if trades == 0:
-        return f"Made no trade in {days}: there is nothing to judge."
-    costs = metrics.number("costs") or 0.0
-    made = f"{_count(trades, 'trade')} in {days}"
-    if net <= 0:
-        gross = net + costs
-        before = (
-            f"before costs of {dollars(costs)} it would have earned {dollars(gross)}"
-            if gross > 0
-            else f"it loses {dollars(-gross)} even before costs of {dollars(costs)}"
-        )
-        text = f"Loses {dollars(-net)} after costs with {made}; {before}."
-    else:
-        text = f"Earns {dollars(net)} after {dollars(costs)} of costs with {made}."
-    better = [
-        f"{run.label} ({dollars(run.metrics.number('net_pnl') or 0.0)})"
-        for run in evaluation.baselines
-        if run.name in EXPLANATIONS and (run.metrics.number("net_pnl") or 0.0) >= net
-    ]
-    if better:
-        text += f" Not better than: {', '.join(better)}."
-    elif evaluation.baselines:
-        text += " Better than every baseline."
-    if trades < FEW_TRADES:
-        text += f" Fewer than {FEW_TRADES} trades: chance alone explains this."
-    elif net > 0:
-        text += " One path over one market: no evidence of an edge by itself."
-    return text
+    notes: tuple[str, ...] = ()
 
 
 def render_report(evaluation: Evaluation, context: ReportContext) -> str:
     """Return the report as one HTML document."""
-    policy = evaluation.policy
-    candles, span = figures.candle_figure(policy.result)
+    policy, result = evaluation.policy, evaluation.policy.result
+    times = result.equity["timestamp"]
+    candles, span = figures.candle_figure(result)
     plots = {
         "equity": figures.equity_figure(evaluation),
         "candles": candles,
-        "sessions": figures.session_figure(policy.result),
-        "hours": figures.hour_figure(policy.result),
-        "exits": figures.exit_figure(policy.result),
+        "sessions": trade_figures.session_figure(result),
     }
-    times = policy.result.equity["timestamp"]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    source = resources.files("rllib_tactical.backtest") / "report.html.j2"
-    template = environment.from_string(source.read_text(encoding="utf-8"))
-    return template.render(
+    if len(result.trades):
+        plots |= _trade_plots(evaluation)
+    return render_page(
+        "report.html.j2",
+        plots,
         title=context.title,
         first=f"{times.iloc[0]:%Y-%m-%d %H:%M}",
         last=f"{times.iloc[-1]:%Y-%m-%d %H:%M}",
         verdict=verdict(evaluation),
-        tone="bad" if policy.result.net_pnl <= 0 else "good",
+        tone="bad" if result.net_pnl <= 0 else "good",
         seen=context.seen,
+        notes=context.notes,
         parts=_part_rows(context.seen),
-        cards=_cards(policy.metrics),
-        targets=[_target_cells(row) for row in target_table(policy.metrics)],
-        figures=_figure_rows(policy.metrics),
-        table=_policy_rows(evaluation),
+        cards=cards(policy.metrics),
+        targets=target_rows(policy.metrics),
+        figures=figure_rows(policy.metrics),
+        table=[table_row(run.name, run.label, run.metrics) for run in evaluation.runs],
         explanations=EXPLANATIONS,
         counts=evaluation.to_dict()["trade_counts"],
+        statistics=statistics_cells(evaluation.judgement),
         span=span,
-        symbol=policy.result.tape.instrument.symbol,
-        timezone=policy.result.tape.instrument.timezone,
-        has_trades=len(policy.result.trades) > 0,
+        symbol=result.tape.instrument.symbol,
+        timezone=result.tape.instrument.timezone,
+        rolling_days=trade_figures.ROLLING_DAYS,
+        has_trades=len(result.trades) > 0,
         facts=context.facts,
-        plots=_script_json(plots),
-        plotly=Markup(_plotly_js()),
     )
 
 
-def dollars(value: float | None) -> str:
-    """Return an amount such as ``-$1,234.50``; cents only below 1,000 dollars."""
-    if value is None:
-        return NOTHING
-    digits = 2 if abs(value) < 1000 else 0
-    text = f"${abs(value):,.{digits}f}"
-    return f"-{text}" if value < 0 and text.strip("$0.,") else text
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """Return a share as a percentage."""
-    return NOTHING if value is None else f"{100.0 * value:.{digits}f}%"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Return a plain number; whole ones without decimals."""
-    if value is None:
-        return NOTHING
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.{digits}f}"
-
-
-def figure_text(name: str, value: float | None) -> str:
-    """Return a figure of ``DEFINITIONS`` in the way in which it is read best."""
-    if name in _DOLLARS:
-        return dollars(value)
-    if name == "slippage":
-        return percent(value, 4)
-    if name.startswith("accuracy_") or name in _SHARES:
-        return percent(value, 2 if "drawdown" in name or name == "return" else 1)
-    return number(value)
-
-
-_DOLLARS = {
-    "net_pnl",
-    "average_win",
-    "average_loss",
-    "average_trade",
-    "daily_pnl_mean",
-    "daily_pnl_std",
-    "best_day",
-    "worst_day",
-    "costs",
-}
-_SHARES = {
-    "return",
-    "win_rate",
-    "max_drawdown",
-    "max_session_drawdown",
-    "cost_share",
-    "stop_adherence",
-    "sizing_accuracy",
-    "time_in_market",
-    "bonus_share",
-}
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _cards(metrics: Metrics) -> list[tuple[str, str]]:
-    shown = {
-        "Net P&L": "net_pnl",
-        "Trades": "trades",
-        "Win rate": "win_rate",
-        "Profit factor": "profit_factor",
-        "Sharpe": "sharpe",
-        "Max drawdown": "max_drawdown",
-        "Costs": "costs",
-    }
-    return [(label, figure_text(name, metrics.number(name))) for label, name in shown.items()]
-
-
-def _target_cells(row: TargetRow) -> dict[str, str]:
+def _trade_plots(evaluation: Evaluation) -> dict[str, Any]:
+    result = evaluation.policy.result
     return {
-        "label": row.label,
-        "value": figure_text(row.name, row.value),
-        "target": figure_text(row.name, row.target),
-        "critical": figure_text(row.name, row.critical),
-        "status": row.status,
-        "why": row.reason or DEFINITIONS[row.name],
+        "rolling": trade_figures.rolling_sharpe_figure(result),
+        "hours": trade_figures.hour_figure(result),
+        "weekdays": trade_figures.weekday_figure(result),
+        "holding": trade_figures.holding_figure(result),
+        "exits": trade_figures.exit_figure(result),
+        "accuracy": trade_figures.accuracy_figure(result),
+        "calibration": trade_figures.calibration_figure(result),
+        "costs": trade_figures.cost_figure(result),
     }
-
-
-def _figure_rows(metrics: Metrics) -> list[dict[str, str]]:
-    rows = []
-    for name, meaning in DEFINITIONS.items():
-        value = metrics.values[name]
-        if isinstance(value, dict):
-            groups = value.items() if name == "exits" else [("", value)]
-            shown = "; ".join(
-                f"{key.replace('_', ' ')} {group['trades']:,}: {dollars(group['pnl'])}".strip()
-                for key, group in groups
-            )
-        else:
-            shown = figure_text(name, value)
-        reason = metrics.reasons.get(name)
-        text = f"{meaning} (undefined: {reason})" if reason else meaning
-        rows.append({"name": name.replace("_", " "), "value": shown or NOTHING, "meaning": text})
-    return rows
-
-
-def _policy_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [
-        {"name": row["name"], "label": row["label"]}
-        | {
-            key: figure_text(key, value)
-            for key, value in row.items()
-            if key not in ("name", "label")
-        }
-        for row in evaluation.rows()
-    ]
 
 
 def _part_rows(seen: Seen | None) -> list[dict[str, str]]:
@@ -242,12 +106,31 @@ def _part_rows(seen: Seen | None) -> list[dict[str, str]]:
     ]
 
 
-def _script_json(plots: dict[str, Any]) -> Markup:
-    """Return JSON that cannot end the script element it stands in."""
-    text = json.dumps(plots, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _plotly_js() -> str:
-    library = resources.files("plotly") / "package_data" / "plotly.min.js"
-    return library.read_text(encoding="utf-8")
+def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict[str, str]) -> str:
+    """Return the report of several files as one HTML document; ``reports`` are links by part."""
+    policy = portfolio.policy
+    equity = policy.equity()
+    times = equity["timestamp"]
+    labels = [str(time) for time in times.dt.strftime("%Y-%m-%d %H:%M")]
+    curves = [(run.name, run.label, run.equity()["equity"].to_numpy()) for run in portfolio.runs]
+    rows = [
+        table_row(name, name, part.policy.metrics) | {"report": reports[name]}
+        for name, part in portfolio.parts.items()
+    ]
+    return render_page(
+        "portfolio.html.j2",
+        {"equity": figures.equity_curves(curves, labels)},
+        title=context.title,
+        first=labels[0],
+        last=labels[-1],
+        verdict=portfolio.verdict(),
+        tone="bad" if (policy.metrics.number("net_pnl") or 0.0) <= 0 else "good",
+        notes=context.notes,
+        cards=cards(policy.metrics),
+        targets=target_rows(policy.metrics),
+        figures=figure_rows(policy.metrics),
+        parts=rows,
+        table=[table_row(run.name, run.label, run.metrics) for run in portfolio.runs],
+        statistics=statistics_cells(portfolio.judgement),
+        facts=context.facts,
+    )

@@ -21,6 +21,7 @@ from rllib_tactical.errors import UsageError
 SECTIONS = {
     "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
     "engine": ("rllib_tactical.bench.engine", "measure_engine", "EngineSize"),
+    "evaluation": ("rllib_tactical.bench.evaluation", "measure_evaluation", "EvaluationSize"),
 }
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
 

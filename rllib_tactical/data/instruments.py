@@ -71,13 +71,19 @@ def instrument_for(name_or_path: str | None, data: Path) -> Instrument:
     """
     if name_or_path is not None:
         return load_instrument(name_or_path)
-    symbol = re.split(r"[_.-]", data.name)[0].upper()
-    if symbol in {name.upper() for name in list_instruments()}:
+    symbol = symbol_told_by(data)
+    if symbol is not None:
         return load_instrument(symbol)
     raise ConfigError(
         f"--instrument is needed: the name of {data.name} does not tell what it holds. "
         f"Shipped are {', '.join(list_instruments())}; or give the path of a .yaml file"
     )
+
+
+def symbol_told_by(data: Path) -> str | None:
+    """Return the shipped instrument that a data file is named for, in capitals, if any."""
+    symbol = re.split(r"[_.-]", data.name)[0].upper()
+    return symbol if symbol in {name.upper() for name in list_instruments()} else None
 
 
 def resolve_base_quantity(instrument: Instrument, mean_atr: float) -> Instrument:

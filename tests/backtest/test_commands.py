@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from rllib_tactical import cli
-from rllib_tactical.backtest.commands import decision_range
-from rllib_tactical.backtest.write import FILES
+from rllib_tactical.backtest.folder import FILES
+from rllib_tactical.backtest.run import decision_range
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.data.files import write_bars
+from rllib_tactical.data.markets import make_market
 from rllib_tactical.domain.tape import EMBARGO_BARS
 from rllib_tactical.errors import DataError
 from tests.market import random_bars
@@ -134,6 +135,86 @@ def test_an_output_that_is_a_file_is_refused_first(
     assert code == 2
     assert "--out must be a folder" in err
     assert out.read_text() == "mine"
+
+
+def test_a_built_in_policy_on_two_files(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = tmp_path / "second.csv"
+    second.write_text(data.read_text())
+    out = tmp_path / "out"
+    code, text, err = call(
+        capsys, "--policy", "buy-and-hold", "--data", data, "--data", second, "--instrument",
+        "SYNTH", "--instrument", "BTCUSDT", "--out", out, "--no-baselines", "--no-statistics",
+        "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    document = json.loads(text)
+    assert set(document["parts"]) == {"SYNTH", "BTCUSDT"}
+    total = sum(part["kpis"]["net_pnl"] for part in document["parts"].values())
+    assert document["kpis"]["net_pnl"] == pytest.approx(total)
+    assert document["statistics"] is None
+    config = json.loads((out / "parts" / "SYNTH" / "config.json").read_text())
+    assert config["policy"] == "buy-and-hold"
+    assert (out / "parts" / "BTCUSDT" / "report.html").is_file()
+
+
+def test_the_oracle_joins_a_planted_market(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "SYNTH.parquet"
+    write_bars(make_market("momentum", 3, 4_000, 1.0).bars, path)
+    out = tmp_path / "out"
+    code, text, err = call(
+        capsys, "--policy", "random", "--market", "momentum", "--data", path, "--out", out
+    )
+    assert code == 0, err
+    kpis = json.loads((out / "kpis.json").read_text())
+    oracle = kpis["baselines"]["oracle"]["values"]
+    assert oracle["net_pnl"] > 0
+    times = kpis["kpis"]["trades"] / oracle["trades"]
+    assert kpis["trade_counts"]["times_oracle"] == pytest.approx(times)
+    assert f"It trades {times:.1f} times as often as the oracle" in kpis["verdict"]
+    assert kpis["statistics"]["outcome"] == "no_edge"
+    assert "No evidence of an edge" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bundle", "BUNDLE", "--policy", "rules"], "give --bundle or --policy"),
+        ([], "give --bundle or --policy"),
+        (["--bundle", "BUNDLE", "--config", "rules.yaml"], "--config is for --policy"),
+        (["--policy", "oracle", "--instrument", "SYNTH"], "--policy oracle needs --market"),
+        (["--bundle", "BUNDLE", "--data", "TQQQ_5m.csv"], "--instrument is needed"),
+        (["--bundle", "BUNDLE", "--trials", "none.csv"], "--trials: none.csv cannot be read"),
+    ],
+)
+def test_requests_that_make_no_sense(
+    bundle: Bundle,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    words_of = [str(bundle.path) if word == "BUNDLE" else word for word in arguments]
+    if "--data" not in arguments:
+        words_of += ["--data", str(data)]
+    code, _, err = call(capsys, *words_of, "--out", tmp_path / "out")
+    assert code == 2
+    assert words in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_is_not_written_into(
+    bundle: Bundle, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path.name for path in bundle.path.iterdir())
+    code, _, err = call(capsys, "--bundle", bundle.path, "--data", data, "--out", bundle.path)
+    assert code == 2
+    assert "holds something that no backtest wrote (actors.onnx" in err
+    assert sorted(path.name for path in bundle.path.iterdir()) == before
 
 
 def test_the_range_starts_after_the_warm_up() -> None:

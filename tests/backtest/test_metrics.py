@@ -211,6 +211,7 @@ def test_without_a_trade_everything_undefined_is_null_with_a_reason(tape: Tape) 
         "accuracy_momentum",
         "accuracy_entry",
         "accuracy_ensemble",
+        "calibration_error",
         "sharpe",
         "cost_share",
         "stop_adherence",

@@ -11,14 +11,8 @@ from rllib_tactical.backtest.engine import hold_votes
 from rllib_tactical.backtest.evaluate import Evaluation, evaluate_votes
 from rllib_tactical.backtest.figures import MAX_POINTS, candle_figure, thin
 from rllib_tactical.backtest.provenance import Part, Seen
-from rllib_tactical.backtest.report import (
-    ReportContext,
-    dollars,
-    figure_text,
-    percent,
-    render_report,
-    verdict,
-)
+from rllib_tactical.backtest.report import ReportContext, render_report
+from rllib_tactical.backtest.text import dollars, figure_text, percent, verdict
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.tape import Tape
 from tests.backtest.scenes import result_of
@@ -62,7 +56,19 @@ def test_texts_are_escaped(html: str) -> None:
 
 def test_figures_tables_and_notes_are_there(html: str, evaluation: Evaluation) -> None:
     document, _, plots = parts_of(html)
-    assert list(plots) == ["equity", "candles", "sessions", "hours", "exits"]
+    assert list(plots) == [
+        "equity",
+        "candles",
+        "sessions",
+        "rolling",
+        "hours",
+        "weekdays",
+        "holding",
+        "exits",
+        "accuracy",
+        "calibration",
+        "costs",
+    ]
     for name in plots:
         assert f'id="{name}"' in document
     for run in evaluation.runs:
@@ -100,7 +106,7 @@ def changed(
     trade = {"pnl": (equity[-1] - equity[0]) / trades, "costs": costs / trades}
     result = result_of(equity, [0] * len(equity), [trade] * trades)
     run = dataclasses.replace(evaluation.policy, result=result, metrics=compute_metrics(result))
-    return dataclasses.replace(evaluation, policy=run, baselines=())
+    return dataclasses.replace(evaluation, policy=run, baselines=(), judgement=None)
 
 
 def test_the_verdict_says_a_loss_plainly(evaluation: Evaluation) -> None:
@@ -123,8 +129,8 @@ def test_the_verdict_makes_nothing_of_a_few_trades(evaluation: Evaluation) -> No
 
 def test_the_verdict_does_not_call_a_gain_an_edge(evaluation: Evaluation) -> None:
     assert verdict(changed(evaluation, [1000.0, 1200.0], 30.0)) == (
-        "Earns $200.00 after $30.00 of costs with 40 trades in 1 day. One path over one market: no "
-        "evidence of an edge by itself."
+        "Earns $200.00 after $30.00 of costs with 40 trades in 1 day. How sure this is was not "
+        "worked out: no evidence of an edge by itself."
     )
 
 

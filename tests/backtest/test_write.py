@@ -9,8 +9,9 @@ import pytest
 
 from rllib_tactical.backtest import write
 from rllib_tactical.backtest.evaluate import Evaluation
+from rllib_tactical.backtest.folder import FILES
 from rllib_tactical.backtest.report import ReportContext
-from rllib_tactical.backtest.write import FILES, write_backtest
+from rllib_tactical.backtest.write import write_backtest
 from rllib_tactical.errors import UsageError
 
 CONTEXT = ReportContext("Backtest")
@@ -32,17 +33,39 @@ def test_every_file_is_written_and_reads_back(evaluation: Evaluation, tmp_path: 
     np.testing.assert_array_equal(equity["equity"], result.equity["equity"])
     decisions = pd.read_parquet(out / "decisions.parquet")
     assert decisions["reason"].tolist() == result.decisions["reason"].tolist()
-    assert json.loads((out / "config.json").read_text()) == {"bundle_id": "x"}
+    config = json.loads((out / "config.json").read_text())
+    assert config == {"kind": "backtest", "bundle_id": "x"}
 
 
-def test_an_existing_folder_is_replaced_file_by_file(
-    evaluation: Evaluation, tmp_path: Path
-) -> None:
+def test_an_earlier_backtest_is_replaced(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_backtest(evaluation, tmp_path, CONTEXT, {"bundle_id": "x"})
     (tmp_path / "kpis.json").write_text("old")
-    (tmp_path / "notes.txt").write_text("mine")
-    write_backtest(evaluation, tmp_path, CONTEXT, {})
+    write_backtest(evaluation, tmp_path, CONTEXT, {"bundle_id": "y"})
     assert json.loads((tmp_path / "kpis.json").read_text())
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "config.json").read_text())["bundle_id"] == "y"
+
+
+@pytest.mark.parametrize(
+    "names", [("notes.txt",), ("kpis.json",), ("manifest.json", "config.json"), ("config.json",)]
+)
+def test_a_folder_of_something_else_is_left_alone(
+    evaluation: Evaluation, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError, match="holds something that no backtest wrote"):
+        write_backtest(evaluation, tmp_path, CONTEXT, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert all((tmp_path / name).read_text() == "{}" for name in names)
+
+
+def test_foreign_files_among_parts_are_left_alone(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_backtest(evaluation, tmp_path, CONTEXT, {})
+    (tmp_path / "parts" / "mine").mkdir(parents=True)
+    (tmp_path / "parts" / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        write_backtest(evaluation, tmp_path, CONTEXT, {})
+    assert (tmp_path / "parts" / "mine" / "notes.txt").read_text() == "mine"
 
 
 def test_a_failure_before_the_first_file_leaves_the_folder_alone(
@@ -51,12 +74,12 @@ def test_a_failure_before_the_first_file_leaves_the_folder_alone(
     def fail(*_: object) -> str:
         raise RuntimeError("no template")
 
-    (tmp_path / "kpis.json").write_text("old")
+    write_backtest(evaluation, tmp_path, CONTEXT, {})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(write, "render_report", fail)
     with pytest.raises(RuntimeError, match="no template"):
-        write_backtest(evaluation, tmp_path, CONTEXT, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["kpis.json"]
-    assert (tmp_path / "kpis.json").read_text() == "old"
+        write_backtest(evaluation, tmp_path, CONTEXT, {"changed": True})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How sure a result is: intervals, Sharpe ratios corrected for trials, overfitting, superiority."""

@@ -1,0 +1,234 @@
+"""The same rule-based strategy here and in backtesting.py, with the same trades to the cent.
+
+Both decide at the close, fill at the next open, check stop and target inside each bar from the fill
+bar on and take the stop when a bar reaches both. What they define differently is left out of the
+comparison: half spread and slippage (there a share of the price, at the entry only), session ends,
+and the risk limits that make a size depend on the account. What is left, commissions included,
+must agree trade by trade.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from rllib_tactical.backtest.baselines import rule_based
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rate
+from rllib_tactical.bench.rivals import INSTALL, bar_frame
+from rllib_tactical.data.markets import LearnabilityMarket
+from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.risk import AccountView, RiskConfig
+from rllib_tactical.domain.tape import Tape, build_tape
+from rllib_tactical.domain.types import Sessions
+
+NAME: Final = "backtesting.py"
+CENT: Final = 0.005
+
+FREE_RULES: Final = Rules(
+    risk=RiskConfig(
+        initial_equity=1e8,
+        max_risk_per_trade=1.0,
+        session_drawdown_limit=1.0,
+        drawdown_share_per_trade=1.0,
+        max_leverage=1e6,
+    )
+)
+"""Risk limits that never bind on an account this large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How trades of the two compare: those of each, those that are equal, and P&L in dollars."""
+
+    ours: int
+    theirs: int
+    equal: int
+    our_pnl: float
+    their_pnl: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether every trade is equal to the cent."""
+        return self.ours == self.theirs == self.equal
+
+
+def compare_rule(market: LearnabilityMarket, repetitions: int) -> tuple[Row, Row]:
+    """Measure bars/s of the strategy here and there, and how the trades agree.
+
+    The first row trades one endless session, where all trades must agree. There one account is
+    stepped bar by bar; with sessions, as in the second row, the backtest steps all of them side by
+    side. backtesting.py knows no sessions, so trades that reach across midnight differ.
+    """
+    endless = comparable_tape(market)
+    daily = dataclasses.replace(endless, sessions=market.sessions)
+    try:
+        run = rival(endless)
+    except ImportError:
+        return _row("rules, one session", endless, repetitions), _row(
+            "rules, daily sessions", daily, repetitions
+        )
+    trades = run()
+    speed = measure_rate(run, len(endless) - endless.first_decision, repetitions)
+    return (
+        _row("rules, one session", endless, repetitions, speed, agreement(endless, trades)),
+        _row("rules, daily sessions", daily, repetitions, speed, agreement(daily, trades)),
+    )
+
+
+def _row(
+    name: str,
+    tape: Tape,
+    repetitions: int,
+    theirs: Figure | None = None,
+    found: Agreement | None = None,
+) -> Row:
+    start, stop = tape.first_decision, len(tape)
+
+    def ours() -> None:
+        run_backtest(tape, rule_based(tape, start, stop), FREE_RULES, start, stop)
+
+    note = INSTALL if found is None else f"{name}: {_note(found)}"
+    return Row(
+        name=name,
+        unit="bars/s",
+        figure=measure_rate(ours, stop - start, repetitions),
+        baselines=(Baseline(NAME, theirs, note),),
+    )
+
+
+def comparable_tape(market: LearnabilityMarket) -> Tape:
+    """Return the market as one session, without spread and slippage."""
+    count = len(market.bars)
+    first, last = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+    first[0] = last[-1] = True
+    elapsed = (np.arange(count) + 1.0) / count
+    sessions = Sessions(np.zeros(count, dtype=np.int64), first, last, elapsed)
+    instrument = dataclasses.replace(market.instrument, half_spread_ticks=0.0, slippage_ticks=0.0)
+    return build_tape(market.bars, sessions, instrument)
+
+
+def rival(tape: Tape) -> partial[pd.DataFrame]:
+    """Return a call that runs the strategy in backtesting.py and gives its trades.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    module: Any = importlib.import_module("backtesting")
+    start = tape.first_decision
+    decision = _signals(tape)
+    data = bar_frame(tape.bars).iloc[start:].rename(columns=str.capitalize)
+    rows = [
+        (int(side), float(lots), float(stop), float(target))
+        for side, lots, stop, target in zip(
+            decision.vote.side * decision.vote.execute,
+            decision.requested,
+            decision.stop,
+            decision.target,
+            strict=True,
+        )
+    ]
+
+    class Strategy(module.Strategy):  # type: ignore[misc]
+        """Acts on the decision of each bar."""
+
+        def init(self) -> None:
+            """Nothing to prepare."""
+
+        def next(self) -> None:
+            """Enter when flat; close when the decision is for the other side."""
+            side, lots, stop, target = rows[len(self.data) - 1]
+            if side == 0:
+                return
+            if not self.position:
+                order = self.buy if side > 0 else self.sell
+                order(size=lots, sl=stop, tp=target)
+            elif self.position.is_long != (side > 0):
+                self.position.close()
+
+    fee = tape.instrument.commission_per_lot
+    return partial(_run, module, data, Strategy, fee)
+
+
+def agreement(tape: Tape, theirs: pd.DataFrame) -> Agreement:
+    """Compare the trades of ``rival`` with ours; one that is open at the end counts in neither."""
+    start, stop = tape.first_decision, len(tape)
+    votes = rule_based(tape, start, stop)
+    votes.index[0] = (1, 1, 0)  # the first bar that backtesting.py acts on is the second
+    trades = run_backtest(tape, votes, FREE_RULES, start, stop).trades
+    mine = trades[trades["exit_bar"] < stop - 1]
+    side = np.where(mine["side"] == "long", 1, -1)
+    other = theirs[theirs["ExitBar"] < stop - 1 - start].sort_values("ExitBar")
+    commission = tape.instrument.commission_per_lot * 2.0 * other["Size"].abs()
+    pnl = (other["ExitPrice"] - other["EntryPrice"]) * other["Size"] - commission
+    keys = [
+        zip(mine["entry_bar"] - start, mine["exit_bar"] - start, side * mine["quantity"],
+            strict=True),
+        zip(other["EntryBar"], other["ExitBar"], other["Size"], strict=True),
+    ]  # fmt: skip
+    dollars = dict(zip(keys[0], mine["pnl"], strict=True))
+    equal = sum(
+        abs(dollars.get(key, np.inf) - value) < CENT
+        for key, value in zip(keys[1], pnl, strict=True)
+    )
+    return Agreement(len(mine), len(other), equal, float(mine["pnl"].sum()), float(pnl.sum()))
+
+
+def _signals(tape: Tape) -> Decision:
+    """Return what the strategy decides at the close of every bar, whatever the account holds."""
+    start, stop = tape.first_decision, len(tape)
+    count, part = stop - start, slice(start, stop)
+    equity = np.full(count, FREE_RULES.risk.initial_equity)
+    still, flat = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
+    return decide(
+        rule_based(tape, start, stop),
+        Market(
+            price=tape.bars.close[part],
+            atr=tape.features.atr[part],
+            synergy_kind=tape.synergy.kind[part],
+            synergy_direction=tape.synergy.direction[part],
+        ),
+        AccountView(
+            equity=equity,
+            session_peak=equity,
+            position_side=flat,
+            position_quantity=np.zeros(count),
+            halted=still,
+            tradable=~still,
+        ),
+        tape.instrument,
+        FREE_RULES,
+    )
+
+
+def _run(module: Any, data: pd.DataFrame, strategy: Any, fee: float) -> pd.DataFrame:
+    test = module.Backtest(
+        data,
+        strategy,
+        cash=FREE_RULES.risk.initial_equity,
+        commission=lambda size, price: abs(size) * fee,
+        finalize_trades=True,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls what newer versions of pandas deprecate
+        trades: pd.DataFrame = test.run()["_trades"]
+    return trades
+
+
+def _note(found: Agreement) -> str:
+    if found.exact:
+        return (
+            f"the same {found.ours:,} trades, each equal to the cent, "
+            f"P&L ${found.our_pnl:,.2f}; no spread and slippage"
+        )
+    return (
+        f"{found.equal:,} equal trades of {found.ours:,} here and {found.theirs:,} there, "
+        f"P&L ${found.our_pnl:,.2f} and ${found.their_pnl:,.2f}"
+    )

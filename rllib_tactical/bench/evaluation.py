@@ -1,0 +1,143 @@
+"""Section "evaluation": backtests in seconds, and the same strategy in backtesting.py."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rllib_tactical.backtest.baselines import rule_based
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.evaluate import evaluate_bundle
+from rllib_tactical.backtest.metrics import compute_metrics
+from rllib_tactical.backtest.report import ReportContext
+from rllib_tactical.backtest.write import write_backtest
+from rllib_tactical.bench.backtesting_rival import compare_rule
+from rllib_tactical.bench.figures import Figure, Row, summarise
+from rllib_tactical.bundle import Bundle, export_bundle
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.types import AGENTS
+
+SEED = 1
+DIFFICULTY = 0.3
+BAR_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSize:
+    """How much is measured; the defaults take about a minute. Tests use a fraction."""
+
+    network_bars: int = 20_000
+    policy_bars: int = 100_000
+    rival_bars: int = 20_000
+    repetitions: int = 3
+
+
+def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) -> list[Row]:
+    """Measure every row of the section on synthetic markets.
+
+    Args:
+        size: how much is measured.
+        progress: called with what is measured next.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        progress("making a bundle")
+        tape = make_market("regime", SEED, size.network_bars, DIFFICULTY).tape()
+        bundle = _untrained_bundle(folder / "bundle", tape)
+        progress("backtest with networks")
+        rows = _with_networks(bundle, tape, folder, size)
+        progress("backtest with a built-in policy")
+        rows.append(_built_in(size))
+        progress("backtesting.py")
+        market = make_market("regime", SEED, size.rival_bars, DIFFICULTY)
+        rows += compare_rule(market, size.repetitions)
+    return rows
+
+
+def _with_networks(bundle: Bundle, tape: Tape, folder: Path, size: EvaluationSize) -> list[Row]:
+    start, stop = tape.first_decision, len(tape)
+
+    def alone() -> None:
+        evaluate_bundle(bundle, tape, start, stop, with_baselines=False, with_statistics=False)
+
+    def whole() -> None:
+        evaluation = evaluate_bundle(bundle, tape, start, stop)
+        write_backtest(evaluation, folder / "out", ReportContext("Benchmark"), {})
+
+    bars = f"{size.network_bars:,} bars, networks"
+    return [
+        Row(
+            name=bars,
+            unit="s",
+            figure=_seconds(alone, size.repetitions),
+            target=5.0,
+            higher_is_better=False,
+        ),
+        Row(
+            name=f"{bars}, whole report",
+            unit="s",
+            figure=_seconds(whole, size.repetitions),
+            higher_is_better=False,
+        ),
+    ]
+
+
+def _built_in(size: EvaluationSize) -> Row:
+    tape = make_market("regime", SEED, size.policy_bars, DIFFICULTY).tape()
+    start, stop = tape.first_decision, len(tape)
+
+    def work() -> None:
+        compute_metrics(run_backtest(tape, rule_based(tape, start, stop), Rules(), start, stop))
+
+    return Row(
+        name=f"{size.policy_bars:,} bars, rules",
+        unit="s",
+        figure=_seconds(work, size.repetitions),
+        target=2.0,
+        higher_is_better=False,
+    )
+
+
+def _seconds(work: Callable[[], None], repetitions: int) -> Figure:
+    """Return seconds of processor time, after one call that does not count."""
+    work()
+    processor, wall = [], []
+    for _ in range(repetitions):
+        wall_start, start = time.perf_counter(), time.process_time()
+        work()
+        processor.append(time.process_time() - start)
+        wall.append(time.perf_counter() - wall_start)
+    figure = summarise(processor)
+    return Figure(figure.median, figure.low, figure.high, float(np.median(wall)))
+
+
+def _untrained_bundle(path: Path, tape: Tape) -> Bundle:
+    """Return a bundle of networks with random weights that trades."""
+    import torch
+
+    from rllib_tactical.networks import Actor, actor_weights
+
+    weights = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        for agent in AGENTS:
+            actor = Actor((1.0,) * tape.features.raw.shape[1], 1.0)
+            torch.nn.init.normal_(actor.out.weight, std=3.0)
+            weights.update(actor_weights(agent, actor))
+    return export_bundle(
+        path,
+        weights=weights,
+        rules=Rules(),
+        instrument=tape.instrument,
+        bar_seconds=BAR_SECONDS,
+        temperature_scale=0.125,
+        training={},
+        metrics={},
+    )

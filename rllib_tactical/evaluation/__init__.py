@@ -1,0 +1,1 @@
+"""Walk-forward evaluation and self-tests: training, backtest and statistics put together."""

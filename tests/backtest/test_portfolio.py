@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rllib_tactical.backtest.evaluate import Evaluation, evaluate_votes
+from rllib_tactical.backtest.folder import FILES
+from rllib_tactical.backtest.metrics import compute_metrics, total_daily, total_equity
+from rllib_tactical.backtest.portfolio import Portfolio, combine
+from rllib_tactical.backtest.report import ReportContext
+from rllib_tactical.backtest.write import write_backtest, write_portfolio
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.votes import constant_votes
+from tests.backtest.scenes import result_of
+
+CONTEXT = ReportContext("Both")
+
+
+@pytest.fixture(scope="module")
+def portfolio(tape: Tape, evaluation: Evaluation) -> Portfolio:
+    index = np.random.default_rng(8).integers(0, 3, (900, 3))
+    other = evaluate_votes(constant_votes(index, 0.9), tape, Rules(), 600, 1_500, label="Noise")
+    return combine({"A": evaluation, "B": other})
+
+
+def test_two_accounts_by_hand() -> None:
+    # the same two times; sessions 0 and 1 fall on the same date: P&L adds up by date
+    one = result_of([1000.0, 1010.0, 1005.0], [0, 0, 0], [{"pnl": 5.0}])
+    two = result_of([2000.0, 1990.0, 2040.0], [0, 0, 0], [{"pnl": 60.0}, {"pnl": -20.0}])
+    total = total_equity((one, two))
+    assert total["equity"].tolist() == [3000.0, 3000.0, 3045.0]
+    daily = total_daily((one, two))
+    assert daily["pnl"].tolist() == [45.0]
+    assert daily["opening"].tolist() == [3000.0]
+    metrics = compute_metrics(one, two)
+    assert metrics["net_pnl"] == 45.0
+    assert metrics["return"] == pytest.approx(45 / 3000)
+    assert metrics["trades"] == 3
+    assert metrics["win_rate"] == pytest.approx(2 / 3)
+    assert metrics["profit_factor"] == pytest.approx(65 / 20)
+    assert metrics["max_drawdown"] == 0.0
+
+
+def test_an_account_counts_with_its_last_equity_where_it_has_no_bar() -> None:
+    one = result_of([1000.0, 1010.0, 1020.0], [0, 0, 0])
+    two = result_of([500.0, 490.0, 480.0], [0, 0, 0])
+    two.equity["timestamp"] += pd.Timedelta(minutes=5)
+    assert total_equity((one, two))["equity"].tolist() == [1500.0, 1510.0, 1510.0, 1500.0]
+
+
+def test_sums_over_the_parts(portfolio: Portfolio) -> None:
+    parts = list(portfolio.parts.values())
+    assert portfolio.policy.metrics["net_pnl"] == pytest.approx(
+        sum(part.policy.result.net_pnl for part in parts)
+    )
+    assert portfolio.policy.days().pnl.sum() == pytest.approx(portfolio.policy.metrics["net_pnl"])
+    assert portfolio.policy.metrics["trades"] == sum(p.full_rule_trades for p in parts)
+    assert [run.name for run in portfolio.runs] == [run.name for run in parts[0].runs]
+    assert portfolio.judgement is not None
+    json.dumps(portfolio.to_dict(), allow_nan=False)
+
+
+def test_everything_is_written_and_replaced(
+    portfolio: Portfolio, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    described = {name: (ReportContext(name), {"part": name}) for name in portfolio.parts}
+    write_portfolio(portfolio, tmp_path, CONTEXT, {"parts": ["A", "B"]}, described)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "parts"])
+    for name in portfolio.parts:
+        folder = tmp_path / "parts" / name
+        assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    trades = pd.read_csv(tmp_path / "trades.csv")
+    assert trades.columns[0] == "part"
+    assert len(trades) == portfolio.policy.metrics["trades"]
+    equity = pd.read_parquet(tmp_path / "equity.parquet")
+    assert set(equity["part"]) == {"A", "B"}
+    html = (tmp_path / "report.html").read_text()
+    assert 'href="parts/B/report.html"' in html
+    # a later backtest of one of them leaves nothing of the other behind
+    one = combine({"A": evaluation})
+    write_portfolio(one, tmp_path, CONTEXT, {}, {"A": described["A"]})
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["A"]
+    write_backtest(evaluation, tmp_path, CONTEXT, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
