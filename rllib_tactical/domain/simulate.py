@@ -19,7 +19,12 @@ import numpy as np
 from rllib_tactical.domain import costs
 from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.rewards import RewardConfig, RewardEvents, compute_rewards
-from rllib_tactical.domain.risk import AccountView, risk_per_lot, session_drawdown
+from rllib_tactical.domain.risk import (
+    AccountView,
+    risk_per_lot,
+    session_drawdown,
+    session_limits,
+)
 from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray
 from rllib_tactical.domain.votes import Votes
@@ -298,11 +303,14 @@ class Simulator:
         if len(who):
             held = self.side[who] * (close[who] - self.entry_price[who]) * self.quantity[who]
             self.equity[who] += held * self.tape.instrument.point_value
-        self.session_peak = np.where(new_session, equity_before, self.session_peak)
-        self.session_peak = np.maximum(self.session_peak, self.equity)
-        drawdown = session_drawdown(self.equity, self.session_peak)
-        limit_hit = drawdown >= self.rules.risk.session_drawdown_limit
-        self.halted = (self.halted & ~new_session) | limit_hit
+        self.session_peak, self.halted = session_limits(
+            self.equity,
+            equity_before,
+            self.session_peak,
+            self.halted,
+            new_session,
+            self.rules.risk,
+        )
 
     def _events(
         self,
