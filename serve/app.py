@@ -24,12 +24,18 @@ from serve.asgi import (
     Send,
     answer_lifespan,
     json_response,
+    refuse_stream,
+    stream_messages,
 )
+from serve.decider import Answer as DecidedAnswer
 from serve.decider import Decider
 from serve.errors import RequestError, error_body, invalid
 from serve.follower import Follower, KeeperPort
-from serve.health import ResourceProbe, health_report
+from serve.guard import GuardedEngine, bundle_engine
+from serve.health import ResourceProbe, StateAge, health_report
 from serve.keeper import Answer
+from serve.logs import log_to_folder
+from serve.openapi import MAX_DAYS, openapi_document
 from serve.schemas import MAX_BODY_BYTES
 from serve.security import OPEN_PATHS, is_authorised
 from serve.telemetry import CONTENT_TYPE, Telemetry
@@ -42,8 +48,8 @@ from serve.writes import (
     read_body,
 )
 
-_LOG = logging.getLogger("ray.serve")
-MAX_DAYS: Final = 3650
+_LOG = logging.getLogger(__name__)
+STREAM_PATH: Final = "/ws"
 PUBLIC_MANIFEST: Final = (
     "format_version",
     "bundle_id",
@@ -70,12 +76,15 @@ class AppSettings:
 
     ``telemetry_folder`` is local to the node and made by whichever replica comes first.
     ``token_digest`` is the SHA-256 of the token that requests must carry, None for no token.
+    Logs go to ``log_folder``, None for nowhere.
     """
 
     performance: PerformanceConfig
     service: ServiceConfig
     telemetry_folder: str
     token_digest: bytes | None = None
+    log_folder: str | None = None
+    log_level: str = "INFO"
 
 
 class DecisionApp:
@@ -95,6 +104,8 @@ class DecisionApp:
         self._port = port
         name = name or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._follower = Follower(port, self._load, name, settings.service)
+        if settings.log_folder is not None:
+            log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
         self._probe = ResourceProbe()
         self._routes: dict[str, dict[str, Handler]] = {
@@ -104,9 +115,12 @@ class DecisionApp:
             "/admin/override": {"POST": self._writes(OverrideRequest)},
             "/admin/model": {"POST": self._writes(ModelRequest)},
             "/health": {"GET": self._health},
+            "/live": {"GET": self._live},
+            "/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
             "/model": {"GET": self._model},
             "/performance": {"GET": self._show_performance},
+            "/openapi.json": {"GET": self._document},
         }
 
     async def start(self) -> None:
@@ -125,7 +139,9 @@ class DecisionApp:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
             await (await self.handle(HttpRequest.of(scope, receive))).send(send)
-        elif scope["type"] == "lifespan":
+        elif scope["type"] == "websocket":
+            await self._stream(scope, receive, send)
+        else:
             await answer_lifespan(receive, send)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -140,7 +156,9 @@ class DecisionApp:
                 error_body("client_disconnected", "the request did not end"), 400
             )
         except Exception:
-            _LOG.exception("the request failed inside the service: %s %s", request.method, path)
+            _LOG.exception(
+                "request failed", extra={"fields": {"method": request.method, "path": path}}
+            )
             self._telemetry.record_error()
             response = json_response(
                 error_body("internal_error", "the service failed; see its log"), 500
@@ -164,17 +182,35 @@ class DecisionApp:
             raise MethodError(allowed, request.method)
         return await handler(request)
 
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer each message of a WebSocket as ``POST /decide`` answers a body."""
+        headers = dict(scope["headers"])
+        token = headers.get(b"authorization", b"").decode("latin-1") or None
+        if scope["path"] != STREAM_PATH or not is_authorised(token, self._digest):
+            await refuse_stream(receive, send)
+            return
+        async for message in stream_messages(receive, send, MAX_BODY_BYTES):
+            try:
+                response = self._decided(message)
+            except RequestError as error:
+                response = json_response(error.body(), error.status)
+            except Exception:
+                _LOG.exception("request failed", extra={"fields": {"path": STREAM_PATH}})
+                self._telemetry.record_error()
+                response = json_response(
+                    error_body("internal_error", "the service failed; see its log"), 500
+                )
+            self._telemetry.record_request(STREAM_PATH, response.status)
+            await send({"type": "websocket.send", "text": response.body.decode()})
+
     async def _decide(self, request: HttpRequest) -> HttpResponse:
-        body = await request.body(MAX_BODY_BYTES)
+        return self._decided(await request.body(MAX_BODY_BYTES))
+
+    def _decided(self, body: bytes) -> HttpResponse:
         active = self._follower.active
         answer = active.decider.answer(body, active.state, self._follower.fresh)
         self._telemetry.record_decision(answer)
-        if answer.breaches:
-            _LOG.warning(
-                "over the latency budget in %s: %s",
-                ", ".join(answer.breaches),
-                answer.body["decision_id"],
-            )
+        _log_decision(answer)
         return json_response(answer.body)
 
     def _writes(self, kind: type[Any]) -> Handler:
@@ -198,30 +234,51 @@ class DecisionApp:
         try:
             status, body = await asyncio.wait_for(question, limit_s)
         except TimeoutError:
-            _LOG.error("the keeper of the state did not answer within %g s", limit_s)
+            _LOG.error("the keeper did not answer", extra={"fields": {"limit_s": limit_s}})
             return json_response(
                 error_body("state_unavailable", "the state did not answer in time; try again"), 503
             )
         return HttpResponse(body, status)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
-        active = self._follower.active
+        active, now_s = self._follower.active, time.time()
+        bundle = active.decider.bundle
         report = health_report(
-            time.time(),
+            now_s,
             self._probe.read(),
             self._telemetry.recent(),
             self._performance,
-            active.decider.bundle.bundle_id,
-            active.state.positions,
+            bundle.bundle_id,
+            active.state,
+            StateAge(
+                state_age_s=self._follower.age_s,
+                lease_s=self._service.lease_s,
+                bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
+            ),
         )
         return json_response(report)
 
+    async def _live(self, request: HttpRequest) -> HttpResponse:
+        return json_response({"status": "live"})
+
+    async def _ready(self, request: HttpRequest) -> HttpResponse:
+        if self._follower.fresh:
+            return json_response({"status": "ready"})
+        return json_response(
+            error_body("state_stale", "the risk state may be old: decisions hold"), 503
+        )
+
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
+        state = self._follower.active.state
+        self._telemetry.show_state(state.positions, state.accuracy)
         return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
         manifest = self._follower.active.decider.bundle.manifest
         return json_response(public_manifest(manifest, self._performance))
+
+    async def _document(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(openapi_document(self._digest is not None))
 
     def _load(self, path: str, bundle_id: str) -> Decider:
         """Return a warm decider of the bundle at ``path``.
@@ -235,9 +292,30 @@ class DecisionApp:
             raise BundleError(
                 f"bundle {bundle_id[:12]} was chosen, {path} now holds {bundle.bundle_id[:12]}"
             )
-        decider = Decider(bundle, self._performance)
-        decider.warm_up()
-        return decider
+        engine = bundle_engine(bundle)
+        Decider(bundle, self._performance, engine).warm_up()
+        # not before it is warm: the first run takes longer than any limit for the others
+        guarded = GuardedEngine(engine, self._service.inference_timeout_ms / 1e3)
+        return Decider(bundle, self._performance, guarded)
+
+
+def _log_decision(answer: DecidedAnswer) -> None:
+    level = logging.WARNING if answer.breaches or answer.fallback else logging.INFO
+    if not _LOG.isEnabledFor(level):
+        return
+    body = answer.body
+    fields = {
+        "decision_id": body["decision_id"],
+        "bundle_id": body["bundle_id"],
+        "source": body["source"],
+        "action": body["decision"]["action"],
+        "reason": body["decision"]["reason"],
+        "confidence": body["decision"]["confidence"],
+        "total_ms": body["timing"]["total_ms"],
+    }
+    if answer.breaches:
+        fields["over_budget"] = answer.breaches
+    _LOG.log(level, "decision", extra={"fields": fields})
 
 
 class MethodError(RequestError):

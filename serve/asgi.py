@@ -5,7 +5,7 @@ A framework's request and response objects cost a good part of what a decision c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -129,6 +129,29 @@ async def answer_lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+async def refuse_stream(receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket before it opens: the client sees a 403."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
+
+
+async def stream_messages(receive: Receive, send: Send, limit: int) -> AsyncIterator[bytes]:
+    """Open a WebSocket and yield its messages; one over ``limit`` bytes closes it (1009)."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        message = await receive()
+        if message["type"] != "websocket.receive":
+            return
+        data = message.get("bytes")
+        if data is None:
+            data = (message.get("text") or "").encode(errors="replace")
+        if len(data) > limit:
+            await send({"type": "websocket.close", "code": 1009})
+            return
+        yield data
 
 
 def _too_large(limit: int) -> RequestError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from ray.exceptions import RayActorError, RayError
 
 from serve.app import AppSettings, DecisionApp
 from serve.keeper import Answer, Keeper, KeeperSettings, Report
+from serve.telemetry import MULTIPROCESS_VARIABLE
 from serve.writes import WriteRequest
 
 NAMESPACE: Final = "tactical"
@@ -19,8 +19,10 @@ _CLOSE_TIMEOUT_S: Final = 10.0
 _HEAD_NODE: Final = "node:__internal_head__"
 
 
-def keeper_actor(settings: KeeperSettings) -> Any:
+def keeper_actor(settings: KeeperSettings, telemetry_folder: str) -> Any:
     """Return the keeper's handle; the first who asks starts it.
+
+    What it counts goes to ``telemetry_folder``, as the replicas' on the same node does.
 
     It runs on the head node, where its folder is, outlives whoever started it, and comes back by
     itself when its process dies; calls wait for that.
@@ -35,7 +37,9 @@ def keeper_actor(settings: KeeperSettings) -> Any:
         "max_concurrency": 1000,
         "num_cpus": 0,
         "resources": {_HEAD_NODE: 0.001},
-        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}},
+        "runtime_env": {
+            "env_vars": {"OMP_NUM_THREADS": "1", MULTIPROCESS_VARIABLE: telemetry_folder}
+        },
     }
     return ray.remote(Keeper).options(**options).remote(settings)
 
@@ -58,9 +62,9 @@ def _keeper_name(settings: KeeperSettings) -> str:
 class RayKeeper:
     """The keeper as replicas reach it. A keeper that was ended is started again."""
 
-    def __init__(self, settings: KeeperSettings) -> None:
-        self._settings = settings
-        self._actor = keeper_actor(settings)
+    def __init__(self, settings: KeeperSettings, telemetry_folder: str) -> None:
+        self._settings, self._folder = settings, telemetry_folder
+        self._actor = keeper_actor(settings, telemetry_folder)
 
     async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
         """See ``Keeper.poll``."""
@@ -85,7 +89,7 @@ class RayKeeper:
         try:
             return await getattr(self._actor, method).remote(*arguments)
         except RayActorError:
-            self._actor = keeper_actor(self._settings)
+            self._actor = keeper_actor(self._settings, self._folder)
             return await getattr(self._actor, method).remote(*arguments)
 
 
@@ -97,7 +101,7 @@ class DecisionReplica:
     async def __init__(  # type: ignore[misc]
         self, settings: AppSettings, keeper: KeeperSettings
     ) -> None:
-        self._app = DecisionApp(settings, RayKeeper(keeper))
+        self._app = DecisionApp(settings, RayKeeper(keeper, settings.telemetry_folder))
         await self._app.start()
 
     def __serve_build_asgi_app__(self) -> DecisionApp:

@@ -35,7 +35,9 @@ from serve.desk import (
 )
 from serve.errors import RequestError, error_body
 from serve.journal import Journal
+from serve.logs import log_to_folder
 from serve.performance import agent_accuracy, performance_report
+from serve.telemetry import TradeTelemetry
 from serve.writes import (
     BarsRequest,
     FillsRequest,
@@ -91,6 +93,8 @@ class KeeperSettings:
     state_folder: str
     model: ModelRecord
     service: ServiceConfig
+    log_folder: str | None = None
+    log_level: str = "INFO"
 
 
 @dataclass(slots=True)
@@ -146,6 +150,9 @@ class Keeper:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = settings.service
+        if settings.log_folder is not None:
+            log_to_folder(Path(settings.log_folder), "keeper", settings.log_level)
+        self._telemetry = TradeTelemetry()
         self._clock, self._monotonic = clock, monotonic
         self._journal, self._desk = open_state(settings)
         self._desk.agent_accuracy = agent_accuracy(self._desk.trades)
@@ -256,9 +263,28 @@ class Keeper:
             return
         self._journal.append(record)
         effect = self._desk.apply(record)
+        self._log(record)
+        for trade in effect.trades:
+            self._telemetry.record_trade(trade.pnl)
         if effect.trades:
             self._desk.agent_accuracy = agent_accuracy(self._desk.trades)
         self._wake()
+
+    def _log(self, record: Record) -> None:
+        fields: dict[str, Any] = {"version": self._desk.version}
+        if isinstance(record, BarsRecord):
+            fields |= {"bars": len(record.rows), "last_timestamp": record.rows[-1].time_s}
+        elif isinstance(record, FillsRecord):
+            fields["fills"] = [
+                {"fill_id": fill.fill_id, "decision_id": fill.decision_id} for fill in record.fills
+            ]
+        elif isinstance(record, ControlRecord):
+            fields |= {"action": record.action, "request_id": record.request_id}
+            fields["note"] = record.note
+        elif isinstance(record, ModelRecord):
+            fields["bundle_id"] = record.bundle_id
+        name = type(record).__name__.removesuffix("Record").lower()
+        _LOG.info("%s accepted", name, extra={"fields": fields})
 
     def _follow_clock(self) -> None:
         try:

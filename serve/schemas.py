@@ -32,6 +32,7 @@ MAX_BODY_BYTES: Final = 256 * 1024
 MAX_PRICE: Final = 1e9
 
 _WHOLE: Final = [0, 1, 3, 4]
+_WHOLE_COLUMNS: Final = np.isin(np.arange(NUM_FEATURES), _WHOLE)
 _LOW: Final[FloatArray] = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -MOMENTUM_LIMIT, 0.0])
 # V / EMA cannot exceed 1/a because EMA = a V + (1 - a) EMA_before; the slack is for rounding
 _HIGH: Final[FloatArray] = np.array(
@@ -196,12 +197,10 @@ def read_request(
 
 
 def _check_matrix(matrix: FloatArray) -> None:
-    good = (matrix >= _LOW) & (matrix <= _HIGH)
-    whole = matrix[:, _WHOLE]
-    good[:, _WHOLE] &= whole == np.floor(whole)
-    if good.all():
+    bad = (matrix < _LOW) | (matrix > _HIGH) | (_WHOLE_COLUMNS & (np.floor(matrix) != matrix))
+    if not bad.any():
         return
-    row, column = (int(i) for i in np.argwhere(~good)[0])
+    row, column = (int(i) for i in np.argwhere(bad)[0])
     kind = "a whole number " if column in _WHOLE else ""
     raise invalid(
         f"matrix_state[{row}][{column}]",

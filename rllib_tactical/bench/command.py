@@ -18,7 +18,10 @@ from rllib_tactical.bench.figures import Figure, Row
 from rllib_tactical.bench.machine import machine_facts
 from rllib_tactical.errors import UsageError
 
-SECTIONS = {"market": ("rllib_tactical.bench.market", "measure_market", "MarketSize")}
+SECTIONS = {
+    "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
+    "service": ("rllib_tactical.bench.service", "measure_service", "ServiceSize"),
+}
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
 
 METHOD = "Medians, with smallest and largest; rates and latencies by processor time of one thread."

@@ -17,7 +17,9 @@ from serve.desk import model_record
 from serve.keeper import Answer, Keeper, KeeperSettings, Report
 from serve.writes import WriteRequest
 
-SERVICE = ServiceConfig(lease_s=0.6, poll_s=0.1, live_bars=False, max_bar_age_s=1e6)
+SERVICE = ServiceConfig(
+    lease_s=0.6, poll_s=0.1, live_bars=False, max_bar_age_s=1e6, inference_timeout_ms=2e4
+)
 
 
 class LocalKeeper:

@@ -14,7 +14,7 @@ import pytest
 
 from rllib_tactical import bundle as bundles
 from rllib_tactical.bundle import Bundle, export_bundle
-from rllib_tactical.config import ServiceConfig, content_hash
+from rllib_tactical.config import content_hash
 from rllib_tactical.domain.features import FeatureTable
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.risk import RiskConfig
@@ -143,9 +143,7 @@ def test_one_replica_that_cannot_load_it_keeps_all_on_the_old_one(
     fails: bool,
 ) -> None:
     async def work() -> None:
-        service = ServiceConfig(
-            lease_s=5.0, poll_s=0.1, live_bars=False, max_bar_age_s=1e6, reload_timeout_s=0.5
-        )
+        service = replace(SERVICE, lease_s=5.0, reload_timeout_s=0.5)
         async with running(bundle, tmp_path, 3, service) as cluster:
 
             def load(path: str, bundle_id: str) -> Any:

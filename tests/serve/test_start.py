@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
 from serve import run
+from serve.cluster import Progress
 from serve.commands import serve_command
 from serve.journal import Journal
 from serve.security import (
@@ -33,7 +34,7 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> bool:
         raise AssertionError("Ray must not be started")
 
-    monkeypatch.setattr(run, "_connect_ray", refuse)
+    monkeypatch.setattr(run, "connect_ray", refuse)
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
 
@@ -158,7 +159,7 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Pat
     stopped: list[str] = []
     said: list[str] = []
 
-    def start(progress: run.Progress) -> run.Service:
+    def start(progress: Progress) -> run.Service:
         progress("starting Ray")
         progress("")
         return running(tmp_path, stopped)
@@ -172,7 +173,7 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Pat
     run.serve_forever(start, say)
     assert said[0] == "starting Ray ..."
     assert said[1] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
-    assert f"state in {tmp_path}" in said
+    assert f"state in {tmp_path}, logs in its folder logs" in said
     assert said[-1] == "stopping"
     assert stopped == ["stopped"]
     assert signal.getsignal(signal.SIGTERM) is before
@@ -181,7 +182,7 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Pat
 def test_a_signal_during_the_start_ends_it_at_the_next_step(tmp_path: Path) -> None:
     steps: list[str] = []
 
-    def start(progress: run.Progress) -> run.Service:
+    def start(progress: Progress) -> run.Service:
         progress("starting Ray")
         os.kill(os.getpid(), signal.SIGINT)
         steps.append("Ray has started")  # the signal did not cut into this
