@@ -27,7 +27,9 @@ from rllib_tactical.errors import ServiceError
 from serve import answers
 from serve.writes import BarInput, FillInput
 
-RETRIED: Final = frozenset({502, 503, 504})
+RETRIED: Final = frozenset({404, 502, 503, 504})
+"""404 too: the service has every path that is called here, only a proxy without it has not."""
+
 DEFAULT_TIMEOUT_S: Final = 5.0
 RELOAD_TIMEOUT_S: Final = 120.0
 

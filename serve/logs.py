@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -41,7 +42,8 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            # Formatter.formatException goes through a function that Ray replaces in its workers
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return _ENCODE(line).decode(errors="replace")
 
 

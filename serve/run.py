@@ -209,19 +209,24 @@ def serve_forever(start: Callable[[Progress], Service], say: Callable[[str], Non
         KeyboardInterrupt: a signal came before the service ran.
     """
     asked = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in numbers}
 
-    def ask(*_: object) -> None:
-        asked.set()
+    def listen() -> None:
+        for number in numbers:
+            signal.signal(number, lambda *_: asked.set())
 
     def progress(step: str = "") -> None:
+        listen()  # again each time: Ray puts handlers of its own in place when it starts
         if asked.is_set():
             raise KeyboardInterrupt
         if step:
             say(f"{step} ...")
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    listen()
     try:
         with start(progress) as service:
+            listen()
             for line in describe(service):
                 say(line)
             while not asked.wait(timeout=1.0):  # a wait without end would not see the signal

@@ -18,7 +18,7 @@ from tests.serve.conftest import request_at
 from tests.serve.local import running
 from tests.serve.test_state_api import bars_body
 
-QUICK = Retries(count=3, first_pause_s=0.0)
+QUICK = Retries(count=4, first_pause_s=0.0)
 HELD = {"override": "pause", "repeated": False, "version": 2}
 
 
@@ -64,12 +64,13 @@ def test_what_got_no_answer_is_sent_again_as_it_was(pause: Pause) -> None:
         httpx.ConnectError("refused"),
         (503, {"error": {"code": "state_unavailable", "message": "", "details": {}}}),
         httpx.ReadTimeout("slow"),
+        (404, "Path '/admin/override' not found."),  # a proxy whose service is not there now
         (200, HELD),
     )
     answer = pause(script)
     assert (answer.override, answer.version) == ("pause", 2)
     bodies = {request.content for request in script.requests}
-    assert (len(script.requests), len(bodies)) == (4, 1)
+    assert (len(script.requests), len(bodies)) == (5, 1)
     assert msgspec.json.decode(bodies.pop())["request_id"]
     assert script.requests[0].headers["authorization"] == "Bearer secret"
 
@@ -86,10 +87,10 @@ def test_a_refusal_is_an_error_at_once(pause: Pause) -> None:
 
 @BOTH
 def test_attempts_come_to_an_end(pause: Pause) -> None:
-    script = Script(*[httpx.ReadTimeout("slow")] * 4)
+    script = Script(*[httpx.ReadTimeout("slow")] * 5)
     with pytest.raises(ServiceError, match="POST /admin/override got no answer"):
         pause(script)
-    script = Script(*[(503, "no JSON object")] * 4)
+    script = Script(*[(503, "no JSON object")] * 5)
     with pytest.raises(ServiceAnswerError, match="503 unknown"):
         pause(script)
 

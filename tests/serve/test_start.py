@@ -196,6 +196,24 @@ def test_a_signal_during_the_start_ends_it_at_the_next_step(tmp_path: Path) -> N
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
+    stopped: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as ray.init does
+        progress("")
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return running(tmp_path, stopped)
+
+    def say(line: str) -> None:
+        if line.startswith("HAProxy"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run.serve_forever(start, say)
+    assert stopped == ["stopped"]
+
+
 def test_a_service_is_stopped_once(tmp_path: Path) -> None:
     stopped: list[str] = []
     with running(tmp_path, stopped) as service:
