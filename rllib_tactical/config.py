@@ -210,6 +210,51 @@ class PerformanceConfig(StrictConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig(StrictConfig):
+    """The decision service.
+
+    A replica decides on its copy of the risk state for ``lease_s`` after it last heard from the
+    keeper of that state, which it hears from every ``poll_s``. ``inference_timeout_ms``: actors
+    that take longer are replaced by the rule-based votes. ``live_bars``: bars are of now, so that
+    their age counts from their close; for replays from their arrival. Decisions by symbol hold when
+    the last bar is older than ``max_bar_age_s`` beyond a bar's length, and for
+    ``hold_bars_after_gap`` bars after missing ones. ``reload_timeout_s``: what replicas have to
+    load another bundle. ``write_timeout_s``: how long a write may wait for the keeper.
+    """
+
+    lease_s: float = 2.0
+    poll_s: float = 0.5
+    inference_timeout_ms: float = 50.0
+    live_bars: bool = True
+    max_bar_age_s: float = 300.0
+    hold_bars_after_gap: int = 5
+    reload_timeout_s: float = 60.0
+    write_timeout_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in (
+            "lease_s",
+            "poll_s",
+            "inference_timeout_ms",
+            "max_bar_age_s",
+            "reload_timeout_s",
+            "write_timeout_s",
+        ):
+            value = getattr(self, name)
+            _require(0 < value < math.inf, f"service.{name} must be finite and > 0", value)
+        _require(
+            self.poll_s <= self.lease_s / 2,
+            f"service.poll_s must be at most half of lease_s ({self.lease_s:g})",
+            self.poll_s,
+        )
+        _require(
+            self.hold_bars_after_gap >= 0,
+            "service.hold_bars_after_gap must be >= 0",
+            self.hold_bars_after_gap,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TacticalConfig(StrictConfig):
     """The whole configuration."""
 
@@ -221,6 +266,7 @@ class TacticalConfig(StrictConfig):
     orders: OrderConfig = field(default_factory=OrderConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
+    service: ServiceConfig = field(default_factory=ServiceConfig)
 
     @property
     def rules(self) -> Rules:

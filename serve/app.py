@@ -1,36 +1,55 @@
-"""The HTTP side: one Serve deployment that reads the request, decides and answers.
-
-Everything happens in the replica that took the request. Handing the decision to another deployment
-would cost about 2 ms a hop, several times the decision itself.
-"""
+"""The HTTP side: routes, authentication, limits and errors around a ``Decider`` and the state."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-from ray import serve as ray_serve
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-
 from rllib_tactical.bundle import load_bundle
-from rllib_tactical.config import PerformanceConfig, to_dict
+from rllib_tactical.config import PerformanceConfig, ServiceConfig, to_dict
 from rllib_tactical.errors import BundleError
+from serve.asgi import (
+    ClientGoneError,
+    HttpRequest,
+    HttpResponse,
+    Receive,
+    Scope,
+    Send,
+    answer_lifespan,
+    json_response,
+    refuse_stream,
+    stream_messages,
+)
+from serve.decider import Answer as DecidedAnswer
 from serve.decider import Decider
-from serve.errors import RequestError, error_body
-from serve.health import ResourceProbe, health_report
+from serve.errors import RequestError, error_body, invalid
+from serve.follower import Follower, KeeperPort
+from serve.guard import GuardedEngine, bundle_engine
+from serve.health import ResourceProbe, StateAge, health_report
+from serve.keeper import Answer
+from serve.logs import log_to_folder
+from serve.openapi import MAX_DAYS, openapi_document
 from serve.schemas import MAX_BODY_BYTES
 from serve.security import OPEN_PATHS, is_authorised
 from serve.telemetry import CONTENT_TYPE, Telemetry
+from serve.writes import (
+    BarsRequest,
+    FillsRequest,
+    ModelRequest,
+    OverrideRequest,
+    WriteRequest,
+    read_body,
+)
 
-_LOG = logging.getLogger("ray.serve")
-_JSON: Final = "application/json"
-_ENCODE: Final = msgspec.json.Encoder().encode
+_LOG = logging.getLogger(__name__)
+STREAM_PATH: Final = "/ws"
 PUBLIC_MANIFEST: Final = (
     "format_version",
     "bundle_id",
@@ -48,74 +67,109 @@ PUBLIC_MANIFEST: Final = (
 )
 """What ``GET /model`` shows: the manifest without file names and the training's own settings."""
 
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSettings:
     """What a replica needs to start.
 
-    ``bundle_id`` is the bundle that was verified when the service started; a replica that finds
-    another one in the folder refuses to start. ``telemetry_folder`` is local to the node and made
-    by whichever replica comes first.
+    ``telemetry_folder`` is local to the node and made by whichever replica comes first.
     ``token_digest`` is the SHA-256 of the token that requests must carry, None for no token.
+    Logs go to ``log_folder``, None for nowhere.
     """
 
-    bundle_path: str
-    bundle_id: str
     performance: PerformanceConfig
+    service: ServiceConfig
     telemetry_folder: str
     token_digest: bytes | None = None
+    log_folder: str | None = None
+    log_level: str = "INFO"
 
 
 class DecisionApp:
-    """Routes, authentication, limits and errors around a ``Decider``. Knows nothing of Ray.
+    """The service as an ASGI application. Knows nothing of Ray.
 
-    Raises:
-        UnreadableError: the bundle is not there.
-        BundleError: the bundle cannot be used, or is not the one the service was started with.
+    Args:
+        settings: limits and folders.
+        port: the keeper of the state.
+        name: identity of this replica; made up when omitted.
     """
 
-    def __init__(self, settings: AppSettings) -> None:
+    def __init__(self, settings: AppSettings, port: KeeperPort, name: str | None = None) -> None:
         folder = Path(settings.telemetry_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._digest = settings.token_digest
-        self._performance = settings.performance
-        bundle = load_bundle(Path(settings.bundle_path))
-        if bundle.bundle_id != settings.bundle_id:
-            raise BundleError(
-                f"the service was started with bundle {settings.bundle_id[:12]}, "
-                f"{settings.bundle_path} now holds {bundle.bundle_id[:12]}"
-            )
-        self._decider = Decider(bundle, settings.performance)
-        self._decider.warm_up()
+        self._performance, self._service = settings.performance, settings.service
+        self._port = port
+        name = name or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._follower = Follower(port, self._load, name, settings.service)
+        if settings.log_folder is not None:
+            log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
         self._probe = ResourceProbe()
-        self._routes: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {
+        self._routes: dict[str, dict[str, Handler]] = {
             "/decide": {"POST": self._decide},
+            "/bars": {"POST": self._writes(BarsRequest)},
+            "/fills": {"POST": self._writes(FillsRequest)},
+            "/admin/override": {"POST": self._writes(OverrideRequest)},
+            "/admin/model": {"POST": self._writes(ModelRequest)},
             "/health": {"GET": self._health},
+            "/live": {"GET": self._live},
+            "/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
             "/model": {"GET": self._model},
+            "/performance": {"GET": self._show_performance},
+            "/openapi.json": {"GET": self._document},
         }
 
-    async def handle(self, request: Request) -> Response:
+    async def start(self) -> None:
+        """Get state and bundle; from then on requests can be answered.
+
+        Raises:
+            TacticalError: the bundle cannot be used.
+        """
+        await self._follower.start()
+
+    async def stop(self) -> None:
+        """Let the keeper know that this replica does not decide any more."""
+        await self._follower.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            await (await self.handle(HttpRequest.of(scope, receive))).send(send)
+        elif scope["type"] == "websocket":
+            await self._stream(scope, receive, send)
+        else:
+            await answer_lifespan(receive, send)
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer any request; whatever goes wrong becomes a JSON error."""
-        path = request.url.path
+        path = request.path
         try:
             response = await self._route(request, path)
         except RequestError as error:
-            response = _json(error.body(), error.status, _headers_for(error))
-        except ClientDisconnect:
-            response = _json(error_body("client_disconnected", "the request did not end"), 400)
+            response = json_response(error.body(), error.status, _headers_for(error))
+        except ClientGoneError:
+            response = json_response(
+                error_body("client_disconnected", "the request did not end"), 400
+            )
         except Exception:
-            _LOG.exception("the request failed inside the service: %s %s", request.method, path)
+            _LOG.exception(
+                "request failed", extra={"fields": {"method": request.method, "path": path}}
+            )
             self._telemetry.record_error()
-            response = _json(error_body("internal_error", "the service failed; see its log"), 500)
+            response = json_response(
+                error_body("internal_error", "the service failed; see its log"), 500
+            )
         endpoint = path if path in self._routes else "other"
-        self._telemetry.record_request(endpoint, response.status_code)
+        self._telemetry.record_request(endpoint, response.status)
         return response
 
-    async def _route(self, request: Request, path: str) -> Response:
+    async def _route(self, request: HttpRequest, path: str) -> HttpResponse:
         if path not in OPEN_PATHS and not is_authorised(
-            request.headers.get("authorization"), self._digest
+            request.header(b"authorization"), self._digest
         ):
             raise RequestError(401, "unauthorised", "a valid bearer token is required")
         methods = self._routes.get(path)
@@ -128,33 +182,140 @@ class DecisionApp:
             raise MethodError(allowed, request.method)
         return await handler(request)
 
-    async def _decide(self, request: Request) -> Response:
-        answer = self._decider.answer(await _read_body(request))
-        self._telemetry.record_decision(answer)
-        if answer.breaches:
-            _LOG.warning(
-                "over the latency budget in %s: %s",
-                ", ".join(answer.breaches),
-                answer.body["decision_id"],
-            )
-        return _json(answer.body)
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer each message of a WebSocket as ``POST /decide`` answers a body."""
+        headers = dict(scope["headers"])
+        token = headers.get(b"authorization", b"").decode("latin-1") or None
+        if scope["path"] != STREAM_PATH or not is_authorised(token, self._digest):
+            await refuse_stream(receive, send)
+            return
+        async for message in stream_messages(receive, send, MAX_BODY_BYTES):
+            try:
+                response = self._decided(message)
+            except RequestError as error:
+                response = json_response(error.body(), error.status)
+            except Exception:
+                _LOG.exception("request failed", extra={"fields": {"path": STREAM_PATH}})
+                self._telemetry.record_error()
+                response = json_response(
+                    error_body("internal_error", "the service failed; see its log"), 500
+                )
+            self._telemetry.record_request(STREAM_PATH, response.status)
+            await send({"type": "websocket.send", "text": response.body.decode()})
 
-    async def _health(self, request: Request) -> Response:
+    async def _decide(self, request: HttpRequest) -> HttpResponse:
+        return self._decided(await request.body(MAX_BODY_BYTES))
+
+    def _decided(self, body: bytes) -> HttpResponse:
+        active = self._follower.active
+        answer = active.decider.answer(body, active.state, self._follower.fresh)
+        self._telemetry.record_decision(answer)
+        _log_decision(answer)
+        return json_response(answer.body)
+
+    def _writes(self, kind: type[Any]) -> Handler:
+        async def handler(request: HttpRequest) -> HttpResponse:
+            body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
+            limit = self._service.write_timeout_s
+            if kind is ModelRequest:
+                limit += self._service.reload_timeout_s
+            return await self._ask(self._port.write(body), limit)
+
+        return handler
+
+    async def _show_performance(self, request: HttpRequest) -> HttpResponse:
+        text = request.query(("days",)).get("days", "30")
+        days = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+        if not 1 <= days <= MAX_DAYS:
+            raise invalid("days", f"must be a whole number in 1..{MAX_DAYS}, found {text}")
+        return await self._ask(self._port.performance(days), self._service.write_timeout_s)
+
+    async def _ask(self, question: Awaitable[Answer], limit_s: float) -> HttpResponse:
+        try:
+            status, body = await asyncio.wait_for(question, limit_s)
+        except TimeoutError:
+            _LOG.error("the keeper did not answer", extra={"fields": {"limit_s": limit_s}})
+            return json_response(
+                error_body("state_unavailable", "the state did not answer in time; try again"), 503
+            )
+        return HttpResponse(body, status)
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        active, now_s = self._follower.active, time.time()
+        bundle = active.decider.bundle
         report = health_report(
-            time.time(),
+            now_s,
             self._probe.read(),
             self._telemetry.recent(),
             self._performance,
-            self._decider.bundle.bundle_id,
-            self._decider.active_positions(),
+            bundle.bundle_id,
+            active.state,
+            StateAge(
+                state_age_s=self._follower.age_s,
+                lease_s=self._service.lease_s,
+                bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
+            ),
         )
-        return _json(report)
+        return json_response(report)
 
-    async def _metrics(self, request: Request) -> Response:
-        return Response(self._telemetry.scrape(), headers={"content-type": CONTENT_TYPE})
+    async def _live(self, request: HttpRequest) -> HttpResponse:
+        return json_response({"status": "live"})
 
-    async def _model(self, request: Request) -> Response:
-        return _json(public_manifest(self._decider.bundle.manifest, self._performance))
+    async def _ready(self, request: HttpRequest) -> HttpResponse:
+        if self._follower.fresh:
+            return json_response({"status": "ready"})
+        return json_response(
+            error_body("state_stale", "the risk state may be old: decisions hold"), 503
+        )
+
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
+        state = self._follower.active.state
+        self._telemetry.show_state(state.positions, state.accuracy)
+        return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
+
+    async def _model(self, request: HttpRequest) -> HttpResponse:
+        manifest = self._follower.active.decider.bundle.manifest
+        return json_response(public_manifest(manifest, self._performance))
+
+    async def _document(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(openapi_document(self._digest is not None))
+
+    def _load(self, path: str, bundle_id: str) -> Decider:
+        """Return a warm decider of the bundle at ``path``.
+
+        Raises:
+            UnreadableError: the bundle is not there.
+            BundleError: it cannot be used, or is another one.
+        """
+        bundle = load_bundle(Path(path))
+        if bundle.bundle_id != bundle_id:
+            raise BundleError(
+                f"bundle {bundle_id[:12]} was chosen, {path} now holds {bundle.bundle_id[:12]}"
+            )
+        engine = bundle_engine(bundle)
+        Decider(bundle, self._performance, engine).warm_up()
+        # not before it is warm: the first run takes longer than any limit for the others
+        guarded = GuardedEngine(engine, self._service.inference_timeout_ms / 1e3)
+        return Decider(bundle, self._performance, guarded)
+
+
+def _log_decision(answer: DecidedAnswer) -> None:
+    level = logging.WARNING if answer.breaches or answer.fallback else logging.INFO
+    if not _LOG.isEnabledFor(level):
+        return
+    body = answer.body
+    fields = {
+        "decision_id": body["decision_id"],
+        "bundle_id": body["bundle_id"],
+        "source": body["source"],
+        "action": body["decision"]["action"],
+        "reason": body["decision"]["reason"],
+        "confidence": body["decision"]["confidence"],
+        "total_ms": body["timing"]["total_ms"],
+    }
+    if answer.breaches:
+        fields["over_budget"] = answer.breaches
+    _LOG.log(level, "decision", extra={"fields": fields})
 
 
 class MethodError(RequestError):
@@ -171,53 +332,7 @@ def public_manifest(manifest: Mapping[str, Any], performance: PerformanceConfig)
     return {**shown, "performance": to_dict(performance)}
 
 
-async def _read_body(request: Request) -> bytes:
-    """Return the body, reading no more of it than is allowed.
-
-    Raises:
-        RequestError: 413 over the limit, 415 for a compressed body.
-    """
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise RequestError(
-            415, "unsupported_encoding", f"content-encoding must be identity, found {encoding}"
-        )
-    too_large = RequestError(
-        413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes"
-    )
-    declared = request.headers.get("content-length", "0")
-    if not (declared.isascii() and declared.isdecimal()) or int(declared[:20]) > MAX_BODY_BYTES:
-        raise too_large
-    parts, total = [], 0
-    async for part in request.stream():
-        total += len(part)
-        if total > MAX_BODY_BYTES:
-            raise too_large
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _headers_for(error: RequestError) -> dict[str, str]:
+def _headers_for(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(error, MethodError):
-        return {"allow": error.allowed}
-    return {"www-authenticate": "Bearer"} if error.status == 401 else {}
-
-
-def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(_ENCODE(body), status_code=status, media_type=_JSON, headers=headers)
-
-
-class DecisionReplica:
-    """What Serve runs: one ``DecisionApp`` per replica."""
-
-    def __init__(self, settings: AppSettings) -> None:
-        self._app = DecisionApp(settings)
-
-    async def __call__(self, request: Request) -> Response:
-        """Answer one HTTP request."""
-        return await self._app.handle(request)
-
-
-decision_deployment: Final = ray_serve.deployment(
-    name="decision", max_ongoing_requests=1000, graceful_shutdown_timeout_s=10
-)(DecisionReplica)
+        return ((b"allow", error.allowed.encode()),)
+    return ((b"www-authenticate", b"Bearer"),) if error.status == 401 else ()

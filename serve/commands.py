@@ -36,7 +36,15 @@ from rllib_tactical.config import load_config
     "--config",
     type=click.Path(path_type=Path),
     metavar="YAML",
-    help="Configuration with the latency budgets.",
+    help="Configuration; its sections performance and service are used.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("service-state"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for bars, fills, position and overrides; a restart goes on from there.",
 )
 @click.option(
     "--haproxy/--no-haproxy",
@@ -45,11 +53,18 @@ from rllib_tactical.config import load_config
     help="Put HAProxy in front, ten times faster than Serve's own proxy.",
 )
 def serve_command(
-    bundle: Path, host: str, port: int, replicas: int, config: Path | None, haproxy: bool
+    bundle: Path,
+    host: str,
+    port: int,
+    replicas: int,
+    config: Path | None,
+    state: Path,
+    haproxy: bool,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.
 
-    Beside it: GET /health, GET /metrics, GET /model. With TACTICAL_TOKEN set, requests need that
+    Beside it: POST /bars, /fills, /admin/model, /admin/override; GET /health, /metrics, /model,
+    /performance. With TACTICAL_TOKEN set, requests need that
     token, except for /health and /metrics; other hosts than loopback need it to be set.
     """
     settings = load_config(config)
@@ -57,5 +72,15 @@ def serve_command(
     from serve.run import serve_forever, start_service
 
     serve_forever(
-        lambda: start_service(bundle, host, port, replicas, settings, fast=haproxy), click.echo
+        lambda progress: start_service(
+            bundle,
+            host,
+            port,
+            replicas,
+            settings,
+            fast=haproxy,
+            state=state,
+            progress=progress,
+        ),
+        click.echo,
     )

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +20,8 @@ from rllib_tactical.domain.features import network_input
 from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.policies import rule_votes
 from rllib_tactical.domain.risk import AccountView
+from rllib_tactical.domain.standing import Standing, overrule, standing_order
+from rllib_tactical.domain.tape import EMBARGO_BARS
 from rllib_tactical.domain.types import (
     AGENTS,
     FEATURE_NAMES,
@@ -34,32 +35,15 @@ from rllib_tactical.domain.types import (
 )
 from rllib_tactical.domain.votes import LABELS, SIGNS, Votes, greedy_votes, sample_votes
 from rllib_tactical.inference import LogitsEngine, probabilities
-from serve.schemas import DecideInput, OverrideParams, read_request
+from serve.errors import RequestError
+from serve.schemas import DecideInput, OverrideParams, OwnMarket, read_request
+from serve.state import RiskState
 
 _LOG = logging.getLogger(__name__)
 
 STAGES: Final = ("matrix", "inference", "aggregation", "total")
 ACTIONS: Final = {1: "long", 0: "hold", -1: "short"}
 _MOMENTUM_COLUMN: Final = FEATURE_NAMES.index("price_momentum_5")
-
-AccountProvider = Callable[[], AccountView]
-
-
-def flat_account(initial_equity: float) -> AccountProvider:
-    """Return a provider of an account without position, loss or halt (N = 1).
-
-    The service has no fills to learn a position from; whoever sends the order keeps track of it.
-    """
-    equity = np.array([initial_equity])
-    view = AccountView(
-        equity=equity,
-        session_peak=equity,
-        position_side=np.zeros(1, dtype=np.int64),
-        position_quantity=np.zeros(1),
-        halted=np.zeros(1, dtype=np.bool_),
-        tradable=np.ones(1, dtype=np.bool_),
-    )
-    return lambda: view
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +66,6 @@ class Decider:
     Args:
         bundle: verified policy bundle.
         performance: latency budgets of the stages.
-        account_view: returns the account as it is now (N = 1).
         engine: the actors; by default the bundle's own ONNX engine.
 
     Raises:
@@ -93,12 +76,10 @@ class Decider:
         self,
         bundle: Bundle,
         performance: PerformanceConfig,
-        account_view: AccountProvider | None = None,
         engine: LogitsEngine | None = None,
     ) -> None:
         self.bundle = bundle
         self._engine = engine if engine is not None else bundle.engine()
-        self._account_view = account_view or flat_account(bundle.rules.risk.initial_equity)
         self._base_quantity = float(bundle.instrument.base_quantity or 0.0)
         self._budgets = tuple(getattr(performance, f"{stage}_ms") for stage in STAGES)
         self._identity = bundle.bundle_id.encode()
@@ -108,25 +89,39 @@ class Decider:
         blank = np.zeros((1, WINDOW, NUM_FEATURES), dtype=np.float32)
         probabilities(self._engine, blank, self.bundle.temperature_scale)
 
-    def active_positions(self) -> int:
-        """Return how many positions the account holds."""
-        return int(np.count_nonzero(self._account_view().position_side))
-
-    def answer(self, body: bytes) -> Answer:
-        """Read a request body and decide.
+    def answer(
+        self, body: bytes, state: RiskState, fresh: bool = True, now_s: float | None = None
+    ) -> Answer:
+        """Read a request body and decide; see ``decide``.
 
         Raises:
-            RequestError: the body is refused; see ``read_request``.
+            RequestError: the body is refused, see ``read_request``; 409 when a decision by symbol
+                has too few bars.
         """
         start = perf_counter()
-        request = read_request(body, self.bundle.instrument.symbol, self._base_quantity)
-        return self.decide(request, start)
+        request = read_request(
+            body,
+            self.bundle.instrument.symbol,
+            self._base_quantity,
+            lambda: own_market(state),
+        )
+        return self.decide(request, state, fresh, now_s, start)
 
-    def decide(self, request: DecideInput, start: float | None = None) -> Answer:
+    def decide(
+        self,
+        request: DecideInput,
+        state: RiskState,
+        fresh: bool = True,
+        now_s: float | None = None,
+        start: float | None = None,
+    ) -> Answer:
         """Decide on a checked request.
 
         Args:
             request: from ``read_request``.
+            state: the risk state to decide on.
+            fresh: whether that state is known to be current; without that the answer is hold.
+            now_s: epoch time, by which the age of the bars is told; the clock's when omitted.
             start: ``perf_counter`` at which work on the request began; now when omitted.
         """
         start = perf_counter() if start is None else start
@@ -143,7 +138,9 @@ class Decider:
             votes = rule_votes(request.matrix[-1:], price)
         else:
             votes = _vote(chances, overrides, digest)
-        account = self._account_view()
+        instrument, rules = self.bundle.instrument, self.bundle.rules
+        tradable = not request.from_bars or (state.market is not None and state.market.tradable)
+        account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(
             votes,
             Market(
@@ -153,15 +150,20 @@ class Decider:
                 synergy_direction=np.array([request.synergy_direction]),
             ),
             account,
-            _instrument(self.bundle.instrument, overrides),
-            _rules(self.bundle.rules, overrides),
+            _instrument(instrument, overrides),
+            _rules(rules, overrides),
         )
+        standing = standing_order(state.control, account, self._doubt(request, state, fresh, now_s))
+        if standing is not None:
+            decision = overrule(decision, account, standing)
         aggregation_done = perf_counter()
 
         source = "policy" if chances is not None else "fallback"
+        if standing is not None and standing.operator:
+            source = "override"
         origin = {
             "source": source,
-            "decision_id": self._decision_id(digest, account, source),
+            "decision_id": self._decision_id(digest, account, source, standing),
             "bundle_id": self.bundle.bundle_id,
         }
         body = {
@@ -202,12 +204,42 @@ class Decider:
         over = tuple(stage for stage, took, budget in measured if took > budget)
         return Answer(body, stages, over, fallback)
 
-    def _decision_id(self, digest: bytes, account: AccountView, source: str) -> str:
+    def _doubt(
+        self, request: DecideInput, state: RiskState, fresh: bool, now_s: float | None
+    ) -> Reason | None:
+        if not fresh:
+            return Reason.STATE_STALE
+        if not request.from_bars:
+            return None
+        return state.data_doubt(time() if now_s is None else now_s, self.bundle.bar_seconds)
+
+    def _decision_id(
+        self, digest: bytes, account: AccountView, source: str, standing: Standing | None
+    ) -> str:
         """Return the SHA-256 (hex) of request, bundle and risk state: a replay gives the same."""
-        sha = hashlib.sha256(digest + self._identity + source.encode())
+        above = "" if standing is None else standing.reason.code
+        sha = hashlib.sha256(digest + self._identity + source.encode() + above.encode())
         for name in AccountView.__dataclass_fields__:
             sha.update(getattr(account, name).tobytes())
         return sha.hexdigest()
+
+
+def own_market(state: RiskState) -> OwnMarket:
+    """Return the market of the bars sent to the service.
+
+    Raises:
+        RequestError: 409 while there are fewer bars than a decision needs.
+    """
+    market = state.market
+    if market is None or not market.ready or state.matrix is None:
+        found = 0 if market is None else market.bars
+        raise RequestError(
+            409,
+            "not_ready",
+            f"matrix_state: without it {EMBARGO_BARS} bars have to be sent to /bars, found {found}",
+            "matrix_state",
+        )
+    return OwnMarket(state.matrix, market.price, market.atr)
 
 
 def _vote(chances: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:

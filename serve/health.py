@@ -11,8 +11,9 @@ import numpy as np
 import psutil
 
 from rllib_tactical.config import PerformanceConfig
-from rllib_tactical.domain.types import FloatArray
+from rllib_tactical.domain.types import AGENTS, FloatArray
 from serve.decider import STAGES
+from serve.state import RiskState
 from serve.window import Recent
 
 HEALTHY, DEGRADED, CRITICAL = "healthy", "degraded", "critical"
@@ -25,8 +26,15 @@ LIMITS: Final = {
     "disk_percent": (85.0, 95.0),
     "latency_p95_ms": (100.0, 200.0),
     "error_rate": (0.01, 0.05),
+    "bars_overdue_s": (300.0, 3600.0),
 }
 """Degraded above the first value, critical above the second."""
+
+ACCURACY_LIMITS: Final = (0.60, 0.45)
+"""An agent's share of right votes: degraded below the first value, critical below the second."""
+
+MIN_TRADES: Final = 20
+"""Trades below which an accuracy says too little to be judged."""
 
 LATENCY_ALERT_MS: Final = 150.0
 
@@ -38,6 +46,18 @@ class Resources:
     cpu_percent: float
     memory_percent: float
     disk_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class StateAge:
+    """How old what decisions rely on is, in seconds.
+
+    ``bars_overdue_s``: by how much the next bar is late, None when no bars are sent.
+    """
+
+    state_age_s: float
+    lease_s: float
+    bars_overdue_s: float | None
 
 
 class ResourceProbe:
@@ -103,7 +123,8 @@ def health_report(
     recent: Recent,
     performance: PerformanceConfig,
     bundle_id: str,
-    active_positions: int,
+    state: RiskState,
+    age: StateAge,
 ) -> dict[str, Any]:
     """Return the answer of ``GET /health``.
 
@@ -113,7 +134,8 @@ def health_report(
         recent: the last hour of decisions.
         performance: latency budgets.
         bundle_id: of the bundle that decides.
-        active_positions: positions known to the service.
+        state: position, operator's order, bars and accuracy.
+        age: how old the state and the bars are.
     """
     latency = latency_report(recent.stages_ms, performance)
     p95 = latency["total"]["p95"]
@@ -142,6 +164,8 @@ def health_report(
     if p95 is not None and p95 > LATENCY_ALERT_MS:
         alerts.append(_alert("pipeline", "latency_p95_ms", p95, components["pipeline"]["status"]))
     components["models"]["bundle_id"] = bundle_id
+    components["agents"] = _agents(state, alerts)
+    components["bus"] = _bus(state, age, alerts)
     return {
         "status": worst([part["status"] for part in components.values()]),
         "timestamp": _iso(now_s),
@@ -149,7 +173,9 @@ def health_report(
         "metrics": {
             "decisions_last_hour": recent.decisions,
             "avg_confidence": recent.avg_confidence,
-            "active_positions": active_positions,
+            "active_positions": state.positions,
+            "override": state.control.value,
+            "halted": state.account.halted,
             "last_decision": None
             if recent.last_decision_s is None
             else _iso(recent.last_decision_s),
@@ -159,13 +185,61 @@ def health_report(
     }
 
 
+def _agents(state: RiskState, alerts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how often each agent has been right; judged once there are enough trades."""
+    good, bad = ACCURACY_LIMITS
+    statuses = []
+    for agent, share in state.accuracy.items():
+        if share is None or state.trades < MIN_TRADES:
+            continue
+        status = CRITICAL if share < bad else DEGRADED if share < good else HEALTHY
+        statuses.append(status)
+        if status != HEALTHY:
+            limit = bad if status == CRITICAL else good
+            alerts.append(
+                _message("agents", status, f"accuracy of {agent} is {share:.4g}, below {limit:g}")
+            )
+    return {
+        "status": worst(statuses),
+        "accuracy": {agent: state.accuracy.get(agent) for agent in AGENTS},
+        "trades": state.trades,
+    }
+
+
+def _bus(state: RiskState, age: StateAge, alerts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how current what comes in is: the state from the keeper, the bars from the feed."""
+    statuses = []
+    if age.state_age_s > age.lease_s:
+        statuses.append(CRITICAL)
+        text = f"the state is {age.state_age_s:.3g} s old, above {age.lease_s:g}: decisions hold"
+        alerts.append(_message("bus", CRITICAL, text))
+    market, overdue = state.market, age.bars_overdue_s
+    if market is not None and market.tradable and overdue is not None:
+        status = grade("bars_overdue_s", overdue)
+        statuses.append(status)
+        if status != HEALTHY:
+            alerts.append(_alert("bus", "bars_overdue_s", overdue, status))
+    gap = market is not None and market.bars_since_gap is not None
+    if gap:
+        statuses.append(DEGRADED)
+        alerts.append(_message("bus", DEGRADED, "bars are missing inside the window"))
+    return {
+        "status": worst(statuses),
+        "state_age_s": round(age.state_age_s, 3),
+        "bars_overdue_s": overdue,
+        "bars": 0 if market is None else market.bars,
+        "gap": gap,
+    }
+
+
+def _message(component: str, status: str, text: str) -> dict[str, Any]:
+    severity = "critical" if status == CRITICAL else "warning"
+    return {"severity": severity, "component": component, "message": text}
+
+
 def _alert(component: str, name: str, value: float, status: str) -> dict[str, Any]:
     limit = LATENCY_ALERT_MS if name == "latency_p95_ms" else LIMITS[name][status == CRITICAL]
-    return {
-        "severity": "critical" if status == CRITICAL else "warning",
-        "component": component,
-        "message": f"{name} is {value:.4g}, above {limit:g}",
-    }
+    return _message(component, status, f"{name} is {value:.4g}, above {limit:g}")
 
 
 def _iso(epoch_s: float) -> str:

@@ -54,7 +54,7 @@ def refuse_duplicate_keys(body: bytes) -> None:
         next_key = body.find(b'"', colon)
         body = body[:colon] + (b"0}" if next_key < 0 else b"0," + body[next_key:])
     try:
-        json.loads(body, object_pairs_hook=_unique)
+        _DECODE_UNIQUE(body.decode())
     except (ValueError, RecursionError) as error:
         raise RequestError(
             400, "malformed_json", f"the body nests too deeply or has too long a number: {error}"
@@ -68,6 +68,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name = next(name for name in names if names.count(name) > 1)
         raise RequestError(400, "duplicate_key", f"{name}: the key is given more than once", name)
     return found
+
+
+_DECODE_UNIQUE: Final = json.JSONDecoder(object_pairs_hook=_unique).decode
 
 
 def _explain_shape(body: bytes, text: str, prefix: str) -> RequestError:

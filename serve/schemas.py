@@ -7,9 +7,10 @@ it is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ MAX_BODY_BYTES: Final = 256 * 1024
 MAX_PRICE: Final = 1e9
 
 _WHOLE: Final = [0, 1, 3, 4]
+_WHOLE_COLUMNS: Final = np.isin(np.arange(NUM_FEATURES), _WHOLE)
 _LOW: Final[FloatArray] = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -MOMENTUM_LIMIT, 0.0])
 # V / EMA cannot exceed 1/a because EMA = a V + (1 - a) EMA_before; the slack is for rounding
 _HIGH: Final[FloatArray] = np.array(
@@ -78,12 +80,25 @@ class OverrideParams(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class DecideRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """The body of ``POST /decide``. ``matrix_state``: 60 rows of 7 raw features, oldest first."""
+    """The body of ``POST /decide``. ``matrix_state``: 60 rows of 7 raw features, oldest first.
 
-    matrix_state: Matrix
+    Without a matrix, and with ``symbol`` (here or in ``market_context``) alone, the decision is on
+    the bars that were sent to the service.
+    """
+
+    matrix_state: Matrix | UnsetType = UNSET
+    symbol: Symbol | UnsetType = UNSET
     synergy_context: SynergyContext | None = None
     market_context: MarketContext | None = None
     override_params: OverrideParams | None = None
+
+
+class OwnMarket(NamedTuple):
+    """The market as the bars sent to the service give it: matrix (60, 7) raw, price and ATR."""
+
+    matrix: FloatArray
+    price: float
+    atr: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,8 @@ class DecideInput:
 
     ``matrix`` (60, 7) float64 raw; ``price`` and ``atr`` in price units; ``synergy_kind`` 0..4 and
     ``synergy_direction`` +1, -1, 0 when there is none; ``canonical`` identifies the request,
-    whatever the order of its keys or its white space.
+    whatever the order of its keys or its white space. ``from_bars``: matrix, price and ATR are the
+    service's own.
     """
 
     matrix: FloatArray
@@ -103,39 +119,59 @@ class DecideInput:
     synergy_direction: int
     overrides: OverrideParams
     canonical: bytes
+    from_bars: bool = False
 
 
 _DECODER: Final = msgspec.json.Decoder(DecideRequest)
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _NO_OVERRIDES: Final = OverrideParams()
+_NO_MARKET: Final = MarketContext()
+_NEEDED: Final = ("symbol", "current_price", "atr_5min")
 
 
-def read_request(body: bytes, symbol: str, base_quantity: float) -> DecideInput:
+def read_request(
+    body: bytes, symbol: str, base_quantity: float, own: Callable[[], OwnMarket] | None = None
+) -> DecideInput:
     """Decode and check a request body.
 
     Args:
         body: the JSON document.
         symbol: of the instrument that the bundle decides for.
         base_quantity: of that instrument in lots, the most an override may ask for.
+        own: returns the service's own market for a request without a matrix.
 
     Raises:
         RequestError: 400 when the body is not one JSON document with unique keys, 422 when a field
-            is missing, unknown, of another type or out of range.
+            is missing, unknown, of another type or out of range; what ``own`` raises.
     """
     try:
         request = _DECODER.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise explain(body, error) from error
     refuse_duplicate_keys(body)
-    matrix = np.array(request.matrix_state, dtype=np.float64)
-    _check_matrix(matrix)
-    found_symbol, price, atr = _market(request)
-    if found_symbol != symbol:
+    given = _market(request)
+    from_bars = request.matrix_state is UNSET and own is not None
+    if from_bars:
+        _require_symbol_alone(given)
+    missing = next(
+        (name for name in _NEEDED[: 1 if from_bars else 3] if given[name] is UNSET), None
+    )
+    if request.matrix_state is UNSET and not from_bars:
+        raise invalid("matrix_state", "is required", "missing_field")
+    if missing is not None:
+        raise invalid(f"market_context.{missing}", "is required", "missing_field")
+    if given["symbol"] != symbol:
         raise invalid(
-            "market_context.symbol",
-            f"this service decides for {symbol!r}, found {found_symbol!r}",
+            "symbol" if request.symbol is not UNSET else "market_context.symbol",
+            f"this service decides for {symbol!r}, found {given['symbol']!r}",
             "wrong_symbol",
         )
+    if own is not None and from_bars:
+        matrix, price, atr = own()
+    else:
+        matrix = np.array(request.matrix_state, dtype=np.float64)
+        _check_matrix(matrix)
+        price, atr = given["current_price"], given["atr_5min"]
     overrides = request.override_params or _NO_OVERRIDES
     if overrides.base_quantity is not UNSET and overrides.base_quantity > base_quantity:
         raise invalid(
@@ -144,28 +180,27 @@ def read_request(body: bytes, symbol: str, base_quantity: float) -> DecideInput:
         )
     synergy = request.synergy_context
     try:
-        rest = _ENCODER.encode((synergy, found_symbol, price, atr, overrides))
+        rest = _ENCODER.encode((synergy, symbol, price, atr, overrides))
     except (OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise invalid("synergy_context", f"holds a value that cannot be used: {error}") from error
     return DecideInput(
         matrix=matrix,
-        symbol=found_symbol,
+        symbol=symbol,
         price=price,
         atr=atr,
         synergy_kind=SYNERGY_TYPES.index(synergy.synergy_type) if synergy else 0,
         synergy_direction=synergy.direction if synergy else 0,
         overrides=overrides,
         canonical=matrix.tobytes() + rest,
+        from_bars=from_bars,
     )
 
 
 def _check_matrix(matrix: FloatArray) -> None:
-    good = (matrix >= _LOW) & (matrix <= _HIGH)
-    whole = matrix[:, _WHOLE]
-    good[:, _WHOLE] &= whole == np.floor(whole)
-    if good.all():
+    bad = (matrix < _LOW) | (matrix > _HIGH) | (_WHOLE_COLUMNS & (np.floor(matrix) != matrix))
+    if not bad.any():
         return
-    row, column = (int(i) for i in np.argwhere(~good)[0])
+    row, column = (int(i) for i in np.argwhere(bad)[0])
     kind = "a whole number " if column in _WHOLE else ""
     raise invalid(
         f"matrix_state[{row}][{column}]",
@@ -174,29 +209,41 @@ def _check_matrix(matrix: FloatArray) -> None:
     )
 
 
-def _market(request: DecideRequest) -> tuple[str, float, float]:
-    """Merge the two places where symbol, price and ATR may stand; they must not contradict."""
-    top = request.market_context or MarketContext()
-    inner = MarketContext()
+def _require_symbol_alone(given: dict[str, Any]) -> None:
+    """Refuse a price or an ATR without the matrix that it belongs to."""
+    for name in ("current_price", "atr_5min"):
+        if given[name] is not UNSET:
+            raise invalid(
+                "matrix_state",
+                f"is required with market_context.{name}; leave out all three to decide on the "
+                "bars sent to /bars",
+                "missing_field",
+            )
+
+
+def _market(request: DecideRequest) -> dict[str, Any]:
+    """Merge the places where symbol, price and ATR may stand; they must not contradict."""
+    top = request.market_context or _NO_MARKET
+    inner = _NO_MARKET
     if request.synergy_context is not None and request.synergy_context.market_context:
         given = request.synergy_context.market_context
-        known = {key: given[key] for key in MarketContext.__struct_fields__ if key in given}
+        known = {key: given[key] for key in _NEEDED if key in given}
         try:
             inner = msgspec.convert(known, MarketContext, strict=True)
         except msgspec.ValidationError as error:
             raise explain(b"", error, prefix="synergy_context.market_context") from error
-    merged = []
-    for name in MarketContext.__struct_fields__:
-        outer_value, inner_value = getattr(top, name), getattr(inner, name)
-        value = outer_value if inner_value is UNSET else inner_value
-        if value is UNSET:
-            raise invalid(f"market_context.{name}", "is required", "missing_field")
-        if outer_value is not UNSET and outer_value != value:
-            raise invalid(
-                f"market_context.{name}",
-                f"{outer_value!r} contradicts synergy_context.market_context.{name} {value!r}",
-                "contradiction",
-            )
-        merged.append(value)
-    symbol, price, atr = merged
-    return symbol, price, atr
+    merged: dict[str, Any] = {}
+    for name in _NEEDED:
+        merged[name] = _agreed(
+            getattr(top, name), getattr(inner, name), name, "synergy_context.market_context"
+        )
+    merged["symbol"] = _agreed(merged["symbol"], request.symbol, "symbol", "the top level's")
+    return merged
+
+
+def _agreed(outer: Any, inner: Any, name: str, place: str) -> Any:
+    if outer is UNSET or inner is UNSET or outer == inner:
+        return outer if inner is UNSET else inner
+    raise invalid(
+        f"market_context.{name}", f"{outer!r} contradicts {place} {name} {inner!r}", "contradiction"
+    )

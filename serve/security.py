@@ -10,7 +10,7 @@ from typing import Final
 from rllib_tactical.errors import ServiceError
 
 TOKEN_VARIABLE: Final = "TACTICAL_TOKEN"
-OPEN_PATHS: Final = frozenset({"/health", "/metrics"})
+OPEN_PATHS: Final = frozenset({"/health", "/metrics", "/live", "/ready"})
 MIN_TOKEN_LENGTH: Final = 16
 _SCHEME: Final = "bearer "
 

@@ -25,7 +25,25 @@ MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 LATENCY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
 STAGE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS)
 CONFIDENCE_BUCKETS: Final = tuple(round(0.1 * i, 1) for i in range(11))
+PNL_BUCKETS: Final = (-500, -100, -50, -25, -10, 0, 10, 25, 50, 100, 500)
 ENSEMBLE: Final = "ensemble"
+
+
+class TradeTelemetry:
+    """Counts the trades that end; kept by the keeper, which alone sees each of them once."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._pnl = Histogram(
+            "tactical_trade_pnl_dollars",
+            "Net P&L of a trade in dollars",
+            buckets=PNL_BUCKETS,
+            registry=self.registry,
+        )
+
+    def record_trade(self, pnl: float) -> None:
+        """Count one trade that has ended."""
+        self._pnl.observe(pnl)
 
 
 class Telemetry:
@@ -57,7 +75,14 @@ class Telemetry:
         self._positions = Gauge(
             "tactical_active_positions",
             "Positions known to the service",
-            multiprocess_mode="livemax",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self._accuracy = Gauge(
+            "tactical_agent_accuracy",
+            "Share of trades in which the agent's vote was right",
+            ["agent_id"],
+            multiprocess_mode="livemostrecent",
             registry=registry,
         )
         self._confidence = Histogram(
@@ -113,6 +138,13 @@ class Telemetry:
         self._window.add_decision(
             self._clock(), answer.stages_ms, decision["confidence"], answer.fallback
         )
+
+    def show_state(self, positions: int, accuracy: dict[str, float | None]) -> None:
+        """Set what the state says at the moment of a scrape."""
+        self._positions.set(positions)
+        for agent, share in accuracy.items():
+            if share is not None:
+                self._accuracy.labels(agent).set(share)
 
     def record_error(self) -> None:
         """Count one request that got no decision because the service failed."""

@@ -127,7 +127,7 @@ def compute_metrics(*results: BacktestResult) -> Metrics:
     metrics.put("trades", len(trades))
     metrics.put("days", len(daily))
     metrics.put("trades_per_day", len(trades) / len(daily))
-    _trade_figures(metrics, pnl)
+    trade_figures(metrics, pnl)
     for name, value in accuracies(trades).items():
         metrics.put(f"accuracy_{name}", value, _NO_TRADE)
     metrics.put("calibration_error", calibration_error(trades), _NO_TRADE)
@@ -231,7 +231,8 @@ def sharpe_ratio(returns: FloatArray) -> float | None:
     return float(np.mean(returns)) / deviation * math.sqrt(DAYS_PER_YEAR)
 
 
-def _trade_figures(metrics: Metrics, pnl: FloatArray) -> None:
+def trade_figures(metrics: Metrics, pnl: FloatArray) -> None:
+    """Put the figures that follow from the trades' net P&L (K,) in dollars alone."""
     wins, losses = pnl[pnl > 0], pnl[pnl < 0]
     won, lost = float(wins.sum()), float(-losses.sum())
     no_loss = "no trade lost" if len(pnl) else _NO_TRADE

@@ -71,6 +71,30 @@ def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = 300) -> S
     )
 
 
+def follow_sessions(
+    previous_s: int | None, time_s: IntArray, instrument: Instrument, bar_seconds: int = 300
+) -> tuple[BoolArray, BoolArray, IntArray]:
+    """Return what is known of bars at ``time_s`` (T,) when each of them closes, T > 0.
+
+    Arrays of shape (T,): whether the bar is its session's first; whether it is the last that the
+    calendar schedules for it; and how many scheduled bars are missing (int64) between it and the
+    bar before, which for the first of them opened at ``previous_s``.
+
+    Raises:
+        ConfigError: unknown calendar or time zone.
+        DataError: the calendar does not cover the times.
+    """
+    times = time_s if previous_s is None else np.concatenate(([previous_s], time_s))
+    placed = place_bars(times, instrument.calendar, instrument.timezone, bar_seconds)
+    close_s = placed.schedule.close_s[np.maximum(placed.index, 0)]
+    last = placed.inside & (times + bar_seconds >= close_s)
+    first = np.concatenate(([True], placed.day[1:] != placed.day[:-1]))
+    slots = scheduled_slots(placed.schedule, times, bar_seconds)
+    missing = np.concatenate(([0], np.maximum(np.diff(slots) - placed.inside[:-1], 0)))
+    skip = len(times) - len(time_s)
+    return first[skip:], last[skip:], missing[skip:].astype(np.int64)
+
+
 def place_bars(time_s: IntArray, calendar: str, timezone: str, bar_seconds: int) -> Placement:
     """Find the session of bars that open at ``time_s`` (int64, shape (T,), not falling, T > 0).
 

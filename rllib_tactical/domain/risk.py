@@ -80,6 +80,31 @@ def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray
     return (session_peak - equity) / session_peak
 
 
+def session_limits(
+    equity: FloatArray,
+    equity_before: FloatArray,
+    session_peak: FloatArray,
+    halted: BoolArray,
+    new_session: BoolArray,
+    config: RiskConfig,
+) -> tuple[FloatArray, BoolArray]:
+    """Return session peak (N,) and halted (N,) after marking accounts to market at a close.
+
+    Args:
+        equity: (N,) dollars at this close.
+        equity_before: (N,) at the close before, where a new session's peak starts.
+        session_peak: (N,) so far.
+        halted: (N,) so far; a new session lifts it.
+        new_session: (N,) whether this close is a session's first.
+        config: the drawdown limit.
+    """
+    if np.count_nonzero(new_session):
+        session_peak = np.where(new_session, equity_before, session_peak)
+        halted = halted & ~new_session
+    peak = np.maximum(session_peak, equity)
+    return peak, halted | (session_drawdown(equity, peak) >= config.session_drawdown_limit)
+
+
 def risk_per_lot(
     price: FloatArray, stop: FloatArray, atr: FloatArray, instrument: Instrument
 ) -> FloatArray:

@@ -19,7 +19,12 @@ import numpy as np
 from rllib_tactical.domain import costs
 from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.rewards import RewardConfig, RewardEvents, compute_rewards, quiet_rewards
-from rllib_tactical.domain.risk import AccountView, risk_per_lot, session_drawdown
+from rllib_tactical.domain.risk import (
+    AccountView,
+    risk_per_lot,
+    session_drawdown,
+    session_limits,
+)
 from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray
 from rllib_tactical.domain.votes import Votes
@@ -309,15 +314,14 @@ class Simulator:
         if len(who):
             held = self.side[who] * (tape.bars.close[t[who]] - self.entry_price[who])
             self.equity[who] += held * self.quantity[who] * tape.instrument.point_value
-        who = tape.sessions.is_first[t].nonzero()[0]
-        if len(who):
-            self.session_peak = self.session_peak.copy()
-            self.session_peak[who] = equity_before[who]
-            self.halted = self.halted.copy()
-            self.halted[who] = False
-        self.session_peak = np.maximum(self.session_peak, self.equity)
-        drawdown = session_drawdown(self.equity, self.session_peak)
-        self.halted = self.halted | (drawdown >= self.rules.risk.session_drawdown_limit)
+        self.session_peak, self.halted = session_limits(
+            self.equity,
+            equity_before,
+            self.session_peak,
+            self.halted,
+            tape.sessions.is_first[t],
+            self.rules.risk,
+        )
 
     def _events(
         self,

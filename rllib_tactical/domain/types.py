@@ -62,6 +62,12 @@ class Reason(IntEnum):
     LEVERAGE_LIMIT = 9
     ALREADY_POSITIONED = 10
     CLOSE_OPPOSITE = 11
+    PAUSED = 12
+    FORCED_HOLD = 13
+    FLATTEN = 14
+    STATE_STALE = 15
+    DATA_STALE = 16
+    DATA_GAP = 17
 
     @property
     def code(self) -> str:

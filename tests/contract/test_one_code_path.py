@@ -1,6 +1,7 @@
 """Environment, backtest and service decide alike, bit for bit, on the same bars."""
 
 import json
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -10,20 +11,24 @@ from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
 from rllib_tactical.backtest.engine import bundle_votes, run_backtest
 from rllib_tactical.bundle import export_bundle
-from rllib_tactical.config import PerformanceConfig
+from rllib_tactical.config import PerformanceConfig, ServiceConfig
+from rllib_tactical.data.sessions import sessions_of
 from rllib_tactical.demo import decide_request
 from rllib_tactical.domain.features import FeatureStream
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.replay import EpisodeConfig
 from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.risk import AccountView
-from rllib_tactical.domain.tape import Split
+from rllib_tactical.domain.tape import Split, build_tape
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.networks import Actor, actor_weights
 from serve.decider import Decider
-from tests.market import INSTRUMENT, random_tape
+from serve.desk import Desk, model_record
+from serve.state import RiskState
+from serve.writes import BarInput, BarsRequest, FillInput, FillsRequest
+from tests.market import INSTRUMENT, random_bars
 
-TAPE = random_tape(1_400, seed=3)
+BARS = random_bars(1_400, seed=3)
+TAPE = build_tape(BARS, sessions_of(BARS, INSTRUMENT), INSTRUMENT)
 START, STOP = TAPE.first_decision, 1_300
 
 
@@ -104,41 +109,82 @@ def test_environment_equals_backtest(backtest, replayed):
     assert [info["reward_base"] for info in after] == result.base.tolist()
 
 
+def fills_by_bar(trades):
+    """What a broker would report of the backtest's trades: (order within the bar, side, ...)."""
+    fills = defaultdict(list)
+    for trade in trades.itertuples():
+        side = 1 if trade.side == "long" else -1
+        same_bar = trade.entry_bar == trade.exit_bar
+        fills[trade.entry_bar].append((1, side, trade.quantity, trade.entry_price))
+        if trade.exit_reason != "end_of_data":
+            last = (2 if same_bar else 0, -side, trade.quantity, trade.exit_price)
+            fills[trade.exit_bar].append(last)
+    return {bar: sorted(found) for bar, found in fills.items()}
+
+
+def bar_input(t):
+    bars = TAPE.bars
+    row = (float(getattr(bars, name)[t]) for name in ("open", "high", "low", "close", "volume"))
+    return BarInput(int(bars.timestamp_s[t]), *row)
+
+
 def test_service_equals_backtest(bundle, backtest, replayed):
-    """The JSON of every window, answered with the account as it stood, gives the same decision."""
+    """Bars and fills as they come in: every decision by symbol is the backtest's, and so is the
+    account; the JSON of the window gives the same one."""
     _, result = backtest
     before, _ = replayed
-    now = {}
-
-    def account():
-        info = now["info"]
-        return AccountView(
-            equity=np.array([info["equity"]]),
-            session_peak=np.array([info["session_peak"]]),
-            position_side=np.array([info["position_side"]]),
-            position_quantity=np.array([info["position_quantity"]]),
-            halted=np.array([info["halted"]]),
-            tradable=~TAPE.sessions.is_last[[info["t"]]],
-        )
-
-    decider = Decider(bundle, PerformanceConfig(), account)
-    for row, decision in enumerate(result.decisions.itertuples()):
-        now["info"] = before[row]
-        body = json.dumps(decide_request(TAPE, START + row)).encode()
-        answer = decider.answer(body).body
+    fills = fills_by_bar(result.trades)
+    desk, decider = Desk(), Decider(bundle, PerformanceConfig())
+    desk.apply(model_record(bundle))
+    decisions = list(result.decisions.itertuples())
+    executed = 0
+    for t in range(START + len(decisions)):
+        now_s = float(TAPE.bars.timestamp_s[t]) + 300.0
+        for n, (_, side, quantity, price) in enumerate(fills.get(t, ())):
+            given = FillInput(
+                f"{t}-{n}", "BUY" if side > 0 else "SELL", float(quantity), float(price), int(now_s)
+            )
+            desk.apply(desk.check_fills(FillsRequest(INSTRUMENT.symbol, [given]), now_s)[0])
+        request = BarsRequest(INSTRUMENT.symbol, [bar_input(t)])
+        desk.apply(desk.check_bars(request, now_s)[0])
+        if t < START:
+            continue
+        decision, state = decisions[t - START], RiskState.of(desk.snapshot(), ServiceConfig())
+        if t - START < len(before):
+            info = before[t - START]
+            assert state.account.equity == info["equity"]
+            assert state.account.session_peak == info["session_peak"]
+            assert state.account.side * state.account.quantity == (
+                info["position_side"] * info["position_quantity"]
+            )
+            assert state.account.halted == info["halted"]
+        whole = decide_request(TAPE, t)
+        by_symbol = {"symbol": INSTRUMENT.symbol, "synergy_context": whole["synergy_context"]}
+        answer = decider.answer(json.dumps(by_symbol).encode(), state, now_s=now_s).body
         found = answer["decision"]
+        order = found["execution_command"]
+        if state.account.halted and state.account.side:
+            # the simulator closes at the next open by itself, a broker has to be told
+            assert found["reason"] == "session_halted"
+            assert order["quantity"] == state.account.quantity
+            continue
         assert answer["source"] == "policy"
         assert found["action"] == decision.action
         assert found["reason"] == decision.reason
         assert found["confidence"] == decision.score
-        order = found["execution_command"]
         if decision.execute:
+            executed += 1
             assert order["quantity"] == decision.quantity
             if not decision.closes:
                 assert order["stop_loss"] == decision.stop
                 assert order["take_profit"] == decision.target
         else:
             assert order is None
+        if not TAPE.sessions.is_last[t]:  # which a matrix does not tell
+            by_matrix = decider.answer(json.dumps(whole).encode(), state, now_s=now_s).body
+            del answer["timing"], by_matrix["timing"]
+            assert by_matrix == answer
+    assert executed > 20
 
 
 def test_streamed_bars_give_the_same_matrix(backtest):

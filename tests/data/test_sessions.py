@@ -10,7 +10,7 @@ import pytest
 from rllib_tactical.data.calendars import trading_schedule
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.load import load_market
-from rllib_tactical.data.sessions import scheduled_slots, sessions_of
+from rllib_tactical.data.sessions import follow_sessions, scheduled_slots, sessions_of
 from rllib_tactical.domain.types import Instrument, Sessions
 from rllib_tactical.errors import ConfigError, DataError
 from tests.data.tables import START_S, times_bars, walk_bars
@@ -197,3 +197,28 @@ def test_sessions_stay_contiguous_when_the_time_zone_is_ahead_of_the_exchange() 
     sessions = sessions_of(times_bars(time_s), market)
     assert np.all(np.isin(np.diff(sessions.session_id), [0, 1]))
     assert sessions.is_first.sum() == sessions.session_id[-1] + 1
+
+
+@pytest.mark.parametrize(
+    ("calendar", "zone"),
+    [("24/7", "UTC"), ("XNYS", "America/New_York"), ("CMES", "America/Chicago"), ("FX", "UTC")],
+)
+def test_bars_one_by_one_are_placed_as_in_a_file(calendar: str, zone: str) -> None:
+    instrument = Instrument(symbol="X", tick_size=0.01, calendar=calendar, timezone=zone)
+    grid = 1_767_571_200 + 300 * np.arange(12 * 288, dtype=np.int64)
+    schedule = trading_schedule(calendar, int(grid[0]), int(grid[-1]))
+    index = np.searchsorted(schedule.open_s, grid, side="right") - 1
+    time_s = grid[grid < schedule.close_s[np.maximum(index, 0)]][:-1]
+    whole = sessions_of(times_bars(time_s), instrument)
+    previous = None
+    for t in range(0, len(time_s), 7):
+        first, last, missing = follow_sessions(previous, time_s[t : t + 7], instrument)
+        part = slice(t, t + 7)
+        np.testing.assert_array_equal(first, whole.is_first[part])
+        np.testing.assert_array_equal(last[:-1], whole.is_last[part][:-1])
+        assert not missing.any()
+        previous = int(time_s[part][-1])
+    kept = np.delete(time_s, slice(20, 24))
+    _, _, missing = follow_sessions(None, kept, instrument)
+    assert missing[20] == 4
+    assert missing.sum() == 4

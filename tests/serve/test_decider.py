@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rllib_tactical.bundle import Bundle
-from rllib_tactical.config import PerformanceConfig
+from rllib_tactical.config import PerformanceConfig, ServiceConfig
 from rllib_tactical.domain.features import FeatureTable, InputViews, network_input
+from rllib_tactical.domain.ledger import Account
 from rllib_tactical.domain.pipeline import Decision, Market, decide
 from rllib_tactical.domain.policies import rule_votes
 from rllib_tactical.domain.risk import AccountView
-from rllib_tactical.domain.types import AGENTS, Float32Array, FloatArray, Reason
+from rllib_tactical.domain.standing import Control
+from rllib_tactical.domain.types import AGENTS, WINDOW, Float32Array, FloatArray, Reason
 from rllib_tactical.domain.votes import LABELS, greedy_votes
 from rllib_tactical.inference import probabilities
-from serve.decider import ACTIONS, STAGES, Decider, flat_account
+from serve.decider import ACTIONS, STAGES, Decider
+from serve.errors import RequestError
+from serve.feed import MarketState
 from serve.schemas import read_request
+from serve.state import RiskState
 from tests.serve.conftest import request_at
 
 BARS = np.arange(310, 600)
@@ -58,8 +64,13 @@ def fixed(bundle: Bundle, logits: FloatArray = LONG_LOGITS, **more: Any) -> Deci
     return Decider(bundle, PerformanceConfig(), engine=FixedEngine(logits), **more)
 
 
-def ask(decider: Decider, request: dict[str, Any]) -> dict[str, Any]:
-    body = dict(decider.answer(json.dumps(request).encode()).body)
+FLAT = RiskState(Account.opened(100_000.0))
+
+
+def ask(
+    decider: Decider, request: dict[str, Any], state: RiskState = FLAT, **more: Any
+) -> dict[str, Any]:
+    body = dict(decider.answer(json.dumps(request).encode(), state, **more).body)
     timing = body.pop("timing")
     assert list(timing) == [f"{stage}_ms" for stage in STAGES]
     return body
@@ -213,35 +224,151 @@ def test_sampling_is_seeded_by_the_request_or_by_seed(bundle: Bundle, table: Fea
     assert len({sampled(300, seed=seed) for seed in range(30)}) > 5
 
 
-def test_the_account_decides_with_the_votes(bundle: Bundle, table: FeatureTable) -> None:
+def holding(side: int, **more: Any) -> RiskState:
+    """Return the state of an account with seven lots entered at the market's price."""
+    account = replace(
+        Account.opened(100_000.0), side=side, quantity=7.0 * abs(side), entry_price=100.0
+    )
+    halted = more.pop("halted", False)
+    return RiskState(replace(account, halted=halted), **more)
+
+
+@pytest.fixture
+def at_100(table: FeatureTable) -> dict[str, Any]:
     request = request_at(table, 300)
+    request["market_context"].update(current_price=100.0, atr_5min=0.5)
+    return request
 
-    def account(side: int, halted: bool) -> AccountView:
-        equity = np.array([100_000.0])
-        return AccountView(
-            equity,
-            equity,
-            np.array([side]),
-            np.array([7.0]),
-            np.array([halted]),
-            np.array([True]),
-        )
 
-    base = ask(fixed(bundle), request)
-    same = ask(fixed(bundle, account_view=lambda: account(1, False)), request)
+def test_the_account_decides_with_the_votes(bundle: Bundle, at_100: dict[str, Any]) -> None:
+    long = fixed(bundle)
+    base = ask(long, at_100)
+    same = ask(long, at_100, holding(1))
     assert same["decision"]["reason"] == "already_positioned"
     assert same["decision_id"] != base["decision_id"]
-    halted = ask(fixed(bundle, account_view=lambda: account(0, True)), request)
+    halted = ask(long, at_100, holding(0, halted=True))
     assert (halted["decision"]["action"], halted["decision"]["reason"]) == (
         "hold",
         "session_halted",
     )
-    other = fixed(bundle, account_view=lambda: account(-1, False))
-    closing = ask(other, request)["decision"]
+    closing = ask(long, at_100, holding(-1))["decision"]
     assert closing["reason"] == "close_opposite"
     assert closing["execution_command"]["quantity"] == 7.0
     assert closing["execution_command"]["stop_loss"] is None
-    assert other.active_positions() == 1
+
+
+def test_a_halt_closes_what_is_held(bundle: Bundle, at_100: dict[str, Any]) -> None:
+    found = ask(fixed(bundle), at_100, holding(1, halted=True))
+    command = found["decision"]["execution_command"]
+    assert (found["source"], found["decision"]["reason"]) == ("policy", "session_halted")
+    assert (command["side"], command["quantity"], command["stop_loss"]) == ("SELL", 7.0, None)
+    # 7 lots lose 2% of equity at a price of 100 - 2,000 / 7, whatever was marked before
+    at_100["market_context"]["current_price"] = 1.0
+    large = RiskState(replace(holding(1).account, quantity=7_000.0))
+    assert ask(fixed(bundle), at_100, large)["decision"]["reason"] == "session_halted"
+
+
+@pytest.mark.parametrize(
+    ("control", "reason"),
+    [
+        (Control.PAUSE, "paused"),
+        (Control.FORCE_HOLD, "forced_hold"),
+        (Control.FLATTEN, "flatten"),
+    ],
+)
+def test_an_operators_order_stands_above_the_votes(
+    bundle: Bundle, at_100: dict[str, Any], control: Control, reason: str
+) -> None:
+    base = ask(fixed(bundle), at_100)
+    flat = ask(fixed(bundle), at_100, holding(0, control=control))
+    assert (flat["source"], flat["decision"]["reason"]) == ("override", reason)
+    assert (flat["decision"]["action"], flat["decision"]["execution_command"]) == ("hold", None)
+    assert flat["decision"]["side"] == base["decision"]["side"] == "long"
+    assert flat["agent_breakdown"] == base["agent_breakdown"]
+    held = ask(fixed(bundle), at_100, holding(-1, control=control))["decision"]
+    if control is Control.FLATTEN:
+        command = held["execution_command"]
+        assert (command["side"], command["quantity"]) == ("BUY", 7.0)
+        assert command["metadata"]["source"] == "override"
+    else:
+        assert held["execution_command"] is None
+
+
+def test_a_state_that_may_be_old_means_hold(bundle: Bundle, at_100: dict[str, Any]) -> None:
+    found = ask(fixed(bundle), at_100, fresh=False)
+    assert (found["decision"]["action"], found["decision"]["reason"]) == ("hold", "state_stale")
+    assert found["decision"]["execution_command"] is None
+    assert found["decision_id"] != ask(fixed(bundle), at_100)["decision_id"]
+    flatten = ask(fixed(bundle), at_100, holding(1, control=Control.FLATTEN), fresh=False)
+    assert flatten["decision"]["reason"] == "state_stale"
+
+
+def test_a_decision_by_symbol_equals_the_one_by_matrix(bundle: Bundle, table: FeatureTable) -> None:
+    market = market_of(table, 400)
+    state = RiskState(Account.opened(100_000.0), market=market)
+    decider = Decider(bundle, PerformanceConfig())
+    now_s = market.last_s + 300.0
+    for request in ({"symbol": "TEST"}, {"market_context": {"symbol": "TEST"}}):
+        by_symbol = ask(decider, request, state, now_s=now_s)
+        assert by_symbol == ask(decider, request_at(table, 400), state)
+
+
+def market_of(table: FeatureTable, t: int, **changes: Any) -> MarketState:
+    values: dict[str, Any] = {
+        "matrix": table.raw[t - WINDOW + 1 : t + 1].tobytes(),
+        "price": float(table.close[t]),
+        "atr": float(table.atr[t]),
+        "last_s": 300 * t,
+        "arrived_s": 0.0,
+        "bars": t + 1,
+        "tradable": True,
+        "bars_since_gap": None,
+        **changes,
+    }
+    return MarketState(**values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "later_s", "reason"),
+    [
+        ({}, 900.0, "execute"),  # closed, then one bar, then as long as is allowed
+        ({}, 901.0, "data_stale"),
+        ({"bars_since_gap": 4}, 0.0, "data_gap"),
+        ({"bars_since_gap": 5}, 0.0, "execute"),
+        ({"tradable": False}, 0.0, "session_closed"),
+    ],
+)
+def test_bars_that_cannot_be_trusted_mean_hold(
+    bundle: Bundle, table: FeatureTable, changes: dict[str, Any], later_s: float, reason: str
+) -> None:
+    market = market_of(table, 400, **changes)
+    state = RiskState(Account.opened(100_000.0), market=market)
+    found = ask(fixed(bundle), {"symbol": "TEST"}, state, now_s=market.last_s + later_s)
+    assert found["decision"]["reason"] == reason
+    # a matrix that comes with the request is the caller's to vouch for
+    by_matrix = ask(fixed(bundle), request_at(table, 400), state, now_s=market.last_s + later_s)
+    assert by_matrix["decision"]["reason"] == "execute"
+
+
+def test_replayed_bars_are_as_old_as_their_arrival(bundle: Bundle, table: FeatureTable) -> None:
+    service = ServiceConfig(live_bars=False)
+    market = market_of(table, 400, arrived_s=1e9)
+    state = RiskState(Account.opened(100_000.0), market=market, service=service)
+    decider = fixed(bundle)
+    for later_s, reason in ((600.0, "execute"), (601.0, "data_stale")):
+        found = ask(decider, {"symbol": "TEST"}, state, now_s=1e9 + later_s)
+        assert found["decision"]["reason"] == reason
+
+
+def test_too_few_bars_are_no_decision(bundle: Bundle, table: FeatureTable) -> None:
+    for state in (
+        FLAT,
+        RiskState(Account.opened(1e5), market=market_of(table, 358)),
+        RiskState(Account.opened(1e5), market=market_of(table, 358, matrix=b"", bars=9)),
+    ):
+        with pytest.raises(RequestError, match="360 bars have to be sent") as caught:
+            ask(fixed(bundle), {"symbol": "TEST"}, state)
+        assert (caught.value.status, caught.value.field) == (409, "matrix_state")
 
 
 @pytest.mark.parametrize("engine", [BrokenEngine(), FixedEngine(np.full((3, 3), np.nan))])
@@ -249,7 +376,7 @@ def test_rule_based_votes_answer_when_the_actors_fail(
     bundle: Bundle, table: FeatureTable, engine: Any
 ) -> None:
     failing = Decider(bundle, PerformanceConfig(), engine=engine)
-    answer = failing.answer(json.dumps(request_at(table, 300)).encode())
+    answer = failing.answer(json.dumps(request_at(table, 300)).encode(), FLAT)
     votes = rule_votes(table.raw[300:301], table.close[300:301])
     assert answer.fallback
     assert answer.body["source"] == "fallback"
@@ -276,7 +403,7 @@ def test_stance_of_the_momentum_agent(
 
 def test_stages_over_their_budget_are_named(bundle: Bundle, table: FeatureTable) -> None:
     budgets = PerformanceConfig(inference_ms=1e-9, total_ms=1e-9)
-    answer = Decider(bundle, budgets).answer(json.dumps(request_at(table, 300)).encode())
+    answer = Decider(bundle, budgets).answer(json.dumps(request_at(table, 300)).encode(), FLAT)
     assert answer.breaches == ("inference", "total")
     assert answer.stages_ms[3] >= sum(answer.stages_ms[:3])
 
@@ -289,10 +416,3 @@ def test_extreme_prices_get_an_answer(
     request["market_context"].update(current_price=price, atr_5min=atr)
     with np.errstate(all="ignore"):
         assert ask(fixed(bundle), request)["decision"]["reason"]
-
-
-def test_flat_account_has_the_initial_equity() -> None:
-    view = flat_account(50_000.0)()
-    assert (view.equity[0], view.session_peak[0], view.position_side[0]) == (50_000.0, 50_000.0, 0)
-    assert not view.halted[0]
-    assert view.tradable[0]

@@ -5,30 +5,52 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
+from rllib_tactical.bench.bad_requests import bad_requests
 from rllib_tactical.bundle import Bundle
-from rllib_tactical.config import PerformanceConfig
+from rllib_tactical.config import PerformanceConfig, ServiceConfig, TacticalConfig
 from rllib_tactical.domain.features import FeatureTable
+from rllib_tactical.domain.ledger import Account
 from rllib_tactical.errors import ServiceError
 from serve.decider import Decider
+from serve.openapi import OPERATIONS
 from serve.schemas import MAX_BODY_BYTES
 from serve.security import TOKEN_VARIABLE
+from serve.state import RiskState
 from tests.serve.conftest import request_at
+from tests.serve.test_bad_requests import good_bodies
+from tests.serve.test_state_api import bars_body, fill, fills_body
 
 pytestmark = [pytest.mark.serve, pytest.mark.ray, pytest.mark.slow]
 
 TOKEN = "a-token-of-sufficient-length"
+FLAT = RiskState(Account.opened(100_000.0))
+REPLICAS = 2
 
 
 @pytest.fixture(scope="module")
-def url(bundle: Bundle) -> Iterator[str]:
-    """Start one replica on a Ray instance that already runs, as the demo does."""
+def url(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start the service on a Ray instance that already runs."""
     import ray
 
     from serve.run import start_service
@@ -36,11 +58,20 @@ def url(bundle: Bundle) -> Iterator[str]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     os.environ[TOKEN_VARIABLE] = TOKEN
     try:
-        with start_service(bundle.path, port=0) as service:
+        with start_service(
+            bundle.path,
+            port=0,
+            replicas=REPLICAS,
+            config=TacticalConfig(
+                service=ServiceConfig(live_bars=False, inference_timeout_ms=5_000.0)
+            ),
+            state=tmp_path_factory.mktemp("state"),
+        ) as service:
             assert service.authenticated
             yield service.url
         assert ray.is_initialized()  # not ours to stop
         with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             free.bind(("127.0.0.1", urlsplit(service.url).port))
     finally:
         del os.environ[TOKEN_VARIABLE]
@@ -70,7 +101,7 @@ def test_decide_equals_the_decider(
         request = request_at(table, t)
         response = client.post("/decide", json=request)
         assert response.status_code == 200
-        expected = decider.answer(json.dumps(request).encode()).body
+        expected = decider.answer(json.dumps(request).encode(), FLAT).body
         found = response.json()
         assert found.pop("timing").keys() == expected["timing"].keys()
         assert found == {key: value for key, value in expected.items() if key != "timing"}
@@ -119,7 +150,7 @@ def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
 
 
 def test_unknown_paths_and_methods(client: httpx.Client) -> None:
-    for path in ("/", "/decide/", "/admin/model"):
+    for path in ("/", "/decide/", "/admin"):
         response = client.get(path)
         assert (response.status_code, error_of(response)["code"]) == (404, "unknown_path")
     for method, path, allowed in (("GET", "/decide", "POST"), ("POST", "/health", "GET")):
@@ -150,7 +181,7 @@ def test_health_counts_the_decisions(client: httpx.Client, table: FeatureTable) 
     assert found["status"] in ("healthy", "degraded", "critical")
     assert found["metrics"]["decisions_last_hour"] == before + 3
     assert found["metrics"]["active_positions"] == 0
-    assert set(found["components"]) == {"resources", "models", "pipeline"}
+    assert set(found["components"]) == {"resources", "models", "pipeline", "agents", "bus"}
     assert found["components"]["models"]["status"] == "healthy"
     assert found["latency"]["total"]["p50"] > 0
 
@@ -171,6 +202,154 @@ def test_model_shows_the_public_manifest(client: httpx.Client, bundle: Bundle) -
     assert found["rules"]["aggregation"]["execution_threshold"] == 0.65
     assert "files" not in found
     assert "training" not in found
+
+
+def ask_all(client: httpx.Client, request: dict[str, Any], times: int = 12) -> list[dict[str, Any]]:
+    """Return what the replicas answer, on a new connection each so that all of them are asked."""
+    answers = []
+    for _ in range(times):
+        with httpx.Client(
+            base_url=client.base_url, headers=client.headers, trust_env=False, timeout=30.0
+        ) as fresh:
+            response = fresh.post("/decide", json=request)
+            assert response.status_code == 200, response.text
+            answers.append(response.json())
+            answers[-1].pop("timing")
+    return answers
+
+
+def processes(name: str) -> list[psutil.Process]:
+    """Return this session's Ray workers with ``name`` in their title."""
+    found = []
+    for worker in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if name in " ".join(worker.cmdline()):
+                found.append(worker)
+    return found
+
+
+def test_bars_fills_and_orders_reach_every_replica(
+    client: httpx.Client, table: FeatureTable
+) -> None:
+    assert len(processes("ServeReplica")) == REPLICAS
+    posted = client.post("/bars", json=bars_body(0, 400)).json()
+    assert (posted["accepted"], posted["ready"]) == (400, True)
+    by_symbol = ask_all(client, {"symbol": "TEST"})
+    by_matrix = ask_all(client, request_at(table, 399))
+    assert all(answer == by_symbol[0] for answer in by_symbol + by_matrix)
+    assert (
+        client.post("/fills", json=fills_body(fill(1, "BUY", 3.0, 100.0))).json()["position"] == 3
+    )
+    for action, reason in (("pause", "paused"), ("flatten", "flatten"), ("resume", None)):
+        found = client.post("/admin/override", json={"action": action})
+        assert found.status_code == 200
+        for answer in ask_all(client, request_at(table, 399)):
+            assert (answer["source"] == "override") is (reason is not None)
+            if reason:
+                assert answer["decision"]["reason"] == reason
+    assert client.post("/fills", json=fills_body(fill(2, "SELL", 3.0, 101.0))).status_code == 200
+    found = client.get("/performance?days=3650").json()
+    assert (found["trades"], found["net_pnl"]) == (0, 0)  # it ended in 1970
+    assert client.get("/health").json()["metrics"]["active_positions"] == 0
+
+
+def test_a_killed_keeper_comes_back_with_its_state(
+    client: httpx.Client, table: FeatureTable
+) -> None:
+    assert client.post("/admin/override", json={"action": "force_hold"}).status_code == 200
+    (keeper,) = processes("ray::Keeper")
+    keeper.kill()
+    reasons = set()
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline:
+        answer = client.post("/decide", json=request_at(table, 399)).json()
+        assert answer["decision"]["action"] == "hold"
+        reasons.add(answer["decision"]["reason"])
+        if processes("ray::Keeper") and answer["decision"]["reason"] == "forced_hold":
+            break
+        time.sleep(0.05)
+    assert reasons <= {"forced_hold", "state_stale"}
+    found = client.post("/admin/override", json={"action": "resume"})
+    assert found.json()["override"] == "none"
+    assert client.post("/bars", json=bars_body(399, 400)).json()["bars"] == 400
+    for answer in ask_all(client, request_at(table, 399), 4):
+        assert answer["decision"]["reason"] not in ("forced_hold", "state_stale")
+
+
+def test_a_killed_replica_costs_no_request(client: httpx.Client, table: FeatureTable) -> None:
+    victim = processes("ServeReplica")[0]
+    request = request_at(table, 399)
+    expected = client.post("/decide", json=request).json()["decision_id"]
+    for i in range(400):
+        if i == 50:
+            victim.kill()
+        response = client.post("/decide", json=request)
+        assert response.status_code == 200, response.text
+        answer = response.json()
+        # on a busy machine a lease can run out, and then the answer has to be hold
+        stale = answer["decision"]["reason"] == "state_stale"
+        assert stale or answer["decision_id"] == expected
+    found = client.post("/admin/override", json={"action": "resume"})
+    assert found.status_code == 200
+
+
+def test_one_connection_asks_again_and_again(client: httpx.Client, table: FeatureTable) -> None:
+    address = f"ws://{client.base_url.host}:{client.base_url.port}/ws"
+    headers = {"authorization": client.headers["authorization"]}
+    with connect(address, additional_headers=headers, proxy=None) as stream:
+        for t in range(310, 400, 10):
+            request = request_at(table, t)
+            stream.send(json.dumps(request))
+            found = json.loads(stream.recv(timeout=30.0))
+            expected = client.post("/decide", json=request).json()
+            assert found["decision_id"] == expected["decision_id"]
+        stream.send(b"{")
+        assert json.loads(stream.recv(timeout=30.0))["error"]["code"] == "malformed_json"
+        stream.send(" " * (MAX_BODY_BYTES + 1))
+        with pytest.raises(ConnectionClosed, match="1009"):
+            stream.recv(timeout=30.0)
+    for path, sent in (("/ws", {}), ("/ws2", headers)):
+        with (
+            pytest.raises(InvalidStatus, match="403"),
+            connect(address.replace("/ws", path), additional_headers=sent, proxy=None),
+        ):
+            pass
+
+
+def test_generated_requests_get_the_answers_of_the_document(client: httpx.Client) -> None:
+    """Schemathesis draws requests from the document, good and bad ones."""
+    headers = dict(client.headers)
+    schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json", headers=headers)
+    checks = [
+        schemathesis.checks.not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_schema_conformance,
+    ]
+    operations = [found.ok() for found in schema.get_all_operations()]
+    found = {operation.path for operation in operations}
+    assert found >= {operation.path for operation in OPERATIONS} - {"/openapi.json"}
+    for operation in operations:
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            if mode is GenerationMode.NEGATIVE and operation.method == "get":
+                continue
+
+            @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def ask(case: Any) -> None:
+                response = case.call(headers=headers, timeout=30.0)
+                case.validate_response(response, checks=checks)
+
+            ask()
+    assert client.get("/ready").status_code == 200
+
+
+def test_bad_requests_get_a_4xx(client: httpx.Client, table: FeatureTable) -> None:
+    for path, body in islice(bad_requests(good_bodies(table), 2), 400):
+        response = client.post(path, content=body)
+        assert 400 <= response.status_code < 500, (path, body[:200], response.text)
+        assert error_of(response)["code"]
+    assert client.get("/ready").status_code == 200
 
 
 def test_a_second_service_on_the_same_ray_is_refused(url: str, bundle: Bundle) -> None:

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
 from serve import run
-from serve.app import AppSettings, DecisionApp
+from serve.cluster import Progress
 from serve.commands import serve_command
+from serve.journal import Journal
 from serve.security import (
     TOKEN_VARIABLE,
     is_authorised,
@@ -30,10 +31,10 @@ TOKEN = "a-token-of-sufficient-length"
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail instead of starting Ray: everything here has to be refused before."""
 
-    def refuse(replicas: int) -> bool:
+    def refuse() -> bool:
         raise AssertionError("Ray must not be started")
 
-    monkeypatch.setattr(run, "_connect_ray", refuse)
+    monkeypatch.setattr(run, "connect_ray", refuse)
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
 
@@ -112,17 +113,21 @@ def test_a_missing_or_altered_bundle_is_refused(bundle: Bundle, tmp_path: Path) 
         run.start_service(tmp_path)
 
 
-def test_a_replica_refuses_another_bundle(bundle: Bundle, tmp_path: Path) -> None:
-    from rllib_tactical.config import PerformanceConfig
+def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "TEST")
+    with pytest.raises(ServiceError, match="another service is using it"):
+        run.start_service(bundle.path, port=0, state=tmp_path)
+    journal.append({"type": "diary"})
+    journal.close()
+    with pytest.raises(ServiceError, match="was written by another version"):
+        run.start_service(bundle.path, port=0, state=tmp_path)
 
-    settings = AppSettings(
-        bundle_path=str(bundle.path),
-        bundle_id="0" * 64,
-        performance=PerformanceConfig(),
-        telemetry_folder=str(tmp_path / "telemetry"),
-    )
-    with pytest.raises(BundleError, match="was started with bundle 000000000000"):
-        DecisionApp(settings)
+
+@pytest.mark.parametrize(
+    ("symbol", "name"), [("TQQQ", "TQQQ"), ("BTC/USD", "BTC_USD"), ("../x", "_x")]
+)
+def test_a_symbol_names_its_state_folder(tmp_path: Path, symbol: str, name: str) -> None:
+    assert run.state_folder(tmp_path, symbol) == tmp_path / name
 
 
 def test_the_command_explains_itself_and_needs_a_bundle() -> None:
@@ -137,22 +142,27 @@ def test_the_command_raises_errors_for_the_command_line(tmp_path: Path) -> None:
     assert isinstance(done.exception, UnreadableError)
 
 
-def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    stopped: list[Path] = []
-    monkeypatch.setattr(run, "_tear_down", lambda stop_ray, folder: stopped.append(folder))
-    service = run.Service(
+def running(folder: Path, stopped: list[str]) -> run.Service:
+    return run.Service(
         url="http://127.0.0.1:8001",
         bundle_id="ab" * 32,
         replicas=2,
         authenticated=False,
         fast=True,
         extra_ports=(1, 2),
-        _folder=tmp_path,
-        _started_ray=False,
+        state_folder=folder,
+        _tear_down=lambda: stopped.append("stopped"),
     )
+
+
+def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Path) -> None:
+    stopped: list[str] = []
     said: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        progress("starting Ray")
+        progress("")
+        return running(tmp_path, stopped)
 
     def say(line: str) -> None:
         said.append(line)
@@ -160,10 +170,53 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    run.serve_forever(lambda: service, say)
-    assert said[0] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
+    run.serve_forever(start, say)
+    assert said[0] == "starting Ray ..."
+    assert said[1] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
+    assert f"state in {tmp_path}, logs in its folder logs" in said
     assert said[-1] == "stopping"
-    assert stopped == [tmp_path]
+    assert stopped == ["stopped"]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_during_the_start_ends_it_at_the_next_step(tmp_path: Path) -> None:
+    steps: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        progress("starting Ray")
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("Ray has started")  # the signal did not cut into this
+        progress("starting Ray Serve")
+        raise AssertionError("the start has to end")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run.serve_forever(start, steps.append)
+    assert steps == ["starting Ray ...", "Ray has started"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
+    stopped: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as ray.init does
+        progress("")
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return running(tmp_path, stopped)
+
+    def say(line: str) -> None:
+        if line.startswith("HAProxy"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run.serve_forever(start, say)
+    assert stopped == ["stopped"]
+
+
+def test_a_service_is_stopped_once(tmp_path: Path) -> None:
+    stopped: list[str] = []
+    with running(tmp_path, stopped) as service:
+        pass
     service.stop()
-    assert stopped == [tmp_path]
+    assert stopped == ["stopped"]

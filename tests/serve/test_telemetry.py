@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import generate_latest
 
 from rllib_tactical.config import PerformanceConfig
+from rllib_tactical.domain.ledger import Account
 from rllib_tactical.domain.types import AGENTS
 from serve.decider import STAGES, Answer
+from serve.feed import MarketState
 from serve.health import (
     CRITICAL,
     DEGRADED,
@@ -19,12 +22,14 @@ from serve.health import (
     LIMITS,
     ResourceProbe,
     Resources,
+    StateAge,
     grade,
     health_report,
     latency_report,
     worst,
 )
-from serve.telemetry import Telemetry
+from serve.state import RiskState
+from serve.telemetry import Telemetry, TradeTelemetry
 from serve.window import MINUTES, SAMPLES, DecisionWindow, Recent
 
 NOW = 1_700_000_000.0
@@ -52,8 +57,19 @@ def recent(total_ms: float = 1.0, **changes: Any) -> Recent:
     return Recent(**values)
 
 
-def report(resources: Resources = CALM, past: Recent | None = None) -> dict[str, Any]:
-    return health_report(NOW, resources, past or recent(), PerformanceConfig(), "abc", 0)
+FLAT = RiskState(Account.opened(100_000.0))
+CURRENT = StateAge(state_age_s=0.4, lease_s=2.0, bars_overdue_s=None)
+
+
+def report(
+    resources: Resources = CALM,
+    past: Recent | None = None,
+    state: RiskState | None = None,
+    age: StateAge | None = None,
+) -> dict[str, Any]:
+    return health_report(
+        NOW, resources, past or recent(), PerformanceConfig(), "abc", state or FLAT, age or CURRENT
+    )
 
 
 def test_window_keeps_the_last_thousand_and_one_hour() -> None:
@@ -163,6 +179,72 @@ def test_failures_degrade_models_and_pipeline() -> None:
     assert found["components"]["pipeline"]["status"] == CRITICAL
     assert found["metrics"]["avg_confidence"] == 0.75
     assert found["timestamp"].startswith("2023-11-14T22:13:20")
+
+
+def with_market(**changes: Any) -> RiskState:
+    values: dict[str, Any] = {
+        "matrix": b"",
+        "price": 1.0,
+        "atr": 1.0,
+        "last_s": 0,
+        "arrived_s": 0.0,
+        "bars": 9,
+        "tradable": True,
+        "bars_since_gap": None,
+        **changes,
+    }
+    return RiskState(Account.opened(1e5), market=MarketState(**values))
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "status", "alert"),
+    [
+        (FLAT, CURRENT, HEALTHY, None),
+        (FLAT, StateAge(2.5, 2.0, None), CRITICAL, "the state is 2.5 s old"),
+        (with_market(), StateAge(0.1, 2.0, 299.0), HEALTHY, None),
+        (with_market(), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
+        (with_market(), StateAge(0.1, 2.0, 3601.0), CRITICAL, "bars_overdue_s is 3601"),
+        (with_market(tradable=False), StateAge(0.1, 2.0, 3601.0), HEALTHY, None),  # over night
+        (with_market(bars_since_gap=50), StateAge(0.1, 2.0, 0.0), DEGRADED, "bars are missing"),
+    ],
+)
+def test_the_bus_is_as_current_as_state_and_bars(
+    state: RiskState, age: StateAge, status: str, alert: str | None
+) -> None:
+    found = report(state=state, age=age)
+    assert found["components"]["bus"]["status"] == found["status"] == status
+    assert [text["message"].startswith(alert or "") for text in found["alerts"]] == [True] * (
+        alert is not None
+    )
+
+
+@pytest.mark.parametrize(
+    ("trades", "share", "status"),
+    [(19, 0.1, HEALTHY), (20, 0.60, HEALTHY), (20, 0.59, DEGRADED), (20, 0.44, CRITICAL)],
+)
+def test_agents_are_judged_by_their_accuracy(trades: int, share: float, status: str) -> None:
+    accuracy = {"fvg": share, "momentum": 0.9, "entry": None}
+    state = RiskState(Account.opened(1e5), trades=trades, accuracy=accuracy)
+    found = report(state=state)
+    assert found["components"]["agents"]["status"] == found["status"] == status
+    assert found["components"]["agents"]["accuracy"] == accuracy
+
+
+def test_trades_are_counted_by_their_pnl() -> None:
+    telemetry = TradeTelemetry()
+    telemetry.record_trade(-30.0)
+    telemetry.record_trade(12.0)
+    lines = generate_latest(telemetry.registry).decode().splitlines()
+    for bound, count in [("-500.0", 0), ("-25.0", 1), ("0.0", 1), ("10.0", 1), ("25.0", 2)]:
+        assert f'tactical_trade_pnl_dollars_bucket{{le="{bound}"}} {count}.0' in lines
+
+
+def test_the_state_is_shown_at_a_scrape() -> None:
+    telemetry = Telemetry()
+    telemetry.show_state(1, {"fvg": 0.75, "entry": None})
+    lines = telemetry.scrape().decode().splitlines()
+    assert "tactical_active_positions 1.0" in lines
+    assert 'tactical_agent_accuracy{agent_id="fvg"} 0.75' in lines
 
 
 def test_latency_report_by_hand() -> None:

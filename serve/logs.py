@@ -1,0 +1,77 @@
+"""Structured logs: one JSON object per line, in a file per process.
+
+``time`` (UTC), ``level``, ``event`` and ``process`` stand in every line; what an event is about,
+such as ``decision_id``, stands beside them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from rllib_tactical.errors import ServiceError
+
+LEVEL_VARIABLE: Final = "LOG_LEVEL"
+MAX_BYTES: Final = 32 * 1024 * 1024
+KEPT_FILES: Final = 3
+_ENCODE: Final = msgspec.json.Encoder(enc_hook=str).encode
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object; ``extra={"fields": {...}}`` adds to it."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without its end."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "event": record.getMessage(),
+            "process": self._process,
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            # Formatter.formatException goes through a function that Ray replaces in its workers
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return _ENCODE(line).decode(errors="replace")
+
+
+def log_level(environment: dict[str, str] | None = None) -> str:
+    """Return the level that ``LOG_LEVEL`` names, INFO without it.
+
+    Raises:
+        ServiceError: it names no level.
+    """
+    found = (os.environ if environment is None else environment).get(LEVEL_VARIABLE) or "INFO"
+    if found.upper() not in _LEVELS:
+        raise ServiceError(f"{LEVEL_VARIABLE} must be one of {', '.join(_LEVELS)}, found {found!r}")
+    return found.upper()
+
+
+def log_to_folder(folder: Path, process: str, level: str = "INFO") -> logging.Handler:
+    """Send what the service logs to ``folder``/``process``.jsonl, old files rotated away.
+
+    Returns:
+        The handler, for whoever wants to remove it again.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = RotatingFileHandler(
+        folder / f"{process}.jsonl", maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8"
+    )
+    handler.setFormatter(JsonFormatter(process))
+    logger = logging.getLogger("serve")
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+    return handler

@@ -1,0 +1,110 @@
+"""The service without Ray: one keeper and any number of replicas on one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rllib_tactical.bundle import Bundle
+from rllib_tactical.config import PerformanceConfig, ServiceConfig
+from serve.app import AppSettings, DecisionApp
+from serve.desk import model_record
+from serve.keeper import Answer, Keeper, KeeperSettings, Report
+from serve.writes import WriteRequest
+
+SERVICE = ServiceConfig(
+    lease_s=0.6, poll_s=0.1, live_bars=False, max_bar_age_s=1e6, inference_timeout_ms=2e4
+)
+
+
+class LocalKeeper:
+    """A port to a keeper on the same event loop; ``cut`` makes it unreachable."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self.cut = False
+
+    async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
+        self._reach()
+        return await self.keeper.poll(replica, have, seen, report)
+
+    async def write(self, request: WriteRequest) -> Answer:
+        self._reach()
+        return await self.keeper.write(request)
+
+    async def performance(self, days: int) -> Answer:
+        self._reach()
+        return await self.keeper.performance(days)
+
+    async def leave(self, replica: str) -> None:
+        self._reach()
+        await self.keeper.leave(replica)
+
+    def _reach(self) -> None:
+        if self.cut:
+            raise ConnectionError("the keeper cannot be reached")
+
+
+@dataclass
+class Cluster:
+    """A keeper and the clients of its replicas."""
+
+    keeper: Keeper
+    ports: list[LocalKeeper]
+    apps: list[DecisionApp]
+    clients: list[httpx.AsyncClient]
+
+    async def post(self, path: str, body: Any, replica: int = 0) -> httpx.Response:
+        return await self.clients[replica].post(path, json=body)
+
+    async def get(self, path: str, replica: int = 0) -> httpx.Response:
+        return await self.clients[replica].get(path)
+
+
+def keeper_settings(
+    bundle: Bundle, folder: Path, service: ServiceConfig = SERVICE, launch: str = "first"
+) -> KeeperSettings:
+    return KeeperSettings(
+        state_folder=str(folder), model=model_record(bundle, launch), service=service
+    )
+
+
+@asynccontextmanager
+async def running(
+    bundle: Bundle,
+    folder: Path,
+    replicas: int = 1,
+    service: ServiceConfig = SERVICE,
+    launch: str = "first",
+    **settings: Any,
+) -> AsyncIterator[Cluster]:
+    """Run the service; its state is in ``folder`` / state."""
+    keeper = Keeper(keeper_settings(bundle, folder / "state", service, launch))
+    ports = [LocalKeeper(keeper) for _ in range(replicas)]
+    values = {
+        "performance": PerformanceConfig(),
+        "service": service,
+        "telemetry_folder": str(folder / "telemetry"),
+        **settings,
+    }
+    apps = [DecisionApp(AppSettings(**values), port) for port in ports]
+    try:
+        for app in apps:
+            await app.start()
+        clients = [
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=app), base_url="http://service", timeout=30.0
+            )
+            for app in apps
+        ]
+        yield Cluster(keeper, ports, apps, clients)
+    finally:
+        for app, port in zip(apps, ports, strict=True):
+            port.cut = False
+            await app.stop()
+        keeper.close()

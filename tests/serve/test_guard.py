@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from rllib_tactical.bundle import Bundle
+from rllib_tactical.config import PerformanceConfig
+from rllib_tactical.domain.features import FeatureTable
+from rllib_tactical.domain.ledger import Account
+from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Float32Array
+from rllib_tactical.errors import BundleError
+from serve.decider import Decider
+from serve.guard import GuardedEngine, bundle_engine
+from serve.state import RiskState
+from tests.serve.conftest import request_at
+
+INPUTS = np.zeros((1, WINDOW, NUM_FEATURES), dtype=np.float32)
+
+
+class GatedEngine:
+    """Answers once the gate is open; counts its calls in the answer."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.calls = 0
+
+    def logits(self, inputs: Float32Array) -> Float32Array:
+        self.gate.wait(timeout=30.0)
+        self.calls += 1
+        return np.full((len(inputs), 3, 3), self.calls, dtype=np.float32)
+
+
+class BrokenEngine:
+    name = "broken"
+
+    def logits(self, inputs: Float32Array) -> Float32Array:
+        raise MemoryError("no memory")
+
+
+def test_the_same_logits_as_without(bundle: Bundle) -> None:
+    plain = bundle.engine()
+    guarded = GuardedEngine(bundle_engine(bundle), 30.0)
+    inputs = np.random.default_rng(0).normal(size=(5, WINDOW, NUM_FEATURES)).astype(np.float32)
+    assert guarded.logits(inputs).tobytes() == plain.logits(inputs).tobytes()
+    assert guarded.name == "onnx"
+
+
+def test_too_late_is_an_error_and_the_late_answer_is_nobodys() -> None:
+    engine = GatedEngine()
+    guarded = GuardedEngine(engine, 0.01)
+    with pytest.raises(BundleError, match="more than 10 ms"):
+        guarded.logits(INPUTS)
+    with pytest.raises(BundleError, match="still work on an earlier decision"):
+        guarded.logits(INPUTS)
+    engine.gate.set()
+    guarded._timeout_s = 30.0
+    while True:
+        try:
+            answer = guarded.logits(INPUTS)
+            break
+        except BundleError:
+            continue
+    assert answer[0, 0, 0] == engine.calls == 2
+
+
+def test_the_engines_own_error_reaches_the_caller() -> None:
+    with pytest.raises(MemoryError, match="no memory"):
+        GuardedEngine(BrokenEngine(), 30.0).logits(INPUTS)
+
+
+def test_the_thread_ends_with_its_engine() -> None:
+    before = threading.active_count()
+    guarded = GuardedEngine(BrokenEngine(), 30.0)
+    (worker,) = [found for found in threading.enumerate() if found.name == "actors"][-1:]
+    assert threading.active_count() == before + 1
+    del guarded
+    worker.join(timeout=30.0)
+    assert not worker.is_alive()
+
+
+def test_torch_serves_where_onnx_cannot(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import rllib_tactical.bundle
+
+    def missing(model: bytes) -> None:
+        raise ImportError("onnxruntime")
+
+    monkeypatch.setattr(rllib_tactical.bundle, "OnnxEngine", missing)
+    assert bundle_engine(bundle).name == "torch"
+
+
+def test_rules_answer_for_actors_that_hang(bundle: Bundle, table: FeatureTable) -> None:
+    engine = GatedEngine()
+    decider = Decider(bundle, PerformanceConfig(), engine=GuardedEngine(engine, 0.01))
+    state = RiskState(Account.opened(1e5))
+    for _ in range(3):
+        answer = decider.answer(json.dumps(request_at(table, 300)).encode(), state)
+        assert answer.fallback
+        assert answer.body["source"] == "fallback"
+    engine.gate.set()
