@@ -26,13 +26,15 @@ class ReportContext:
     """What a report says about where its figures come from, besides the evaluation itself.
 
     ``facts`` are pairs of a name and a value for the footer; ``seen`` is None when unknown;
-    ``notes`` are shown as warnings.
+    ``notes`` are shown as warnings; ``verdict`` stands on top instead of the evaluation's own,
+    where that is a part of something larger.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...] = ()
     seen: Seen | None = None
     notes: tuple[str, ...] = ()
+    verdict: str | None = None
 
 
 def render_report(evaluation: Evaluation, context: ReportContext) -> str:
@@ -53,7 +55,7 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         title=context.title,
         first=f"{times.iloc[0]:%Y-%m-%d %H:%M}",
         last=f"{times.iloc[-1]:%Y-%m-%d %H:%M}",
-        verdict=verdict(evaluation),
+        verdict=context.verdict or verdict(evaluation),
         tone="bad" if result.net_pnl <= 0 else "good",
         seen=context.seen,
         notes=context.notes,

@@ -116,7 +116,7 @@ def trades_csv(trades: pd.DataFrame) -> str:
 
 def _content(evaluation: Evaluation, context: ReportContext, config: dict[str, Any]) -> _Content:
     result = evaluation.policy.result
-    kpis = {"verdict": verdict(evaluation), **evaluation.to_dict()}
+    kpis = {"verdict": context.verdict or verdict(evaluation), **evaluation.to_dict()}
     kpis["seen_in_training"] = context.seen.to_dict() if context.seen is not None else None
     return _Content(
         texts={

@@ -138,8 +138,9 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
         notes=(
             f"Plots and figures are of seed {summary.median}, the median of {len(study.seeds)}. "
             "Intervals and p-values are of the mean over the seeds; trials are all seeds with all "
-            f"temperature scales. {summary.verdict()}",
+            "temperature scales.",
         ),
+        verdict=summary.verdict(),
     )
     write_backtest(summary.report(), out / "results", context, config)
     with atomic_file(out / "trials.parquet") as temporary:

@@ -86,6 +86,8 @@ def test_every_fold_and_seed_leaves_a_bundle_and_all_one_report(finished: Path) 
     assert trials.shape[1] == 4
     assert document["statistics"]["days"] == len(trials)
     html = (results / "report.html").read_text()
+    assert "Net P&amp;L by seed in dollars:" in html
+    assert json.loads((results / "kpis.json").read_text())["verdict"] == document["verdict"]
     assert "Trained agents, seed 1" in html
     assert "Buy and hold" in html
 
