@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            # Formatter.formatException goes through a function that Ray replaces in its workers
+            # formatException prints, and the print that Serve puts in its place writes tuples
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return _ENCODE(line).decode(errors="replace")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from serve.desk import model_record
 from serve.keeper import Answer, Keeper, KeeperSettings, Report
 from serve.writes import WriteRequest
 
+# a lease that does not run out by itself, however busy the machine is
 SERVICE = ServiceConfig(
-    lease_s=0.6, poll_s=0.1, live_bars=False, max_bar_age_s=1e6, inference_timeout_ms=2e4
+    lease_s=20.0, poll_s=0.1, live_bars=False, max_bar_age_s=1e6, inference_timeout_ms=2e4
 )
+SHORT_LEASE = replace(SERVICE, lease_s=0.6)
 
 
 class LocalKeeper:
@@ -85,6 +87,7 @@ async def running(
 ) -> AsyncIterator[Cluster]:
     """Run the service; its state is in ``folder`` / state."""
     keeper = Keeper(keeper_settings(bundle, folder / "state", service, launch))
+    keeper._first_answer = 0.0  # no keeper before this one has given a lease
     ports = [LocalKeeper(keeper) for _ in range(replicas)]
     values = {
         "performance": PerformanceConfig(),

@@ -13,7 +13,7 @@ from rllib_tactical.domain.features import FeatureTable
 from rllib_tactical.errors import ServiceError
 from serve.logs import log_level, log_to_folder
 from tests.serve.conftest import request_at
-from tests.serve.local import running
+from tests.serve.local import SHORT_LEASE, running
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,9 @@ def test_decisions_are_logged_with_their_ids(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
     async def work() -> list[str]:
-        async with running(bundle, tmp_path, log_folder=str(tmp_path / "logs")) as cluster:
+        async with running(
+            bundle, tmp_path, service=SHORT_LEASE, log_folder=str(tmp_path / "logs")
+        ) as cluster:
             answers = [await cluster.post("/decide", request_at(table, t)) for t in (320, 321)]
             assert (await cluster.get("/live")).json() == {"status": "live"}
             assert (await cluster.get("/ready")).status_code == 200

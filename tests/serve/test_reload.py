@@ -83,8 +83,7 @@ def test_all_replicas_change_over_and_lose_nothing(
     async def after_a_restart(cluster: Cluster) -> None:
         assert await deciding(cluster, table) == [second.bundle_id]
 
-    service = replace(SERVICE, lease_s=5.0)
-    with_service(bundle, tmp_path, work, service=service)
+    with_service(bundle, tmp_path, work)
     with_service(bundle, tmp_path, after_a_restart, replicas=1)
 
     async def started_anew(cluster: Cluster) -> None:
@@ -143,7 +142,7 @@ def test_one_replica_that_cannot_load_it_keeps_all_on_the_old_one(
     fails: bool,
 ) -> None:
     async def work() -> None:
-        service = replace(SERVICE, lease_s=5.0, reload_timeout_s=0.5)
+        service = replace(SERVICE, reload_timeout_s=0.5)
         async with running(bundle, tmp_path, 3, service) as cluster:
 
             def load(path: str, bundle_id: str) -> Any:

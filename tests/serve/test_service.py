@@ -251,6 +251,9 @@ def test_bars_fills_and_orders_reach_every_replica(
     found = client.get("/performance?days=3650").json()
     assert (found["trades"], found["net_pnl"]) == (0, 0)  # it ended in 1970
     assert client.get("/health").json()["metrics"]["active_positions"] == 0
+    scraped = client.get("/metrics").text.splitlines()
+    assert "tactical_trade_pnl_dollars_count 1.0" in scraped  # counted by the keeper
+    assert "tactical_active_positions 0.0" in scraped
 
 
 def test_a_killed_keeper_comes_back_with_its_state(
