@@ -11,6 +11,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.complete
 PIP_LOG := $(VENV)/install.log
 SOURCES := rllib_tactical envs serve tests
+# Processes that share the test files; each may start a Ray of its own (about 3 GB).
+TEST_WORKERS ?= 2
 
 # Numerical libraries start one thread per core in every Ray worker unless told otherwise.
 export OMP_NUM_THREADS ?= 1
@@ -79,7 +81,7 @@ lint: venv ## static checks: ruff, formatting, mypy, import layers
 
 .PHONY: test
 test: lint ## every check: static ones, then the whole test suite
-	@"$(PY)" -m pytest $(PYTEST_ARGS)
+	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: fmt
 fmt: venv ## format the sources and apply the safe fixes

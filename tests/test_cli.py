@@ -20,6 +20,7 @@ from rllib_tactical.domain.features import compute_features
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.types import AGENTS, FEATURE_NAMES
 from rllib_tactical.networks import Actor, actor_weights
+from tests.ports import ports_of_serve
 
 
 def tactical(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -239,10 +240,11 @@ def test_features_writes_what_the_domain_computes(market, tmp_path):
 @pytest.mark.slow
 def test_the_demo_does_the_whole_job_twice_in_a_row(tmp_path):
     out = tmp_path / "demo"
-    for _ in range(2):
-        done = tactical("demo", "--out", out, "--train-seconds", 2)
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
+    with ports_of_serve():
+        for _ in range(2):
+            done = tactical("demo", "--out", out, "--train-seconds", 2)
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
     for step in ("1/5", "2/5", "3/5", "4/5", "5/5"):
         assert step in done.stdout
     summary = json.loads((out / "summary.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import shutil
 import time
@@ -108,7 +109,8 @@ def test_a_bundle_that_is_refused_leaves_the_old_one(
     shutil.copytree(second.path, corrupt)
     weights = corrupt / bundles.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    rules = {**bundle.manifest["rules"], "aggregation": {"execution_threshold": 0.5}}
+    rules = copy.deepcopy(bundle.manifest["rules"])
+    rules["aggregation"]["execution_threshold"] = 0.5
     other = replace(bundle.instrument, symbol="OTHER")
     cases = [
         (tmp_path / "nothing", "no bundle here"),

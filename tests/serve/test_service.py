@@ -37,6 +37,7 @@ from serve.openapi import OPERATIONS
 from serve.schemas import MAX_BODY_BYTES
 from serve.security import TOKEN_VARIABLE
 from serve.state import RiskState
+from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
 from tests.serve.test_bad_requests import good_bodies
 from tests.serve.test_state_api import bars_body, fill, fills_body
@@ -49,13 +50,22 @@ REPLICAS = 2
 
 
 @pytest.fixture(scope="module")
-def url(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def ports() -> Iterator[None]:
+    """Wait for other real services to end."""
+    with ports_of_serve():
+        yield
+
+
+@pytest.fixture(scope="module")
+def url(ports: None, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the service on a Ray instance that already runs."""
     import ray
 
     from serve.run import start_service
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
     os.environ[TOKEN_VARIABLE] = TOKEN
     try:
         with start_service(
