@@ -110,7 +110,8 @@ def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
 
 def test_every_reason_is_covered() -> None:
     (cases,) = (mark.args[1] for mark in test_every_reason.pytestmark if mark.name == "parametrize")
-    assert {case[0] for case in cases} == set(Reason)
+    above_the_vote = {reason for reason in Reason if reason >= Reason.PAUSED}  # test_standing
+    assert {case[0] for case in cases} == set(Reason) - above_the_vote
 
 
 def test_close_carries_the_whole_position() -> None:
