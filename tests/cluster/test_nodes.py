@@ -72,6 +72,7 @@ def test_runners_and_nodes_die_and_return_and_the_run_goes_on(cluster, market, t
         elif row["iteration"] == 7:
             gone.add(node)
             cluster.remove_node(nodes[node], allow_graceful=False)
+            wait_for(lambda: node not in {place for _, place in alive(RUNNER)})
         elif row["iteration"] == 9:
             cluster.add_node(num_cpus=1)
             wait_for(both_are_back)
@@ -100,6 +101,7 @@ def test_a_lost_learner_ends_the_run_with_a_checkpoint_to_resume_from(cluster, m
         if row["iteration"] == 3:
             (_, gone), _ = alive(LEARNER)
             cluster.remove_node(nodes[gone], allow_graceful=False)
+            wait_for(lambda: len(alive(LEARNER)) == 1)  # its processes outlive the node a little
 
     with pytest.raises(TrainingError, match=r"a learner was lost in iteration 4.*--resume"):
         run_training(config, market, folder, report)
