@@ -6,8 +6,6 @@ python -m rllib_tactical.train --data FILE --out DIR
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ import click
 if __package__ in (None, ""):  # run as a script by path: the checkout is the import root
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rllib_tactical.cluster import start_ray
 from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergies import DETECT, NONE
@@ -52,7 +51,7 @@ def train(
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
     run = run_description(market, config)
-    start_ray(config.training.num_env_runners + config.training.num_learners)
+    start_ray(config.training.num_env_runners + config.training.num_learners, say)
     if resume:
         _check_resume(folder.read(), run)
     else:
@@ -85,32 +84,6 @@ def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str,
         "git_commit": git_commit(),
         "versions": library_versions(),
     }
-
-
-def start_ray(cpus_needed: int) -> None:
-    """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
-
-    Raises:
-        TrainingError: the cluster has fewer CPUs than the workers need.
-    """
-    import ray
-
-    if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        ray.init(
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-            logging_level="ERROR",
-            log_to_driver=False,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )
-    found = ray.cluster_resources().get("CPU", 0)
-    if cpus_needed > found:
-        raise TrainingError(
-            f"training.num_env_runners and num_learners need {cpus_needed} CPUs, "
-            f"the Ray cluster has {found:g}"
-        )
 
 
 class Progress:

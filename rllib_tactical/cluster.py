@@ -1,0 +1,85 @@
+"""The Ray cluster that a job runs on: join it or start one, and wait while it grows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from rllib_tactical.errors import TrainingError
+
+GROWTH_TIMEOUT_S: Final = 900.0
+"""How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
+
+
+def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> None:
+    """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
+
+    A cluster with an autoscaler gets time to add the nodes that are missing.
+
+    Raises:
+        TrainingError: the cluster has fewer CPUs than the workers need.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+        ray.init(
+            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+            logging_level="ERROR",
+            log_to_driver=False,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )
+    found = cluster_cpus()
+    if cpus_needed > found and may_grow():
+        say(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
+        found = await_cpus(cpus_needed)
+    if cpus_needed > found:
+        raise TrainingError(
+            f"training.num_env_runners and num_learners need {cpus_needed} CPUs, "
+            f"the Ray cluster has {found:g}"
+        )
+
+
+def cluster_cpus() -> float:
+    """Return the CPUs of all nodes, busy or not."""
+    import ray
+
+    return float(ray.cluster_resources().get("CPU", 0))
+
+
+def may_grow() -> bool:
+    """Return whether an autoscaler that knows of more nodes looks after the cluster."""
+    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+    from ray._private.state import state
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if state.get_max_resources_from_cluster_config():  # told by the autoscaler's version 2 only
+        return True
+    raw = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    report = (json.loads(raw) or {}).get("autoscaler_report") if raw else None
+    # Without a configuration the monitor makes up a type for each node, called after its id.
+    types = (report or {}).get("active_nodes") or {}
+    return any(not name.startswith("node_") for name in types)
+
+
+def await_cpus(needed: int, timeout_s: float = GROWTH_TIMEOUT_S, poll_s: float = 0.5) -> float:
+    """Ask the autoscaler for ``needed`` CPUs, wait for them and return how many there are then.
+
+    What is asked for is a placement group: it is this job's own, and gone with it.
+    """
+    from ray.util import placement_group, remove_placement_group
+
+    wanted = placement_group([{"CPU": 1.0}] * needed)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while (found := cluster_cpus()) < needed and time.monotonic() < deadline:
+            time.sleep(poll_s)
+    finally:
+        remove_placement_group(wanted)
+    return found
