@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -11,6 +10,7 @@ from typing import Final
 
 from rllib_tactical.errors import TrainingError
 
+NODE_GROUP: Final = "ray.io/node-group"
 GROWTH_TIMEOUT_S: Final = 900.0
 """How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
 
@@ -54,18 +54,14 @@ def cluster_cpus() -> float:
 
 
 def may_grow() -> bool:
-    """Return whether an autoscaler that knows of more nodes looks after the cluster."""
-    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-    from ray._private.state import state
-    from ray.experimental.internal_kv import _internal_kv_get
+    """Return whether the cluster's nodes were made by a launcher that can add some.
 
-    if state.get_max_resources_from_cluster_config():  # told by the autoscaler's version 2 only
-        return True
-    raw = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
-    report = (json.loads(raw) or {}).get("autoscaler_report") if raw else None
-    # Without a configuration the monitor makes up a type for each node, called after its id.
-    types = (report or {}).get("active_nodes") or {}
-    return any(not name.startswith("node_") for name in types)
+    ``ray up`` and KubeRay label every node with the group it belongs to, with or without an
+    autoscaler; ``ray start`` and ``ray.init`` do not.
+    """
+    import ray
+
+    return any(NODE_GROUP in node.get("Labels", {}) for node in ray.nodes() if node["Alive"])
 
 
 def await_cpus(needed: int, timeout_s: float = GROWTH_TIMEOUT_S, poll_s: float = 0.5) -> float:

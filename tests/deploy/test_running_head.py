@@ -6,17 +6,26 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.export import export_run
 from rllib_tactical.rl.run_folder import RunFolder
-from tests.deploy.head import Head
+from serve.cluster import serve_flags
+from tests.deploy.head import TOKEN, Head, free_ports
+from tests.deploy.manifests import groups, read_manifest
 from tests.deploy.pages import commands_of
+from tests.ports import ports_of_serve
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -76,8 +85,49 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Iterator[Desk]:
-    with Head({"RAY_JOB_STOP_WAIT_TIME_S": "60"}) as head:
+    # the paths of HAProxy's sockets are limited to some hundred characters
+    folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
+    one, other = free_ports(2)
+    environment = serve_flags(folder, (one, other)) | of_the_pods(project_root)
+    environment["TMPDIR"] = str(folder)
+    # other services of this machine open HAProxy's ports too
+    with ports_of_serve(), Head(environment) as head:
         yield Desk(head, tmp_path_factory.mktemp("desk"), project_root)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def of_the_pods(root: Path) -> dict[str, str]:
+    """Return the variables that the manifests give to the head's container."""
+    found = {}
+    for name in ("rayjob.yaml", "rayservice.yaml"):
+        for group in groups(read_manifest(root, name)):
+            (container,) = group["template"]["spec"]["containers"]
+            found |= {v["name"]: v.get("value", TOKEN) for v in container["env"]}
+    return found
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that has ended well: what it said while it ran and after, its statuses."""
+
+    number: str
+    said: str
+    rest: str
+    statuses: tuple[object, object]
+
+
+@pytest.fixture(scope="module")
+def first(desk: Desk) -> Finished:
+    """Run the first job of the page."""
+    running = desk.start("ray job submit --working-dir . -- ")
+    said = lines_until(running, "iter +1/2")
+    (number,) = set(re.findall(r"'(raysubmit_\w+)'", said))
+    before = desk.job(number)["status"]
+    assert running.stdout is not None
+    rest = running.stdout.read()  # not communicate(): it does not know of lines read ahead
+    running.stdout.close()
+    assert running.wait(timeout=PATIENCE_S) == 0, rest
+    return Finished(number, said, rest, (before, desk.job(number)["status"]))
 
 
 def lines_until(running: subprocess.Popen[str], pattern: str) -> str:
@@ -91,22 +141,15 @@ def lines_until(running: subprocess.Popen[str], pattern: str) -> str:
     raise AssertionError(f"it ended without {pattern!r}:\n{said}")
 
 
-def test_a_job_shows_its_log_while_it_runs_and_leaves_a_run(desk: Desk) -> None:
-    running = desk.start("ray job submit --working-dir . -- ")
-    said = lines_until(running, "iter +1/2")
-    (number,) = set(re.findall(r"'(raysubmit_\w+)'", said))
-    assert desk.job(number)["status"] == "RUNNING"
-    rest, _ = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode == 0, rest
-    assert "succeeded" in rest
-    assert desk.job(number)["status"] == "SUCCEEDED"
-    assert "the upload is ready in" in said
+def test_a_job_shows_its_log_while_it_runs_and_leaves_a_run(desk: Desk, first: Finished) -> None:
+    assert first.statuses == ("RUNNING", "SUCCEEDED")
+    assert "the upload is ready in" in first.said
+    assert re.search("iter +2/2", first.rest)
     run = RunFolder(desk.folder / "runs" / "first")
     assert [path.name for path in run.checkpoints()] == ["000002"]
-    export_run(run.path, desk.folder / "bundle")
 
 
-def test_what_is_uploaded_is_small(desk: Desk) -> None:
+def test_what_is_uploaded_is_small(first: Finished) -> None:
     packages = list(
         Path("/tmp").glob("tac-*/ray/session_latest/runtime_resources/working_dir_files/*")
     )
@@ -127,7 +170,10 @@ def test_a_stopped_job_leaves_what_it_has_learnt(desk: Desk) -> None:
     assert desk.run("ray job status second").count("RUNNING") == 1
     desk.run("ray job stop second")
     assert desk.job("second")["status"] == "STOPPED"
-    following.communicate(timeout=PATIENCE_S)
+    assert following.stdout is not None
+    following.stdout.read()
+    following.wait(timeout=PATIENCE_S)
+    following.stdout.close()
     (checkpoint,) = RunFolder(desk.folder / "runs" / "second").checkpoints()
     assert int(checkpoint.name) >= 3
 
@@ -141,3 +187,38 @@ def test_a_job_that_fails_says_why_and_with_which_code(desk: Desk) -> None:
     job = desk.job(number)
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
     assert number in desk.run("ray job list")
+
+
+@pytest.mark.serve
+def test_the_service_of_the_manifest_answers(
+    desk: Desk, first: Finished, project_root: Path
+) -> None:
+    """As KubeRay does it: the dashboard gets the file, the head has the container's variables."""
+    bundle = export_run(desk.folder / "runs" / "first", desk.folder / "bundle")
+    config = yaml.safe_load(read_manifest(project_root, "rayservice.yaml")["spec"]["serveConfigV2"])
+    (port,) = free_ports(1)
+    config["http_options"] = {"host": "127.0.0.1", "port": port}
+    (application,) = config["applications"]
+    state = desk.folder / "state"
+    application["args"] = {"bundle": str(desk.folder / "bundle"), "state": str(state)}
+    application["deployments"][0]["num_replicas"] = 1
+    desk.head.put("/api/serve/applications/", config)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        deadline = time.monotonic() + PATIENCE_S
+        while not answers(client, "/ready"):
+            known = desk.head.get("/api/serve/applications/").json()["applications"]["tactical"]
+            assert known["status"] != "DEPLOY_FAILED", known["message"]
+            assert time.monotonic() < deadline, known["message"]
+            time.sleep(0.5)
+        assert answers(client, "/-/healthz")  # what KubeRay asks each pod
+        assert client.get("/model").status_code == 401
+        model = client.get("/model", headers={"authorization": f"Bearer {TOKEN}"})
+        assert model.json()["bundle_id"] == bundle.bundle_id
+    assert (state / "SYNTH").is_dir()
+    desk.head.delete("/api/serve/applications/")
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return client.get(path).status_code == httpx.codes.OK
+    return False
