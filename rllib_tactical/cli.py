@@ -30,6 +30,7 @@ _COMMANDS = {
         "Write raw features to a file.",
     ),
     "train": ("rllib_tactical.train", "train_command", "Train the three agents (MAPPO)."),
+    "tune": ("rllib_tactical.tune", "tune_command", "Sweep hyper-parameters with Ray Tune."),
     "export": ("rllib_tactical.export", "export_command", "Make a policy bundle of a run."),
     "backtest": (
         "rllib_tactical.backtest.commands",

@@ -17,10 +17,15 @@ from rllib_tactical.rl.run_folder import (
     read_checkpoint,
     read_weights,
 )
+from rllib_tactical.storage import FolderType, place_of, working_folder
 
 
 def export_run(
-    source: Path, out: Path, symbol: str | None = None, parent: Path | None = None
+    source: Path,
+    out: Path,
+    symbol: str | None = None,
+    parent: Path | None = None,
+    sweep: dict[str, Any] | None = None,
 ) -> Bundle:
     """Export a run's best checkpoint by validation P&L, or the checkpoint that ``source`` is.
 
@@ -30,6 +35,7 @@ def export_run(
         symbol: the instrument that the bundle decides for; needed when the run had several.
         parent: the bundle that this one follows; it is verified, and its id recorded. It may be
             the one in ``out``, which is replaced.
+        sweep: what the bundle remembers of the sweep that the run was a trial of.
 
     Raises:
         UsageError: the run had several instruments and none, or another, is named; the parent is
@@ -76,6 +82,7 @@ def export_run(
             # of the program that began the run; the manifest has those of the export beside
             "git_commit": run.get("git_commit"),
             "versions": run.get("versions"),
+            **({} if sweep is None else {"sweep": sweep}),
         },
         metrics={"validation": validation},
         parent=None if followed is None else followed.bundle_id,
@@ -95,21 +102,38 @@ def _part_of(run: dict[str, Any], symbol: str | None) -> dict[str, Any]:
 
 
 @click.command("export")
-@click.argument("source", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN_OR_CHECKPOINT", type=FolderType())
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to make."
 )
 @click.option("--instrument", metavar="SYMBOL", help="Which one, when the run had several.")
+@click.option(
+    "--trial", type=click.IntRange(min=0), help="Of a sweep: this trial instead of the best."
+)
 @click.option(
     "--parent",
     metavar="BUNDLE",
     type=click.Path(path_type=Path),
     help="The bundle that this one follows: verified, and recorded by its id.",
 )
-def export_command(source: Path, out: Path, instrument: str | None, parent: Path | None) -> None:
+def export_command(
+    source: Path | str, out: Path, instrument: str | None, trial: int | None, parent: Path | None
+) -> None:
     """Make a policy bundle that backtest and service load.
 
-    Of a run, the checkpoint with the best validation P&L by the full serving rule is taken.
+    Of a run, the checkpoint with the best validation P&L by the full serving rule is taken; of the
+    folder of a sweep, its best trial. Either may be at a URI.
     """
-    bundle = export_run(source, out, instrument, parent)
+    from rllib_tactical.sweep.best import export_trial
+    from rllib_tactical.sweep.folder import SWEEP
+
+    place = place_of(source)
+    if place.has(SWEEP):
+        bundle, number = export_trial(place, out, instrument, trial, parent)
+        click.echo(f"bundle {bundle.bundle_id} of trial {number} in {out}")
+        return
+    if trial is not None:
+        raise UsageError(f"--trial goes with the folder of a sweep, {source} is none")
+    with working_folder(source, resume=True) as folder:
+        bundle = export_run(folder, out, instrument, parent)
     click.echo(f"bundle {bundle.bundle_id} in {out}")

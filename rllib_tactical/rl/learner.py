@@ -128,6 +128,15 @@ class MappoLearner(PPOTorchLearner):
                     optimizer.zero_grad(set_to_none=True)
         return gradients_dict
 
+    def _set_optimizer_state(self, state: Any) -> None:
+        """Restore the optimizers' moments, but keep the learning rates of this configuration.
+
+        RLlib takes a checkpoint's rates for the next update and the configuration's only after it.
+        """
+        super()._set_optimizer_state(state)
+        for optimizer, schedule in self._optimizer_lr_schedules.items():
+            self._set_optimizer_lr(optimizer, lr=float(schedule.get_current_value()))
+
     def apply_gradients(self, gradients_dict: Any) -> None:
         """Take one step of every optimizer."""
         for optimizer in self._named_optimizers.values():

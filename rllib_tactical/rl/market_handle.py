@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import ray
 from ray import cloudpickle
 
-from envs.market import MarketSpec
+from envs.market import MarketPart, MarketSpec
 from rllib_tactical.errors import TrainingError
 
-_opened: dict[bytes, MarketSpec] = {}
+_parts: dict[bytes, tuple[MarketPart, ...]] = {}
+_opened: dict[tuple[bytes, bytes], MarketSpec] = {}
 
 
 class MarketHandle:
     """Travels inside RLlib's configuration in place of the market itself.
 
-    RLlib copies and pickles its configuration often; a handle stays a few hundred bytes, and the
-    market reaches each node once. Arrays opened from the object store are read-only views of shared
+    RLlib copies and pickles its configuration often; a handle stays a few kilobytes, and the
+    bars reach each node once. Arrays opened from the object store are read-only views of shared
     memory. The reference travels as bytes: an actor that is restarted after a failure opens it
     anew, which Ray does not promise for references among an actor's constructor arguments. The
-    process that made the handle owns the market and must outlive its users.
+    process that put the bars into the store owns them and must outlive their users.
+
+    Rules, rewards and episodes travel beside the reference. So a market whose bars came out of a
+    handle, with whatever other settings, refers to the same bars in the store again: the trials of
+    a sweep share one copy.
     """
 
     def __init__(self, market: MarketSpec) -> None:
-        self._reference = ray.put(market)
-        self._key: bytes = cloudpickle.dumps(self._reference)
+        known = [key for key, parts in _parts.items() if parts is market.parts]
+        if known:
+            self._key = known[0]
+        else:
+            self._reference = ray.put(market.parts)
+            self._key = cloudpickle.dumps(self._reference)
+        self._settings: bytes = cloudpickle.dumps(dataclasses.replace(market, parts=()))
 
     def open(self) -> MarketSpec:
         """Return the market; every call in one process returns the same object."""
-        if self._key not in _opened:
+        place = self._key, self._settings
+        if place not in _opened:
             _opened.clear()  # a process replays one market at a time
-            market = ray.get(cloudpickle.loads(self._key))
-            if not isinstance(market, MarketSpec):
-                raise TrainingError(
-                    "the market of this configuration belongs to another Ray session: build the "
-                    "configuration anew and restore the checkpoint's state into it"
-                )
-            _opened[self._key] = market
-        return _opened[self._key]
+            _opened[place] = dataclasses.replace(
+                cloudpickle.loads(self._settings), parts=_open_parts(self._key)
+            )
+        return _opened[place]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MarketHandle:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_key": self._key}
+        return {"_key": self._key, "_settings": self._settings}
+
+
+def _open_parts(key: bytes) -> tuple[MarketPart, ...]:
+    if key not in _parts:
+        _parts.clear()
+        parts = ray.get(cloudpickle.loads(key))
+        if not (isinstance(parts, tuple) and all(isinstance(p, MarketPart) for p in parts)):
+            raise TrainingError(
+                "the market of this configuration belongs to another Ray session: build the "
+                "configuration anew and restore the checkpoint's state into it"
+            )
+        _parts[key] = parts
+    return _parts[key]

@@ -1,0 +1,147 @@
+"""The folder of a sweep, on local disk or at a URI.
+
+    sweep.json        what the sweep is: settings, data, instruments
+    results.jsonl     what happened: every validated result, how every trial ended
+    trials/NNNN/      the run folder of each trial, with trial.json beside run.json
+    trials.parquet    daily P&L of all trials on the validation bars, for `backtest --trials`
+    summary.json      every trial with its values and figures, the statistics
+    report.html       the same to look at
+    bundle/           the best trial as a policy bundle
+    tune/             Ray Tune's own files of the session
+
+The driver writes all but the trials, which their workers write.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
+from rllib_tactical.storage import Mirror, Place
+from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
+
+SWEEP: Final = "sweep.json"
+RESULTS: Final = "results.jsonl"
+TRIALS: Final = "trials"
+TRIAL: Final = "trial.json"
+TABLE: Final = "trials.parquet"
+SUMMARY: Final = "summary.json"
+REPORT: Final = "report.html"
+BUNDLE: Final = "bundle"
+TUNE: Final = "tune"
+
+OWN_FILES: Final = (SWEEP, RESULTS, TABLE, SUMMARY, REPORT)
+
+
+def trial_name(number: int) -> str:
+    """Return the name of a trial's folder."""
+    return f"{number:04d}"
+
+
+class SweepFolder:
+    """A sweep's folder as its driver sees it; call ``close`` when done."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._temporary = None if place.is_local else tempfile.mkdtemp(prefix="tactical-sweep-")
+        self.local = place.local if self._temporary is None else Path(self._temporary)
+        self.history: dict[int, TrialHistory] = {}
+
+    def begin(self, plan: dict[str, Any]) -> None:
+        """Begin a new sweep here.
+
+        Raises:
+            TrainingError: the folder holds a sweep already, or anything else.
+        """
+        if self.place.has(SWEEP):
+            raise TrainingError(
+                f"{self.place} holds a sweep already: continue it with --resume or name another "
+                "--out"
+            )
+        if self.place.is_local and self.local.exists() and not self.local.is_dir():
+            raise TrainingError(f"{self.place} is not a folder: name another --out")
+        if self.place.files_below():
+            raise TrainingError(f"{self.place} is not an empty folder: name another --out")
+        self.local.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(self.local / SWEEP, json.dumps(plan, indent=2) + "\n")
+        (self.local / RESULTS).touch()
+        self.publish(SWEEP)
+
+    def resume(self, plan: dict[str, Any]) -> None:
+        """Go on with the sweep that is here.
+
+        Raises:
+            UsageError: there is none.
+            TrainingError: it is another one: other data, instruments, space or settings.
+        """
+        before = read_plan(self.place)
+        for key, what in (
+            ("identity", "the sweep file"),
+            ("parts", "the data or an instrument"),
+            ("bar_seconds", "the bar length"),
+        ):
+            if before.get(key) != plan[key]:
+                raise TrainingError(
+                    f"--resume: {what} differs from what the sweep in {self.place} began with"
+                )
+        self.read_history()
+        atomic_write_text(self.local / SWEEP, json.dumps(plan, indent=2) + "\n")
+        self.publish(SWEEP)
+
+    def read_history(self) -> None:
+        """Read what happened so far."""
+        if self.place.has(RESULTS):
+            text = self.place.read(RESULTS).decode("utf-8", errors="replace")
+            self.history = read_history(text.splitlines())
+            whole = text if text.endswith("\n") or not text else text + "\n"
+            atomic_write_text(self.local / RESULTS, whole)
+
+    def append(self, event: dict[str, Any]) -> None:
+        """Note what happened."""
+        apply_event(self.history, event)
+        with (self.local / RESULTS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, allow_nan=False) + "\n")
+        self.publish(RESULTS)
+
+    def publish(self, name: str) -> None:
+        """Bring a file or folder of the driver to where the sweep is."""
+        if self._temporary is None:
+            return
+        source = self.local / name
+        if source.is_dir():
+            Mirror(source, self.place / name).push()
+            return
+        with self.place.files.open_output_stream(f"{self.place.path}/{name}") as stream:
+            stream.write(source.read_bytes())
+
+    def trial(self, number: int) -> Place:
+        """Return the folder of a trial."""
+        return self.place / TRIALS / trial_name(number)
+
+    def close(self) -> None:
+        """Remove what was only needed here."""
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def read_plan(place: Place) -> dict[str, Any]:
+    """Return what a sweep was started with.
+
+    Raises:
+        UsageError: there is no sweep.
+        UnreadableError: its file is damaged.
+    """
+    if not place.has(SWEEP):
+        raise UsageError(f"there is no sweep in {place} ({SWEEP} is missing)")
+    try:
+        plan = json.loads(place.read(SWEEP))
+    except ValueError as error:
+        raise UnreadableError(f"{place}/{SWEEP}: not valid JSON: {error}") from error
+    if not isinstance(plan, dict) or "identity" not in plan:
+        raise UnreadableError(f"{place}/{SWEEP}: is not the file of a sweep")
+    return plan

@@ -1,0 +1,200 @@
+"""What a sweep is: a YAML file, frozen dataclasses, unknown keys rejected.
+
+tactical_sweep:
+  search: random            # random, optuna or grid
+  scheduler: asha           # none, asha or pbt
+  samples: 16
+  config: {...}             # sections of tactical.yaml: what all trials have in common
+  space:                    # key of tactical.yaml: what is tried
+    training.actor_lr: {log_uniform: [0.0001, 0.003]}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from rllib_tactical.config import TacticalConfig, content_hash, from_dict, parse_config, to_dict
+from rllib_tactical.domain.types import StrictConfig
+from rllib_tactical.errors import ConfigError, UnreadableError
+from rllib_tactical.sweep.space import Space
+
+ROOT_KEY: Final = "tactical_sweep"
+
+MAY_DIFFER: Final = ("samples", "max_concurrent", "max_failures", "time_budget_s", "description")
+"""What a resumed sweep may have otherwise than it began with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AshaConfig(StrictConfig):
+    """Successive halving: of the trials that reach a rung, one in ``reduction`` goes on.
+
+    The first rung is at ``grace`` iterations, each next one at ``reduction`` times as many.
+    """
+
+    grace: int = 1
+    reduction: float = 3.0
+
+    def __post_init__(self) -> None:
+        _require(self.grace >= 1, "asha.grace must be >= 1", self.grace)
+        _require(self.reduction > 1, "asha.reduction must be > 1", self.reduction)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PbtConfig(StrictConfig):
+    """Population based training: every ``interval`` iterations the worst learn from the best.
+
+    The worst ``quantile`` of the trials take weights and settings of one of the best ``quantile``;
+    each setting is then drawn anew with ``resample``, else multiplied by one of ``factors``
+    (choices move to a neighbour).
+    """
+
+    interval: int = 4
+    quantile: float = 0.25
+    resample: float = 0.25
+    factors: tuple[float, float] = (0.8, 1.25)
+
+    def __post_init__(self) -> None:
+        _require(self.interval >= 1, "pbt.interval must be >= 1", self.interval)
+        _require(0 < self.quantile <= 0.5, "pbt.quantile must be in (0, 0.5]", self.quantile)
+        _require(0 <= self.resample <= 1, "pbt.resample must be in [0, 1]", self.resample)
+        _require(min(self.factors) > 0, "pbt.factors must be > 0", self.factors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSpec(StrictConfig):
+    """A sweep. ``config``: the settings that all trials have in common; ``space``: what is tried.
+
+    ``samples`` is the number of trials; with ``search: grid``, how often the whole grid is tried.
+    ``seed`` is that of the search; every trial trains with ``config``'s own seed, unless
+    ``training.seed`` is in the space. ``max_concurrent`` trials run at a time, or as many as there
+    are resources for. A trial whose process or node is lost begins again from its newest
+    checkpoint, ``max_failures`` times. No trial is begun after ``time_budget_s``.
+    """
+
+    search: Literal["random", "optuna", "grid"] = "random"
+    scheduler: Literal["none", "asha", "pbt"] = "none"
+    description: str = ""
+    samples: int = 8
+    seed: int = 0
+    max_concurrent: int | None = None
+    max_failures: int = 3
+    time_budget_s: float | None = None
+    asha: AshaConfig = field(default_factory=AshaConfig)
+    pbt: PbtConfig = field(default_factory=PbtConfig)
+    config: TacticalConfig = field(default_factory=TacticalConfig)
+    space: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(self.samples >= 1, "samples must be >= 1", self.samples)
+        _require(self.seed >= 0, "seed must be >= 0", self.seed)
+        _require(self.max_failures >= 0, "max_failures must be >= 0", self.max_failures)
+        if self.max_concurrent is not None:
+            _require(self.max_concurrent >= 1, "max_concurrent must be >= 1", self.max_concurrent)
+        if self.time_budget_s is not None:
+            _require(self.time_budget_s > 0, "time_budget_s must be > 0", self.time_budget_s)
+        training = self.config.training
+        _require(
+            training.splits[1] > 0,
+            "config.training.splits must leave bars for validation, by which trials are judged",
+            training.splits,
+        )
+        self.domains.check(self.config, self.search, self.scheduler)
+        if self.scheduler == "asha":
+            _require(
+                self.asha.grace <= training.iterations,
+                f"asha.grace must not exceed config.training.iterations ({training.iterations})",
+                self.asha.grace,
+            )
+        if self.scheduler == "pbt":
+            _require(self.samples >= 2, "samples must be >= 2 with scheduler pbt", self.samples)
+            _require(
+                self.pbt.interval < training.iterations,
+                f"pbt.interval must be below config.training.iterations ({training.iterations})",
+                self.pbt.interval,
+            )
+            _require(
+                training.checkpoint_every <= self.pbt.interval
+                and self.pbt.interval % training.checkpoint_every == 0,
+                "pbt.interval must be a multiple of config.training.checkpoint_every "
+                f"({training.checkpoint_every}): results come with checkpoints",
+                self.pbt.interval,
+            )
+
+    @property
+    def domains(self) -> Space:
+        """The search space."""
+        return Space.parse(self.space)
+
+    @property
+    def trials(self) -> int:
+        """How many trials the sweep has."""
+        return self.samples * (self.domains.grid_size if self.search == "grid" else 1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sweep as plain values."""
+        return to_dict(self)
+
+    def identity(self) -> str:
+        """Return the hash of everything that a resumed sweep must have as it began."""
+        plain = {key: value for key, value in self.describe().items() if key not in MAY_DIFFER}
+        return content_hash(plain)
+
+
+def parse_sweep(values: Any, source: str) -> SweepSpec:
+    """Build a sweep from parsed YAML.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a broken rule; the message names the key.
+    """
+    if not isinstance(values, dict) or set(values) != {ROOT_KEY}:
+        found = sorted(map(str, values)) if isinstance(values, dict) else type(values).__name__
+        raise ConfigError(f"{source}: one top-level key {ROOT_KEY} is required, found {found}")
+    sections = values[ROOT_KEY] or {}
+    if not isinstance(sections, dict):
+        raise ConfigError(f"{source}: {ROOT_KEY} must hold keys, found {sections!r}")
+    if "config" in sections:
+        config = parse_config({"tactical_marl": sections["config"]}, f"{source}: config")
+        sections = {**sections, "config": to_dict(config)}
+    try:
+        return from_dict(SweepSpec, sections, source)
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(text if text.startswith(source) else f"{source}: {text}") from error
+
+
+def load_sweep(path: Path) -> SweepSpec:
+    """Read a sweep file.
+
+    Raises:
+        UnreadableError: the file cannot be read or is not YAML.
+        ConfigError: see ``parse_sweep``.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnreadableError(f"{path}: not a readable YAML file: {error}") from error
+    return parse_sweep(values, str(path))
+
+
+def with_changes(spec: SweepSpec, training: dict[str, Any], **changes: Any) -> SweepSpec:
+    """Return the sweep with other settings where they are not None.
+
+    Raises:
+        ConfigError: they do not fit the sweep.
+    """
+    training = {key: value for key, value in training.items() if value is not None}
+    config = dataclasses.replace(
+        spec.config, training=dataclasses.replace(spec.config.training, **training)
+    )
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return dataclasses.replace(spec, config=config, **changes)
+
+
+def _require(condition: bool, rule: str, found: object) -> None:
+    if not condition:
+        raise ConfigError(f"{rule}, found {found!r}")
