@@ -19,6 +19,7 @@ RUN python -m venv /opt/env \
 COPY rllib_tactical rllib_tactical
 COPY envs envs
 COPY serve serve
+COPY tune_configs tune_configs
 
 ENV PATH=/opt/env/bin:$PATH OMP_NUM_THREADS=1 RAY_USAGE_STATS_ENABLED=0
 USER 1000

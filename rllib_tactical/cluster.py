@@ -35,15 +35,21 @@ def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) 
             log_to_driver=False,
             runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
         )
-    found = cluster_cpus()
-    if cpus_needed > found and may_grow():
-        say(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
-        found = await_cpus(cpus_needed)
+    found = make_room(cpus_needed, say)
     if cpus_needed > found:
         raise TrainingError(
             f"training.num_env_runners and num_learners need {cpus_needed} CPUs, "
             f"the Ray cluster has {found:g}"
         )
+
+
+def make_room(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> float:
+    """Return how many CPUs the cluster has, after a wait if it has too few and may grow."""
+    found = cluster_cpus()
+    if cpus_needed > found and may_grow():
+        say(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
+        found = await_cpus(cpus_needed)
+    return found
 
 
 def cluster_cpus() -> float:

@@ -50,7 +50,8 @@ def test_what_is_mounted_is_there_and_enough_to_install(project_root: Path, name
         for path in project_root.glob("*/__init__.py")
         if path.parent.name != "tests"
     }
-    assert packages | {"deploy", "pyproject.toml", "constraints.txt", "README.md"} <= set(inside)
+    files = {"pyproject.toml", "constraints.txt", "README.md"}
+    assert packages | {"deploy", "tune_configs"} | files <= set(inside)
     # token mode is switched on by the installation, so the token has to come along
     assert mounts["~/.ray/auth_token"] == "~/.ray/auth_token"
 

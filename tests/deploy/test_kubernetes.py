@@ -152,7 +152,7 @@ def test_the_image_has_what_the_package_needs(project_root: Path) -> None:
     packages = {
         p.parent.name for p in project_root.glob("*/__init__.py") if p.parent.name != "tests"
     }
-    assert packages | {"pyproject.toml", "constraints.txt", "README.md"} <= copied
+    assert packages | {"tune_configs", "pyproject.toml", "constraints.txt", "README.md"} <= copied
     allowed = (project_root / ".dockerignore").read_text(encoding="utf-8").split()
     assert {name.split("/")[0] for name in copied} == {
         word[1:] for word in allowed if word.startswith("!")
