@@ -73,7 +73,13 @@ def url(ports: None, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
             port=0,
             replicas=REPLICAS,
             config=TacticalConfig(
-                service=ServiceConfig(live_bars=False, inference_timeout_ms=5_000.0)
+                # a busy machine keeps its lease; a write after a restart waits for one
+                service=ServiceConfig(
+                    live_bars=False,
+                    lease_s=6.0,
+                    write_timeout_s=60.0,
+                    inference_timeout_ms=5_000.0,
+                )
             ),
             state=tmp_path_factory.mktemp("state"),
         ) as service:
