@@ -44,6 +44,9 @@ def connect_ray() -> bool:
     if not address:
         cpus = max(2, os.cpu_count() or 1)
         options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        # Ray runs its workers at niceness 15: whatever else the machine does would come first, and
+        # a decision would wait for it
+        options["_system_config"] = {"worker_niceness": 0}
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:

@@ -21,6 +21,7 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.process import leave_fresh_memory_as_it_is
 from rllib_tactical.rl.batch import CentralizedBatch, Minibatch, Minibatches
 from rllib_tactical.rl.modules import CRITIC
 
@@ -38,6 +39,7 @@ class MappoLearner(PPOTorchLearner):
     def build(self) -> None:
         """Build as PPO does, then make the batch with ``CentralizedBatch``."""
         super().build()
+        leave_fresh_memory_as_it_is()
         self._learner_connector.append(
             CentralizedBatch(
                 market=self.config.env_config["market"],

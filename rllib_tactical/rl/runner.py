@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import Any
 
@@ -30,6 +31,7 @@ from rllib_tactical.domain.replay import Outcome, ReplaySet
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
 from rllib_tactical.domain.votes import constant_votes, greedy_votes, sample_votes, softmax
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.process import leave_fresh_memory_as_it_is
 from rllib_tactical.rl.episode import JointEpisode, joined
 from rllib_tactical.rl.trace import EpisodeCallbacks, Trace
 
@@ -42,10 +44,12 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 
     def make_env(self) -> None:
         """Make the batched replay from the market handle in the environment's configuration."""
-        if self.config.batch_mode != "truncate_episodes":
+        # RLlib evaluates by "complete_episodes", but says with each call how many it wants
+        if self.config.batch_mode != "truncate_episodes" and not self.config.in_evaluation:
             raise TrainingError(
                 f'batch_mode must be "truncate_episodes", found {self.config.batch_mode!r}'
             )
+        leave_fresh_memory_as_it_is()
         market: MarketSpec = self.config.env_config["market"].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
@@ -94,7 +98,9 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                 if num_timesteps is None:
                     fragment = self.config.get_rollout_fragment_length(self.worker_index)
                     num_timesteps = fragment * self.num_envs
-                samples = self._rollout(-(-num_timesteps // self.num_envs), explore, random_actions)
+                # as long as a parallel training step takes: RLlib asks for a fraction of a step
+                steps = math.ceil(num_timesteps / self.num_envs)
+                samples = self._rollout(steps, explore, random_actions)
             else:
                 samples = self._whole_episodes(num_episodes, explore, random_actions)
             self._count(samples)

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 
 from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.replay import EpisodeConfig, Replay
+from rllib_tactical.domain.replay import EpisodeConfig, Replay, ReplaySet
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.simulate import Simulator
 from rllib_tactical.domain.tape import Split, Tape, build_tape
 from rllib_tactical.domain.types import Sessions
-from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.domain.votes import Votes, constant_votes
 from rllib_tactical.errors import ConfigError, DataError
-from tests.domain.builders import FUTURE, random_bars, random_sessions, sessions_of_lengths
+from tests.domain.builders import (
+    FUTURE,
+    SHARE,
+    random_bars,
+    random_sessions,
+    sessions_of_lengths,
+)
 
 LENGTH = 700
 
@@ -199,6 +205,59 @@ def test_account_that_ends_before_its_group_goes_on_with_it() -> None:
     for step in range(3, 7):
         moved = made.step(hold)
         assert (moved.truncated == (step == 6)).all()
+
+
+def test_staggered_episodes_end_at_different_bars_but_groups_together() -> None:
+    made = replay(accounts=64, group_size=2, length=32)
+    made.reset(seed=3, stagger=True)
+    hold = constant_votes(np.ones((64, 3), dtype=np.int64), 1.0)
+    ended = np.zeros(64, dtype=np.int64)
+    for step in range(1, 33):
+        over = made.step(hold).truncated & (ended == 0)
+        ended[over] = step
+    assert (ended > 0).all()  # none lasts longer than an episode, each at least one step
+    np.testing.assert_array_equal(ended[::2], ended[1::2])
+    assert len(set(ended.tolist())) > 8
+    made.restart(np.arange(64))
+    for step in range(1, 33):  # the cut is of the first episodes only
+        assert (made.step(hold).truncated == (step == 32)).all()
+
+
+def test_a_set_steps_its_replays_as_if_each_were_alone() -> None:
+    bars = random_bars(np.random.default_rng(8), 800)
+    other = build_tape(bars, sessions_of_lengths(800), SHARE)
+
+    def replays() -> list[Replay]:
+        return [
+            replay(accounts=6, group_size=2, seed=1),
+            replay(accounts=4, group_size=2, seed=2, tape=other, split=Split("train", 359, 800)),
+        ]
+
+    together, alone = ReplaySet(replays()), replays()
+    assert (together.num_accounts, together.group_size) == (10, 2)
+    together.reset()
+    for part in alone:
+        part.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(80):
+        vote = constant_votes(rng.integers(0, 3, (10, 3)), 1.0)
+        outcome = together.step(vote)
+        moved = [
+            part.step(Votes(vote.index[rows], vote.confidence[rows], 1.0))
+            for part, rows in zip(alone, (slice(0, 6), slice(6, 10)), strict=True)
+        ]
+        for name in type(outcome).__dataclass_fields__:
+            place = [part if name in ("terminated", "truncated") else part.step for part in moved]
+            expected = np.concatenate([getattr(part, name) for part in place])
+            np.testing.assert_array_equal(getattr(outcome, name), expected)
+        together.restart(np.flatnonzero(outcome.terminated | outcome.truncated))
+        for part, step in zip(alone, moved, strict=True):
+            part.restart(np.flatnonzero(step.terminated | step.truncated))
+        running = np.concatenate([alone[0].t, alone[1].t + LENGTH])
+        np.testing.assert_array_equal(together.bar, running)
+        for method in ("observe", "account_features"):
+            expected = np.concatenate([getattr(part, method)() for part in alone])
+            np.testing.assert_array_equal(getattr(together, method)(), expected)
 
 
 @pytest.mark.parametrize("size", [0, -1, 3, 16])
