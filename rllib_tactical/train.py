@@ -127,7 +127,7 @@ def start_ray(cpus_needed: int) -> None:
     """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
     Raises:
-        TrainingError: the cluster has fewer CPUs than the workers need.
+        TrainingError: Ray does not start, or the cluster has fewer CPUs than the workers need.
     """
     import ray
 
@@ -135,12 +135,17 @@ def start_ray(cpus_needed: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        ray.init(
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-            logging_level="ERROR",
-            log_to_driver=False,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )
+        try:
+            ray.init(
+                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                logging_level="ERROR",
+                log_to_driver=False,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )
+        except ConnectionError:
+            raise  # names the address already
+        except Exception as error:  # a node that does not come up raises no class of its own
+            raise TrainingError(f"Ray did not start: {error}") from error
     found = ray.cluster_resources().get("CPU", 0)
     if cpus_needed > found:
         raise TrainingError(

@@ -19,6 +19,8 @@ from rllib_tactical.rl.run_folder import RunFolder, score_of
 
 REPORT: Final = "training_report.html"
 MAX_POINTS: Final = 1_500
+MAX_LINES: Final = 100
+"""Validations in the table; the best is always there."""
 COLOURS: Final = {"fvg": "#1d4ed8", "momentum": "#d97706", "entry": "#0d9488"}
 STAGE: Final = "#a855f7"
 LEVELS: Final = {"entropy": (math.log(NUM_ACTIONS),), "variation": (CONVERGED_BELOW,)}
@@ -116,6 +118,7 @@ def _validation_figure(validations: list[Row], marks: Marks) -> Figure:
         "title": {"text": "trades"},
         "showgrid": False,
         "rangemode": "tozero",
+        "tickmode": "auto",
     }
     figure["layout"]["margin"] = {"l": 64, "r": 60, "t": 24, "b": 36}
     return figure
@@ -247,6 +250,7 @@ def _trends(rows: list[Row]) -> list[dict[str, str]]:
 def _validation_cells(
     validations: list[Row], best: Row | None, stages: list[str]
 ) -> list[dict[str, str]]:
+    oldest = validations[-MAX_LINES:][0]["iteration"] if validations else 0
     return [
         {
             "iteration": f"{row['iteration']:,}",
@@ -261,6 +265,7 @@ def _validation_cells(
             "best": "policy" if row is best else "",
         }
         for row in reversed(validations)
+        if row is best or row["iteration"] >= oldest
     ]
 
 
