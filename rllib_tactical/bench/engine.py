@@ -98,13 +98,14 @@ def _rows(
                 progress("bytes shipped")
                 rows.append(_shipped(size, ours, stock))
             progress(f"training, {_per_bar(group)}")
-            rows.append(_iterations(size, group, ours, stock, plain))
+            rows.append(_iterations(size, group, ours, stock, plain, "training iteration"))
             if group == 1:
                 reduced = _config(size, group, precision="bfloat16")
                 plain = PlainMappo(reduced, spec, Standardisation.identity(), group)
                 with _algorithm(reduced, handle, OURS) as ours_reduced:
                     progress(f"training, {_per_bar(group)}, bfloat16")
-                    rows.append(_iterations(size, group, ours_reduced, stock, plain, ", bfloat16"))
+                    what = "bfloat16 iteration"
+                    rows.append(_iterations(size, group, ours_reduced, stock, plain, what))
     for runners in size.runners:
         progress(f"env runners: {runners}")
         rows += _scaling(size, handle, runners)
@@ -131,7 +132,7 @@ def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainM
 
 
 def _iterations(
-    size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo, note: str = ""
+    size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo, what: str
 ) -> Row:
     figures = measure_rates(
         {
@@ -143,7 +144,7 @@ def _iterations(
         size.repetitions,
     )
     return Row(
-        name=f"training iteration, {_per_bar(group)}{note}",
+        name=f"{what}, {_per_bar(group)}",
         unit="account-steps/s",
         figure=figures[OURS],
         baselines=_baselines(figures, {STOCK: 2.5, PLAIN: 1 / 1.15} if group == 1 else {}),

@@ -29,6 +29,10 @@ SKIPPED = "skipped_updates"
 """Metric: updates of a module that were left out because its gradient was not finite."""
 
 
+RANDOM = "random"
+"""Where a learner's state holds the state of the random numbers it draws."""
+
+
 class MappoLearner(PPOTorchLearner):
     """PPO for the actors with advantages of one centralized critic.
 
@@ -48,6 +52,23 @@ class MappoLearner(PPOTorchLearner):
                 distributed=self.config.num_learners > 1,
             )
         )
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and that of the draws: order of rows, dropout."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        state[RANDOM] = {"cpu": torch.get_rng_state().numpy()}
+        if self._device.type == "cuda":
+            state[RANDOM]["cuda"] = torch.cuda.get_rng_state(self._device).numpy()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take RLlib's state, and that of the draws if it is there."""
+        super().set_state(state)
+        random = state.get(RANDOM, {})
+        if "cpu" in random:
+            torch.set_rng_state(torch.from_numpy(random["cpu"]))
+        if "cuda" in random and self._device.type == "cuda":
+            torch.cuda.set_rng_state(torch.from_numpy(random["cuda"]), self._device)
 
     @classmethod
     def rl_module_required_apis(cls) -> list[type]:

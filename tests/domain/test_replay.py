@@ -351,3 +351,34 @@ def test_costs_can_vary_between_episodes() -> None:
 def test_cost_factors_are_checked(factors: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match=r"episodes\.cost_factors"):
         EpisodeConfig(cost_factors=factors)
+
+
+def test_a_state_taken_is_a_state_gone_back_to() -> None:
+    """Accounts in the middle of trades, with costs of their own, and all that is drawn later."""
+    episodes = EpisodeConfig(length=24, cost_factors=(0.5, 2.0))
+
+    def made(seed: int) -> Replay:
+        return Replay(TAPE, SPLIT, Rules(), RewardConfig(), episodes, 8, seed, 2)
+
+    first = made(0)
+    run(first, 30)
+    assert (first.simulator.side != 0).any()
+    state = first.state()
+    expected = run(first, 60, seed=2)
+    again = made(5)  # whatever it did before does not matter
+    run(again, 7)
+    again.set_state(state)
+    np.testing.assert_equal(run(again, 60, seed=2), expected)
+    first.set_state(state)  # which later steps must not have changed
+    np.testing.assert_equal(run(first, 60, seed=2), expected)
+
+
+def test_the_state_is_all_that_an_account_has() -> None:
+    """A field added to the simulator must be added to its state."""
+    kept = {f"_{name}" for name in replay().simulator.state()} | set(replay().simulator.state())
+    arrays = {
+        name
+        for name, value in vars(replay().simulator).items()
+        if isinstance(value, np.ndarray) and value.shape == (8,)
+    }
+    assert arrays <= kept
