@@ -21,7 +21,7 @@ def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) 
     A cluster with an autoscaler gets time to add the nodes that are missing.
 
     Raises:
-        TrainingError: the cluster has fewer CPUs than the workers need.
+        TrainingError: Ray does not start, or the cluster has fewer CPUs than the workers need.
     """
     import ray
 
@@ -29,17 +29,22 @@ def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        ray.init(
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-            logging_level="ERROR",
-            log_to_driver=False,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )
+        try:
+            ray.init(
+                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                logging_level="ERROR",
+                log_to_driver=False,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )
+        except ConnectionError:
+            raise  # names the address already
+        except Exception as error:  # a node that does not come up raises no class of its own
+            raise TrainingError(f"Ray did not start: {error}") from error
     found = make_room(cpus_needed, say)
     if cpus_needed > found:
         raise TrainingError(
-            f"training.num_env_runners and num_learners need {cpus_needed} CPUs, "
-            f"the Ray cluster has {found:g}"
+            "training.num_env_runners, num_learners and evaluation.workers "
+            f"need {cpus_needed} CPUs, the Ray cluster has {found:g}"
         )
 
 

@@ -24,7 +24,7 @@ from rllib_tactical.evaluation.plan import Fold
 from rllib_tactical.export import export_run
 from rllib_tactical.rl.prepare import DataSource
 from rllib_tactical.rl.run_folder import PROGRESS, RUN
-from rllib_tactical.train import train
+from rllib_tactical.train import cpus_of, train
 
 LOG: Final = "training.log"
 SECONDS_BETWEEN_LINES: Final = 30.0
@@ -140,7 +140,7 @@ def run_jobs(jobs: list[Job], parallel: int | None, say: Say) -> None:
 
     if not jobs:
         return
-    workers = jobs[0].config.training.num_env_runners + jobs[0].config.training.num_learners
+    workers = cpus_of(jobs[0].config)
     start_ray(1 + workers)
     room = max(1, int(ray.cluster_resources().get("CPU", 1)) // (1 + workers))
     room = min(room, parallel or room, len(jobs))
