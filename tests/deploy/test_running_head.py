@@ -166,7 +166,8 @@ def test_what_is_uploaded_is_small(first: Finished) -> None:
 def test_a_stopped_job_leaves_what_it_has_learnt(desk: Desk) -> None:
     desk.run("ray job submit --working-dir . --no-wait", "--iterations 100000")
     following = desk.start("ray job logs second")
-    lines_until(following, "iter +3 ?/")
+    said = lines_until(following, "iter +3 ?/")
+    assert "the upload is ready in" in said  # run as a script by its path
     assert desk.run("ray job status second").count("RUNNING") == 1
     desk.run("ray job stop second")
     assert desk.job("second")["status"] == "STOPPED"
