@@ -40,12 +40,12 @@ NOTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSize:
-    """How much is measured; the defaults take about five minutes. Tests use a fraction."""
+    """How much is measured; the defaults take about six minutes. Tests use a fraction."""
 
     bars: int = 20_000
     steps: int = 2_048
     accounts: int = 64
-    repetitions: int = 3
+    repetitions: int = 5
     runners: tuple[int, ...] = (1, 2)
 
 

@@ -67,7 +67,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
-        self._market_key = self.config.env_config["stage"], self.num_envs, group
+        lengths = [len(part.tape) for part in market.parts]
+        self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
         folder, done = (self.config.env_config[name] for name in ("record_to", "resumed_at"))
         worker = self.worker_index or 0
         self._recorder = folder and Recorder(folder, market, done, worker, came_back)
