@@ -126,6 +126,8 @@ def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str,
 def start_ray(cpus_needed: int) -> None:
     """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
+    RAY_ADDRESS=local starts one whatever is running.
+
     Raises:
         TrainingError: Ray does not start, or the cluster has fewer CPUs than the workers need.
     """
@@ -137,7 +139,9 @@ def start_ray(cpus_needed: int) -> None:
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         try:
             ray.init(
-                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                include_dashboard=False
+                if os.environ.get("RAY_ADDRESS") in (None, "local")
+                else None,
                 logging_level="ERROR",
                 log_to_driver=False,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
