@@ -27,7 +27,8 @@ from rllib_tactical.lineage import git_commit, library_versions
 from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.loop import Row, TrainingResult, run_training
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
-from rllib_tactical.rl.run_folder import RunFolder
+from rllib_tactical.rl.run_folder import RUN, RunFolder
+from rllib_tactical.storage import FolderType, place_of, working_folder
 
 RUN_FORMAT = 1
 
@@ -198,7 +199,9 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
     type=click.Path(path_type=Path),
     help="File of bars; several for several instruments.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option(
+    "--out", required=True, type=FolderType(), help="Run folder to make, or a URI (s3://...)."
+)
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml."
 )
@@ -222,7 +225,7 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 def train_command(
     data: tuple[Path, ...],
-    out: Path,
+    out: Path | str,
     config_path: Path | None,
     instrument: tuple[str, ...],
     synergies: str,
@@ -240,7 +243,7 @@ def train_command(
     """
     config = load_config(config_path)
     if resume and config_path is None:
-        config = from_dict(TacticalConfig, RunFolder(out).read()["config"], str(out))
+        config = from_dict(TacticalConfig, place_of(out).read_json(RUN)["config"], str(out))
     if iterations is not None and env_steps is not None:
         raise UsageError("give --iterations or --env-steps, not both")
     if env_steps is not None:
@@ -263,7 +266,8 @@ def train_command(
         DataSource(path, instrument_for(name, path), synergies)
         for path, name in zip(data, names, strict=True)
     ]
-    result, _ = train(sources, out, config, resume=resume)
+    with working_folder(out, resume) as folder:
+        result, _ = train(sources, folder, config, resume=resume)
     if result.validation is not None and result.validation.trades_too_little:
         click.echo("note: by the full rule the agents trade less than half as often as in training")
 
