@@ -166,7 +166,8 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], say: Say) -> N
     reached = {
         n: max(t.results, default=0) for n, t in folder.history.items() if t.status == UNFINISHED
     }
-    scheduler, search = make_scheduler(spec, reached), make_search(spec, known)
+    scheduler = make_scheduler(spec, reached, len(plan.ended))
+    search = make_search(spec, known)
     named = spec.scheduler == "none" and spec.search != "optuna"
     place = folder.place / TUNE
     with warnings.catch_warnings():

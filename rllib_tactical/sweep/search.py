@@ -52,8 +52,14 @@ def make_search(spec: SweepSpec, known: dict[int, dict[str, Any]]) -> Any:
     return BasicVariantGenerator(random_state=spec.seed, **_limit(spec))
 
 
-def make_scheduler(spec: SweepSpec, reached: dict[int, int]) -> Any:
-    """Return the scheduler; ``reached``: the newest iteration of unfinished trials, by number."""
+def make_scheduler(spec: SweepSpec, reached: dict[int, int], ended: int = 0) -> Any:
+    """Return the scheduler.
+
+    Args:
+        spec: the sweep.
+        reached: the newest iteration of trials that began and did not end, by number.
+        ended: how many did.
+    """
     metric = objective(spec)
     if spec.scheduler == "none":
         return FIFOScheduler()
@@ -68,7 +74,7 @@ def make_scheduler(spec: SweepSpec, reached: dict[int, int]) -> Any:
         )
     random.seed(spec.seed)  # where Tune draws the changes from
     np.random.seed(spec.seed)
-    return _Population(spec, reached)
+    return _Population(spec, reached, ended)
 
 
 def _limit(spec: SweepSpec) -> dict[str, int]:
@@ -125,7 +131,7 @@ class _Population(PopulationBasedTraining):  # type: ignore[misc,unused-ignore]
     again and again to what a slow one had been.
     """
 
-    def __init__(self, spec: SweepSpec, reached: dict[int, int]) -> None:
+    def __init__(self, spec: SweepSpec, reached: dict[int, int], ended: int) -> None:
         self._reached, self._last = reached, spec.config.training.iterations
         interval = spec.pbt.interval
         super().__init__(
@@ -142,8 +148,10 @@ class _Population(PopulationBasedTraining):  # type: ignore[misc,unused-ignore]
             require_attrs=False,
             synch=True,
         )
-        if len(reached) == spec.samples:
-            self._next_perturbation_sync = (min(reached.values()) // interval + 1) * interval
+        # the next meeting is the first that a member has not reached; who is past it waits there
+        behind = [*reached.values(), *[0] * (spec.samples - ended - len(reached))]
+        if behind:
+            self._next_perturbation_sync = (min(behind) // interval + 1) * interval
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, trial)

@@ -16,6 +16,8 @@ from rllib_tactical.rl.algorithm import build_config
 from rllib_tactical.rl.loop import restore
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.prepare import DataSource, prepare_market
+from rllib_tactical.sweep.search import make_scheduler
+from rllib_tactical.sweep.spec import parse_sweep
 from tests.sweep.conftest import TRAINING, Call, sweep_file
 
 SPACE = {
@@ -36,7 +38,7 @@ def test_the_worst_go_on_from_the_best_with_changed_settings(
         scheduler="pbt",
         samples=3,
         pbt={"interval": 1, "quantile": 0.34, "resample": 0.0},
-        training={"iterations": 4},
+        training={"iterations": 3},
     )
     out = tmp_path / "out"
     code, text, err = call("tune", "--sweep", file, "--data", bars, "--out", out)
@@ -49,7 +51,7 @@ def test_the_worst_go_on_from_the_best_with_changed_settings(
         state = json.loads((folder / "trial.json").read_text())
         run = json.loads((folder / "run.json").read_text())["config"]
         rows = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
-        assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
+        assert [row["iteration"] for row in rows] == [1, 2, 3]
         assert run["training"]["actor_lr"] == state["values"]["training.actor_lr"]
         assert run["training"]["clip"] == state["values"]["training.clip"]
         for source in state.get("adopted", []):
@@ -105,3 +107,26 @@ def test_restored_weights_learn_at_the_rates_of_the_new_configuration(
     assert moments
     assert np.isfinite(list(rates.values())).all()
     algorithm.stop()
+
+
+def test_a_population_that_goes_on_meets_where_its_last_member_is() -> None:
+    spec = parse_sweep(
+        {
+            "tactical_sweep": {
+                "scheduler": "pbt",
+                "samples": 4,
+                "pbt": {"interval": 2},
+                "config": {"training": {"iterations": 10, "checkpoint_every": 1}},
+                "space": SPACE,
+            }
+        },
+        "test",
+    )
+
+    def meeting(reached: dict[int, int], ended: int) -> int:
+        return int(make_scheduler(spec, reached, ended)._next_perturbation_sync)
+
+    assert meeting({}, 0) == 2
+    assert meeting({0: 5, 1: 4, 2: 4, 3: 6}, 0) == 6
+    assert meeting({0: 5, 1: 4, 2: 3}, 0) == 2  # one has not begun
+    assert meeting({0: 9, 1: 8}, 2) == 10  # the others are done
