@@ -106,11 +106,14 @@ class TrainingConfig(StrictConfig):
 
     ``batch_size`` account steps are sampled per iteration by ``num_env_runners`` Ray actors (0: in
     the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes in
-    minibatches. ``accounts_per_bar`` accounts replay the same bars side by side: an actor's output
-    depends on the bar only, so they share its forward and backward pass. ``train_confidence`` is
-    the confidence with which every sampled vote counts. ``precision`` is that of the learner's
-    matrix products; ``learner_gpus`` GPUs are given to each learner. ``splits`` are the shares of
-    the bars for training, validation and test.
+    minibatches. ``credit``: the policy gradient counts every vote, or only those that decided
+    something. ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands
+    the critic's value. ``entropy_coefficient`` goes to ``entropy_final`` over ``entropy_steps``
+    account steps; with 0 steps it stays. ``accounts_per_bar`` accounts replay the same bars side by
+    side: an actor's output depends on the bar only, so they share its forward and backward pass.
+    ``train_confidence`` is the confidence with which every sampled vote counts. ``precision`` is
+    that of the learner's matrix products; ``learner_gpus`` GPUs are given to each learner.
+    ``splits`` are the shares of the bars for training, validation and test.
 
     A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
     episodes, whichever is first, and with every evaluation; the last ``keep_checkpoints`` and the
@@ -119,12 +122,16 @@ class TrainingConfig(StrictConfig):
 
     iterations: int = 100
     seed: int = 0
-    actor_lr: float = 3e-4
+    actor_lr: float = 1e-3
     critic_lr: float = 1e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
+    credit: Literal["all", "decisive"] = "decisive"
+    trace: Literal["episode", "trade"] = "trade"
     clip: float = 0.2
     entropy_coefficient: float = 0.01
+    entropy_final: float = 0.01
+    entropy_steps: int = 0
     value_coefficient: float = 0.5
     grad_norm: float = 0.5
     epochs: int = 4
@@ -136,10 +143,10 @@ class TrainingConfig(StrictConfig):
     num_learners: int = 0
     learner_gpus: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    train_confidence: float = 0.9
+    train_confidence: float = 1.0
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    temperature_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    temperature_scales: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
     checkpoint_every: int = 10
     checkpoint_episodes: int = 1000
     keep_checkpoints: int = 10
@@ -162,12 +169,12 @@ class TrainingConfig(StrictConfig):
             "keep_checkpoints",
         ):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
-        for name in ("seed", "num_env_runners", "num_learners", "learner_gpus"):
+        for name in ("seed", "entropy_steps", "num_env_runners", "num_learners", "learner_gpus"):
             _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
         for name in ("actor_lr", "critic_lr", "clip", "grad_norm"):
             value = getattr(self, name)
             _require(0 < value < math.inf, f"training.{name} must be finite and > 0", value)
-        for name in ("entropy_coefficient", "value_coefficient"):
+        for name in ("entropy_coefficient", "entropy_final", "value_coefficient"):
             value = getattr(self, name)
             _require(0 <= value < math.inf, f"training.{name} must be finite and >= 0", value)
         for name in ("gamma", "gae_lambda", "train_confidence"):
@@ -280,7 +287,7 @@ class TacticalConfig(StrictConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     agents: AgentsConfig = field(default_factory=AgentsConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    rewards: RewardConfig = field(default_factory=RewardConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig.pnl_only)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     orders: OrderConfig = field(default_factory=OrderConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
@@ -322,8 +329,13 @@ def parse_config(values: Any, source: str) -> TacticalConfig:
         found = sorted(map(str, values)) if isinstance(values, dict) else type(values).__name__
         raise ConfigError(f"{source}: one top-level key {ROOT_KEY} is required, found {found}")
     sections = values[ROOT_KEY] or {}
-    if isinstance(sections, dict) and isinstance(sections.get("rewards"), str):
-        sections = {**sections, "rewards": to_dict(reward_preset(sections["rewards"]))}
+    if isinstance(sections, dict):
+        rewards = sections.get("rewards")
+        if isinstance(rewards, str):
+            sections = {**sections, "rewards": to_dict(reward_preset(rewards))}
+        elif isinstance(rewards, dict):  # a part of the section keeps the rest of the default
+            default = to_dict(TacticalConfig().rewards)
+            sections = {**sections, "rewards": {**default, **rewards}}
     return from_dict(TacticalConfig, sections, source)
 
 

@@ -122,3 +122,9 @@ def test_configurations_are_frozen(config):
 def test_attention_needs_seven_weights():
     with pytest.raises(ConfigError, match="7 weights, found 2"):
         AgentConfig(attention=(0.5, 0.5), temperature=1.0)
+
+
+def test_a_part_of_the_rewards_keeps_the_rest_of_the_default():
+    """The class's own weights are those of the preset with bonuses."""
+    config = parsed(rewards={"pnl_scale": 200.0})
+    assert config.rewards == dataclasses.replace(RewardConfig.pnl_only(), pnl_scale=200.0)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.bench.figures import Figure, Row
 from rllib_tactical.bench.machine import machine_facts
+from rllib_tactical.data.markets import MARKETS
 from rllib_tactical.errors import UsageError
 
 SECTIONS = {
@@ -24,8 +25,13 @@ SECTIONS = {
     "evaluation": ("rllib_tactical.bench.evaluation", "measure_evaluation", "EvaluationSize"),
     "sweep": ("rllib_tactical.bench.sweep", "measure_sweep", "SweepSize"),
     "service": ("rllib_tactical.bench.service", "measure_service", "ServiceSize"),
+    "learning": ("rllib_tactical.bench.learning", "measure_learning", "LearningSize"),
 }
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
+
+LEARNING = "learning"
+DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name != LEARNING)
+"""What runs unless sections are named: the study of learning takes hours."""
 
 METHOD = (
     "Medians, with smallest and largest; rates and latencies by processor time of one thread, "
@@ -40,18 +46,72 @@ VERDICTS = {None: "", True: "met", False: "missed"}
     "sections",
     multiple=True,
     type=click.Choice(list(SECTIONS)),
-    help="Section to run; may be given several times. All by default.",
+    help='Section to run; may be given several times. All but "learning" by default.',
+)
+@click.option(
+    "--question",
+    "questions",
+    multiple=True,
+    metavar="NAME",
+    help='Of section "learning": question to answer; may be given several times. All by default.',
+)
+@click.option(
+    "--market",
+    "markets",
+    multiple=True,
+    type=click.Choice(MARKETS),
+    help='Of section "learning": market to ask on; may be given several times.',
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    help='Of section "learning": seeds 1 .. N of every question.  [default: 5]',
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help='Of section "learning": account steps of every run.  [default: 409600]',
+)
+@click.option(
+    "--sessions",
+    type=click.IntRange(min=2),
+    help='Of section "learning": sessions of the unseen market.  [default: 200]',
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    help='Of section "learning": start no run after this time; 0 only reads finished ones.',
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    help='Of section "learning": most runs at a time; as many as there are CPUs by default.',
+)
+@click.option(
+    "--results",
+    "folder",
+    type=click.Path(path_type=Path),
+    help='Of section "learning": folder of finished runs, tables and plots.  '
+    "[default: runs/learning]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-def bench_command(sections: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def bench_command(
+    sections: tuple[str, ...], out: Path | None, as_json: bool, **learning: Any
+) -> None:
     """Measure speed and memory, each figure beside its target and what others reach on this run.
 
     Other packages come with the extra "bench"; a row of one that is not installed says so.
+
+    Section "learning" trains on planted markets, run after run, for hours: it keeps every finished
+    run and goes on from there when it is called again.
     """
+    sizes = _learning_sizes(sections, learning)
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"output file {out}: there is no folder {out.parent}")
-    report = run_sections(sections or tuple(SECTIONS), lambda text: click.echo(text, err=True))
+    report = run_sections(
+        sections or DEFAULT_SECTIONS, lambda text: click.echo(text, err=True), **sizes
+    )
     document = as_document(report)
     if out is not None:
         atomic_write_text(out, json.dumps(document, indent=2) + "\n")
@@ -67,6 +127,19 @@ def bench_command(sections: tuple[str, ...], out: Path | None, as_json: bool) ->
     facts = document["machine"]
     console.print(METHOD)
     console.print(", ".join(f"{key} {value}" for key, value in facts.items()), highlight=False)
+
+
+def _learning_sizes(sections: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``sizes`` of ``run_sections`` from the options of the section "learning"."""
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    if not chosen:
+        return {}
+    if LEARNING not in sections:
+        raise UsageError(
+            f"--{min(chosen).rstrip('s')} and other options of a study go with --section learning"
+        )
+    module, _, size_class = SECTIONS[LEARNING]
+    return {"sizes": {LEARNING: getattr(importlib.import_module(module), size_class)(**chosen)}}
 
 
 def run_sections(

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from envs.market import MarketSpec
 from rllib_tactical.config import TacticalConfig
+from rllib_tactical.domain.aggregation import aggregate
 from rllib_tactical.domain.replay import ReplaySet
 from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
 from rllib_tactical.domain.tape import MARKET_FEATURES
 from rllib_tactical.domain.types import (
     AGENTS,
+    NUM_ACTIONS,
     NUM_AGENTS,
     BoolArray,
     Float32Array,
@@ -70,6 +72,7 @@ class PlainMappo:
     ) -> None:
         training = config.training
         self.training, self.shared = training, config.model.critic_heads == "shared"
+        self.rules = spec.rules
         self.tapes = spec.tapes
         self.confidence = spec.train_confidence
         self.replay = ReplaySet(spec.replays(training.num_envs, training.seed, group_size))
@@ -125,6 +128,9 @@ class PlainMappo:
         """Learn from a rollout: ``epochs`` passes in shuffled minibatches."""
         training = self.training
         advantages, targets = self.advantages(rollout)
+        weight = np.ones_like(advantages)
+        if training.credit == "decisive":
+            weight = self.decisive(rollout).astype(np.float64)
         self.moment1 = DECAY * self.moment1 + (1 - DECAY) * targets.mean((0, 1))
         self.moment2 = DECAY * self.moment2 + (1 - DECAY) * (targets**2).mean((0, 1))
         self.weight = DECAY * self.weight + (1 - DECAY)
@@ -134,7 +140,7 @@ class PlainMappo:
             _flat(self._state(rollout.t, rollout.account)),
             _flat(rollout.actions.reshape(-1, NUM_AGENTS)),
             _flat(rollout.logp.reshape(-1, NUM_AGENTS)),
-            _flat(_standardised(advantages).reshape(-1, NUM_AGENTS)),
+            _flat(_standardised(advantages, weight).reshape(-1, NUM_AGENTS)),
             _flat(((targets - mean) / std).reshape(-1, NUM_AGENTS)),
         ]
         rows = len(data[0])
@@ -155,10 +161,40 @@ class PlainMappo:
         running = np.zeros_like(values[0])
         for k in reversed(range(len(values))):
             running = running * ~rollout.cut[k][:, None]
+            if self.training.trace == "trade":  # what follows a trade belongs to other decisions
+                running = running * (rollout.next_account[k, :, :1] != 0)
             delta = rollout.rewards[k] + gamma * following[k] - values[k]
             running = delta + gamma * lam * running
             advantages[k] = running
         return advantages, advantages + values
+
+    def decisive(self, rollout: Rollout) -> BoolArray:
+        """Return whether another vote of the agent would have made another order (T, N, 3).
+
+        Tries them all: three votes of three agents, the other two as they were.
+        """
+        t = rollout.t.reshape(-1)
+        kind, direction, closing = self.tapes.decision_context(t)
+        account = rollout.account.reshape(-1, rollout.account.shape[-1])
+        actions = rollout.actions.reshape(-1, NUM_AGENTS)
+        held, halted = np.sign(account[:, 0]), account[:, 3] >= 1.0
+        found = np.zeros(actions.shape, dtype=np.bool_)
+        for agent in range(NUM_AGENTS):
+            orders = []
+            for vote in range(NUM_ACTIONS):
+                other = actions.copy()
+                other[:, agent] = vote
+                votes = constant_votes(other, self.confidence)
+                outcome = aggregate(votes, kind, direction, self.rules.aggregation)
+                sizes = self.rules.orders
+                cap = np.where(outcome.aggressive, sizes.cap_aggressive, sizes.cap_execute)
+                size = np.minimum(outcome.score / sizes.full_size_confidence, cap)
+                side = np.where(outcome.execute, outcome.side, 0)
+                closes = np.where(side == -held, side, 0)
+                orders.append(np.where(held == 0, side * size, closes))
+            found[:, agent] = np.ptp(np.stack(orders), axis=0) > 0
+        found &= ~(halted | closing)[:, None]
+        return found.reshape(rollout.actions.shape)
 
     def _step(
         self,
@@ -214,10 +250,13 @@ class PlainMappo:
         return mean, np.sqrt(np.maximum(square - mean**2, 1e-8))
 
 
-def _standardised(advantages: FloatArray) -> FloatArray:
-    spread: FloatArray = np.maximum(advantages.std((0, 1)), 1e-4)
-    centred: FloatArray = advantages - advantages.mean((0, 1))
-    return centred / spread
+def _standardised(advantages: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return advantages in standard deviations of those that count; weights average to one."""
+    share = weight / np.maximum(weight.sum((0, 1)), 1e-9)
+    centred: FloatArray = advantages - (share * advantages).sum((0, 1))
+    spread = np.maximum(np.sqrt((share * centred**2).sum((0, 1))), 1e-4)
+    weighted: FloatArray = centred / spread * weight / np.maximum(weight.mean((0, 1)), 1e-4)
+    return weighted
 
 
 def _flat(values: NDArray[np.generic]) -> Tensor:

@@ -1,6 +1,7 @@
 """Rewards: profit and loss first, bonuses by configuration.
 
-base = tanh(change of marked-to-market equity over the bar, net of costs / pnl_scale). Bonuses are
+base = tanh(change of marked-to-market equity over the bar, net of costs / pnl_scale); or, with
+``timing: on_close``, tanh(net P&L of the trade / pnl_scale) on the bar that closes it. Bonuses are
 paid on real entries and on closed trades only: paid always, they would reward doing nothing.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -19,11 +21,14 @@ from rllib_tactical.errors import ConfigError
 class RewardConfig(StrictConfig):
     """Weights of the reward. ``pnl_scale`` in dollars; the others are dimensionless.
 
+    ``timing``: the base pays every bar's change of equity, or a trade's P&L when it closes.
+    ``shared``: every agent gets the mean of the three agents' rewards instead of its own.
+
     Raises:
         ConfigError: a value is not finite or a scale is not positive; the message names the field.
     """
 
-    pnl_scale: float = 100.0
+    pnl_scale: float = 300.0
     clip: float = 2.0
     synergy_bonus: float = 0.2
     execution_bonus: float = 0.1
@@ -34,9 +39,17 @@ class RewardConfig(StrictConfig):
     mitigation_bonus: float = 0.15
     trend_bonus: float = 0.1
     counter_trend_penalty: float = 0.1
+    timing: Literal["mark_to_market", "on_close"] = "mark_to_market"
+    shared: bool = False
 
     def __post_init__(self) -> None:
+        if self.timing not in ("mark_to_market", "on_close"):
+            raise ConfigError(
+                f"rewards.timing must be mark_to_market or on_close, found {self.timing!r}"
+            )
         for name in self.__dataclass_fields__:
+            if name in ("timing", "shared"):
+                continue
             if not math.isfinite(getattr(self, name)):
                 raise ConfigError(f"rewards.{name} must be finite, found {getattr(self, name)!r}")
         for name in ("pnl_scale", "clip"):
@@ -65,9 +78,9 @@ class RewardEvents:
     ``with_synergy`` the side agrees with the synergy in force, ``shortfall`` (fill - decision
     price) / decision price in the adverse direction, ``requested_risk`` the requested size's loss
     at the stop as a share of equity, ``at_gap`` the decision price is near the nearest gap level,
-    ``alignment`` side x tanh(5-bar move in ATRs) in [-1, 1]. For closed trades: ``trade_pnl`` net
-    dollars, ``after_mitigation`` the entry came on or right after a mitigation, ``counter_trend``
-    the entry went against the 5-bar momentum.
+    ``alignment`` side x tanh(5-bar move in ATRs) in [-1, 1]. For closed trades, else 0:
+    ``trade_pnl`` net dollars, ``after_mitigation`` the entry came on or right after a mitigation,
+    ``counter_trend`` the entry went against the 5-bar momentum.
     """
 
     equity_change: FloatArray
@@ -87,7 +100,8 @@ def compute_rewards(
     events: RewardEvents, config: RewardConfig, pnl_scale: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
-    base = np.tanh(events.equity_change / pnl_scale)
+    on_close = config.timing == "on_close"
+    base = np.tanh((events.trade_pnl if on_close else events.equity_change) / pnl_scale)
     entered, closed = events.entered, events.closed
     shared = (
         config.synergy_bonus * (entered & events.with_synergy)
@@ -115,7 +129,8 @@ def quiet_rewards(
     equity_change: FloatArray, config: RewardConfig, pnl_scale: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return what ``compute_rewards`` does when nobody entered or closed a trade on the bar."""
-    base = np.tanh(equity_change / pnl_scale)
+    on_close = config.timing == "on_close"
+    base = np.zeros(len(equity_change)) if on_close else np.tanh(equity_change / pnl_scale)
     return _clipped(base, np.zeros((len(base), NUM_AGENTS)), config)
 
 
@@ -123,4 +138,6 @@ def _clipped(
     base: FloatArray, bonus: FloatArray, config: RewardConfig
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     total = np.minimum(np.maximum(base[:, None] + bonus, -config.clip), config.clip)
+    if config.shared:
+        total = np.repeat(total.mean(axis=1, keepdims=True), NUM_AGENTS, axis=1)
     return total, base, bonus

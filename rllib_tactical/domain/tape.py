@@ -14,6 +14,7 @@ from rllib_tactical.domain.types import (
     NUM_FEATURES,
     WINDOW,
     Bars,
+    BoolArray,
     Float32Array,
     Instrument,
     IntArray,
@@ -117,6 +118,19 @@ class Tapes:
         for tape, rows, t in self._parts(bar):
             out[rows] = tape.market_features(t)
         return out
+
+    def decision_context(self, bar: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
+        """Return what decisions see beside votes and accounts, at running bar numbers (N,).
+
+        The synergy's kind (0 for none) and direction, int64, and whether the bar is a session's
+        last, on which every order is refused.
+        """
+        kind, direction = np.zeros((2, len(bar)), dtype=np.int64)
+        closing = np.zeros(len(bar), dtype=np.bool_)
+        for tape, rows, t in self._parts(bar):
+            kind[rows], direction[rows] = tape.synergy.kind[t], tape.synergy.direction[t]
+            closing[rows] = tape.sessions.is_last[t]
+        return kind, direction, closing
 
     def _parts(self, bar: IntArray) -> Iterator[tuple[Tape, IntArray, IntArray]]:
         """Yield each tape that is asked for, the rows that ask, and their bars on it."""

@@ -15,7 +15,7 @@ from ray.tune.registry import register_env
 from envs.market import ACTION_SPACE, OBSERVATION_SPACE
 from envs.multi_agent import TacticalMultiAgentEnv
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.config import TacticalConfig
+from rllib_tactical.config import TacticalConfig, TrainingConfig
 from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
 from rllib_tactical.domain.tape import MARKET_FEATURES
 from rllib_tactical.domain.types import AGENTS
@@ -75,6 +75,8 @@ def build_config(
                 "stage": stage,
                 "resumed_at": resumed_at,
                 "record_to": record_to,
+                "credit": training.credit,
+                "trace": training.trace,
             },
             disable_env_checking=True,
         )
@@ -107,7 +109,7 @@ def build_config(
             gamma=training.gamma,
             lambda_=training.gae_lambda,
             clip_param=training.clip,
-            entropy_coeff=training.entropy_coefficient,
+            entropy_coeff=_entropy(training),
             vf_loss_coeff=training.value_coefficient,
             grad_clip=training.grad_norm,
             grad_clip_by="global_norm",
@@ -120,6 +122,13 @@ def build_config(
         .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)
     )
+
+
+def _entropy(training: TrainingConfig) -> float | list[list[float]]:
+    """Return the entropy coefficient, or its schedule: [account steps, value] pairs."""
+    if training.entropy_steps == 0:
+        return training.entropy_coefficient
+    return [[0, training.entropy_coefficient], [training.entropy_steps, training.entropy_final]]
 
 
 def module_spec(config: TacticalConfig, standardisation: Standardisation) -> MultiRLModuleSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from envs.parallel import ACCOUNT_STATE, BAR
+from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS, NUM_AGENTS, Float32Array, FloatArray, IntArray
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.rl.credit import decisive_votes
 from rllib_tactical.rl.episode import JointEpisode
 from rllib_tactical.rl.gae import generalised_advantages
 from rllib_tactical.rl.market_handle import MarketHandle
@@ -23,6 +25,9 @@ from rllib_tactical.rl.modules import CRITIC, STATE
 
 VALUE_ROWS = 4_096
 """Rows of one pass of the critic over a batch's states: bounds memory, changes no value."""
+
+POSITION_SIDE = ACCOUNT_FEATURES.index("position_side")
+DRAWDOWN_USED = ACCOUNT_FEATURES.index("session_drawdown_used")
 
 Batch = dict[str, dict[str, Tensor]]
 
@@ -45,9 +50,13 @@ class CentralizedBatch(ConnectorV2):
         gamma: float,
         lam: float,
         distributed: bool = False,
+        credit: Literal["all", "decisive"] = "all",
+        trace: Literal["episode", "trade"] = "episode",
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
-        self._tapes = market.open().tapes
+        self._spec = market.open()
+        self._tapes = self._spec.tapes
+        self._decisive_only, self._by_trade = credit == "decisive", trace == "trade"
         self._gamma, self._lam, self._distributed = gamma, lam, distributed
 
     def __call__(
@@ -68,11 +77,14 @@ class CentralizedBatch(ConnectorV2):
             np.concatenate([part.terminated for part in parts])[..., None],
             lengths,
             self._gamma,
-            self._lam,
+            self._lam * self._trace(parts) if self._by_trade else self._lam,
         )
-        mean, square = self._moments(advantages, device)
+        weight = self._weights(parts)
+        mean, square = self._moments(advantages, device, weight)
         variance = np.maximum(square - mean**2, 0.0)  # rounding may leave less than nothing
         advantages = (advantages - mean) / np.maximum(np.sqrt(variance), 1e-4)
+        if weight is not None:
+            advantages *= weight / np.maximum(self._moments(weight, device)[0], 1e-4)
         moments = self._moments(targets, device)
         if not np.isfinite(moments).all():  # the running moments would never recover
             raise TrainingError("rewards or values are not finite")
@@ -106,15 +118,44 @@ class CentralizedBatch(ConnectorV2):
         market = np.broadcast_to(market, (*account.shape[:2], market.shape[-1]))
         return torch.from_numpy(np.concatenate([account, market], axis=-1)).to(device)
 
-    def _moments(self, values: FloatArray, device: torch.device) -> tuple[FloatArray, FloatArray]:
-        """Return mean and mean square (3,) of values (R, K, 3) over all learners' rows."""
+    @staticmethod
+    def _trace(parts: list[JointEpisode]) -> FloatArray:
+        """Return (R, K, 1): 1 where a trade is open after the step, 0 where none is."""
+        held = np.concatenate([part.account[1:, :, POSITION_SIDE] != 0 for part in parts])
+        return held[..., None].astype(np.float64)
+
+    def _weights(self, parts: list[JointEpisode]) -> FloatArray | None:
+        """Return (R, K, 3): 1 where the vote decided something, 0 elsewhere; None: all count."""
+        if not self._decisive_only:
+            return None
+        t = np.concatenate([part.t[:-1] for part in parts]).astype(np.int64)
+        account = np.concatenate([part.account[:-1] for part in parts])
+        kind, direction, closing = self._tapes.decision_context(t)
+        halted = account[..., DRAWDOWN_USED] >= 1.0
+        decisive = decisive_votes(
+            np.concatenate([part.actions for part in parts]),
+            account[..., POSITION_SIDE],
+            halted | closing[:, None],
+            kind,
+            direction,
+            self._spec.train_confidence,
+            self._spec.rules,
+        )
+        return decisive.astype(np.float64)
+
+    def _moments(
+        self, values: FloatArray, device: torch.device, weight: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return (weighted) mean and mean square (3,) of values (R, K, 3), all learners' rows."""
         flat = values.reshape(-1, NUM_AGENTS)
-        sums = np.stack([flat.sum(0), (flat**2).sum(0), np.full(NUM_AGENTS, float(len(flat)))])
+        share = np.ones_like(flat) if weight is None else weight.reshape(-1, NUM_AGENTS)
+        sums = np.stack([(share * flat).sum(0), (share * flat**2).sum(0), share.sum(0)])
         if self._distributed:
             shared = torch.from_numpy(sums).to(device)
             torch.distributed.all_reduce(shared)
             sums = shared.cpu().numpy()
-        return sums[0] / sums[2], sums[1] / sums[2]
+        count = np.maximum(sums[2], 1e-9)  # no vote of an agent may have been decisive
+        return sums[0] / count, sums[1] / count
 
 
 @dataclass(slots=True)

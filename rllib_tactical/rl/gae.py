@@ -13,7 +13,7 @@ def generalised_advantages(
     terminated: BoolArray,
     lengths: IntArray,
     gamma: float,
-    lam: float,
+    lam: float | FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Return advantages and value targets, each (sum(L), ...) like ``rewards``.
 
@@ -28,11 +28,12 @@ def generalised_advantages(
         terminated: broadcastable to ``rewards``: the step ended the account's episode for good.
         lengths: (S,) steps L of each segment, each >= 1.
         gamma: discount.
-        lam: GAE's lambda.
+        lam: GAE's lambda; an array like ``rewards`` says per step how far later steps count.
     """
     stops = np.cumsum(lengths)
     segment = np.arange(len(lengths))
     goes_on = 1.0 - np.broadcast_to(terminated, rewards.shape)
+    trace = np.broadcast_to(lam, rewards.shape)
     following = values[stops + segment]
     running = np.zeros_like(following)
     advantages = np.empty_like(rewards, dtype=np.float64)
@@ -42,7 +43,7 @@ def generalised_advantages(
         row = stops[live] - 1 - back
         value, on = values[row + live], goes_on[row]
         delta = rewards[row] + gamma * following[live] * on - value
-        running[live] = delta + gamma * lam * running[live] * on
+        running[live] = delta + gamma * trace[row] * running[live] * on
         following[live] = value
         advantages[row] = running[live]
         targets[row] = running[live] + value

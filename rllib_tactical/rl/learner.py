@@ -50,6 +50,8 @@ class MappoLearner(PPOTorchLearner):
                 gamma=self.config.gamma,
                 lam=self.config.lambda_,
                 distributed=self.config.num_learners > 1,
+                credit=self.config.env_config["credit"],
+                trace=self.config.env_config["trace"],
             )
         )
 

@@ -156,15 +156,40 @@ def test_presets_differ_in_the_bonuses_alone() -> None:
     }
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(RewardConfig)])
+def test_on_close_pays_the_trade_once_and_nothing_on_the_way() -> None:
+    config = RewardConfig(timing="on_close")
+    assert reward(config, equity_change=50.0) == [0.0] * 3
+    paid = round(math.tanh(0.8), 12)
+    assert reward(config, equity_change=-5.0, closed=True, trade_pnl=80.0) == [paid] * 3
+    quiet, base, _ = quiet_rewards(np.array([50.0, -3.0]), config, 100.0)
+    assert not quiet.any()
+    assert not base.any()
+
+
+def test_shared_rewards_are_the_mean_of_the_agents() -> None:
+    # per agent: fvg +0.1 at the gap, momentum +0.1 with the trend, entry nothing
+    what = PLAIN_ENTRY | dict(at_gap=True, alignment=1.0)
+    assert reward(**what) == [0.1, 0.1, 0.0]
+    assert reward(RewardConfig(shared=True), **what) == [round(0.2 / 3, 12)] * 3
+
+
+def test_an_unknown_timing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"rewards\.timing must be mark_to_market or on_close"):
+        RewardConfig(timing="later")  # type: ignore[arg-type]
+
+
+NUMBERS = [f.name for f in dataclasses.fields(RewardConfig) if f.name not in ("timing", "shared")]
+
+
+@pytest.mark.parametrize("field", NUMBERS)
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_config_values_must_be_finite(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"rewards.{field} must be finite"):
-        RewardConfig(**{field: value})
+        RewardConfig(**{field: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", ["pnl_scale", "clip"])
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_config_scales_must_be_positive(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"rewards.{field} must be > 0"):
-        RewardConfig(**{field: value})
+        RewardConfig(**{field: value})  # type: ignore[arg-type]

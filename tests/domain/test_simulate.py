@@ -766,7 +766,7 @@ def test_counter_trend_penalty_on_a_losing_close(
 
 def test_pnl_scale_of_the_instrument_wins() -> None:
     rows = [QUIET, (100, 101, 99, 101), QUIET]
-    for scale, expected in ((None, 0.1), (20.0, 0.5)):
+    for scale, expected in ((None, 10.0 / RewardConfig().pnl_scale), (20.0, 0.5)):
         instrument = dataclasses.replace(FREE, pnl_scale=scale)
         _, steps = play(rows, LONG, HOLD, instrument=instrument)
         assert steps[0].equity_change[0] == 10.0

@@ -26,10 +26,12 @@ def segment(
     shape = (length, accounts, 3)
     terminated = np.zeros((length, accounts), dtype=np.bool_)
     terminated[-1] = ended
+    account = rng.normal(size=(length + 1, accounts, 4)).astype(np.float32)
+    account[..., 0] = np.sign(account[..., 0]) * (np.abs(account[..., 0]) > 0.4)  # flat or held
     return JointEpisode(
         f"{start}",
         np.arange(start, start + length + 1, dtype=np.int32),
-        rng.normal(size=(length + 1, accounts, 4)).astype(np.float32),
+        account,
         rng.integers(0, 3, shape).astype(np.int8),
         np.log(rng.uniform(0.2, 0.9, shape)).astype(np.float32),
         rng.normal(size=shape).astype(np.float32),

@@ -75,3 +75,20 @@ def test_nothing_is_counted_across_an_end_in_the_middle():
         first = plain(values[:2, 1, agent], rewards[:1, 1, agent], True, 0.97, 0.9)
         rest = plain(values[1:, 1, agent], rewards[1:, 1, agent], False, 0.97, 0.9)
         np.testing.assert_allclose(advantages[:, 1, agent], first + rest)
+
+
+def test_a_trace_of_zero_ends_what_a_step_is_credited_with():
+    """With lambda 0 after the second step, the first two see nothing of the third but its value."""
+    rng = np.random.default_rng(3)
+    values, rewards = rng.normal(size=(5, 1)), rng.normal(size=(4, 1))
+    trace = np.array([[0.9], [0.0], [0.9], [0.9]])
+    whole, _ = generalised_advantages(
+        values, rewards, np.zeros((4, 1), bool), np.array([4]), 0.97, trace
+    )
+    head, _ = generalised_advantages(
+        values[:3], rewards[:2], np.zeros((2, 1), bool), np.array([2]), 0.97, 0.9
+    )
+    tail, _ = generalised_advantages(
+        values[2:], rewards[2:], np.zeros((2, 1), bool), np.array([2]), 0.97, 0.9
+    )
+    np.testing.assert_allclose(whole, np.concatenate([head, tail]))

@@ -1,0 +1,256 @@
+"""From finished runs to answers: means over seeds with standard errors, differences by pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from rllib_tactical.bench.figures import Baseline, Figure, Row
+from rllib_tactical.bench.learning.plan import Question, Run
+from rllib_tactical.domain.types import AGENTS
+
+Results = list[tuple[Run, dict[str, Any]]]
+
+TARGETS: Final = {"gap": 80.0, "momentum": 80.0, "regime": 60.0}
+"""Percent of the oracle's net P&L by market; noise has another target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One variant on one market over its seeds.
+
+    ``values`` by seed in the question's unit; ``against`` differences to the first variant of the
+    same seeds; ``cells`` further columns as texts.
+    """
+
+    market: str
+    variant: str
+    values: dict[int, float]
+    against: dict[int, float]
+    cells: dict[str, str]
+    curves: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(list(self.values.values())))
+
+    @property
+    def error(self) -> float:
+        """Standard error over the seeds, NaN for one."""
+        return standard_error(list(self.values.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A question with one line per market and variant that has a finished run."""
+
+    question: Question
+    unit: str
+    lines: tuple[Line, ...]
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Headings of ``cells``."""
+        extra = tuple(self.lines[0].cells) if self.lines else ()
+        return ("market", "variant", self.unit, "n", "difference, paired", *extra)
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table's cells as texts."""
+        return [
+            (
+                line.market,
+                line.variant,
+                with_error(list(line.values.values())),
+                str(len(line.values)),
+                with_error(list(line.against.values()), signed=True) if line.against else "",
+                *line.cells.values(),
+            )
+            for line in self.lines
+        ]
+
+    def text(self) -> str:
+        """Return the table as text, ready for a Markdown page."""
+        if not self.lines:
+            return f"{self.question.title}\n\nno finished runs"
+        rows = [self.header, tuple("---" for _ in self.header), *self.cells()]
+        return "\n".join(
+            [self.question.title, "", *("| " + " | ".join(row) + " |" for row in rows)]
+        )
+
+
+def answer(question: Question, results: Results) -> Answer:
+    """Return what the finished runs of a question say."""
+    if question.name == "agents":
+        return Answer(question, "% of oracle", tuple(_agents(results)))
+    if question.name == "scale":
+        return Answer(question, "% of oracle", tuple(_scales(results)))
+    return Answer(question, "% of oracle", tuple(_variants(question, results)))
+
+
+def rows_of(found: Answer) -> list[Row]:
+    """Return the bench table's rows of an answer."""
+    rows = []
+    for line in found.lines:
+        values = list(line.values.values())
+        target = TARGETS.get(line.market) if found.question.name == "learnability" else None
+        rows.append(
+            Row(
+                name=f"{found.question.name}: {line.market}, {line.variant}",
+                unit=f"{found.unit}, n={len(values)}",
+                figure=Figure(float(np.mean(values)), min(values), max(values)),
+                target=target,
+                baselines=()
+                if not line.against
+                else (
+                    Baseline(
+                        "difference, paired",
+                        Figure(
+                            float(np.mean(list(line.against.values()))),
+                            min(line.against.values()),
+                            max(line.against.values()),
+                        ),
+                        f"to {found.question.variants[0].name}, same markets and seeds; "
+                        f"{with_error(list(line.against.values()), signed=True)} points",
+                    ),
+                ),
+            )
+        )
+    return rows
+
+
+def share(result: dict[str, Any], played: dict[str, Any] | None = None) -> float:
+    """Return the percent of the oracle's net P&L that the final policy (or ``played``) earns."""
+    last = result["curve"][-1]
+    return percent((played or last["policy"])["net"], last["oracle"]["net"])
+
+
+def percent(net: float, oracle: float) -> float:
+    """Return net P&L as percent of the oracle's; of its absolute value where it loses."""
+    return 100.0 * net / abs(oracle) if oracle else float("nan")
+
+
+def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
+    """Return processor seconds of training after which ``part`` of the final share is reached.
+
+    The final share is taken on the same part of the unseen market as the others on the way: the
+    mean of the last two looks on the way. The first look that reaches it counts.
+    """
+    curve = [
+        (p["processor_s"], percent(p["policy"]["net"], p["oracle"]["net"])) for p in result["curve"]
+    ]
+    final = curve[-1][1]
+    return next((seconds for seconds, value in curve if value >= part * final), float("nan"))
+
+
+def _variants(question: Question, results: Results) -> list[Line]:
+    lines = []
+    for market in question.markets:
+        first: dict[int, float] = {}
+        for k, variant in enumerate(question.variants):
+            mine = [
+                found for run, found in results if (run.market, run.variant) == (market, variant)
+            ]
+            if not mine:
+                continue
+            values = {found["seed"]: share(found) for found in mine}
+            if k == 0:
+                first = values
+            pairs = {seed: v - first[seed] for seed, v in values.items() if k and seed in first}
+            lines.append(Line(market, variant.name, values, pairs, _cells(mine), _curves(mine)))
+    return lines
+
+
+def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
+    last = [found["curve"][-1] for found in results]
+    policy = [point["policy"] for point in last]
+    return {
+        "net $/session": with_error([each["net"] for each in policy], digits=0),
+        "oracle $": with_error([point["oracle"]["net"] for point in last], digits=0),
+        "trades": with_error([each["trades"] for each in policy]),
+        "oracle's": f"{np.mean([point['oracle']['trades'] for point in last]):.1f}",
+        "costs $": f"{np.mean([each['costs'] for each in policy]):.0f}",
+        "scale": " ".join(f"{point['scale']:g}" for point in last),
+        "sampled trades/session first, last": ", ".join(
+            f"{np.mean([288 * found['sampled_trades_per_bar'][key] for found in results]):.1f}"
+            for key in ("first", "last")
+        ),
+        "margin fvg, momentum": ", ".join(
+            with_error(
+                [point["margins"][k] for point in last if "margins" in point] or [np.nan], digits=2
+            )
+            for k in (0, 1)
+        ),
+        "s to 80%": f"{np.nanmean([seconds_to(found) for found in results]):.0f}",
+        "CPU s": f"{np.mean([found['processor_s'] for found in results]):.0f}",
+        "steps": f"{np.mean([found['steps'] for found in results]):,.0f}",
+    }
+
+
+def _curves(
+    results: list[dict[str, Any]],
+) -> tuple[tuple[int, tuple[tuple[float, float], ...]], ...]:
+    return tuple(
+        (
+            found["seed"],
+            tuple(
+                (point["processor_s"], percent(point["policy"]["net"], point["oracle"]["net"]))
+                for point in found["curve"]
+            ),
+        )
+        for found in results
+    )
+
+
+def _agents(results: Results) -> list[Line]:
+    lines = []
+    for market in dict.fromkeys(run.market for run, _ in results):
+        mine = [found for run, found in results if run.market == market]
+        whole = {found["seed"]: share(found) for found in mine}
+        lines.append(Line(market, "all three", whole, {}, {}))
+        for agent in AGENTS:
+            values = {
+                found["seed"]: share(found, found["curve"][-1]["without"][agent]) for found in mine
+            }
+            pairs = {seed: value - whole[seed] for seed, value in values.items()}
+            lines.append(Line(market, f"{agent} neutral", values, pairs, {}))
+    return lines
+
+
+def _scales(results: Results) -> list[Line]:
+    lines = []
+    for market in dict.fromkeys(run.market for run, _ in results):
+        mine = [found for run, found in results if run.market == market]
+        chosen = {found["seed"]: share(found) for found in mine}
+        trades = [found["curve"][-1]["policy"]["trades"] for found in mine]
+        lines.append(
+            Line(market, "chosen on validation", chosen, {}, {"trades": with_error(trades)})
+        )
+        scales = mine[0]["curve"][-1]["scales"]
+        for scale in scales:
+            played = {found["seed"]: found["curve"][-1]["scales"].get(scale) for found in mine}
+            kept = {seed: each for seed, each in played.items() if each}
+            values = {
+                found["seed"]: share(found, kept[found["seed"]])
+                for found in mine
+                if found["seed"] in kept
+            }
+            pairs = {seed: value - chosen[seed] for seed, value in values.items()}
+            trades = [each["trades"] for each in kept.values()]
+            lines.append(Line(market, scale, values, pairs, {"trades": with_error(trades)}))
+    return lines
+
+
+def standard_error(values: list[float]) -> float:
+    """Return the standard error of the mean, NaN for fewer than two values."""
+    count = len(values)
+    return float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+
+
+def with_error(values: list[float], signed: bool = False, digits: int = 1) -> str:
+    """Return ``mean +- standard error`` as text."""
+    mean, error = float(np.mean(values)), standard_error(values)
+    shown = f"{mean:{'+' if signed else ''},.{digits}f}"
+    return shown if np.isnan(error) else f"{shown} ± {error:.{digits}f}"

@@ -1,0 +1,88 @@
+"""The study's page: a table and a plot per question, self-contained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.backtest.page import render_page
+from rllib_tactical.bench.learning.answers import Answer, Line
+
+COLOURS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280")
+
+
+def write_page(path: Path, answers: list[Answer]) -> None:
+    """Write the page of all answers that have a finished run."""
+    shown = [each for each in answers if each.lines]
+    plots = {f"plot-{each.question.name}": _plot(each) for each in shown}
+    sections = [
+        {
+            "name": each.question.name,
+            "title": each.question.title,
+            "header": each.header,
+            "rows": each.cells(),
+        }
+        for each in shown
+    ]
+    page = render_page(
+        "learning.html.j2",
+        plots,
+        title="What planted markets teach",
+        sections=sections,
+        facts=(),
+    )
+    atomic_write_text(path, page)
+
+
+def _plot(found: Answer) -> dict[str, Any]:
+    """Return curves over processor time where there are any, else bars with standard errors."""
+    if found.question.name == "learnability":
+        return _over_time(found.lines)
+    variants = list(dict.fromkeys(line.variant for line in found.lines))
+    traces = []
+    for k, variant in enumerate(variants):
+        mine = [line for line in found.lines if line.variant == variant]
+        traces.append(
+            {
+                "type": "bar",
+                "name": variant,
+                "x": [line.market for line in mine],
+                "y": [round(line.mean, 2) for line in mine],
+                "error_y": {"type": "data", "array": [_finite(line.error) for line in mine]},
+                "marker": {"color": COLOURS[k % len(COLOURS)]},
+            }
+        )
+    layout = {
+        "barmode": "group",
+        "yaxis": {"title": {"text": f"{found.unit}, mean and s.e. over seeds"}},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _over_time(lines: tuple[Line, ...]) -> dict[str, Any]:
+    traces = []
+    for k, line in enumerate(lines):
+        for i, (seed, curve) in enumerate(line.curves):
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": f"{line.market}, {line.variant}",
+                    "legendgroup": f"{line.market}{line.variant}",
+                    "showlegend": i == 0,
+                    "hovertext": f"{line.market} seed {seed}",
+                    "x": [round(x, 1) for x, _ in curve],
+                    "y": [round(y, 1) for _, y in curve],
+                    "line": {"color": COLOURS[k % len(COLOURS)]},
+                }
+            )
+    layout = {
+        "xaxis": {"title": {"text": "processor seconds of training"}},
+        "yaxis": {"title": {"text": "% of oracle, one line per seed"}},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _finite(value: float) -> float:
+    return round(value, 2) if value == value else 0.0

@@ -1,0 +1,203 @@
+"""The questions of the study: each changes one thing and keeps the rest, seed by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rllib_tactical.config import TacticalConfig, content_hash, from_dict, reward_preset, to_dict
+from rllib_tactical.data.markets import MARKETS
+
+BASE: Final = "default"
+SINGLE_EDGE: Final = ("gap", "momentum")
+
+Changes = dict[str, Any]
+"""Dotted configuration keys and their values, e.g. ``{"training.gamma": 0.95}``; ``rewards`` alone
+names a preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to train: the default configuration with ``changes``."""
+
+    name: str
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: ``variants`` against each other on the same markets and seeds.
+
+    The first variant is what the others are compared with. ``markets`` it is asked on.
+    """
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+    markets: tuple[str, ...] = SINGLE_EDGE
+
+
+DEFAULT: Final = Variant(BASE, {})
+
+
+def _question(name: str, title: str, *variants: tuple[str, Changes], **more: Any) -> Question:
+    return Question(name, title, (DEFAULT, *(Variant(*each) for each in variants)), **more)
+
+
+QUESTIONS: Final = {
+    question.name: question
+    for question in (
+        Question("learnability", "How much of the oracle do the agents earn?", (DEFAULT,), MARKETS),
+        Question("agents", "Does each agent earn its place?", (DEFAULT,), (*SINGLE_EDGE, "regime")),
+        Question("scale", "Does the temperature scale matter?", (DEFAULT,), MARKETS),
+        _question(
+            "veto", "Entry veto or plain vote?", ("plain vote", {"aggregation.entry_veto": False})
+        ),
+        _question(
+            "confidence",
+            "With which confidence do votes count in training?",
+            ("train_confidence 0.9", {"training.train_confidence": 0.9}),
+        ),
+        _question("preset", "Do bonuses help?", ("rewards: full", {"rewards": "full"})),
+        _question(
+            "timing",
+            "Reward every bar, or the closed trade?",
+            ("on close", {"rewards.timing": "on_close"}),
+        ),
+        Question(
+            "sharing",
+            "Rewards of one's own, or shared? (with bonuses: without them all are equal)",
+            (
+                Variant("rewards: full, per agent", {"rewards": "full"}),
+                Variant("rewards: full, shared", {"rewards": "full", "rewards.shared": True}),
+            ),
+        ),
+        _question(
+            "credit",
+            "Which votes and rewards count?",
+            ("every vote", {"training.credit": "all"}),
+            ("returns across trades", {"training.trace": "episode"}),
+            ("both", {"training.credit": "all", "training.trace": "episode"}),
+        ),
+        _question(
+            "scale_of_reward",
+            "At how many dollars does the reward saturate?",
+            ("$100", {"rewards.pnl_scale": 100.0}),
+        ),
+        _question(
+            "discount",
+            "How far do returns look?",
+            ("gamma 0.95", {"training.gamma": 0.95}),
+            ("gamma 0.9, lambda 0.9", {"training.gamma": 0.9, "training.gae_lambda": 0.9}),
+        ),
+        _question("rate", "How fast?", ("actor_lr 0.0003", {"training.actor_lr": 3e-4})),
+        _question(
+            "epochs",
+            "How often is a batch used?",
+            ("2 epochs", {"training.epochs": 2}),
+            ("8 epochs", {"training.epochs": 8}),
+        ),
+        _question(
+            "entropy",
+            "How much exploration?",
+            ("entropy 0.003", {"training.entropy_coefficient": 0.003}),
+            (
+                "entropy annealed to 0",
+                {"training.entropy_steps": 300_000, "training.entropy_final": 0.0},
+            ),
+        ),
+        _question(
+            "bars",
+            "Accounts on the same bars, or more bars?",
+            ("2 accounts per bar", {"training.accounts_per_bar": 2}),
+            ("32 accounts per bar", {"training.accounts_per_bar": 32}),
+        ),
+        _question(
+            "critic",
+            "One centralized critic, or one per agent (IPPO)?",
+            ("independent critics", {"model.critic": "independent"}),
+        ),
+    )
+}
+"""By name, the most important ones first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training run of the study: everything that its result depends on but the code."""
+
+    market: str
+    seed: int
+    variant: Variant
+    steps: int
+    train_bars: int
+    test_bars: int
+    difficulty: float
+
+    @property
+    def config(self) -> TacticalConfig:
+        """The configuration: the defaults with the variant's changes, trained in this process."""
+        return configured(
+            {
+                "training.num_env_runners": 0,
+                "training.num_learners": 0,
+                "training.seed": self.seed,
+                **self.variant.changes,
+            }
+        )
+
+    @property
+    def key(self) -> str:
+        """What the result is kept under: a hash of everything it depends on."""
+        asked = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name != "variant"
+        }
+        return content_hash({**asked, "config": to_dict(self.config)})[:16]
+
+    @property
+    def name(self) -> str:
+        """How the run is called in messages."""
+        return f"{self.market} seed {self.seed}, {self.variant.name}"
+
+
+def configured(changes: Changes) -> TacticalConfig:
+    """Return the default configuration with dotted keys changed.
+
+    Raises:
+        ConfigError: an unknown key or a value that breaks a rule.
+    """
+    plain = to_dict(TacticalConfig())
+    rest = dict(changes)
+    if "rewards" in rest:
+        preset = to_dict(reward_preset(rest.pop("rewards")))
+        # a preset is about bonuses; how P&L is paid is a question of its own
+        plain["rewards"] |= {k: v for k, v in preset.items() if k not in ("pnl_scale", "timing")}
+    for dotted, value in rest.items():
+        section, key = dotted.split(".", 1)
+        plain[section][key] = list(value) if isinstance(value, tuple) else value
+    return from_dict(TacticalConfig, plain, "study")
+
+
+def runs_of(question: Question, make: Callable[..., Run], seeds: tuple[int, ...]) -> list[Run]:
+    """Return a question's runs: all variants of a market and seed one after the other.
+
+    A study that is cut short then has pairs rather than halves of them.
+    """
+    return [
+        make(market=market, seed=seed, variant=variant)
+        for seed in seeds
+        for market in question.markets
+        for variant in question.variants
+    ]
+
+
+def unique(runs: list[Run]) -> list[Run]:
+    """Return each run once: questions share their default runs."""
+    return list({run.key: run for run in runs}.values())
+
+
+def replaced(run: Run, **changes: Any) -> Run:
+    """Return the run with fields replaced."""
+    return dataclasses.replace(run, **changes)

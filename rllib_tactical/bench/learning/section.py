@@ -1,0 +1,182 @@
+"""Run what is missing of the study as Ray tasks, then tell what all finished runs say."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.bench.figures import Row
+from rllib_tactical.bench.learning.answers import Answer, answer, rows_of
+from rllib_tactical.bench.learning.page import write_page
+from rllib_tactical.bench.learning.plan import QUESTIONS, Question, Run, runs_of, unique
+from rllib_tactical.bench.learning.store import Store
+from rllib_tactical.domain.tape import EMBARGO_BARS
+from rllib_tactical.errors import TrainingError, UsageError
+
+FOLDER: Final = Path("runs/learning")
+PAGE: Final = "learning.html"
+TABLES: Final = "learning.txt"
+SESSION_BARS: Final = 288
+"""Of a planted market: around the clock, five minutes each."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningSize:
+    """What is asked and how long it is trained; finished runs are kept in ``folder``.
+
+    ``questions`` names of ``QUESTIONS``, all when empty; ``seeds`` 1 .. N; ``steps`` account steps
+    of every run; ``sessions`` of the unseen market; ``markets`` narrows
+    every question to some of its own, all when empty. After ``minutes`` no further run is started;
+    the next call goes on from there.
+    """
+
+    folder: Path = FOLDER
+    questions: tuple[str, ...] = ()
+    markets: tuple[str, ...] = ()
+    seeds: int = 5
+    steps: int = 409_600
+    minutes: float | None = None
+    parallel: int | None = None
+    train_bars: int = 120_000
+    sessions: int = 200
+    difficulty: float = 0.0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.questions if name not in QUESTIONS]
+        if unknown:
+            raise UsageError(
+                f"--question: found {', '.join(unknown)}, expected some of {', '.join(QUESTIONS)}"
+            )
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """The questions, the most important ones first."""
+        return tuple(QUESTIONS[name] for name in self.questions or QUESTIONS)
+
+    def runs(self, question: Question) -> list[Run]:
+        """Return a question's runs."""
+        make = functools.partial(
+            Run,
+            steps=self.steps,
+            train_bars=self.train_bars,
+            test_bars=EMBARGO_BARS + (self.sessions + 1) * SESSION_BARS,
+            difficulty=self.difficulty,
+        )
+        runs = runs_of(question, make, tuple(range(1, self.seeds + 1)))
+        return [run for run in runs if not self.markets or run.market in self.markets]
+
+
+def measure_learning(size: LearningSize, progress: Progress) -> list[Row]:
+    """Train what is missing and return the rows of all questions.
+
+    Writes ``learning.html`` (a table and a plot per question) and ``learning.txt`` into the folder.
+
+    Args:
+        size: what is asked.
+        progress: called with every run that starts or ends, and the time left.
+
+    Raises:
+        TrainingError: runs failed; the others are kept.
+    """
+    store = Store(size.folder)
+    wanted = unique([run for question in size.asked for run in size.runs(question)])
+    wanted.sort(key=lambda run: run.seed)  # a study cut short has few seeds of every question
+    failed = _run_missing(wanted, store, size, progress)
+    answers = [
+        answer(
+            question, [(run, found) for run in size.runs(question) if (found := store.find(run))]
+        )
+        for question in size.asked
+    ]
+    _write(answers, store.folder)
+    progress(f"tables and plots: {store.folder / PAGE}")
+    if failed:
+        raise TrainingError(f"{len(failed)} runs failed, the others are kept: {'; '.join(failed)}")
+    return [row for each in answers for row in rows_of(each)]
+
+
+def _write(answers: list[Answer], folder: Path) -> None:
+    from rllib_tactical.atomic import atomic_write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [each.text() for each in answers]
+    atomic_write_text(folder / TABLES, "\n\n".join(texts) + "\n")
+    write_page(folder / PAGE, answers)
+
+
+def _run_missing(
+    wanted: list[Run], store: Store, size: LearningSize, progress: Progress
+) -> list[str]:
+    """Train what has no result yet; return what failed with its reasons."""
+    missing = [run for run in wanted if store.find(run) is None]
+    progress(f"{len(wanted) - len(missing)} of {len(wanted)} runs are finished")
+    if not missing or size.minutes == 0:
+        return []
+    import ray
+
+    from rllib_tactical.bench.learning.train_run import train_run
+
+    joined = ray.is_initialized()
+    if not joined:
+        _start_ray()
+    room = int(ray.cluster_resources().get("CPU", 1))
+    room = min(room, size.parallel or room, len(missing))
+    task = ray.remote(num_cpus=1, max_retries=1)(train_run)
+    waiting, failed, done = list(missing), [], 0
+    running: dict[Any, Run] = {}
+    begun = time.monotonic()
+    try:
+        while waiting or running:
+            late = size.minutes is not None and time.monotonic() - begun > 60 * size.minutes
+            while waiting and len(running) < room and not late:
+                run = waiting.pop(0)
+                running[task.remote(run)] = run
+            if not running:
+                break
+            ready, _ = ray.wait(list(running), timeout=5.0)
+            for reference in ready:
+                run = running.pop(reference)
+                try:
+                    store.keep(run, ray.get(reference))
+                    done += 1
+                    left = (time.monotonic() - begun) / done * (len(missing) - done)
+                    progress(f"{run.name}: done, {done} of {len(missing)}, left {_clock(left)}")
+                except ray.exceptions.RayError as error:
+                    cause = getattr(error, "cause", None) or error
+                    failed.append(f"{run.name}: {str(cause).strip().splitlines()[-1]}")
+                    progress(failed[-1])
+    finally:
+        if not joined:
+            ray.shutdown()
+    if waiting:
+        progress(f"stopped after {size.minutes:g} minutes with {len(waiting)} runs to go")
+    return failed
+
+
+def _start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start a Ray of this process's own.
+
+    A Ray that somebody else runs on this machine is left alone: it may end before the study.
+    """
+    import ray
+
+    named = "RAY_ADDRESS" in os.environ
+    ray.init(
+        None if named else "local",
+        include_dashboard=None if named else False,
+        logging_level="ERROR",
+        log_to_driver=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h"

@@ -1,0 +1,53 @@
+"""Finished runs on disk: one JSON file each, named by what the run depends on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.bench.learning.plan import Run
+from rllib_tactical.bench.learning.train_run import FORMAT
+from rllib_tactical.errors import UnreadableError, UsageError
+
+
+class Store:
+    """A folder of results. A file is there whole or not at all.
+
+    Raises:
+        UsageError: the folder's place is taken by a file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"results folder {folder}: is a file")
+        self.folder = folder
+
+    def find(self, run: Run) -> dict[str, Any] | None:
+        """Return a finished run's result, None when there is none.
+
+        Raises:
+            UnreadableError: the file in its place is damaged or of another format.
+        """
+        path = self.path(run)
+        if not path.is_file():
+            return None
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UnreadableError(f"{path}: not a result of the study: {error}") from error
+        if not isinstance(result, dict) or result.get("format") != FORMAT:
+            raise UnreadableError(f"{path}: not a result of the study in format {FORMAT}")
+        return result
+
+    def keep(self, run: Run, result: dict[str, Any]) -> None:
+        """Write a finished run's result."""
+        path = self.path(run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, json.dumps(result, indent=1) + "\n")
+
+    def path(self, run: Run) -> Path:
+        """Return where a run's result is kept."""
+        words = "".join(c if c.isalnum() else "-" for c in run.variant.name)
+        return self.folder / f"{run.market}-{run.seed}-{words}-{run.key}.json"

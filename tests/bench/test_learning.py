@@ -1,0 +1,235 @@
+"""The study of learning: what is asked, what is kept, what the answers say; and one real run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from click.testing import CliRunner
+
+from rllib_tactical.bench import command
+from rllib_tactical.bench.learning import LearningSize, measure_learning
+from rllib_tactical.bench.learning.answers import answer, percent, seconds_to, standard_error
+from rllib_tactical.bench.learning.judge import equal_size, oracle, serving_votes, without
+from rllib_tactical.bench.learning.plan import QUESTIONS, Run, Variant, configured, unique
+from rllib_tactical.bench.learning.section import PAGE, TABLES
+from rllib_tactical.bench.learning.store import Store
+from rllib_tactical.config import TacticalConfig
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.rewards import RewardConfig
+from rllib_tactical.domain.votes import EXECUTE
+from rllib_tactical.errors import ConfigError, UnreadableError, UsageError
+
+MARGINS = [0.5, 0.25]
+
+
+def run_of(market: str = "gap", seed: int = 1, variant: Variant | None = None) -> Run:
+    return Run(
+        market=market,
+        seed=seed,
+        variant=variant or Variant("default", {}),
+        steps=100,
+        train_bars=4_000,
+        test_bars=2_000,
+        difficulty=0.0,
+    )
+
+
+def played(net: float, trades: float = 8.0) -> dict[str, Any]:
+    return {"net": net, "error": 1.0, "trades": trades, "costs": 10.0, "sessions": 200}
+
+
+def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]:
+    """Return what a run with this final P&L would have left."""
+    looks = [(10.0, 0.2), (20.0, 0.75), (30.0, 0.9), (40.0, 1.0)]
+    curve: list[dict[str, Any]] = [
+        {
+            "steps": 100,
+            "processor_s": seconds,
+            "wall_s": seconds,
+            "scale": 1.0,
+            "oracle": played(oracle_net),
+            "policy": played(part * net),
+            "margins": MARGINS,
+        }
+        for seconds, part in looks
+    ]
+    scales = {"1": played(net), "0.5": played(net / 2)}
+    removed = {"fvg": played(0.0), "momentum": played(net), "entry": played(net / 4)}
+    curve[-1] |= {"scales": scales, "without": removed}
+    return {
+        "format": 1,
+        "market": run.market,
+        "seed": run.seed,
+        "steps": 100,
+        "processor_s": 40.0,
+        "wall_s": 50.0,
+        "sampled_trades_per_bar": {"first": 0.2, "last": 0.1},
+        "curve": curve,
+    }
+
+
+def test_every_variant_of_every_question_is_a_configuration() -> None:
+    for question in QUESTIONS.values():
+        for variant in question.variants:
+            config = run_of(variant=variant).config
+            assert config.training.num_env_runners == 0
+            changed = config != run_of().config
+            assert changed == bool(variant.changes), variant.name
+
+
+def test_changes_name_keys_and_presets() -> None:
+    changed = configured({"training.gamma": 0.5, "rewards": "full", "rewards.shared": True})
+    assert changed.training.gamma == 0.5
+    assert changed.rewards.synergy_bonus == RewardConfig().synergy_bonus > 0
+    assert changed.rewards.shared
+    assert changed.rewards.pnl_scale == TacticalConfig().rewards.pnl_scale
+    with pytest.raises(ConfigError, match="gama"):
+        configured({"training.gama": 0.5})
+
+
+def test_a_run_is_known_by_what_it_depends_on() -> None:
+    renamed = run_of(variant=Variant("another name", {}))
+    assert renamed.key == run_of().key
+    others = [run_of(seed=2), run_of("noise"), run_of(variant=Variant("x", {"training.epochs": 2}))]
+    assert len({run.key for run in [run_of(), *others]}) == 4
+    assert unique([run_of(), renamed, *others]) == [renamed, *others]
+
+
+def test_finished_runs_are_found_again_and_damaged_ones_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    assert store.find(run_of()) is None
+    store.keep(run_of(), result_of(run_of(), 100.0))
+    assert store.find(run_of()) == result_of(run_of(), 100.0)
+    assert store.find(run_of(seed=2)) is None
+    store.path(run_of()).write_text("{}")
+    with pytest.raises(UnreadableError, match="not a result"):
+        store.find(run_of())
+    with pytest.raises(UsageError, match="is a file"):
+        Store(store.path(run_of()))
+
+
+def test_differences_are_between_runs_of_one_seed() -> None:
+    """Shares 50 and 70 against 40 and 80 percent; seed 3 has no partner."""
+    question = QUESTIONS["preset"]
+    default, full = question.variants
+    earned = [(default, 1, 100.0), (default, 2, 140.0), (full, 1, 80.0), (full, 2, 160.0)]
+    earned.append((full, 3, 0.0))
+    runs = [(run_of(seed=seed, variant=variant), net) for variant, seed, net in earned]
+    found = answer(question, [(run, result_of(run, net)) for run, net in runs])
+    first, second = found.lines
+    assert first.values == {1: 50.0, 2: 70.0}
+    assert not first.against
+    assert second.values == {1: 40.0, 2: 80.0, 3: 0.0}
+    assert second.against == {1: -10.0, 2: 10.0}
+    cells = found.cells()
+    assert cells[0][2:5] == ("60.0 ± 10.0", "2", "")
+    assert cells[1][4] == "+0.0 ± 10.0"
+    assert "| gap | rewards: full |" in found.text()
+
+
+def test_agents_and_scales_are_answered_from_the_same_runs() -> None:
+    run = run_of()
+    agents = answer(QUESTIONS["agents"], [(run, result_of(run, 100.0))])
+    assert {line.variant: line.mean for line in agents.lines} == {
+        "all three": 50.0,
+        "fvg neutral": 0.0,
+        "momentum neutral": 50.0,
+        "entry neutral": 12.5,
+    }
+    scales = answer(QUESTIONS["scale"], [(run, result_of(run, 100.0))])
+    assert [line.mean for line in scales.lines] == [50.0, 50.0, 25.0]
+
+
+def test_statistics_by_hand() -> None:
+    assert standard_error([1.0, 3.0]) == 1.0
+    assert np.isnan(standard_error([1.0]))
+    assert percent(-50.0, -100.0) == -50.0  # the oracle of a market without an edge loses
+    # 80% of the final share of 50 is 40: the third look has 45
+    assert seconds_to(result_of(run_of(), 100.0)) == 30.0
+
+
+def test_a_neutral_vote_and_an_equal_size() -> None:
+    votes = serving_votes(np.zeros((2, 3, 3)), 1.0)
+    changed = without(votes, "entry")
+    assert changed.index[:, 2].tolist() == [EXECUTE] * 2
+    assert changed.confidence[:, 2].tolist() == [1.0] * 2
+    np.testing.assert_array_equal(changed.index[:, :2], votes.index[:, :2])
+    sizes = equal_size(Rules()).orders
+    assert sizes.cap_execute == sizes.cap_aggressive == 1.0
+    assert sizes.full_size_confidence < Rules().aggregation.execution_threshold
+
+
+def test_the_oracle_earns_and_sessions_are_counted() -> None:
+    market = make_market("momentum", 3, 4_000)
+    tape = market.tape()
+    found = oracle(market, tape, tape.first_decision, len(tape))
+    assert found.net > 1_000
+    assert found.sessions == 12  # between the 13 closes after the warm-up
+    assert 4 < found.trades < 14
+
+
+def test_finished_runs_are_told_without_training(tmp_path: Path) -> None:
+    size = LearningSize(folder=tmp_path, questions=("learnability",), seeds=2, minutes=0)
+    store = Store(tmp_path)
+    for run in size.runs(QUESTIONS["learnability"])[:5]:
+        store.keep(run, result_of(run, 170.0))
+    said: list[str] = []
+    rows = measure_learning(size, said.append)
+    assert said[0] == "5 of 8 runs are finished"
+    by_name = {row.name: row for row in rows}
+    gap = by_name["learnability: gap, default"]
+    assert gap.unit == "% of oracle, n=2"
+    assert gap.figure.median == pytest.approx(85.0)
+    assert gap.met
+    assert by_name["learnability: noise, default"].target is None
+    assert "| gap | default | 85.0 ± 0.0 | 2 |" in (tmp_path / TABLES).read_text()
+    page = (tmp_path / PAGE).read_text()
+    assert "plot-learnability" in page
+    assert "http://" not in page.split("<script>")[0]
+
+
+def test_a_study_goes_with_its_section_only() -> None:
+    with pytest.raises(UsageError, match="go with --section learning"):
+        CliRunner().invoke(command.bench_command, ["--seeds", "2"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="moon"):
+        LearningSize(questions=("moon",))
+    assert "learning" not in command.DEFAULT_SECTIONS
+
+
+@pytest.mark.ray
+def test_trains_judges_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    size = LearningSize(
+        folder=tmp_path,
+        questions=("learnability", "agents"),
+        markets=("momentum",),
+        seeds=1,
+        steps=8_192,
+        train_bars=5_000,
+        sessions=3,
+    )
+    said: list[str] = []
+    rows = measure_learning(size, said.append)
+    assert not ray.is_initialized()
+    assert said[0] == "0 of 1 runs are finished"
+    assert len(rows) == 1 + 4
+    (path,) = tmp_path.glob("*.json")
+    result = json.loads(path.read_text())
+    assert result["steps"] == 8_192
+    last = result["curve"][-1]
+    assert set(last["without"]) == {"fvg", "momentum", "entry"}
+    assert len(last["scales"]) == len(TacticalConfig().training.temperature_scales)
+    assert last["oracle"]["net"] > 0
+    said.clear()
+    assert [row.document() for row in measure_learning(size, said.append)] == [
+        row.document() for row in rows
+    ]
+    assert said[0] == "1 of 1 runs are finished"
