@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import math
+from array import array
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +14,7 @@ from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.backtest.figures import DOWN, NEUTRAL, UP, Figure, thin
 from rllib_tactical.backtest.page import render_page
 from rllib_tactical.backtest.text import NOTHING, dollars, number, percent
-from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS
+from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, FloatArray, IntArray
 from rllib_tactical.rl.metrics import Row
 from rllib_tactical.rl.monitor import CONVERGED_BELOW, TREND_ITERATIONS
 from rllib_tactical.rl.run_folder import RunFolder, score_of
@@ -26,6 +28,24 @@ STAGE: Final = "#a855f7"
 LEVELS: Final = {"entropy": (math.log(NUM_ACTIONS),), "variation": (CONVERGED_BELOW,)}
 """Dotted lines: a coin toss between the actions; what counts as converged."""
 
+PER_AGENT: Final = {
+    "rewards": ("reward", "mean episode reward"),
+    "entropy": ("entropy", "nats"),
+    "policy_loss": ("policy_loss", "loss"),
+    "kl": ("kl", "KL"),
+    "clip": ("clip_fraction", "share of samples"),
+}
+SINGLE: Final = {
+    "value_loss": ("value_loss", "loss"),
+    "explained": ("value_explained_variance", "share"),
+    "training_pnl": ("pnl", "$ an iteration"),
+    "training_trades": ("trades", "trades an iteration"),
+    "bonus": ("bonus_share", "share of the reward"),
+    "variation": ("reward_cv", "coefficient of variation"),
+    "speed": ("steps_per_s", "account steps a second"),
+}
+"""Curves by the name of their place: metric and title of the axis."""
+
 Marks = list[tuple[int, str]]
 
 
@@ -36,18 +56,19 @@ def write_training_report(folder: RunFolder) -> None:
 
 def render_training_report(folder: RunFolder) -> str:
     """Return the report as one HTML document, from what the run folder holds."""
-    run, rows, validations = folder.read(), folder.progress(), folder.validations()
+    run, history, validations = folder.read(), _History.read(folder), folder.validations()
+    last = history.last
     training = run["config"]["training"]
     stages = [stage["name"] for stage in training.get("curriculum", ())]
     best = _best(validations, training["evaluation"]["best_by"])
     return render_page(
         "training.html.j2",
-        _plots(rows, validations, stages),
+        _plots(history, validations, stages),
         title=f"Training of {', '.join(_symbols(run))}",
-        verdict=_verdict(rows, best, training),
+        verdict=_verdict(len(history.iteration), best, training),
         tone="good" if best is not None and best["net_pnl"] > 0 else "bad",
-        cards=_cards(rows, validations, best),
-        trends=_trends(rows),
+        cards=_cards(last, validations, best),
+        trends=_trends(last),
         trend_iterations=TREND_ITERATIONS,
         validations=_validation_cells(validations, best, stages),
         best_by=training["evaluation"]["best_by"].replace("_", " "),
@@ -57,35 +78,52 @@ def render_training_report(folder: RunFolder) -> str:
     )
 
 
-def _plots(rows: list[Row], validations: list[Row], stages: list[str]) -> dict[str, Figure]:
-    marks = _stage_marks(rows, stages)
-    per_agent = {
-        "rewards": ("reward", "mean episode reward"),
-        "entropy": ("entropy", "nats"),
-        "policy_loss": ("policy_loss", "loss"),
-        "kl": ("kl", "KL"),
-        "clip": ("clip_fraction", "share of samples"),
-    }
+@dataclass(frozen=True, slots=True)
+class _History:
+    """The metrics that are drawn, as columns (K,): rows of a long run would fill the memory."""
+
+    iteration: IntArray
+    steps: IntArray
+    stage: IntArray
+    columns: dict[str, FloatArray]
+    last: Row
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> _History:
+        metrics = [f"{metric}_{agent}" for metric, _ in PER_AGENT.values() for agent in AGENTS]
+        metrics += [metric for metric, _ in SINGLE.values()]
+        columns = {name: array("d") for name in metrics}
+        whole = {name: array("q") for name in ("iteration", "env_steps", "stage")}
+        last: Row = {}
+        for last in folder.each_progress():
+            for name, column in columns.items():
+                value = last.get(name)
+                column.append(math.nan if value is None else value)
+            for name, found in whole.items():
+                found.append(last.get(name, 0))
+        numbers = {name: np.array(found, dtype=np.int64) for name, found in whole.items()}
+        return cls(
+            iteration=numbers["iteration"],
+            steps=numbers["env_steps"],
+            stage=numbers["stage"],
+            columns={name: np.array(column) for name, column in columns.items()},
+            last=last,
+        )
+
+
+def _plots(history: _History, validations: list[Row], stages: list[str]) -> dict[str, Figure]:
+    marks = _stage_marks(history, stages)
     plots = {
         name: _figure(
-            [_curve(rows, f"{metric}_{agent}", agent, COLOURS[agent]) for agent in AGENTS],
+            [_curve(history, f"{metric}_{agent}", agent, COLOURS[agent]) for agent in AGENTS],
             title,
             marks,
             LEVELS.get(name, ()),
         )
-        for name, (metric, title) in per_agent.items()
+        for name, (metric, title) in PER_AGENT.items()
     }
-    single = {
-        "value_loss": ("value_loss", "loss"),
-        "explained": ("value_explained_variance", "share"),
-        "training_pnl": ("pnl", "$ an iteration"),
-        "training_trades": ("trades", "trades an iteration"),
-        "bonus": ("bonus_share", "share of the reward"),
-        "variation": ("reward_cv", "coefficient of variation"),
-        "speed": ("steps_per_s", "account steps a second"),
-    }
-    for name, (metric, title) in single.items():
-        curve = _curve(rows, metric, title, COLOURS["fvg"])
+    for name, (metric, title) in SINGLE.items():
+        curve = _curve(history, metric, title, COLOURS["fvg"])
         plots[name] = _figure([curve], title, marks, LEVELS.get(name, ()))
     plots["variation"]["layout"]["yaxis"]["type"] = "log"
     plots["validation"] = _validation_figure(validations, marks)
@@ -124,17 +162,17 @@ def _validation_figure(validations: list[Row], marks: Marks) -> Figure:
     return figure
 
 
-def _curve(rows: list[Row], metric: str, label: str, colour: str) -> Figure:
+def _curve(history: _History, metric: str, label: str, colour: str) -> Figure:
     """Return a metric over the steps, thinned; breaks where it is undefined."""
-    values = np.array([np.nan if row.get(metric) is None else row[metric] for row in rows])
-    chosen = thin(np.nan_to_num(values), MAX_POINTS) if len(rows) else np.arange(0)
+    values = history.columns[metric]
+    chosen = thin(np.nan_to_num(values), MAX_POINTS) if len(values) else np.arange(0)
     return {
         "type": "scatter",
         "mode": "lines",
         "name": label,
-        "x": [rows[i]["env_steps"] for i in chosen],
-        "y": [None if np.isnan(values[i]) else float(f"{values[i]:.6g}") for i in chosen],
-        "text": [f"iteration {rows[i]['iteration']}" for i in chosen],
+        "x": history.steps[chosen].tolist(),
+        "y": [None if math.isnan(y) else float(f"{y:.6g}") for y in values[chosen].tolist()],
+        "text": [f"iteration {number}" for number in history.iteration[chosen].tolist()],
         "hovertemplate": "%{text}: %{y:.4g}",
         "line": {"color": colour, "width": 1.4},
     }
@@ -156,16 +194,13 @@ def _figure(
     return {"data": traces, "layout": layout}
 
 
-def _stage_marks(rows: list[Row], stages: list[str]) -> Marks:
+def _stage_marks(history: _History, stages: list[str]) -> Marks:
     """Return the steps at which each stage begins, and its name."""
-    marks: Marks = []
-    steps, before = 0, None
-    for row in rows if stages else ():
-        stage = row.get("stage", 0)
-        if stage != before:
-            marks.append((steps, stages[stage]))
-        steps, before = row["env_steps"], stage
-    return marks
+    if not stages or not len(history.stage):
+        return []
+    begins = [0, *(np.flatnonzero(np.diff(history.stage)) + 1).tolist()]
+    steps = [0, *history.steps.tolist()]
+    return [(steps[k], stages[int(history.stage[k])]) for k in begins]
 
 
 def _stage_line(at: int) -> Figure:
@@ -208,8 +243,8 @@ def _best(validations: list[Row], best_by: str) -> Row | None:
     return validations[max(scored)[2]] if scored else None
 
 
-def _verdict(rows: list[Row], best: Row | None, training: dict[str, Any]) -> str:
-    done = f"{len(rows):,} of {training['iterations']:,} iterations are done."
+def _verdict(iterations: int, best: Row | None, training: dict[str, Any]) -> str:
+    done = f"{iterations:,} of {training['iterations']:,} iterations are done."
     if best is None:
         return f"{done} Nothing has been validated yet."
     return (
@@ -218,8 +253,7 @@ def _verdict(rows: list[Row], best: Row | None, training: dict[str, Any]) -> str
     )
 
 
-def _cards(rows: list[Row], validations: list[Row], best: Row | None) -> list[tuple[str, str]]:
-    last = rows[-1] if rows else {}
+def _cards(last: Row, validations: list[Row], best: Row | None) -> list[tuple[str, str]]:
     newest = validations[-1] if validations else None
     seconds = int(last.get("total_seconds", 0))
     variation = last.get("reward_cv")
@@ -234,8 +268,7 @@ def _cards(rows: list[Row], validations: list[Row], best: Row | None) -> list[tu
     ]
 
 
-def _trends(rows: list[Row]) -> list[dict[str, str]]:
-    last = rows[-1] if rows else {}
+def _trends(last: Row) -> list[dict[str, str]]:
     return [
         {
             "name": name.removeprefix("trend_").replace("_", " "),

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,18 +80,22 @@ class RunFolder:
 
     def progress(self) -> list[dict[str, Any]]:
         """Return the metrics of every iteration so far."""
-        return _read_lines(self.path / PROGRESS)
+        return list(self.each_progress())
+
+    def each_progress(self) -> Iterator[dict[str, Any]]:
+        """Yield the metrics of one iteration after the other."""
+        return _each_line(self.path / PROGRESS)
 
     def validations(self) -> list[dict[str, Any]]:
         """Return every validation so far."""
-        return _read_lines(self.path / VALIDATIONS)
+        return list(_each_line(self.path / VALIDATIONS))
 
     def drop_after(self, iteration: int) -> None:
         """Forget what came past ``iteration``: a resumed run goes through it again."""
         for name, key in ((PROGRESS, "iteration"), (VALIDATIONS, "known_at")):
             path = self.path / name
             if path.exists():
-                kept = [row for row in _read_lines(path) if row.get(key, 0) <= iteration]
+                kept = [row for row in _each_line(path) if row.get(key, 0) <= iteration]
                 atomic_write_text(path, "".join(_line(row) for row in kept))
         for file in (self.path / ROLLOUTS).glob("[0-9]*.parquet"):
             if int(file.name.partition("-")[0]) > iteration:
@@ -220,17 +224,18 @@ def _append(path: Path, row: dict[str, Any]) -> None:
         file.write(_line(row))
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file; a line cut short by a crash is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+def _each_line(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file; a line cut short by a crash is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
 
 
 def _read_json(path: Path) -> dict[str, Any]:
