@@ -18,7 +18,8 @@ GROWTH_TIMEOUT_S: Final = 900.0
 def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> None:
     """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
-    A cluster with an autoscaler gets time to add the nodes that are missing.
+    RAY_ADDRESS=local starts one whatever is running. A cluster with an autoscaler gets time to add
+    the nodes that are missing.
 
     Raises:
         TrainingError: Ray does not start, or the cluster has fewer CPUs than the workers need.
@@ -31,7 +32,9 @@ def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) 
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         try:
             ray.init(
-                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                include_dashboard=False
+                if os.environ.get("RAY_ADDRESS") in (None, "local")
+                else None,
                 logging_level="ERROR",
                 log_to_driver=False,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},

@@ -6,6 +6,7 @@ files to the URI and back.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -73,6 +74,21 @@ class Place:
             raise UnreadableError(f"{self.name}/{name}: cannot be read: {error}") from error
         return content
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the object that a JSON file holds.
+
+        Raises:
+            UnreadableError: it is not there, or is not valid.
+        """
+        try:
+            values = json.loads(self.read(name))
+        except ValueError as error:
+            raise UnreadableError(f"{self.name}/{name}: not valid JSON: {error}") from error
+        if not isinstance(values, dict):
+            found = type(values).__name__
+            raise UnreadableError(f"{self.name}/{name}: must hold an object, found {found}")
+        return values
+
     def files_below(self) -> dict[str, int]:
         """Return all files below the folder: relative names and sizes; none where it is missing."""
         selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
@@ -99,7 +115,8 @@ def place_of(text: str | Path) -> Place:
     if "://" not in uri:
         return Place(uri, fs.LocalFileSystem(), str(Path(uri).absolute()))
     parts = urlsplit(uri)
-    name = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    # without a password and options: it is printed
+    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
     try:
         files, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, ValueError, OSError) as error:
@@ -232,9 +249,6 @@ def working_folder(place: str | Path, resume: bool) -> Iterator[Path]:
     try:
         if resume:
             mirror.pull()
-        else:
-            mirror.push()  # an unreachable place is found out before any work
-            (there.files.get_file_info(there.path.split("/")[0]))
         pusher = threading.Thread(target=_push_until, args=(mirror, ended), daemon=True)
         pusher.start()
         try:

@@ -29,9 +29,10 @@ from rllib_tactical.rl.metrics import Row
 from rllib_tactical.rl.mlflow_log import MlflowLog
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
 from rllib_tactical.rl.report import REPORT
-from rllib_tactical.rl.run_folder import RunFolder
+from rllib_tactical.rl.run_folder import RUN, RunFolder
 from rllib_tactical.rl.warm_start import describe_warm_start
 from rllib_tactical.run_config import WarmStartConfig
+from rllib_tactical.storage import FolderType, place_of, working_folder
 
 RUN_FORMAT = 1
 
@@ -217,7 +218,9 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
     type=click.Path(path_type=Path),
     help="File of bars; several for several instruments.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option(
+    "--out", required=True, type=FolderType(), help="Run folder to make, or a URI (s3://...)."
+)
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML; see tactical.yaml."
 )
@@ -258,7 +261,7 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 def train_command(
     data: tuple[Path, ...],
-    out: Path,
+    out: Path | str,
     config_path: Path | None,
     instrument: tuple[str, ...],
     synergies: str,
@@ -282,7 +285,7 @@ def train_command(
     """
     config = load_config(config_path)
     if resume:
-        started = from_dict(TacticalConfig, RunFolder(out).read()["config"], str(out))
+        started = from_dict(TacticalConfig, place_of(out).read_json(RUN)["config"], str(out))
         if config_path is None:
             config = started
         elif warm_start is None:
@@ -315,7 +318,8 @@ def train_command(
         DataSource(path, instrument_for(name, path), synergies)
         for path, name in zip(data, names, strict=True)
     ]
-    result, _ = train(sources, out, config, resume=resume, mlflow=mlflow)
+    with working_folder(out, resume) as folder:
+        result, _ = train(sources, folder, config, resume=resume, mlflow=mlflow)
     if result.validation is not None and result.validation.trades_too_little:
         click.echo("note: by the full rule the agents trade less than half as often as in training")
 

@@ -22,6 +22,7 @@ SECTIONS = {
     "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
     "engine": ("rllib_tactical.bench.engine", "measure_engine", "EngineSize"),
     "evaluation": ("rllib_tactical.bench.evaluation", "measure_evaluation", "EvaluationSize"),
+    "sweep": ("rllib_tactical.bench.sweep", "measure_sweep", "SweepSize"),
     "service": ("rllib_tactical.bench.service", "measure_service", "ServiceSize"),
 }
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""

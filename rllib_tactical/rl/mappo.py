@@ -25,6 +25,8 @@ class Mappo(PPO):
         """Train one iteration and add what the monitor says of it."""
         result: dict[str, Any] = super().step()
         ended = result.get("env_runners", {}).pop(ENDED_REWARDS, [])
+        if not isinstance(ended, list):  # RLlib makes NaN of a series without an item
+            ended = []
         learners = result.get("learners", {})
         if "critic" in learners:  # nothing was learnt when every env runner was lost
             result[MONITOR] = self.monitor.update([float(r) for r in ended], losses_of(learners))

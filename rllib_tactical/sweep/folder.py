@@ -35,8 +35,6 @@ REPORT: Final = "report.html"
 BUNDLE: Final = "bundle"
 TUNE: Final = "tune"
 
-OWN_FILES: Final = (SWEEP, RESULTS, TABLE, SUMMARY, REPORT)
-
 
 def trial_name(number: int) -> str:
     """Return the name of a trial's folder."""
@@ -138,10 +136,7 @@ def read_plan(place: Place) -> dict[str, Any]:
     """
     if not place.has(SWEEP):
         raise UsageError(f"there is no sweep in {place} ({SWEEP} is missing)")
-    try:
-        plan = json.loads(place.read(SWEEP))
-    except ValueError as error:
-        raise UnreadableError(f"{place}/{SWEEP}: not valid JSON: {error}") from error
-    if not isinstance(plan, dict) or "identity" not in plan:
+    plan = place.read_json(SWEEP)
+    if "identity" not in plan:
         raise UnreadableError(f"{place}/{SWEEP}: is not the file of a sweep")
     return plan

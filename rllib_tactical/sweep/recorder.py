@@ -75,7 +75,7 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
             return
         history = self._folder.history[number]
         reached = max(history.results, default=0)
-        ran_out = reached >= self._spec.config.training.iterations or RESULT_IS_DONE in last
+        ran_out = reached >= self._spec.config.training.iterations
         self._ended(number, FINISHED if ran_out else STOPPED, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -102,7 +102,3 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
 
     def _values(self, trial: Any) -> dict[str, Any]:
         return self._spec.domains.decoded(trial.config)
-
-
-RESULT_IS_DONE = "__duplicate__"
-"""Tune's mark of a trial that returned by itself."""

@@ -165,8 +165,11 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], say: Say) -> N
         ended={n: t.status for n, t in folder.history.items() if t.status != UNFINISHED},
     )
     known = drawn_before(folder)
-    reached = {n: max(t.results, default=0) for n, t in folder.history.items()}
-    scheduler, search = make_scheduler(spec, reached), make_search(spec, known)
+    reached = {
+        n: max(t.results, default=0) for n, t in folder.history.items() if t.status == UNFINISHED
+    }
+    scheduler = make_scheduler(spec, reached, len(plan.ended))
+    search = make_search(spec, known)
     named = spec.scheduler == "none" and spec.search != "optuna"
     place = folder.place / TUNE
     with warnings.catch_warnings():

@@ -13,7 +13,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining
+from ray.tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
 from ray.tune.search import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
@@ -47,8 +52,14 @@ def make_search(spec: SweepSpec, known: dict[int, dict[str, Any]]) -> Any:
     return BasicVariantGenerator(random_state=spec.seed, **_limit(spec))
 
 
-def make_scheduler(spec: SweepSpec, reached: dict[int, int]) -> Any:
-    """Return the scheduler; ``reached``: the newest iteration of trials that began, by number."""
+def make_scheduler(spec: SweepSpec, reached: dict[int, int], ended: int = 0) -> Any:
+    """Return the scheduler.
+
+    Args:
+        spec: the sweep.
+        reached: the newest iteration of trials that began and did not end, by number.
+        ended: how many did.
+    """
     metric = objective(spec)
     if spec.scheduler == "none":
         return FIFOScheduler()
@@ -63,7 +74,7 @@ def make_scheduler(spec: SweepSpec, reached: dict[int, int]) -> Any:
         )
     random.seed(spec.seed)  # where Tune draws the changes from
     np.random.seed(spec.seed)
-    return _Population(spec, reached)
+    return _Population(spec, reached, ended)
 
 
 def _limit(spec: SweepSpec) -> dict[str, int]:
@@ -114,15 +125,20 @@ class _NumberedOptuna(OptunaSearch):  # type: ignore[misc,unused-ignore]
 
 
 class _Population(PopulationBasedTraining):  # type: ignore[misc,unused-ignore]
-    """Population based training whose members may have been trained before."""
+    """Population based training whose members may have been trained before.
 
-    def __init__(self, spec: SweepSpec, reached: dict[int, int]) -> None:
-        self._reached = reached
+    Members wait for each other: else, with more members than CPUs, a fast one would be sent back
+    again and again to what a slow one had been.
+    """
+
+    def __init__(self, spec: SweepSpec, reached: dict[int, int], ended: int) -> None:
+        self._reached, self._last = reached, spec.config.training.iterations
+        interval = spec.pbt.interval
         super().__init__(
             time_attr=TIME,
             metric=CURRENT,
             mode=MODE,
-            perturbation_interval=spec.pbt.interval,
+            perturbation_interval=interval,
             hyperparam_mutations=spec.domains.mutations(),
             quantile_fraction=spec.pbt.quantile,
             resample_probability=spec.pbt.resample,
@@ -130,11 +146,21 @@ class _Population(PopulationBasedTraining):  # type: ignore[misc,unused-ignore]
             custom_explore_fn=spec.domains.clip(),
             log_config=False,
             require_attrs=False,
+            synch=True,
         )
+        # the next meeting is the first that a member has not reached; who is past it waits there
+        behind = [*reached.values(), *[0] * (spec.samples - ended - len(reached))]
+        if behind:
+            self._next_perturbation_sync = (min(behind) // interval + 1) * interval
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, trial)
-        number = number_of(trial.trial_id, trial.config)
-        interval = int(self._perturbation_interval)
-        done = self._reached.get(number, 0) // interval * interval
-        self._trial_state[trial].last_perturbation_time = done
+        done = self._reached.get(number_of(trial.trial_id, trial.config), 0)
+        interval, state = int(self._perturbation_interval), self._trial_state[trial]
+        state.last_perturbation_time, state.last_train_time = done // interval * interval, done
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Leave a member alone that has reached the end: nothing would be learnt from there."""
+        if result.get(TIME, 0) >= self._last:
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))

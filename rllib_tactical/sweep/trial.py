@@ -144,7 +144,10 @@ def _run(trial: _Trial) -> None:
         trial.write_state(state)
         trial.publish()
     source = _pointer()
-    if source is not None and source["trial"] != trial.number and state.get("source") != source:
+    if source is not None and source["trial"] == trial.number:
+        source = None  # its own newest
+    # the same checkpoint may be taken again with other values
+    if source is not None and (state.get("source"), state["params"]) != (source, trial.drawn):
         before = plan.space.applied(plan.base, state["params"])
         adopt(
             folder,

@@ -166,6 +166,9 @@ def test_seeded_sampling_repeats(build):
         return np.concatenate([np.r_[s.t, s.actions.ravel()] for s in segments])
 
     np.testing.assert_array_equal(sampled(), sampled())
+    # the seed asks for deterministic algorithms, but not for NaN in all fresh memory
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
 def test_a_resumed_run_draws_other_bars(build):

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rllib_tactical.bench.sweep import SweepSize, measure_sweep
+
+
+@pytest.fixture
+def ray_instance() -> Iterator[None]:
+    import ray
+
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.ray
+def test_the_sweep_section_measures_every_row(ray_instance: None) -> None:
+    said: list[str] = []
+    size = SweepSize(bars=4_000, trials=2, iterations=1, batch_size=256)
+    rows = measure_sweep(size, said.append)
+    assert [row.name for row in rows] == ["sweep of 2 trials", "copied to a node, 2 trials"]
+    assert all(row.figure.median > 0 for row in rows)
+    assert rows[1].met, "bars reach a node once"
+    assert len(said) == 3
