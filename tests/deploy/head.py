@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+
+from serve.cluster import reserve_port
 
 START_TIMEOUT_S = 90.0
+MARK = "TACTICAL_TEST_HEAD"
+"""A variable that every process of a head has; its value tells heads apart."""
 TOKEN = "0123456789abcdef" * 4
 PORTS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
 
@@ -40,7 +43,7 @@ class Head:
         security = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
         self.environment = {**kept, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", **security}
         self.environment |= {"RAY_API_SERVER_ADDRESS": self.address}
-        self._own = {**self.environment, **environment}
+        self._own = {**self.environment, **environment, MARK: str(self._folder)}
 
     def __enter__(self) -> Head:
         self._log = (self._folder / "head.log").open("w+")
@@ -48,6 +51,9 @@ class Head:
             [
                 *("ray", "start", "--head", "--block", "--dashboard-host=127.0.0.1"),
                 *("--node-ip-address=127.0.0.1", "--num-cpus=2", f"--temp-dir={self._folder}/ray"),
+                # workers' ports are the system's choice: other clusters of this machine use the
+                # same range by default and know nothing of each other
+                *("--min-worker-port=0", "--max-worker-port=0"),
                 *("--object-store-memory=200000000", *self._options),
             ],
             env=self._own,
@@ -70,9 +76,12 @@ class Head:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()  # it stops what it started
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=60)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(timeout=5)
+        # What waits for something (detached actors) or has left its parents (HAProxy).
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get(MARK) == str(self._folder):
+                    process.kill()
         self._process.wait()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -103,12 +112,8 @@ class Head:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Return ports that nobody listens on, all different, and none that Ray takes by itself."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(reserve_port("127.0.0.1", 0))
+    return list(found)
