@@ -161,14 +161,18 @@ def load_bundle(path: Path) -> Bundle:
     """Read and verify a bundle.
 
     Raises:
-        UnreadableError: there is no bundle at ``path``.
+        UnreadableError: there is no bundle at ``path``, or the folder cannot be read.
         BundleError: a file is missing, altered or unexpected, or the bundle was made for other
             features or rules than this program's.
     """
     manifest_path = path / MANIFEST
-    if not (manifest_path.is_file() or manifest_path.is_symlink()):
-        raise UnreadableError(f"{path}: no bundle here ({MANIFEST} is missing)")
-    strange = sorted({entry.name for entry in path.iterdir()} - {MANIFEST, WEIGHTS, ONNX})
+    try:
+        if not (manifest_path.is_file() or manifest_path.is_symlink()):
+            raise UnreadableError(f"{path}: no bundle here ({MANIFEST} is missing)")
+        strange = sorted({entry.name for entry in path.iterdir()} - {MANIFEST, WEIGHTS, ONNX})
+    except (OSError, ValueError) as error:  # ValueError: what no path can hold, such as NUL
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableError(f"no bundle here: {reason}: {str(path)!r}") from error
     if strange:
         raise BundleError(f"{path}: must hold nothing but a bundle, found {', '.join(strange[:5])}")
     files = {

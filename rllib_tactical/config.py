@@ -25,6 +25,13 @@ from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.risk import RiskConfig
 from rllib_tactical.domain.types import NUM_FEATURES, StrictConfig
 from rllib_tactical.errors import ConfigError, UnreadableError
+from rllib_tactical.run_config import (
+    EvaluationConfig,
+    StageConfig,
+    StopConfig,
+    WarmStartConfig,
+    check_curriculum,
+)
 
 ROOT_KEY = "tactical_marl"
 MAX_TEMPERATURE_SCALE = 100.0
@@ -104,6 +111,10 @@ class TrainingConfig(StrictConfig):
     the confidence with which every sampled vote counts. ``precision`` is that of the learner's
     matrix products; ``learner_gpus`` GPUs are given to each learner. ``splits`` are the shares of
     the bars for training, validation and test.
+
+    A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
+    episodes, whichever is first, and with every evaluation; the last ``keep_checkpoints`` and the
+    best are kept. ``record_rollouts`` writes every sampled step to Parquet files in the run folder.
     """
 
     iterations: int = 100
@@ -130,7 +141,13 @@ class TrainingConfig(StrictConfig):
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
     temperature_scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     checkpoint_every: int = 10
+    checkpoint_episodes: int = 1000
     keep_checkpoints: int = 10
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+    curriculum: tuple[StageConfig, ...] = ()
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    record_rollouts: bool = False
 
     def __post_init__(self) -> None:
         for name in (
@@ -141,6 +158,7 @@ class TrainingConfig(StrictConfig):
             "num_envs",
             "accounts_per_bar",
             "checkpoint_every",
+            "checkpoint_episodes",
             "keep_checkpoints",
         ):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
@@ -191,6 +209,7 @@ class TrainingConfig(StrictConfig):
             f"training.temperature_scales must list values in (0, {MAX_TEMPERATURE_SCALE:g}]",
             self.temperature_scales,
         )
+        check_curriculum(self.curriculum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,18 @@ def limit_threads() -> int:
     return threads
 
 
+def leave_fresh_memory_as_it_is() -> None:
+    """Keep PyTorch from writing NaN into all memory that it allocates.
+
+    It does so while only deterministic algorithms are allowed, which a seed makes RLlib ask for: to
+    show reads of memory that nothing was written to. Nothing here reads such memory, and the
+    writing takes 4% of an update and 10% of a forward pass.
+    """
+    import torch
+
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 @contextmanager
 def without_expected_noise() -> Iterator[None]:
     """Hold back what native code writes to stderr and pass it on without known harmless lines."""

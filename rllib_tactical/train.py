@@ -6,8 +6,6 @@ python -m rllib_tactical.train --data FILE --out DIR
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ import click
 if __package__ in (None, ""):  # run as a script by path: the checkout is the import root
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rllib_tactical.cluster import start_ray
 from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergies import DETECT, NONE
@@ -25,9 +24,14 @@ from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.lineage import git_commit, library_versions
 from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.loop import Row, TrainingResult, run_training
+from rllib_tactical.rl.loop import TrainingResult, run_training
+from rllib_tactical.rl.metrics import Row
+from rllib_tactical.rl.mlflow_log import MlflowLog
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
+from rllib_tactical.rl.report import REPORT
 from rllib_tactical.rl.run_folder import RUN, RunFolder
+from rllib_tactical.rl.warm_start import describe_warm_start
+from rllib_tactical.run_config import WarmStartConfig
 from rllib_tactical.storage import FolderType, place_of, working_folder
 
 RUN_FORMAT = 1
@@ -42,8 +46,19 @@ def train(
     resume: bool = False,
     max_seconds: float | None = None,
     say: Any = click.echo,
+    mlflow: str | None = None,
 ) -> tuple[TrainingResult, TrainingMarket]:
     """Train on files of bars and leave a run folder that can be resumed and exported.
+
+    Args:
+        sources: files of bars, one per instrument.
+        out: the run folder.
+        config: the whole configuration.
+        bar_seconds: length of a bar.
+        resume: go on with the run in ``out``.
+        max_seconds: end this call's training after the iteration in which so much time has passed.
+        say: prints a line.
+        mlflow: tracking URI of an MLflow store that gets parameters, metrics and the report.
 
     Raises:
         TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs.
@@ -53,9 +68,11 @@ def train(
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
     run = run_description(market, config)
-    start_ray(config.training.num_env_runners + config.training.num_learners)
+    tracking = None if mlflow is None else MlflowLog(mlflow)
+    start_ray(cpus_of(config), say)
     if resume:
         _check_resume(folder.read(), run)
+        folder.set_config(run["config"], run["config_hash"])
     else:
         folder.start(run)
     for part in market.parts:
@@ -63,17 +80,35 @@ def train(
         say(f"{len(part.tape):,} bars of {part.tape.instrument.symbol} (decision bars: {splits})")
     say(f"ready in {time.monotonic() - begun:.1f} s")
     progress = Progress(say, max_seconds)
-    result = run_training(config, market, folder, progress, resume, max_seconds)
+    if tracking is None:
+        result = run_training(config, market, folder, progress, resume, max_seconds)
+    else:
+        with tracking.run(folder):
+
+            def report(row: Row) -> None:
+                progress(row)
+                tracking.log(row)
+
+            result = run_training(config, market, folder, report, resume, max_seconds)
     say(
         f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
-        f"{result.seconds:.0f} s; checkpoint {result.last_checkpoint}"
+        f"{result.seconds:.0f} s ({result.stopped}); checkpoint {result.last_checkpoint}"
     )
+    say(f"report {out / REPORT}")
     return result, market
+
+
+def cpus_of(config: TacticalConfig) -> int:
+    """Return the CPUs that a run's workers take besides the driver's own."""
+    training = config.training
+    return training.num_env_runners + training.num_learners + training.evaluation.workers
 
 
 def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str, Any]:
     """Return what a run folder remembers besides weights."""
+    warm = config.training.warm_start
     return {
+        "warm_start": warm.path and describe_warm_start(Path(warm.path), warm.layers),
         "format": RUN_FORMAT,
         "bar_seconds": market.parts[0].source["bar_seconds"],
         "parts": [
@@ -86,32 +121,6 @@ def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str,
         "git_commit": git_commit(),
         "versions": library_versions(),
     }
-
-
-def start_ray(cpus_needed: int) -> None:
-    """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
-
-    Raises:
-        TrainingError: the cluster has fewer CPUs than the workers need.
-    """
-    import ray
-
-    if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        ray.init(
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-            logging_level="ERROR",
-            log_to_driver=False,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        )
-    found = ray.cluster_resources().get("CPU", 0)
-    if cpus_needed > found:
-        raise TrainingError(
-            f"training.num_env_runners and num_learners need {cpus_needed} CPUs, "
-            f"the Ray cluster has {found:g}"
-        )
 
 
 class Progress:
@@ -143,8 +152,10 @@ class Progress:
         )
         if "validation_net_pnl" in row:
             line += (
-                f"\n  validation by the full rule: ${row['validation_net_pnl']:,.0f} in "
-                f"{row['validation_trades']} trades, temperature scale {row['temperature_scale']:g}"
+                f"\n  validation of iteration {row['validation_iteration']} by the full rule: "
+                f"${row['validation_net_pnl']:,.0f} in {row['validation_trades']} trades "
+                f"({row['validation_trades_per_day']:.1f} a day), "
+                f"temperature scale {row['temperature_scale']:g}"
             )
         self._say(line)
 
@@ -155,6 +166,8 @@ def _number(value: float | None) -> str:
 
 def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume with other data, another instrument or another configuration."""
+    if before.get("warm_start") != now["warm_start"]:
+        raise TrainingError("--resume: the warm start differs from the run's")
     if len(before["parts"]) != len(now["parts"]):
         raise TrainingError(
             f"--resume: the run was started with {len(before['parts'])} files, "
@@ -171,14 +184,20 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
             raise TrainingError("--resume: --synergies differs from what the run was started with")
         if old_part["instrument"] != new_part["instrument"]:
             raise TrainingError("--resume: the instrument differs from the run's")
-    old, new = before.get("config", {}), now["config"]
+    # what settings were not there yet when the run was started had their defaults
+    old = to_dict(from_dict(TacticalConfig, before.get("config", {}), "--resume: run.json"))
+    new = now["config"]
     # training longer is what resuming is for, and the machine may be another one
     may_differ = {
         "iterations",
         "num_env_runners",
         "num_learners",
         "checkpoint_every",
+        "checkpoint_episodes",
         "keep_checkpoints",
+        "evaluation",
+        "stop",
+        "record_rollouts",
     }
     for section in new:
         for key, value in new[section].items():
@@ -221,7 +240,24 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
 @click.option(
     "--num-env-runners", type=click.IntRange(min=0), help="Ray actors that sample; 0: none."
 )
+@click.option(
+    "--evaluation-workers",
+    type=click.IntRange(min=0),
+    help="Ray tasks that validate while training goes on; 0: none.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
+@click.option(
+    "--warm-start",
+    type=click.Path(path_type=Path),
+    help="Run, checkpoint or bundle whose actors to begin with.",
+)
+@click.option(
+    "--warm-layers",
+    type=click.Choice(["conv", "all"]),
+    help="Of --warm-start: attention and convolutions, or the whole actors.  [default: conv]",
+)
+@click.option("--record-rollouts", is_flag=True, help="Write every sampled step to Parquet files.")
+@click.option("--mlflow", metavar="URI", help="Also log to this MLflow tracking URI.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 def train_command(
     data: tuple[Path, ...],
@@ -232,18 +268,28 @@ def train_command(
     iterations: int | None,
     env_steps: int | None,
     num_env_runners: int | None,
+    evaluation_workers: int | None,
     seed: int | None,
+    warm_start: Path | None,
+    warm_layers: str | None,
+    record_rollouts: bool,
+    mlflow: str | None,
     resume: bool,
 ) -> None:
     """Train the three agents with one centralized critic (MAPPO) on one or more instruments.
 
     Prints a line per iteration: steps, steps/s, mean episode reward of fvg, momentum and entry,
     P&L and trades by the training rule, entropy of the three agents, time left. The run folder
-    holds progress.jsonl, TensorBoard events and checkpoints; `tactical export` makes a bundle.
+    holds progress.jsonl, TensorBoard events, training_report.html and checkpoints; `tactical
+    export` makes a bundle. Curriculum, stop criteria and all other settings: --config.
     """
     config = load_config(config_path)
-    if resume and config_path is None:
-        config = from_dict(TacticalConfig, place_of(out).read_json(RUN)["config"], str(out))
+    if resume:
+        started = from_dict(TacticalConfig, place_of(out).read_json(RUN)["config"], str(out))
+        if config_path is None:
+            config = started
+        elif warm_start is None:
+            config = _with_training(config, warm_start=started.training.warm_start)
     if iterations is not None and env_steps is not None:
         raise UsageError("give --iterations or --env-steps, not both")
     if env_steps is not None:
@@ -252,9 +298,15 @@ def train_command(
         "iterations": iterations,
         "num_env_runners": num_env_runners,
         "seed": seed,
+        "record_rollouts": record_rollouts or None,
+        "evaluation": None
+        if evaluation_workers is None
+        else dataclasses.replace(config.training.evaluation, workers=evaluation_workers),
+        "warm_start": _warm_start(config.training.warm_start, warm_start, warm_layers),
     }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
+    config = _with_training(
+        config, **{name: value for name, value in changes.items() if value is not None}
+    )
     if instrument and len(instrument) != len(data):
         raise UsageError(
             f"give one --instrument per --data or none, found {len(instrument)} and {len(data)}"
@@ -267,9 +319,22 @@ def train_command(
         for path, name in zip(data, names, strict=True)
     ]
     with working_folder(out, resume) as folder:
-        result, _ = train(sources, folder, config, resume=resume)
+        result, _ = train(sources, folder, config, resume=resume, mlflow=mlflow)
     if result.validation is not None and result.validation.trades_too_little:
         click.echo("note: by the full rule the agents trade less than half as often as in training")
+
+
+def _with_training(config: TacticalConfig, **changes: Any) -> TacticalConfig:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **changes))
+
+
+def _warm_start(before: WarmStartConfig, path: Path | None, layers: Any) -> WarmStartConfig:
+    if path is None and before.path is None and layers is not None:
+        raise UsageError("--warm-layers goes with --warm-start")
+    return WarmStartConfig(
+        path=before.path if path is None else str(path.absolute()),
+        layers=layers or before.layers,
+    )
 
 
 def main() -> None:

@@ -67,7 +67,10 @@ PUBLIC_MANIFEST: Final = (
 )
 """What ``GET /model`` shows: the manifest without file names and the training's own settings."""
 
-Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Answered = tuple[HttpResponse, DecidedAnswer | None]
+"""An answer, and the decision that it tells, if any."""
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Answered]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,17 +141,28 @@ class DecisionApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            await (await self.handle(HttpRequest.of(scope, receive))).send(send)
+            request = HttpRequest.of(scope, receive)
+            response, decided = await self.handle(request)
+            try:
+                await response.send(send)
+            finally:
+                # nobody waits for the counting
+                self._count(request.path, response.status, decided)
         elif scope["type"] == "websocket":
             await self._stream(scope, receive, send)
         else:
             await answer_lifespan(receive, send)
 
-    async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer any request; whatever goes wrong becomes a JSON error."""
+    async def handle(self, request: HttpRequest) -> Answered:
+        """Answer any request; whatever goes wrong becomes a JSON error.
+
+        Returns:
+            The answer, and the decision in it if it is one.
+        """
         path = request.path
         try:
-            response = await self._route(request, path)
+            found = await self._route(request, path)
+            return found if isinstance(found, tuple) else (found, None)
         except RequestError as error:
             response = json_response(error.body(), error.status, _headers_for(error))
         except ClientGoneError:
@@ -163,11 +177,19 @@ class DecisionApp:
             response = json_response(
                 error_body("internal_error", "the service failed; see its log"), 500
             )
-        endpoint = path if path in self._routes else "other"
-        self._telemetry.record_request(endpoint, response.status)
-        return response
+        return response, None
 
-    async def _route(self, request: HttpRequest, path: str) -> HttpResponse:
+    def _count(self, path: str, status: int, decided: DecidedAnswer | None) -> None:
+        known = path in self._routes or path == STREAM_PATH
+        try:
+            if decided is not None:
+                self._telemetry.record_decision(decided)
+            self._telemetry.record_request(path if known else "other", status)
+        except Exception:
+            # the answer is out: a full disk must not turn it into a failure
+            _LOG.exception("an answer was not counted")
+
+    async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
         if path not in OPEN_PATHS and not is_authorised(
             request.header(b"authorization"), self._digest
         ):
@@ -190,8 +212,9 @@ class DecisionApp:
             await refuse_stream(receive, send)
             return
         async for message in stream_messages(receive, send, MAX_BODY_BYTES):
+            decided = None
             try:
-                response = self._decided(message)
+                response, decided = self._decided(message)
             except RequestError as error:
                 response = json_response(error.body(), error.status)
             except Exception:
@@ -200,18 +223,19 @@ class DecisionApp:
                 response = json_response(
                     error_body("internal_error", "the service failed; see its log"), 500
                 )
-            self._telemetry.record_request(STREAM_PATH, response.status)
-            await send({"type": "websocket.send", "text": response.body.decode()})
+            try:
+                await send({"type": "websocket.send", "text": response.body.decode()})
+            finally:
+                self._count(STREAM_PATH, response.status, decided)
 
-    async def _decide(self, request: HttpRequest) -> HttpResponse:
+    async def _decide(self, request: HttpRequest) -> Answered:
         return self._decided(await request.body(MAX_BODY_BYTES))
 
-    def _decided(self, body: bytes) -> HttpResponse:
+    def _decided(self, body: bytes) -> Answered:
         active = self._follower.active
         answer = active.decider.answer(body, active.state, self._follower.fresh)
-        self._telemetry.record_decision(answer)
-        _log_decision(answer)
-        return json_response(answer.body)
+        _log_decision(answer)  # before it is sent: no answer is without its line
+        return json_response(answer.body), answer
 
     def _writes(self, kind: type[Any]) -> Handler:
         async def handler(request: HttpRequest) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -22,6 +23,10 @@ from rllib_tactical.errors import ServiceError
 APP_NAME: Final = "tactical"
 START_TIMEOUT_S: Final = 120.0
 REPLICA_CPUS: Final = 0.1
+FREE_PORTS: Final = range(20_000, 30_000)
+"""Where free ports are looked for. The system deals out ports from 32768 on; Ray takes dozens of
+them while it starts, and one could be gone before HAProxy listens on it. Serve's replicas are from
+30000 on, Ray's workers below 20000."""
 QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 
 Progress = Callable[[str], None]
@@ -44,6 +49,9 @@ def connect_ray() -> bool:
     if not address:
         cpus = max(2, os.cpu_count() or 1)
         options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        # Ray runs its workers at niceness 15: whatever else the machine does would come first, and
+        # a decision would wait for it
+        options["_system_config"] = {"worker_niceness": 0}
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:
@@ -109,11 +117,21 @@ def serve_flags(folder: Path, extra_ports: tuple[int, ...]) -> dict[str, str]:
 
 
 def reserve_port(host: str, port: int) -> int:
-    """Return ``port``, or a free one for 0, after trying to listen on it.
+    """Return ``port``, or one of ``FREE_PORTS`` for 0, after trying to listen on it.
 
     Raises:
         ServiceError: the port is taken or the host is not one of this machine.
     """
+    given = _try_port(host, port)
+    if port:
+        return given
+    for candidate in random.SystemRandom().sample(FREE_PORTS, 50):
+        with suppress(ServiceError):
+            return _try_port(host, candidate)
+    return given
+
+
+def _try_port(host: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

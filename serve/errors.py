@@ -43,6 +43,11 @@ def invalid(field: str, message: str, code: str = "invalid_field") -> RequestErr
     return RequestError(422, code, f"{field}: {message}", field)
 
 
+def exact(value: float) -> str:
+    """Return a number as the request has to give it to be equal, whole ones without a point."""
+    return repr(float(value)).removesuffix(".0")
+
+
 def _echo(text: str) -> str:
     """Return text that may quote the request, short enough and safe to encode."""
     return text[:_LONGEST_ECHO].encode(errors="replace").decode()

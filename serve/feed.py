@@ -13,7 +13,7 @@ from rllib_tactical.domain.features import FeatureStream
 from rllib_tactical.domain.tape import EMBARGO_BARS
 from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
 from rllib_tactical.errors import TacticalError
-from serve.errors import RequestError, invalid
+from serve.errors import RequestError, exact, invalid
 from serve.writes import BarInput, epoch_seconds
 
 KEPT_BARS: Final = 20_000
@@ -156,21 +156,27 @@ class Feed:
         if seconds % self._bar_seconds:
             raise invalid(
                 f"{field}.timestamp",
-                f"must be a multiple of {self._bar_seconds} s (UTC), found {seconds:g}",
+                f"must be a multiple of {self._bar_seconds} s (UTC), found {exact(seconds)}",
                 "off_grid",
             )
         if seconds + self._bar_seconds > now_s + FUTURE_SLACK_S:
             raise invalid(
                 f"{field}.timestamp",
-                f"the bar has not closed yet: it closes at {seconds + self._bar_seconds:g}, "
+                f"the bar has not closed yet: it closes at {exact(seconds + self._bar_seconds)}, "
                 f"now is {now_s:.0f}",
                 "not_closed",
             )
         top, bottom = max(bar.open, bar.close), min(bar.open, bar.close)
         if bar.high < top:
-            raise invalid(f"{field}.high", f"must be >= open and close ({top:g})")
+            raise invalid(
+                f"{field}.high",
+                f"must be >= open and close ({exact(top)}), found {exact(bar.high)}",
+            )
         if bar.low > bottom:
-            raise invalid(f"{field}.low", f"must be <= open and close ({bottom:g})")
+            raise invalid(
+                f"{field}.low",
+                f"must be <= open and close ({exact(bottom)}), found {exact(bar.low)}",
+            )
         return BarRow(int(seconds), bar.open, bar.high, bar.low, bar.close, bar.volume)
 
     def _require_repeat(self, row: BarRow, field: str) -> None:
@@ -189,7 +195,7 @@ class Feed:
                 409,
                 "conflict",
                 f"{field}.{name}: the bar at {row.time_s} was accepted with "
-                f"{getattr(kept, name):g}, found {getattr(row, name):g}",
+                f"{exact(getattr(kept, name))}, found {exact(getattr(row, name))}",
                 f"{field}.{name}",
             )
 

@@ -21,7 +21,7 @@ import msgspec
 
 from rllib_tactical.bundle import load_bundle
 from rllib_tactical.config import ServiceConfig
-from rllib_tactical.errors import ServiceError, TacticalError
+from rllib_tactical.errors import ServiceError, TacticalError, UnreadableError
 from serve.desk import (
     BarsRecord,
     ControlRecord,
@@ -301,7 +301,7 @@ class Keeper:
         """
         async with self._reloading:
             try:
-                bundle = await asyncio.to_thread(load_bundle, Path(request.path).resolve())
+                bundle = await asyncio.to_thread(load_bundle, _resolved(request.path))
                 record = model_record(bundle)
                 self._desk.check_model(record)
             except TacticalError as error:
@@ -378,6 +378,18 @@ class Keeper:
         except TimeoutError:
             return False
         return True
+
+
+def _resolved(path: str) -> Path:
+    """Return the folder that a path leads to now, however its links are changed later.
+
+    Raises:
+        UnreadableError: it leads nowhere: its links run in a circle, or no path can be spelt so.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnreadableError(f"no bundle here: {error}: {path!r}") from error
 
 
 def _refused(message: str, field: str = "path") -> RequestError:

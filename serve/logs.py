@@ -47,6 +47,20 @@ class JsonFormatter(logging.Formatter):
         return _ENCODE(line).decode(errors="replace")
 
 
+class SizedFileHandler(RotatingFileHandler):
+    """Starts a new file once the old one is full.
+
+    The standard library's looks whether the next line still fits, for which it formats each line
+    twice and asks the system four times: a tenth of what a decision costs.
+    """
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:
+        """Return whether the file has reached its size."""
+        if self.stream is None:  # opened when the first line comes
+            return False
+        return os.fstat(self.stream.fileno()).st_size >= self.maxBytes
+
+
 def log_level(environment: dict[str, str] | None = None) -> str:
     """Return the level that ``LOG_LEVEL`` names, INFO without it.
 
@@ -66,7 +80,7 @@ def log_to_folder(folder: Path, process: str, level: str = "INFO") -> logging.Ha
         The handler, for whoever wants to remove it again.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
+    handler = SizedFileHandler(
         folder / f"{process}.jsonl", maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8"
     )
     handler.setFormatter(JsonFormatter(process))

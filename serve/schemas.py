@@ -25,7 +25,7 @@ from rllib_tactical.domain.types import (
     WINDOW,
     FloatArray,
 )
-from serve.errors import invalid
+from serve.errors import exact, invalid
 from serve.rejection import explain, refuse_duplicate_keys
 
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -176,7 +176,8 @@ def read_request(
     if overrides.base_quantity is not UNSET and overrides.base_quantity > base_quantity:
         raise invalid(
             "override_params.base_quantity",
-            f"may only lower the instrument's {base_quantity:g}, found {overrides.base_quantity:g}",
+            f"may only lower the instrument's {exact(base_quantity)}, "
+            f"found {exact(overrides.base_quantity)}",
         )
     synergy = request.synergy_context
     try:
@@ -205,7 +206,7 @@ def _check_matrix(matrix: FloatArray) -> None:
     raise invalid(
         f"matrix_state[{row}][{column}]",
         f"{FEATURE_NAMES[column]} must be {kind}in [{_LOW[column]:g}, {_HIGH[column]:g}], "
-        f"found {matrix[row, column]:g}",
+        f"found {exact(matrix[row, column])}",
     )
 
 

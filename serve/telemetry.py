@@ -33,6 +33,9 @@ class TradeTelemetry:
     """Counts the trades that end; kept by the keeper, which alone sees each of them once."""
 
     def __init__(self) -> None:
+        # on a node without replicas nobody else makes the folder
+        if folder := os.environ.get(MULTIPROCESS_VARIABLE):
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.registry = CollectorRegistry()
         self._pnl = Histogram(
             "tactical_trade_pnl_dollars",

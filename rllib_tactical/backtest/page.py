@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_FIGURES, Metrics
 from rllib_tactical.backtest.statistics.bootstrap import RESAMPLES, Interval
-from rllib_tactical.backtest.statistics.judge import Judgement
+from rllib_tactical.backtest.statistics.judge import Judgement, Outcome
 from rllib_tactical.backtest.targets import TargetRow, target_table
 from rllib_tactical.backtest.text import NOTHING, dollars, figure_text, number, percent
 
@@ -40,6 +40,13 @@ def cards(metrics: Metrics) -> list[tuple[str, str]]:
         "Costs": "costs",
     }
     return [(label, figure_text(name, metrics.number(name))) for label, name in shown.items()]
+
+
+def tone(net_pnl: float, outcome: Outcome | None) -> str:
+    """Return the colour of a verdict: a profit is good news where it is an edge, else open."""
+    if net_pnl <= 0:
+        return "bad"
+    return "good" if outcome == "edge" else "open"
 
 
 def target_rows(metrics: Metrics) -> list[dict[str, str]]:

@@ -15,9 +15,11 @@ from rllib_tactical.backtest.page import (
     statistics_cells,
     table_row,
     target_rows,
+    tone,
 )
 from rllib_tactical.backtest.portfolio import Portfolio
 from rllib_tactical.backtest.provenance import Seen
+from rllib_tactical.backtest.statistics.judge import Judgement, Outcome
 from rllib_tactical.backtest.text import dollars, verdict
 
 
@@ -56,7 +58,7 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         first=f"{times.iloc[0]:%Y-%m-%d %H:%M}",
         last=f"{times.iloc[-1]:%Y-%m-%d %H:%M}",
         verdict=context.verdict or verdict(evaluation),
-        tone="bad" if result.net_pnl <= 0 else "good",
+        tone=tone(result.net_pnl, _outcome(evaluation.judgement)),
         seen=context.seen,
         notes=context.notes,
         parts=_part_rows(context.seen),
@@ -70,10 +72,14 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         span=span,
         symbol=result.tape.instrument.symbol,
         timezone=result.tape.instrument.timezone,
-        rolling_days=trade_figures.ROLLING_DAYS,
+        rolling_days=trade_figures.rolling_days(policy.metrics.number("days") or 0),
         has_trades=len(result.trades) > 0,
         facts=context.facts,
     )
+
+
+def _outcome(judgement: Judgement | None) -> Outcome | None:
+    return None if judgement is None else judgement.outcome
 
 
 def _trade_plots(evaluation: Evaluation) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict
         first=labels[0],
         last=labels[-1],
         verdict=portfolio.verdict(),
-        tone="bad" if (policy.metrics.number("net_pnl") or 0.0) <= 0 else "good",
+        tone=tone(policy.metrics.number("net_pnl") or 0.0, _outcome(portfolio.judgement)),
         notes=context.notes,
         cards=cards(policy.metrics),
         targets=target_rows(policy.metrics),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rllib_tactical.backtest.evaluate import OVER_TRADING, RIVALS, Evaluation
+from rllib_tactical.backtest.evaluate import ORACLE, OVER_TRADING, RIVALS, Evaluation
 from rllib_tactical.backtest.metrics import Metrics
 from rllib_tactical.backtest.statistics.judge import FEW_TRADES, Judgement, in_words
 
@@ -53,7 +53,10 @@ def outcome_text(
     if better:
         text += f" Not better than: {', '.join(better)}."
     elif others:
-        text += " Better than every baseline."
+        oracle = any(
+            name == ORACLE and (run.number("net_pnl") or 0.0) >= net for name, _, run in others
+        )
+        text += f" Better than every baseline{' but the oracle' if oracle else ''}."
     if judgement is not None:
         return f"{text} {in_words(judgement)}"
     if trades < FEW_TRADES:

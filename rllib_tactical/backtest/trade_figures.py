@@ -18,7 +18,7 @@ from rllib_tactical.domain.types import FloatArray
 
 HEIGHT: Final = 300
 ROLLING_DAYS: Final = 63
-"""Days of the rolling Sharpe ratio: a quarter."""
+"""Most days of the rolling Sharpe ratio: a quarter of a year."""
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 HOLDING_EDGES: Final = (1, 2, 3, 4, 6, 9, 13, 19, 28, 40, 60)
@@ -215,6 +215,11 @@ def cost_figure(result: BacktestResult) -> Figure:
     return {"data": data, "layout": layout}
 
 
+def rolling_days(days: float) -> int:
+    """Return how far back the rolling ratio of so many days looks: a third, 2 to ROLLING_DAYS."""
+    return max(2, min(ROLLING_DAYS, int(days) // 3))
+
+
 def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArray:
     """Return the annualised Sharpe ratio of the last ``days`` daily returns at each day (D,).
 
@@ -229,8 +234,9 @@ def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArr
 
 
 def rolling_sharpe_figure(result: BacktestResult) -> Figure:
-    """Return the Sharpe ratio of the last quarter at each session."""
-    daily, ratio = daily_pnl(result), rolling_sharpe(result)
+    """Return the Sharpe ratio of the last ``rolling_days`` sessions at each session."""
+    daily = daily_pnl(result)
+    ratio = rolling_sharpe(result, rolling_days(len(daily)))
     dates = daily["date"].tolist()
     target = next(target for target in TARGETS if target.name == "sharpe")
     data: list[Figure] = [

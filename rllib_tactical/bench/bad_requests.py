@@ -1,7 +1,8 @@
 """Requests that a service has to refuse, drawn from a grammar of what goes wrong in practice.
 
-Each starts as a good body and is spoilt in one way: a wrong type, a missing, unknown or repeated
-key, a number that is none or too large, nesting, a cut, another encoding, bytes that mean nothing.
+Each starts as a good body and is spoilt in one way: a wrong type or shape, a missing, unknown or
+repeated key, a number that is none or too large, nesting, a cut, another encoding, too many bytes,
+bytes that mean nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 MAX_BODY: Final = 256 * 1024
+HUGE_BODY: Final = 10_000_000
 _ODD_NUMBERS: Final = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 400, "1" + "0" * 40)
 _WRONG: Final[tuple[Any, ...]] = (
     None,
@@ -76,6 +78,27 @@ def _wrong_length(body: Body, rng: random.Random) -> bytes:
     return _dump(body)
 
 
+def _wrong_shape(body: Body, rng: random.Random) -> bytes:
+    if "matrix_state" not in body:
+        return _wrong_length(body, rng)
+    rows = body["matrix_state"]
+    i = rng.randrange(len(rows))
+    body["matrix_state"] = rng.choice(
+        [
+            rows[1:],
+            [rows[0], *rows],
+            [[*row, 0.0] for row in rows],
+            [row[1:] if k == i else row for k, row in enumerate(rows)],
+            [list(column) for column in zip(*rows, strict=True)],
+            [value for row in rows for value in row],
+            [rows],
+            [[[value] for value in row] for row in rows],
+            {str(k): row for k, row in enumerate(rows)},
+        ]
+    )
+    return _dump(body)
+
+
 def _missing(body: Body, rng: random.Random) -> bytes:
     return _dump({} if rng.random() < 0.5 else {rng.choice(["a", "Symbol", "matrix"]): 1})
 
@@ -124,7 +147,9 @@ def _not_an_object(body: Body, rng: random.Random) -> bytes:
 
 
 def _large(body: Body, rng: random.Random) -> bytes:
-    return _dump({"a": "x" * rng.choice([MAX_BODY - 100, MAX_BODY + 1])})
+    # few of the largest: whatever sends them should not be what is measured
+    size = HUGE_BODY if rng.random() < 0.02 else rng.choice([MAX_BODY - 100, MAX_BODY + 1])
+    return _dump({"a": "x" * size})
 
 
 def _dump(body: Any) -> bytes:
@@ -137,6 +162,7 @@ _WAYS: Final[tuple[Callable[[Body, random.Random], bytes], ...]] = (
     _odd_number,
     _odd_number,
     _wrong_length,
+    _wrong_shape,
     _missing,
     _unknown,
     _repeated,

@@ -31,19 +31,21 @@ GROUP = 8
 MINIBATCHES, EPOCHS = 4, 4
 OURS, STOCK, PLAIN = "ours", "RLlib, stock", "NumPy and PyTorch by hand"
 NOTES = {
-    STOCK: "RLlib's MultiAgentEnv (all infos), MultiAgentEnvRunner, update loop; 1 account per bar",
-    PLAIN: "the same networks in a plain loop without RLlib; shares passes in sampling only",
+    STOCK: "RLlib's MultiAgentEnv (all infos), MultiAgentEnvRunner and update loop, float32; "
+    "1 account per bar",
+    PLAIN: "the same networks in a plain loop without RLlib, in the row's precision; shares passes "
+    "in sampling only",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSize:
-    """How much is measured; the defaults take about four minutes. Tests use a fraction."""
+    """How much is measured; the defaults take about six minutes. Tests use a fraction."""
 
     bars: int = 20_000
     steps: int = 2_048
     accounts: int = 64
-    repetitions: int = 3
+    repetitions: int = 5
     runners: tuple[int, ...] = (1, 2)
 
 
@@ -96,7 +98,14 @@ def _rows(
                 progress("bytes shipped")
                 rows.append(_shipped(size, ours, stock))
             progress(f"training, {_per_bar(group)}")
-            rows.append(_iterations(size, group, ours, stock, plain))
+            rows.append(_iterations(size, group, ours, stock, plain, "training iteration"))
+            if group == 1:
+                reduced = _config(size, group, precision="bfloat16")
+                plain = PlainMappo(reduced, spec, Standardisation.identity(), group)
+                with _algorithm(reduced, handle, OURS) as ours_reduced:
+                    progress(f"training, {_per_bar(group)}, bfloat16")
+                    what = "bfloat16 iteration"
+                    rows.append(_iterations(size, group, ours_reduced, stock, plain, what))
     for runners in size.runners:
         progress(f"env runners: {runners}")
         rows += _scaling(size, handle, runners)
@@ -122,7 +131,9 @@ def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainM
     )
 
 
-def _iterations(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo) -> Row:
+def _iterations(
+    size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo, what: str
+) -> Row:
     figures = measure_rates(
         {
             OURS: ours.train,
@@ -133,7 +144,7 @@ def _iterations(size: EngineSize, group: int, ours: Any, stock: Any, plain: Plai
         size.repetitions,
     )
     return Row(
-        name=f"training iteration, {_per_bar(group)}",
+        name=f"{what}, {_per_bar(group)}",
         unit="account-steps/s",
         figure=figures[OURS],
         baselines=_baselines(figures, {STOCK: 2.5, PLAIN: 1 / 1.15} if group == 1 else {}),

@@ -23,12 +23,16 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(slots=True)
 class LoadResult:
-    """``latency_ms`` of answered requests; answers by status; requests that got none."""
+    """``latency_ms`` of answered requests; answers by status; requests that got none.
+
+    ``repeated``: how often a request without a whole answer was sent again.
+    """
 
     latency_ms: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
     lost: int = 0
     hung: int = 0
+    repeated: int = 0
     seconds: float = 0.0
     bodies: list[bytes] = field(default_factory=list)
 
@@ -61,6 +65,7 @@ def send_load(
     clients: int,
     keep: Callable[[int, bytes], bool] | None = None,
     until: Callable[[], bool] | None = None,
+    repeats: int = 0,
 ) -> LoadResult:
     """Send requests over ``clients`` connections, each one after the answer to the one before.
 
@@ -70,8 +75,9 @@ def send_load(
         clients: number of connections.
         keep: which answers (status, body) go into ``bodies``.
         until: asked before each request; True ends the load.
+        repeats: how often a request whose connection ended is sent again before it counts as lost.
     """
-    return asyncio.run(_send_load(url, requests, clients, keep, until))
+    return asyncio.run(_send_load(url, requests, clients, keep, until, repeats))
 
 
 async def _send_load(
@@ -80,14 +86,20 @@ async def _send_load(
     clients: int,
     keep: Callable[[int, bytes], bool] | None,
     until: Callable[[], bool] | None,
+    repeats: int,
 ) -> LoadResult:
     result, parts = LoadResult(), urlsplit(url)
     begun = time.perf_counter()
 
     async def client() -> None:
         connection: Connection | None = None
-        for request in requests:
-            if until is not None and until():
+        again: list[bytes] = []
+        left = repeats
+        while True:
+            if until is not None and until() and not again:
+                break
+            request = again.pop() if again else next(requests, None)
+            if request is None:
                 break
             start = time.perf_counter()
             try:
@@ -102,10 +114,17 @@ async def _send_load(
                 connection = None
                 continue
             except (OSError, asyncio.IncompleteReadError, ValueError, IndexError):
-                result.lost += 1
                 await _close(connection)
                 connection = None
+                if left:
+                    left -= 1
+                    result.repeated += 1
+                    again.append(request)
+                else:
+                    result.lost += 1
+                    left = repeats
                 continue
+            left = repeats
             result.latency_ms.append((time.perf_counter() - start) * 1e3)
             result.statuses[status] = result.statuses.get(status, 0) + 1
             if keep is not None and keep(status, body):

@@ -79,7 +79,7 @@ def _batch_features(bars: Bars, sample: Bars, size: MarketSize) -> Row:
         figure=figure,
         target=1_000_000,
         baselines=(
-            smart_money_gaps(sample, min(size.repetitions, 3)),
+            smart_money_gaps(bars, min(size.repetitions, 3)),
             Baseline(
                 "plain Python loop",
                 measure_rate(lambda: _loop_over_gaps(sample), len(sample), size.repetitions),

@@ -170,17 +170,19 @@ class PlainMappo:
         targets: Tensor,
     ) -> None:
         training = self.training
+        with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bfloat16"):
+            logits = [actor(inputs) for actor in self.actors]
+            values = self.critic(inputs, state[:, None])[:, 0]
         losses = []
-        for i, actor in enumerate(self.actors):
-            logp = actor(inputs).log_softmax(-1)
+        for i, each in enumerate(logits):
+            logp = each.float().log_softmax(-1)
             chosen = logp.gather(-1, actions[:, i : i + 1])[:, 0]
             ratio = (chosen - old_logp[:, i]).exp()
             clipped = ratio.clamp(1 - training.clip, 1 + training.clip)
             surrogate = torch.min(ratio * advantages[:, i], clipped * advantages[:, i]).mean()
             entropy = -(logp.exp() * logp).sum(-1).mean()
             losses.append(-surrogate - training.entropy_coefficient * entropy)
-        values = self.critic(inputs, state[:, None])[:, 0]
-        losses.append(training.value_coefficient * ((values - targets) ** 2).mean())
+        losses.append(training.value_coefficient * ((values.float() - targets) ** 2).mean())
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]

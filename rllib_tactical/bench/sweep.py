@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_tactical.bench.figures import Baseline, Row, summarise
+from rllib_tactical.cluster import start_ray
 from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.markets import make_market
@@ -20,7 +21,7 @@ from rllib_tactical.sweep.folder import TRIAL, SweepFolder
 from rllib_tactical.sweep.runner import Sweep, run_sweep
 from rllib_tactical.sweep.spec import SweepSpec
 from rllib_tactical.sweep.store import bytes_created
-from rllib_tactical.train import start_ray, train
+from rllib_tactical.train import train
 
 SEED = 1
 BAR_SECONDS = 300

@@ -19,7 +19,7 @@ from rllib_tactical.data.check import check_columns
 from rllib_tactical.data.files import output_kind, read_columns, write_bars, write_table
 from rllib_tactical.data.findings import MAX_PER_RULE, CheckReport, iso_time
 from rllib_tactical.data.grid import bar_label, parse_bar_length
-from rllib_tactical.data.instruments import load_instrument
+from rllib_tactical.data.instruments import load_instrument, symbol_told_by
 from rllib_tactical.data.parse import MICROS
 from rllib_tactical.data.repair import Change, repair_columns
 from rllib_tactical.data.resample import import_columns, source_columns
@@ -33,7 +33,11 @@ data_group = click.Group("data", help="Check, repair and resample files of bars.
 
 @data_group.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--instrument", metavar="NAME", help="Instrument whose session calendar to use.")
+@click.option(
+    "--instrument",
+    metavar="NAME",
+    help="Instrument whose session calendar to use; by default the one the file is named for.",
+)
 @click.option("--bar", default="5min", show_default=True, help="Length of a bar.")
 @click.option(
     "--limit",
@@ -63,7 +67,8 @@ def check_command(
     are no errors, 1 with errors in FILE (repaired or not), 2 when FILE cannot be read.
     """
     bar_seconds = parse_bar_length(bar)
-    market = load_instrument(instrument) if instrument is not None else None
+    name = instrument if instrument is not None else symbol_told_by(file)
+    market = load_instrument(name) if name is not None else None
     if repair is not None:
         require_output(repair, file)
     with show_progress() as update:
@@ -72,7 +77,8 @@ def check_command(
         report = check_columns(
             columns, bar_seconds=bar_seconds, instrument=market, max_per_rule=limit
         )
-    document: dict[str, Any] = {"file": str(file), **report.to_dict()}
+    symbol = None if market is None else market.symbol
+    document: dict[str, Any] = {"file": str(file), "instrument": symbol, **report.to_dict()}
     changes: list[Change] | None = None
     if repair is not None:
         try:
@@ -89,6 +95,11 @@ def check_command(
         click.echo(_json(document))
     else:
         print_report(file, report, repair, changes)
+        if market is None:
+            click.echo("Sessions: never closed; --instrument names another calendar.")
+        else:
+            origin = "" if instrument is not None else ", as the file's name tells"
+            click.echo(f"Sessions: {market.calendar}, the calendar of {market.symbol}{origin}.")
     if report.errors:
         ctx.exit(1)
 

@@ -220,11 +220,6 @@ class InputViews:
         self._static, self._level, self._run, self._close, self._atr = state
         self._make_views()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes held besides the feature table."""
-        return int(self._static.nbytes + self._level.nbytes + self._run.nbytes)
-
     def gather(self, t: IntArray) -> Float32Array:
         """Return inputs (N, 60, 7) float32 for decision bars ``t`` (N,).
 

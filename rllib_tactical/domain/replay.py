@@ -120,6 +120,20 @@ class Replay:
             cut = np.ceil(left * np.repeat(share, self.group_size)).astype(np.int64)
             self._stop_t = self.simulator.t + cut
 
+    def state(self) -> dict[str, Any]:
+        """Return the accounts, where their episodes end, and the state of the random draws."""
+        return {
+            "accounts": self.simulator.state(),
+            "stop_t": self._stop_t.copy(),
+            "random": self._rng.bit_generator.state,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken, of a replay of as many accounts on the same split."""
+        self.simulator.set_state(state["accounts"])
+        self._stop_t = state["stop_t"].copy()
+        self._rng.bit_generator.state = state["random"]
+
     def restart(self, accounts: IntArray) -> None:
         """Start new episodes for ``accounts`` (K,): whole groups at random bars.
 
@@ -219,6 +233,15 @@ class ReplaySet:
         """Restart every episode; ``stagger`` as of ``Replay.reset``."""
         for replay in self.replays:
             replay.reset(stagger=stagger)
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return the state of each replay."""
+        return [replay.state() for replay in self.replays]
+
+    def set_state(self, state: list[dict[str, Any]]) -> None:
+        """Go on where ``state`` was taken, of a set of the same replays."""
+        for replay, part in zip(self.replays, state, strict=True):
+            replay.set_state(part)
 
     def restart(self, accounts: IntArray) -> None:
         """Start new episodes for ``accounts`` (K,), given in ascending order."""

@@ -26,7 +26,7 @@ from rllib_tactical.domain.risk import (
     session_limits,
 )
 from rllib_tactical.domain.tape import Tape
-from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray
+from rllib_tactical.domain.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from rllib_tactical.domain.votes import Votes
 
 ACCOUNT_FEATURES: Final = (
@@ -36,6 +36,26 @@ ACCOUNT_FEATURES: Final = (
     "session_drawdown_used",
 )
 """What the critic sees of an account; the market's part is in ``tape.MARKET_FEATURES``."""
+
+
+_ACCOUNT_STATE: Final = (
+    "t",
+    "cash",
+    "equity",
+    "session_peak",
+    "halted",
+    "side",
+    "quantity",
+    "entry_price",
+    "entry_t",
+    "stop",
+    "target",
+    "_entry_cash",
+    "_cost_factor",
+    "_trade_cost",
+    "_after_mitigation",
+    "_counter_trend",
+)
 
 
 class ExitReason(IntEnum):
@@ -133,6 +153,15 @@ class Simulator:
             flags[accounts] = False
         self.side[accounts] = 0
         self.quantity[accounts] = 0.0
+
+    def state(self) -> dict[str, AnyArray]:
+        """Return copies of all that the accounts are, arrays (N,) by name."""
+        return {name.removeprefix("_"): getattr(self, name).copy() for name in _ACCOUNT_STATE}
+
+    def set_state(self, state: dict[str, AnyArray]) -> None:
+        """Make the accounts what they were when ``state`` was taken of as many on this tape."""
+        for name in _ACCOUNT_STATE:
+            setattr(self, name, state[name.removeprefix("_")].copy())
 
     @property
     def open_cost(self) -> FloatArray:

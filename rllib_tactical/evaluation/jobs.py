@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from rllib_tactical.bundle import Bundle, load_bundle
 from rllib_tactical.bundle_manifest import MANIFEST
+from rllib_tactical.cluster import start_ray
 from rllib_tactical.config import TacticalConfig, content_hash
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TacticalError, TrainingError
@@ -23,7 +24,7 @@ from rllib_tactical.evaluation.plan import Fold
 from rllib_tactical.export import export_run
 from rllib_tactical.rl.prepare import DataSource
 from rllib_tactical.rl.run_folder import PROGRESS, RUN
-from rllib_tactical.train import start_ray, train
+from rllib_tactical.train import cpus_of, train
 
 LOG: Final = "training.log"
 SECONDS_BETWEEN_LINES: Final = 30.0
@@ -139,7 +140,7 @@ def run_jobs(jobs: list[Job], parallel: int | None, say: Say) -> None:
 
     if not jobs:
         return
-    workers = jobs[0].config.training.num_env_runners + jobs[0].config.training.num_learners
+    workers = cpus_of(jobs[0].config)
     start_ray(1 + workers)
     room = max(1, int(ray.cluster_resources().get("CPU", 1)) // (1 + workers))
     room = min(room, parallel or room, len(jobs))

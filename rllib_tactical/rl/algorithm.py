@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from rllib_tactical.domain.tape import MARKET_FEATURES
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.learner import MappoLearner
+from rllib_tactical.rl.mappo import Mappo
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.modules import CRITIC, ActorModule, CriticModule
 from rllib_tactical.rl.runner import BatchedEnvRunner
@@ -43,6 +45,8 @@ def build_config(
     standardisation: Standardisation,
     runner: Literal["batched", "stock"] = "batched",
     resumed_at: int = 0,
+    stage: int = 0,
+    record_to: Path | None = None,
 ) -> PPOConfig:
     """Return the PPOConfig of three actors and one centralized critic.
 
@@ -51,7 +55,9 @@ def build_config(
         market: what to replay.
         standardisation: of the network input, estimated on the training bars.
         runner: the batched env runner, or RLlib's own with the MultiAgentEnv.
-        resumed_at: the iteration from which a run continues; it draws anew from there.
+        resumed_at: the iteration from which a run continues; remote runners draw anew from there.
+        stage: number of the curriculum's stage that ``market`` is; episodes stay within one.
+        record_to: folder for the Parquet files of sampled steps, on every runner's machine.
     """
     register_env(ENV_NAME, _make_env)
     training = config.training
@@ -60,10 +66,16 @@ def build_config(
     per_bar = training.accounts_per_bar if runner == "batched" else 1
     seed = int(np.random.SeedSequence([training.seed, resumed_at]).generate_state(1)[0] >> 1)
     return (
-        PPOConfig()
+        PPOConfig(algo_class=Mappo)
         .environment(
             ENV_NAME,
-            env_config={"market": market, "accounts_per_bar": per_bar},
+            env_config={
+                "market": market,
+                "accounts_per_bar": per_bar,
+                "stage": stage,
+                "resumed_at": resumed_at,
+                "record_to": record_to,
+            },
             disable_env_checking=True,
         )
         .env_runners(

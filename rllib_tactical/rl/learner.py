@@ -21,11 +21,16 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.process import leave_fresh_memory_as_it_is
 from rllib_tactical.rl.batch import CentralizedBatch, Minibatch, Minibatches
 from rllib_tactical.rl.modules import CRITIC
 
 SKIPPED = "skipped_updates"
 """Metric: updates of a module that were left out because its gradient was not finite."""
+
+
+RANDOM = "random"
+"""Where a learner's state holds the state of the random numbers it draws."""
 
 
 class MappoLearner(PPOTorchLearner):
@@ -38,6 +43,7 @@ class MappoLearner(PPOTorchLearner):
     def build(self) -> None:
         """Build as PPO does, then make the batch with ``CentralizedBatch``."""
         super().build()
+        leave_fresh_memory_as_it_is()
         self._learner_connector.append(
             CentralizedBatch(
                 market=self.config.env_config["market"],
@@ -46,6 +52,23 @@ class MappoLearner(PPOTorchLearner):
                 distributed=self.config.num_learners > 1,
             )
         )
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and that of the draws: order of rows, dropout."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        state[RANDOM] = {"cpu": torch.get_rng_state().numpy()}
+        if self._device.type == "cuda":
+            state[RANDOM]["cuda"] = torch.cuda.get_rng_state(self._device).numpy()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take RLlib's state, and that of the draws if it is there."""
+        super().set_state(state)
+        random = state.get(RANDOM, {})
+        if "cpu" in random:
+            torch.set_rng_state(torch.from_numpy(random["cpu"]))
+        if "cuda" in random and self._device.type == "cuda":
+            torch.cuda.set_rng_state(torch.from_numpy(random["cuda"]), self._device)
 
     @classmethod
     def rl_module_required_apis(cls) -> list[type]:

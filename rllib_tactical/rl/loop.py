@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import math
-import signal
-import threading
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ray.exceptions import RayActorError, RayError
-from ray.rllib.core import COMPONENT_RL_MODULE
 
 from rllib_tactical.config import TacticalConfig
-from rllib_tactical.domain.types import AGENTS, Float32Array
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.inference import TorchEngine
 from rllib_tactical.process import without_expected_noise
 from rllib_tactical.rl.algorithm import build_config
+from rllib_tactical.rl.curriculum import oracle_of, promoted, stage_market
+from rllib_tactical.rl.evaluator import Evaluator
 from rllib_tactical.rl.market_handle import MarketHandle
-from rllib_tactical.rl.modules import CRITIC
+from rllib_tactical.rl.metrics import Row, broken_metrics, iteration_metrics, validation_metrics
 from rllib_tactical.rl.prepare import TrainingMarket
-from rllib_tactical.rl.run_folder import RLLIB, RunFolder, read_checkpoint
-from rllib_tactical.rl.validate import Validation, validate
+from rllib_tactical.rl.report import write_training_report
+from rllib_tactical.rl.run_folder import RLLIB, ROLLOUTS, RunFolder, read_checkpoint, read_weights
+from rllib_tactical.rl.stopping import StopRequest, StopRules
+from rllib_tactical.rl.validate import Validation
+from rllib_tactical.rl.warm_start import warm_start
+from rllib_tactical.rl.weights import actor_weights_of, restore, send_weights
+from rllib_tactical.run_config import DATA, StageConfig
 
-Row = dict[str, Any]
+__all__ = ["TrainingResult", "actor_weights_of", "restore", "run_training"]
 
 RUNNER_TIMEOUT_S = 300.0
 """How long training waits for lost env runners to come back."""
@@ -38,10 +39,15 @@ PROBE_TIMEOUT_S = 0.5
 LEARNER_TIMEOUT_S = 10.0
 """How long a learner is given to show that it is alive after an update has failed."""
 
+ALL_DONE = "all iterations are done"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a run ended: its last metrics, validation and the newest and best checkpoints."""
+    """How a run ended: its last metrics, validation and the newest and best checkpoints.
+
+    ``stopped`` says why; ``validation`` is the newest.
+    """
 
     iterations: int
     env_steps: int
@@ -49,6 +55,7 @@ class TrainingResult:
     validation: Validation | None
     last_checkpoint: Path
     best_checkpoint: Path
+    stopped: str = ALL_DONE
 
 
 def run_training(
@@ -59,12 +66,15 @@ def run_training(
     resume: bool = False,
     max_seconds: float | None = None,
 ) -> TrainingResult:
-    """Train until ``config.training.iterations``; Ray must be running.
+    """Train until ``config.training.iterations`` or a criterion of ``training.stop``; Ray must run.
 
-    Every ``checkpoint_every`` iterations, and at the end, the actors trade the validation split by
-    the full serving rule and a checkpoint is written. Ctrl-C and SIGTERM are answered after the
-    running iteration, with a checkpoint; a second Ctrl-C stops at once and loses the iterations
-    since the last one.
+    At every evaluation, and at the end, the actors trade the validation split by the full serving
+    rule; a checkpoint and the report are written then and every ``checkpoint_every`` iterations.
+    Ctrl-C and SIGTERM are answered after the running iteration, with a checkpoint; a second Ctrl-C
+    stops at once and loses the iterations since the last one.
+
+    On the local runner (``num_env_runners`` 0) a resumed run has the metrics that the
+    uninterrupted one would have had, times aside.
 
     Args:
         config: the run's configuration.
@@ -80,8 +90,8 @@ def run_training(
     """
     loop = _Loop(config, market, folder, resume)
     try:
-        with _StopRequest() as stop:
-            loop.run(report, stop, max_seconds)
+        with StopRequest() as stop:
+            reason = loop.run(report, stop, max_seconds)
     finally:
         loop.close()
     if stop.asked:
@@ -94,30 +104,27 @@ def run_training(
         validation=loop.validation,
         last_checkpoint=last,
         best_checkpoint=folder.best() or last,
+        stopped=reason,
     )
 
 
-class _StopRequest:
-    """Turns the first SIGINT or SIGTERM into a flag, so that an iteration is never cut in half."""
+@dataclass
+class _Standing:
+    """Where a run stands besides its weights; written with every checkpoint as plain JSON.
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
+    ``stage`` of the curriculum and the iteration after which it began; ``saved_episodes``: those
+    that had ended when the newest checkpoint was written; ``scheduled``: the stage's newest
+    scheduled validation; ``latest``: the newest of all; ``pending``: the checkpoint that is being
+    validated; ``stopped``: the criterion that ended the run.
+    """
 
-    def __enter__(self) -> _StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: object) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True
+    stage: int = 0
+    stage_began: int = 0
+    saved_episodes: int = 0
+    scheduled: dict[str, Any] | None = None
+    latest: dict[str, Any] | None = None
+    pending: int | None = None
+    stopped: str | None = None
 
 
 class _Loop:
@@ -128,35 +135,42 @@ class _Loop:
     ) -> None:
         from tensorboardX import SummaryWriter
 
-        self._config, self._market, self._folder = config, market, folder
+        self._config, self._data, self._folder = config, market, folder
         self.done, self.env_steps, self._seconds_before = 0, 0, 0.0
-        self.validation: Validation | None = None
+        self._standing, self._rules = _Standing(), StopRules(config.training)
         newest = folder.checkpoints()[-1] if resume and folder.checkpoints() else None
         if newest is not None:
-            state = read_checkpoint(newest)
-            self.done, self.env_steps = int(state["iteration"]), int(state["env_steps"])
-            self._seconds_before = float(state["seconds"])
-            if state["validation"] is not None:
-                self.validation = Validation.from_dict(state["validation"])
-        handle = MarketHandle(market.spec)
-        with without_expected_noise():
-            # a resumed run goes on with other draws than those it began with
-            self._algorithm = (
-                build_config(config, handle, market.standardisation, resumed_at=self.done)
-                .fault_tolerance(env_runner_health_probe_timeout_s=PROBE_TIMEOUT_S)
-                .build_algo()
-            )
-        if newest is not None:
-            restore(self._algorithm, newest / RLLIB)
+            self._take(read_checkpoint(newest))
         if resume:
-            folder.drop_progress_after(self.done)
+            folder.drop_after(self.done)
+        self._algorithm: Any = None
+        self._judged = -1  # the iteration of the newest validation that this process has made
+        self._enter_stage(newest)
+        if self._standing.pending is not None:  # its result was lost with the process
+            self._judge_again(self._standing.pending)
+        warm = config.training.warm_start
+        if newest is None and warm.path is not None:
+            warm_start(self._algorithm, Path(warm.path), warm.layers)
+            send_weights(self._algorithm)
         self._started = time.monotonic()
-        self._writer = SummaryWriter(str(folder.path), max_queue=1, flush_secs=10)
+        self._writer = SummaryWriter(
+            str(folder.path),
+            max_queue=1,
+            flush_secs=10,
+            # what TensorBoard has of iterations that are done again is not shown twice
+            purge_step=self.env_steps + 1 if self.done else None,
+        )
 
     @property
     def seconds(self) -> float:
         """Training time so far, that before a resume included."""
         return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def validation(self) -> Validation | None:
+        """The newest validation."""
+        latest = self._standing.latest
+        return None if latest is None else Validation.from_dict(latest)
 
     def close(self) -> None:
         """Release what is held."""
@@ -164,29 +178,47 @@ class _Loop:
         self._algorithm.stop()
 
     def run(
-        self, report: Callable[[Row], None], stop: _StopRequest, max_seconds: float | None
-    ) -> None:
-        """Iterate until the configured number, the time limit or a request to stop."""
-        training = self._config.training
-        ended = self.done >= training.iterations
-        while not ended:
+        self, report: Callable[[Row], None], stop: StopRequest, max_seconds: float | None
+    ) -> str:
+        """Iterate until the configured number, a criterion, the time limit or a request to stop.
+
+        Returns:
+            Why it ended.
+        """
+        total = self._config.training.iterations
+        reason = ALL_DONE if self.done >= total else None
+        if reason is None and self._standing.stopped is not None:  # the criteria may be others now
+            reason = self._rules.of_validation() or self._of_progress(self._monitor_says())
+            self._standing.stopped = reason
+        while reason is None:
             row = self._iterate(stop)
-            late = max_seconds is not None and self.seconds - self._seconds_before > max_seconds
-            ended = self.done >= training.iterations or late or stop.asked
-            if self.done % training.checkpoint_every == 0 or ended:
-                self._checkpoint()
-                if self.validation is not None:
-                    row["validation_net_pnl"] = self.validation.net_pnl
-                    row["validation_trades"] = self.validation.trades
-                    row["temperature_scale"] = self.validation.temperature_scale
+            if stop.asked:
+                reason = "asked to stop"
+            elif max_seconds is not None and self.seconds - self._seconds_before > max_seconds:
+                reason = f"{max_seconds:,.0f} s have passed"
+            elif self.done >= total:
+                reason = ALL_DONE
+            else:
+                reason = self._standing.stopped = self._of_progress(row["converged"])
+            scheduled = self._evaluation_is_scheduled(row)
+            if scheduled or reason is not None:
+                reason = self._evaluate(row, scheduled, reason)
+            promoted = reason is None and self._promoted(row, scheduled)
+            if promoted:
+                self._collect(row, scheduled)
             row["total_seconds"] = self.seconds
             self._folder.append_progress(row)
             for name, value in row.items():
                 if isinstance(value, int | float):
                     self._writer.add_scalar(f"tactical/{name}", value, row["env_steps"])
-            report({**row, "of": None if max_seconds else training.iterations})
+            if promoted:
+                self._next_stage(row)
+            elif scheduled or reason is not None or self._checkpoint_is_due(row):
+                self._checkpoint(row)
+            report({**row, "of": None if max_seconds else total})
+        return reason
 
-    def _iterate(self, stop: _StopRequest) -> Row:
+    def _iterate(self, stop: StopRequest) -> Row:
         """Return the metrics of the next iteration that sampled anything.
 
         When every env runner is lost RLlib returns an iteration without steps and restarts them.
@@ -206,12 +238,9 @@ class _Loop:
         self.done += 1
         row = iteration_metrics(result, self.done, time.monotonic() - begun)
         row["env_runners"] = self._algorithm.env_runner_group.num_healthy_remote_env_runners()
+        row["stage"] = self._standing.stage
         self.env_steps = row["env_steps"]
-        broken = sorted(
-            name
-            for name, value in row.items()
-            if isinstance(value, float) and not math.isfinite(value)
-        )
+        broken = broken_metrics(row)
         if broken:
             raise TrainingError(
                 f"training diverged in iteration {self.done}: {', '.join(broken)} is not finite; "
@@ -244,89 +273,149 @@ class _Loop:
         )
         return sum(bool(answer.ok) for answer in answers) < len(group)
 
-    def _checkpoint(self) -> None:
+    def _of_progress(self, converged: bool) -> str | None:
+        """Return why the run is to end now, whatever validation says."""
+        in_last_stage = self._stage is None or self._stage.market == DATA
+        return self._rules.of_progress(
+            converged=converged and in_last_stage, seconds=self.seconds, env_steps=self.env_steps
+        )
+
+    def _monitor_says(self) -> bool:
+        converged: bool = self._algorithm.monitor.converged
+        return converged
+
+    def _checkpoint_is_due(self, row: Row) -> bool:
+        training = self._config.training
+        new = row["episodes"] - self._standing.saved_episodes
+        return self.done % training.checkpoint_every == 0 or new >= training.checkpoint_episodes
+
+    def _evaluation_is_scheduled(self, row: Row) -> bool:
+        every = self._config.training.evaluation.every
+        return self.done % every == 0 if every else self._checkpoint_is_due(row)
+
+    def _evaluate(self, row: Row, scheduled: bool, reason: str | None) -> str | None:
+        """Take the result of the evaluation that has begun before, and begin the next one.
+
+        Decisions fall at scheduled evaluations only, so that they do not depend on when a run was
+        interrupted. With workers the new result is waited for at the next one, or at the end.
+        """
+        self._collect(row, scheduled)
+        if scheduled and reason is None:
+            reason = self._standing.stopped = self._rules.of_validation()
         weights = actor_weights_of(self._algorithm)
-        self.validation = _validate(weights, self._config, self._market)
+        self._evaluator.start(self.done, self.env_steps, row["reward_mean"], weights)
+        if reason is not None or not self._config.training.evaluation.workers:
+            self._collect(row, scheduled)
+            if scheduled and reason is None:
+                reason = self._standing.stopped = self._rules.of_validation()
+        return reason
+
+    def _collect(self, row: Row, scheduled: bool) -> None:
+        """Take a result that was begun; it counts for decisions if it was scheduled."""
+        evaluated = self._evaluator.collect()
+        if evaluated is None:
+            return
+        figures = evaluated.validation.as_dict()
+        self._standing.latest = figures
+        row |= validation_metrics(evaluated)
+        self._folder.append_validation(
+            {
+                "iteration": evaluated.iteration,
+                "env_steps": evaluated.env_steps,
+                "known_at": self.done,
+                **figures,
+            }
+        )
+        self._judged = evaluated.iteration
+        if evaluated.iteration != self.done:
+            self._folder.add_validation(evaluated.iteration, figures)
+        # only the last evaluation of a process is ever unscheduled, and it is not left pending
+        if scheduled or evaluated.iteration != self.done:
+            self._standing.scheduled = figures
+            if self._stage is None or self._stage.market == DATA:
+                self._rules.take(figures)
+
+    def _promoted(self, row: Row, scheduled: bool) -> bool:
+        if self._stage is None:
+            return False
+        return promoted(
+            self._stage,
+            self.done - self._standing.stage_began,
+            row["reward_mean"],
+            self._standing.scheduled if scheduled else None,
+        )
+
+    def _next_stage(self, row: Row) -> None:
+        """Go on in the next stage exactly as a resumed run would: from a checkpoint."""
+        self._standing.stage += 1
+        self._standing.stage_began, self._standing.scheduled = self.done, None
+        self._enter_stage(self._checkpoint(row))
+
+    def _enter_stage(self, checkpoint: Path | None) -> None:
+        """Build the algorithm on the stage's market; go on from a checkpoint if there is one."""
+        config, standing = self._config, self._standing
+        stages = config.training.curriculum
+        self._stage: StageConfig | None = stages[standing.stage] if stages else None
+        market = self._data
+        if self._stage is not None and self._stage.market != DATA:
+            market = stage_market(self._stage, config, self._data.standardisation)
+        if self._algorithm is not None:
+            self._algorithm.stop()
+        record = config.training.record_rollouts
+        with without_expected_noise():
+            # remote runners of a resumed run go on with other draws than those they began with
+            self._algorithm = (
+                build_config(
+                    config,
+                    MarketHandle(market.spec),
+                    market.standardisation,
+                    resumed_at=self.done,
+                    stage=standing.stage,
+                    record_to=self._folder.path.absolute() / ROLLOUTS if record else None,
+                )
+                .fault_tolerance(env_runner_health_probe_timeout_s=PROBE_TIMEOUT_S)
+                .build_algo()
+            )
+        if checkpoint is not None:
+            restore(self._algorithm, checkpoint / RLLIB)
+            if standing.stage and standing.stage_began == self.done:
+                self._algorithm.monitor.clear()  # rewards of another market say nothing here
+        self._evaluator = Evaluator(config, market, standing.stage, oracle_of(self._stage))
+
+    def _checkpoint(self, row: Row) -> Path:
+        standing = self._standing
+        standing.saved_episodes, standing.pending = row["episodes"], self._evaluator.pending
         state = {
             "seconds": self.seconds,
             "env_steps": self.env_steps,
-            "validation": self.validation.as_dict() if self.validation else None,
+            "reward": row["reward_mean"],
+            "validation": standing.latest if self._judged == self.done else None,
+            "standing": dataclasses.asdict(standing),
+            "stop_rules": self._rules.get_state(),
         }
-        keep = self._config.training.keep_checkpoints
-        self._folder.save(self.done, weights, state, self._algorithm.save_to_path, keep)
+        path = self._folder.save(
+            self.done,
+            actor_weights_of(self._algorithm),
+            state,
+            self._algorithm.save_to_path,
+            self._config.training.keep_checkpoints,
+            standing.pending,
+        )
+        write_training_report(self._folder)
+        return path
 
+    def _take(self, state: dict[str, Any]) -> None:
+        """Stand where a checkpoint was written."""
+        self.done, self.env_steps = int(state["iteration"]), int(state["env_steps"])
+        self._seconds_before = float(state["seconds"])
+        self._standing = _Standing(**state.get("standing", {"latest": state["validation"]}))
+        if "stop_rules" in state:
+            self._rules.set_state(state["stop_rules"])
 
-def restore(algorithm: Any, checkpoint: Path) -> None:
-    """Put a checkpoint's state into an algorithm built from the same configuration.
-
-    RLlib restores remote env runners from the driver's own, idle one, whose weights are those of
-    the first iteration, and from the learner, in no fixed order. So the learner's weights are sent
-    once more, unconditionally, and waited for.
-    """
-    algorithm.restore_from_path(str(checkpoint.absolute()))
-    weights = algorithm.learner_group.get_weights(module_ids=list(AGENTS))
-    state = {COMPONENT_RL_MODULE: {agent: weights[agent] for agent in AGENTS}}
-    algorithm.env_runner_group.foreach_env_runner(lambda runner: runner.set_state(state))
-
-
-def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
-    """Return the flat metrics of one iteration from RLlib's result.
-
-    Rewards are mean episode returns, None where no episode ended; P&L, costs (dollars) and
-    trades are sums over the iteration's steps by the training rule.
-    """
-    runners, learners = result["env_runners"], result["learners"]
-    trading = runners.get("trading", {})
-    steps = int(runners["num_env_steps_sampled"])
-    returns = runners.get("agent_episode_returns_mean", {})
-    ended = {agent: float(returns[agent]) for agent in AGENTS if agent in returns}
-    bonus, base = float(trading.get("bonus", 0.0)), float(trading.get("base", 0.0))
-    row: Row = {
-        "iteration": iteration,
-        "env_steps": int(runners["num_env_steps_sampled_lifetime"]),
-        "seconds": seconds,
-        "steps_per_s": steps / seconds,
-        "pnl": float(trading.get("pnl", 0.0)),
-        "costs": float(trading.get("costs", 0.0)),
-        "trades": int(trading.get("trades", 0)),
-        "wins": int(trading.get("wins", 0)),
-        "bonus_share": bonus / (bonus + base) if bonus + base else 0.0,
-        "value_loss": float(learners[CRITIC]["vf_loss"]),
-        "value_explained_variance": float(learners[CRITIC]["vf_explained_var"]),
-    }
-    for agent in AGENTS:
-        learner = learners[agent]
-        reward = ended.get(agent, math.nan)  # no episode may have ended in the iteration
-        row[f"reward_{agent}"] = reward if math.isfinite(reward) else None
-        row[f"entropy_{agent}"] = float(learner["entropy"])
-        row[f"policy_loss_{agent}"] = float(learner["policy_loss"])
-        row[f"kl_{agent}"] = float(learner["approximate_kl"])
-        row[f"clip_fraction_{agent}"] = float(learner["clip_fraction"])
-    return row
-
-
-def actor_weights_of(algorithm: Any) -> dict[str, Float32Array]:
-    """Return the learner's actor weights named ``agent.parameter``, float32."""
-    state = algorithm.learner_group.get_weights(module_ids=list(AGENTS))
-    prefix = "actor."
-    return {
-        f"{agent}.{name.removeprefix(prefix)}": np.asarray(value, dtype=np.float32)
-        for agent in AGENTS
-        for name, value in state[agent].items()
-        if name.startswith(prefix)
-    }
-
-
-def _validate(
-    weights: dict[str, Float32Array], config: TacticalConfig, market: TrainingMarket
-) -> Validation | None:
-    parts = [(part.tape, part.splits[1]) for part in market.parts]
-    if any(split.stop <= split.start for _, split in parts):
-        return None
-    return validate(
-        TorchEngine(weights),
-        parts,
-        config.rules,
-        config.training.temperature_scales,
-        config.training.train_confidence,
-    )
+    def _judge_again(self, iteration: int) -> None:
+        path = self._folder.checkpoint(iteration)
+        if path.is_dir():
+            state = read_checkpoint(path)
+            self._evaluator.start(
+                iteration, int(state["env_steps"]), state["reward"], read_weights(path)
+            )

@@ -2,8 +2,11 @@
 
     run.json              data, instrument, configuration, standardisation: all but the weights
     progress.jsonl        one line of metrics per iteration
+    validation.jsonl      one line per validation
     events.out.tfevents*  the same for TensorBoard
+    training_report.html  the same as curves
     checkpoints/NNNNNN/   rllib/ (to resume), actors.safetensors and checkpoint.json (to export)
+    rollouts/             sampled steps as Parquet, when asked for
 
 A checkpoint folder appears under its name only when it is complete.
 """
@@ -24,6 +27,8 @@ from rllib_tactical.errors import TrainingError, UnreadableError
 
 RUN: Final = "run.json"
 PROGRESS: Final = "progress.jsonl"
+VALIDATIONS: Final = "validation.jsonl"
+ROLLOUTS: Final = "rollouts"
 CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT: Final = "checkpoint.json"
 ACTORS: Final = "actors.safetensors"
@@ -52,6 +57,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         atomic_write_text(self.path / RUN, text)
 
+    def set_config(self, config: dict[str, Any], config_hash: str) -> None:
+        """Note the configuration with which a resumed run goes on."""
+        run = self.read() | {"config": config, "config_hash": config_hash}
+        atomic_write_text(self.path / RUN, json.dumps(run, indent=2, sort_keys=True) + "\n")
+
     def read(self) -> dict[str, Any]:
         """Return what the run was started with.
 
@@ -62,19 +72,30 @@ class RunFolder:
 
     def append_progress(self, row: dict[str, Any]) -> None:
         """Add one line of metrics."""
-        with (self.path / PROGRESS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        _append(self.path / PROGRESS, row)
 
-    def drop_progress_after(self, iteration: int) -> None:
-        """Forget progress past ``iteration``: a resumed run goes through it again."""
-        path = self.path / PROGRESS
-        if path.exists():
-            kept = [
-                line
-                for line in path.read_text(encoding="utf-8").splitlines()
-                if _iteration_of(line) <= iteration
-            ]
-            atomic_write_text(path, "".join(line + "\n" for line in kept))
+    def append_validation(self, row: dict[str, Any]) -> None:
+        """Add one line of validation; ``known_at`` is the iteration after which it was known."""
+        _append(self.path / VALIDATIONS, row)
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Return the metrics of every iteration so far."""
+        return _read_lines(self.path / PROGRESS)
+
+    def validations(self) -> list[dict[str, Any]]:
+        """Return every validation so far."""
+        return _read_lines(self.path / VALIDATIONS)
+
+    def drop_after(self, iteration: int) -> None:
+        """Forget what came past ``iteration``: a resumed run goes through it again."""
+        for name, key in ((PROGRESS, "iteration"), (VALIDATIONS, "known_at")):
+            path = self.path / name
+            if path.exists():
+                kept = [row for row in _read_lines(path) if row.get(key, 0) <= iteration]
+                atomic_write_text(path, "".join(_line(row) for row in kept))
+        for file in (self.path / ROLLOUTS).glob("[0-9]*.parquet"):
+            if int(file.name.partition("-")[0]) > iteration:
+                file.unlink()
 
     def checkpoints(self) -> list[Path]:
         """Return complete checkpoints, oldest first."""
@@ -88,6 +109,7 @@ class RunFolder:
         state: dict[str, Any],
         save_rllib: Callable[[str], Any],
         keep: int,
+        pending: int | None = None,
     ) -> Path:
         """Write a checkpoint and drop old ones beyond the last ``keep`` and the best.
 
@@ -97,6 +119,7 @@ class RunFolder:
             state: counts and validation figures; ``validation.net_pnl`` tells which is best.
             save_rllib: writes RLlib's own checkpoint into the folder it is given.
             keep: how many of the newest to keep.
+            pending: the checkpoint that is being validated, which is kept too.
         """
         from safetensors.numpy import save
 
@@ -113,7 +136,7 @@ class RunFolder:
                 staging / CHECKPOINT,
                 json.dumps({"iteration": iteration, **state}, indent=2, allow_nan=False),
             )
-            final = folder / f"{iteration:06d}"
+            final = self.checkpoint(iteration)
             if final.exists():  # moved aside first, so that one of the two is always there
                 os.replace(final, staging.with_suffix(".old"))
             os.replace(staging, final)
@@ -122,20 +145,44 @@ class RunFolder:
             raise
         for replaced in folder.glob(".writing-*"):
             shutil.rmtree(replaced)
-        best = self.best()
+        kept = {self.best(), None if pending is None else self.checkpoint(pending)}
         for old in self.checkpoints()[:-keep]:
-            if old != best:
+            if old not in kept:
                 shutil.rmtree(old)
         return final
 
+    def checkpoint(self, iteration: int) -> Path:
+        """Return where the checkpoint of an iteration is, if it is there."""
+        return self.path / CHECKPOINTS / f"{iteration:06d}"
+
+    def add_validation(self, iteration: int, validation: dict[str, Any]) -> None:
+        """Note the validation of a checkpoint that was written before its result was known."""
+        path = self.checkpoint(iteration)
+        if (path / CHECKPOINT).is_file():
+            state = read_checkpoint(path) | {"validation": validation}
+            atomic_write_text(path / CHECKPOINT, json.dumps(state, indent=2, allow_nan=False))
+
     def best(self) -> Path | None:
-        """Return the checkpoint with the best validation P&L by the full rule, if any has one."""
+        """Return the checkpoint with the best validation by the full rule, if any has one.
+
+        What is best is said by ``training.evaluation.best_by`` of the run. With a curriculum only
+        the last stage reached counts.
+        """
+        training = self.read().get("config", {}).get("training", {})
+        best_by = training.get("evaluation", {}).get("best_by", "net_pnl")
         scored = [
-            (validation["net_pnl"], path)
+            ((validation.get("stage", 0), score), path)
             for path in self.checkpoints()
             if (validation := read_checkpoint(path).get("validation"))
+            and (score := score_of(validation, best_by)) is not None
         ]
         return max(scored)[1] if scored else None
+
+
+def score_of(validation: dict[str, Any], best_by: str) -> float | None:
+    """Return the figure of ``Validation.as_dict`` that tells good from bad; None: undefined."""
+    value = validation.get(best_by)
+    return None if value is None else float(value)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -164,11 +211,26 @@ def read_weights(checkpoint: Path) -> dict[str, Float32Array]:
     return weights
 
 
-def _iteration_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["iteration"])
-    except (ValueError, KeyError, TypeError):
-        return 1 << 60  # a line cut short by a crash is not kept
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_line(row))
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file; a line cut short by a crash is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
 
 
 def _read_json(path: Path) -> dict[str, Any]:

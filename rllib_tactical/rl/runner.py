@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import Any
 
@@ -30,8 +31,14 @@ from rllib_tactical.domain.replay import Outcome, ReplaySet
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
 from rllib_tactical.domain.votes import constant_votes, greedy_votes, sample_votes, softmax
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.process import leave_fresh_memory_as_it_is
 from rllib_tactical.rl.episode import JointEpisode, joined
+from rllib_tactical.rl.mappo import ENDED_REWARDS
+from rllib_tactical.rl.record import Recorder
 from rllib_tactical.rl.trace import EpisodeCallbacks, Trace
+
+EPISODES = "episodes_in_flight"
+"""Where a runner's state holds what is not in RLlib's: accounts, random draws, sums so far."""
 
 TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 """Sums over the sampled steps: dollars, counts, dollars, and absolute reward parts."""
@@ -42,19 +49,29 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 
     def make_env(self) -> None:
         """Make the batched replay from the market handle in the environment's configuration."""
-        if self.config.batch_mode != "truncate_episodes":
+        # RLlib evaluates by "complete_episodes", but says with each call how many it wants
+        if self.config.batch_mode != "truncate_episodes" and not self.config.in_evaluation:
             raise TrainingError(
                 f'batch_mode must be "truncate_episodes", found {self.config.batch_mode!r}'
             )
+        leave_fresh_memory_as_it_is()
         market: MarketSpec = self.config.env_config["market"].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
-        if self.worker_index and get_runtime_context().was_current_actor_reconstructed:
-            seed = None  # one that came back must not play its first bars again
+        came_back = bool(
+            self.worker_index and get_runtime_context().was_current_actor_reconstructed
+        )
+        if came_back:
+            seed = None  # it must not play its first bars again
         self._rng = np.random.default_rng(None if seed is None else seed + 1)
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
+        lengths = [len(part.tape) for part in market.parts]
+        self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
+        folder, done = (self.config.env_config[name] for name in ("record_to", "resumed_at"))
+        worker = self.worker_index or 0
+        self._recorder = folder and Recorder(folder, market, done, worker, came_back)
         self._callbacks_of_episodes = EpisodeCallbacks(self)
         self._needs_initial_reset = True
         self._ended: list[tuple[int, FloatArray]] = []
@@ -94,10 +111,14 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                 if num_timesteps is None:
                     fragment = self.config.get_rollout_fragment_length(self.worker_index)
                     num_timesteps = fragment * self.num_envs
-                samples = self._rollout(-(-num_timesteps // self.num_envs), explore, random_actions)
+                # as long as a parallel training step takes: RLlib asks for a fraction of a step
+                steps = math.ceil(num_timesteps / self.num_envs)
+                samples = self._rollout(steps, explore, random_actions)
             else:
                 samples = self._whole_episodes(num_episodes, explore, random_actions)
             self._count(samples)
+            if self._recorder:
+                self._recorder.write(samples)
             make_callback(
                 "on_sample_end",
                 callbacks_objects=self._callbacks,
@@ -113,6 +134,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     def get_metrics(self) -> Any:
         """Log the episodes that ended since the last call and return the reduced metrics."""
         for length, returns in self._ended:
+            self.metrics.log_value(ENDED_REWARDS, float(returns.sum()), reduce="item_series")
             self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
             self.metrics.log_value(NUM_EPISODES_LIFETIME, 1, reduce="lifetime_sum")
             per_agent = dict(zip(AGENTS, returns.tolist(), strict=True))
@@ -122,6 +144,40 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             )
         self._ended = []
         return self.metrics.reduce()
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and, of the runner that samples in the driver, its episodes.
+
+        The episodes in flight and the state of the random draws make a restored run sample what
+        the run would have sampled that was never interrupted.
+        """
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        if not self.worker_index and not self._needs_initial_reset:
+            state[EPISODES] = {
+                "market": self._market_key,
+                "replays": self.env.replay.state(),
+                "random": self._rng.bit_generator.state,
+                "returns": self._returns.copy(),
+                "lengths": self._lengths.copy(),
+                "ended": list(self._ended),
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take RLlib's state, and the episodes if they are of this market and this runner.
+
+        Remote runners get the driver's state: they must not all play its episodes.
+        """
+        super().set_state(state)
+        episodes = state.get(EPISODES)
+        if episodes is None or self.worker_index or episodes["market"] != self._market_key:
+            return
+        self._reset(stagger=False)
+        self.env.replay.set_state(episodes["replays"])
+        self._rng.bit_generator.state = episodes["random"]
+        self._returns, self._lengths = episodes["returns"].copy(), episodes["lengths"].copy()
+        self._ended = list(episodes["ended"])
+        self._needs_initial_reset = False
 
     def _reset(self, stagger: bool) -> None:
         self.env.replay.reset(stagger=stagger)

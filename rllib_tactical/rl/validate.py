@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.metrics import daily_pnl, sharpe_ratio
+from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.tape import Split, Tape
 from rllib_tactical.domain.votes import constant_votes, greedy_votes, softmax
@@ -19,9 +21,12 @@ from rllib_tactical.inference import LogitsEngine, logits_of
 class Validation:
     """What the actors are worth on validation bars.
 
-    ``temperature_scale``: the scale with the best net P&L by the full rule. ``net_pnl`` dollars and
-    ``trades`` by that scale; ``training_rule_trades`` by greedy votes of constant confidence;
-    ``by_scale``: P&L and trades for every scale tried.
+    ``temperature_scale``: the scale with the best net P&L by the full rule. ``net_pnl`` dollars,
+    ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualised; None where it is undefined) by
+    that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
+    and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
+    of the oracle's net P&L on the same bars, where the market has an oracle. ``reward``: mean of
+    the last 100 episode rewards when it was made.
     """
 
     temperature_scale: float
@@ -29,6 +34,11 @@ class Validation:
     trades: int
     training_rule_trades: int
     by_scale: list[dict[str, float]]
+    trades_per_day: float = 0.0
+    sharpe: float | None = None
+    stage: int = 0
+    oracle_share: float | None = None
+    reward: float | None = None
 
     @property
     def trades_too_little(self) -> bool:
@@ -37,13 +47,18 @@ class Validation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Validation:
-        """Return the figures that ``as_dict`` gave."""
+        """Return the figures that ``as_dict`` gave; those that older runs lack are undefined."""
         return cls(
             temperature_scale=float(values["temperature_scale"]),
             net_pnl=float(values["net_pnl"]),
             trades=int(values["trades"]),
             training_rule_trades=int(values["training_rule_trades"]),
             by_scale=values["by_scale"],
+            trades_per_day=float(values.get("trades_per_day", 0.0)),
+            sharpe=values.get("sharpe"),
+            stage=int(values.get("stage", 0)),
+            oracle_share=values.get("oracle_share"),
+            reward=values.get("reward"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,10 +67,30 @@ class Validation:
             "temperature_scale": self.temperature_scale,
             "net_pnl": self.net_pnl,
             "trades": self.trades,
+            "trades_per_day": self.trades_per_day,
+            "sharpe": self.sharpe,
             "training_rule_trades": self.training_rule_trades,
             "trades_too_little": self.trades_too_little,
             "by_scale": self.by_scale,
+            "stage": self.stage,
+            "oracle_share": self.oracle_share,
+            "reward": self.reward,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class PartFigures:
+    """One instrument's figures: per scale its net P&L, trades and P&L by date, and more.
+
+    ``days`` of the split; ``equity`` dollars before the first decision.
+    """
+
+    net_pnl: list[float]
+    trades: list[int]
+    by_date: list[dict[str, float]]
+    training_rule_trades: int
+    days: int
+    equity: float
 
 
 def validate(
@@ -70,25 +105,66 @@ def validate(
     P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
     the networks serves all scales. Ties go to the scale named first.
     """
-    by_scale = [{"scale": scale, "net_pnl": 0.0, "trades": 0.0} for scale in scales]
-    training_rule_trades = 0
-    for tape, split in parts:
-        start, stop = max(split.start, tape.first_decision), split.stop
-        logits = logits_of(engine, tape.inputs, np.arange(start, stop))
-        for row in by_scale:
-            votes = greedy_votes(softmax(logits, row["scale"]))
-            result = run_backtest(tape, votes, rules, start, stop)
-            row["net_pnl"] += result.net_pnl
-            row["trades"] += len(result.trades)
-        by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
-        training = run_backtest(tape, by_training_rule, rules, start, stop)
-        training_rule_trades += len(training.trades)
-    # a scale that never trades earns 0, and wins where trading loses
-    best = max(by_scale, key=lambda row: row["net_pnl"])
-    return Validation(
-        temperature_scale=best["scale"],
-        net_pnl=best["net_pnl"],
-        trades=int(best["trades"]),
-        training_rule_trades=training_rule_trades,
-        by_scale=by_scale,
+    figures = [trade_part(engine, *part, rules, scales, train_confidence) for part in parts]
+    return combine(figures, scales)
+
+
+def trade_part(
+    engine: LogitsEngine,
+    tape: Tape,
+    split: Split,
+    rules: Rules,
+    scales: tuple[float, ...],
+    train_confidence: float,
+) -> PartFigures:
+    """Trade one instrument's split with every temperature scale."""
+    start, stop = max(split.start, tape.first_decision), split.stop
+    logits = logits_of(engine, tape.inputs, np.arange(start, stop))
+    results = [
+        run_backtest(tape, greedy_votes(softmax(logits, scale)), rules, start, stop)
+        for scale in scales
+    ]
+    by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
+    training = run_backtest(tape, by_training_rule, rules, start, stop)
+    return PartFigures(
+        net_pnl=[result.net_pnl for result in results],
+        trades=[len(result.trades) for result in results],
+        by_date=[_by_date(result) for result in results],
+        training_rule_trades=len(training.trades),
+        days=len(np.unique(tape.sessions.session_id[start:stop])),
+        equity=training.initial_equity,
     )
+
+
+def combine(figures: Sequence[PartFigures], scales: tuple[float, ...]) -> Validation:
+    """Return the validation of all instruments together."""
+    by_scale = [
+        {
+            "scale": scale,
+            "net_pnl": sum(part.net_pnl[k] for part in figures),
+            "trades": float(sum(part.trades[k] for part in figures)),
+        }
+        for k, scale in enumerate(scales)
+    ]
+    # a scale that never trades earns 0, and wins where trading loses
+    best = max(range(len(scales)), key=lambda k: by_scale[k]["net_pnl"])
+    daily: dict[str, float] = {}
+    for part in figures:
+        for date, pnl in part.by_date[best].items():
+            daily[date] = daily.get(date, 0.0) + pnl
+    pnls = np.array([daily[date] for date in sorted(daily)])
+    opening = sum(part.equity for part in figures) + np.cumsum(pnls) - pnls
+    return Validation(
+        temperature_scale=by_scale[best]["scale"],
+        net_pnl=by_scale[best]["net_pnl"],
+        trades=int(by_scale[best]["trades"]),
+        training_rule_trades=sum(part.training_rule_trades for part in figures),
+        by_scale=by_scale,
+        trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in figures)),
+        sharpe=sharpe_ratio(pnls / opening),
+    )
+
+
+def _by_date(result: BacktestResult) -> dict[str, float]:
+    daily = daily_pnl(result).groupby("date", sort=True)["pnl"].sum()
+    return {str(date): float(pnl) for date, pnl in daily.items()}

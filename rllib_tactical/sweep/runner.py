@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.cluster import make_room, start_ray
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.process import limit_threads
@@ -22,7 +23,7 @@ from rllib_tactical.sweep.history import UNFINISHED
 from rllib_tactical.sweep.market import SharedMarket
 from rllib_tactical.sweep.spec import SweepSpec
 from rllib_tactical.sweep.trial import TrialPlan, run_trial
-from rllib_tactical.train import run_description, start_ray
+from rllib_tactical.train import run_description
 
 PROBE: Final = ".probe"
 FORMAT: Final = 1
@@ -92,6 +93,7 @@ def run_sweep(sweep: Sweep, resume: bool, say: Say) -> SharedMarket:
     run = run_description(market, spec.config)
     plan = describe(spec, market, run)
     start_ray(1)
+    make_room(int(sum(bundle["CPU"] for bundle in bundles_of(spec.config))), say)
     room = room_for(spec.config, ray.cluster_resources())
     if resume:
         folder.resume(plan)

@@ -23,7 +23,8 @@ from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.config import TacticalConfig, content_hash, to_dict
 from rllib_tactical.errors import TacticalError, TrainingError
 from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.loop import Row, run_training
+from rllib_tactical.rl.loop import run_training
+from rllib_tactical.rl.metrics import Row
 from rllib_tactical.rl.run_folder import PROGRESS, RUN, RunFolder
 from rllib_tactical.storage import Mirror, Place
 from rllib_tactical.sweep.adopt import adopt

@@ -72,6 +72,14 @@ def test_a_flat_account_has_no_rolling_ratio() -> None:
     assert np.isnan(trade_figures.rolling_sharpe(result_of([1000.0] * 4, [0, 1, 2, 3]), 2)).all()
 
 
+def test_a_short_backtest_has_a_rolling_ratio_too() -> None:
+    assert [trade_figures.rolling_days(days) for days in (1, 9, 30, 500)] == [2, 3, 10, 63]
+    equity = 1000.0 + np.random.default_rng(0).normal(size=12).cumsum()
+    figure = trade_figures.rolling_sharpe_figure(result_of(equity.tolist(), list(range(12))))
+    shown = [value is not None for value in figure["data"][0]["y"]]
+    assert shown == [False] * 3 + [True] * 9
+
+
 def test_accuracy_and_calibration_show_every_judge(evaluation: Evaluation) -> None:
     result, metrics = evaluation.policy.result, evaluation.policy.metrics
     bars, *limits = trade_figures.accuracy_figure(result)["data"]

@@ -10,6 +10,7 @@ import pytest
 from rllib_tactical.backtest.engine import hold_votes
 from rllib_tactical.backtest.evaluate import Evaluation, evaluate_votes
 from rllib_tactical.backtest.figures import MAX_POINTS, candle_figure, thin
+from rllib_tactical.backtest.page import tone
 from rllib_tactical.backtest.provenance import Part, Seen
 from rllib_tactical.backtest.report import ReportContext, render_report
 from rllib_tactical.backtest.text import dollars, figure_text, percent, verdict
@@ -142,6 +143,15 @@ def test_the_verdict_names_baselines_that_did_as_well(evaluation: Evaluation) ->
     )
     gain = changed(evaluation, [1000.0, 1200.0], 30.0)
     assert "Better than every baseline." in verdict(dataclasses.replace(gain, baselines=(hold,)))
+    oracle = dataclasses.replace(gain.policy, name="oracle", label="Oracle")
+    text = verdict(dataclasses.replace(gain, baselines=(hold, oracle)))
+    assert "Better than every baseline but the oracle." in text
+
+
+def test_a_gain_is_green_only_where_it_is_an_edge() -> None:
+    assert tone(-1.0, "edge") == tone(0.0, None) == "bad"
+    assert tone(1.0, "edge") == "good"
+    assert tone(1.0, "no_edge") == tone(1.0, "not_distinguishable") == tone(1.0, None) == "open"
 
 
 def test_thinning_keeps_ends_and_extremes() -> None:

@@ -15,13 +15,14 @@ def test_the_engine_section_measures_every_row_beside_both_baselines():
         "sampling, 8 accounts, 1 account per bar",
         "shipped from runner to learner",
         "training iteration, 1 account per bar",
+        "bfloat16 iteration, 1 account per bar",
         "sampling, 8 accounts, 8 per bar",
         "training iteration, 8 per bar",
         "sampling, 1 env runner, 8 per bar",
         "training, 1 env runner, 8 per bar",
     ]
     assert all(row.figure.median > 0 for row in rows)
-    for row in rows[:5]:
+    for row in rows[:6]:
         assert all(other.figure.median > 0 for other in row.baselines)
     wanted = {b.name: b.target_ratio for b in rows[0].baselines}
     assert wanted == {"RLlib, stock": 3.0, "NumPy and PyTorch by hand": 0.9}

@@ -87,6 +87,15 @@ def test_answers_and_losses_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert found.rate > 0
 
 
+def test_what_was_cut_is_sent_again_as_often_as_allowed() -> None:
+    request = http_request("/x", b"{}", "h")
+    cut = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1"
+    with server([OK, cut, b"", OK, cut, cut, cut, OK]) as url:
+        found = send_load(url, itertools.repeat(request, 4), 1, repeats=2)
+    assert found.statuses == {200: 3}
+    assert (found.repeated, found.lost) == (4, 1)
+
+
 def test_the_load_ends_when_it_is_told_to() -> None:
     request = http_request("/x", b"{}", "h")
     asked = itertools.count()

@@ -5,41 +5,14 @@ import time
 import numpy as np
 import psutil
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.export import export_run
-from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.loop import run_training
 from rllib_tactical.rl.run_folder import read_checkpoint, read_weights
 from tests.cluster.runs import LEARNER, RUNNER, alive, assert_finite, changed, rows_of, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-
-@pytest.fixture
-def cluster():
-    """A head without CPUs, so that every worker process is on a node that can be killed."""
-    limit_threads()
-    started = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "include_dashboard": False,
-            # a dead node is noticed in two seconds instead of fifteen
-            "_system_config": {
-                "health_check_initial_delay_ms": 0,
-                "health_check_period_ms": 500,
-                "health_check_timeout_ms": 1_000,
-                "health_check_failure_threshold": 4,
-            },
-        },
-    )
-    ray.init(started.address, logging_level="ERROR", log_to_driver=False)
-    yield started
-    ray.shutdown()
-    started.shutdown()
 
 
 def wait_for(condition, seconds=60.0):

@@ -35,6 +35,7 @@ def test_clean_file(tmp_path: Path) -> None:
     assert "40 rows, 0 errors, 0 warnings" in result.output.replace("\n", "")
     assert json.loads(run("check", tmp_path / "a.csv", "--json").output) == {
         "file": str(tmp_path / "a.csv"),
+        "instrument": None,
         "rows": 40,
         "errors": 0,
         "warnings": 0,
@@ -67,6 +68,20 @@ def test_session_calendar_of_an_instrument(tmp_path: Path) -> None:
     assert isinstance(
         run("check", tmp_path / "a.csv", "--instrument", "NOPE").exception, ConfigError
     )
+
+
+def test_the_files_name_tells_the_instrument_unless_one_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "tqqq_5m.csv"
+    write_bars(walk_bars(), file)
+    document = json.loads(run("check", file, "--json").output)
+    assert document["counts"] == {"outside_session": 1}
+    assert document["instrument"] == "TQQQ"
+    assert "Sessions: XNYS, the calendar of TQQQ, as the file's name tells." in (
+        run("check", file).output
+    )
+    named = run("check", file, "--instrument", "BTCUSDT")
+    assert "Sessions: 24/7, the calendar of BTCUSDT.\n" in named.output
+    assert "0 warnings" in named.output.replace("\n", "")
 
 
 def test_repair_writes_copy_and_list(damaged: Path, tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_gather_takes_bars_in_any_order_and_leaves_the_table_alone() -> None:
     expected = np.stack([views.gather(np.array([i]))[0] for i in t])
     first[:] = 9.0  # a caller may write into what it got
     np.testing.assert_array_equal(views.gather(t), expected)
+    assert views.gather(t[:0]).shape == (0, WINDOW, NUM_FEATURES)
 
 
 @pytest.mark.parametrize("t", [[WINDOW - 2], [99, WINDOW - 2]])

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 
 from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.replay import EpisodeConfig, Replay
+from rllib_tactical.domain.replay import EpisodeConfig, Replay, ReplaySet
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.simulate import Simulator
 from rllib_tactical.domain.tape import Split, Tape, build_tape
 from rllib_tactical.domain.types import Sessions
-from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.domain.votes import Votes, constant_votes
 from rllib_tactical.errors import ConfigError, DataError
-from tests.domain.builders import FUTURE, random_bars, random_sessions, sessions_of_lengths
+from tests.domain.builders import (
+    FUTURE,
+    SHARE,
+    random_bars,
+    random_sessions,
+    sessions_of_lengths,
+)
 
 LENGTH = 700
 
@@ -201,6 +207,59 @@ def test_account_that_ends_before_its_group_goes_on_with_it() -> None:
         assert (moved.truncated == (step == 6)).all()
 
 
+def test_staggered_episodes_end_at_different_bars_but_groups_together() -> None:
+    made = replay(accounts=64, group_size=2, length=32)
+    made.reset(seed=3, stagger=True)
+    hold = constant_votes(np.ones((64, 3), dtype=np.int64), 1.0)
+    ended = np.zeros(64, dtype=np.int64)
+    for step in range(1, 33):
+        over = made.step(hold).truncated & (ended == 0)
+        ended[over] = step
+    assert (ended > 0).all()  # none lasts longer than an episode, each at least one step
+    np.testing.assert_array_equal(ended[::2], ended[1::2])
+    assert len(set(ended.tolist())) > 8
+    made.restart(np.arange(64))
+    for step in range(1, 33):  # the cut is of the first episodes only
+        assert (made.step(hold).truncated == (step == 32)).all()
+
+
+def test_a_set_steps_its_replays_as_if_each_were_alone() -> None:
+    bars = random_bars(np.random.default_rng(8), 800)
+    other = build_tape(bars, sessions_of_lengths(800), SHARE)
+
+    def replays() -> list[Replay]:
+        return [
+            replay(accounts=6, group_size=2, seed=1),
+            replay(accounts=4, group_size=2, seed=2, tape=other, split=Split("train", 359, 800)),
+        ]
+
+    together, alone = ReplaySet(replays()), replays()
+    assert (together.num_accounts, together.group_size) == (10, 2)
+    together.reset()
+    for part in alone:
+        part.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(80):
+        vote = constant_votes(rng.integers(0, 3, (10, 3)), 1.0)
+        outcome = together.step(vote)
+        moved = [
+            part.step(Votes(vote.index[rows], vote.confidence[rows], 1.0))
+            for part, rows in zip(alone, (slice(0, 6), slice(6, 10)), strict=True)
+        ]
+        for name in type(outcome).__dataclass_fields__:
+            place = [part if name in ("terminated", "truncated") else part.step for part in moved]
+            expected = np.concatenate([getattr(part, name) for part in place])
+            np.testing.assert_array_equal(getattr(outcome, name), expected)
+        together.restart(np.flatnonzero(outcome.terminated | outcome.truncated))
+        for part, step in zip(alone, moved, strict=True):
+            part.restart(np.flatnonzero(step.terminated | step.truncated))
+        running = np.concatenate([alone[0].t, alone[1].t + LENGTH])
+        np.testing.assert_array_equal(together.bar, running)
+        for method in ("observe", "account_features"):
+            expected = np.concatenate([getattr(part, method)() for part in alone])
+            np.testing.assert_array_equal(getattr(together, method)(), expected)
+
+
 @pytest.mark.parametrize("size", [0, -1, 3, 16])
 def test_group_size_must_divide_the_accounts(size: int) -> None:
     with pytest.raises(ConfigError, match="group_size must divide the 8 accounts"):
@@ -292,3 +351,34 @@ def test_costs_can_vary_between_episodes() -> None:
 def test_cost_factors_are_checked(factors: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match=r"episodes\.cost_factors"):
         EpisodeConfig(cost_factors=factors)
+
+
+def test_a_state_taken_is_a_state_gone_back_to() -> None:
+    """Accounts in the middle of trades, with costs of their own, and all that is drawn later."""
+    episodes = EpisodeConfig(length=24, cost_factors=(0.5, 2.0))
+
+    def made(seed: int) -> Replay:
+        return Replay(TAPE, SPLIT, Rules(), RewardConfig(), episodes, 8, seed, 2)
+
+    first = made(0)
+    run(first, 30)
+    assert (first.simulator.side != 0).any()
+    state = first.state()
+    expected = run(first, 60, seed=2)
+    again = made(5)  # whatever it did before does not matter
+    run(again, 7)
+    again.set_state(state)
+    np.testing.assert_equal(run(again, 60, seed=2), expected)
+    first.set_state(state)  # which later steps must not have changed
+    np.testing.assert_equal(run(first, 60, seed=2), expected)
+
+
+def test_the_state_is_all_that_an_account_has() -> None:
+    """A field added to the simulator must be added to its state."""
+    kept = {f"_{name}" for name in replay().simulator.state()} | set(replay().simulator.state())
+    arrays = {
+        name
+        for name, value in vars(replay().simulator).items()
+        if isinstance(value, np.ndarray) and value.shape == (8,)
+    }
+    assert arrays <= kept

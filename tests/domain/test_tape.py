@@ -12,12 +12,13 @@ from rllib_tactical.domain.tape import (
     EMBARGO_BARS,
     MARKET_FEATURES,
     Split,
+    Tapes,
     build_tape,
     split_tape,
 )
 from rllib_tactical.domain.types import WINDOW, Sessions
 from rllib_tactical.errors import DataError
-from tests.domain.builders import FUTURE, hand_tape, random_bars, sessions_of_lengths
+from tests.domain.builders import FUTURE, SHARE, hand_tape, random_bars, sessions_of_lengths
 
 BARS = random_bars(np.random.default_rng(0), 400)
 
@@ -96,3 +97,21 @@ def test_market_features_by_hand() -> None:
     np.testing.assert_allclose(out, expected, atol=1e-7)
     assert len(MARKET_FEATURES) == 9
     assert MARKET_FEATURES[2:6] == tuple(f"synergy_type_{i}" for i in range(1, 5))
+
+
+def test_running_bar_numbers_reach_the_right_tape() -> None:
+    first = build_tape(BARS, sessions_of_lengths(400), FUTURE)
+    other = random_bars(np.random.default_rng(1), 500)
+    second = build_tape(other, sessions_of_lengths(500), SHARE)
+    tapes = Tapes((first, second))
+    assert tapes.offsets.tolist() == [0, 400, 900]
+    bars = np.array([400 + 450, 380, 399, 400 + 59, 899])
+    asked = [(second, 450), (first, 380), (first, 399), (second, 59), (second, 499)]
+    for got, method in (
+        (tapes.gather(bars), lambda tape, t: tape.inputs.gather(t)),
+        (tapes.market_features(bars), lambda tape, t: tape.market_features(t)),
+    ):
+        expected = np.concatenate([method(tape, np.array([t])) for tape, t in asked])
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == np.float32
+    assert tapes.gather(np.array([], dtype=np.int64)).shape == (0, 60, 7)

@@ -5,10 +5,8 @@ import pytest
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.domain.replay import ReplaySet
 from rllib_tactical.domain.tape import Split, build_tape
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.domain.votes import Votes, constant_votes
 from rllib_tactical.errors import ConfigError
 from tests.market import INSTRUMENT, random_bars, random_spec, random_tape, sessions_of_length
 
@@ -25,50 +23,6 @@ SPEC = dataclasses.replace(
         MarketPart(SECOND, Split("train", 0, 1_000)),
     ),
 )
-
-
-def test_running_bar_numbers_reach_the_right_tape():
-    tapes = SPEC.tapes
-    assert tapes.offsets.tolist() == [0, 900, 1_900]
-    bars = np.array([950 + 400, 400, 899, 900 + 59, 1_899])
-    expected = [
-        SECOND.inputs.gather(np.array([450])),
-        FIRST.inputs.gather(np.array([400])),
-        FIRST.inputs.gather(np.array([899])),
-        SECOND.inputs.gather(np.array([59])),
-        SECOND.inputs.gather(np.array([999])),
-    ]
-    np.testing.assert_array_equal(tapes.gather(bars), np.concatenate(expected))
-    np.testing.assert_array_equal(
-        tapes.market_features(bars)[[0, 1]],
-        np.concatenate(
-            [SECOND.market_features(np.array([450])), FIRST.market_features(np.array([400]))]
-        ),
-    )
-
-
-def test_a_set_steps_its_replays_as_if_each_were_alone():
-    together = ReplaySet(SPEC.replays(12, seed=5, group_size=2))
-    alone = SPEC.replays(12, seed=5, group_size=2)
-    assert [replay.num_accounts for replay in alone] == [6, 6]
-    rng = np.random.default_rng(0)
-    for _ in range(80):
-        votes = constant_votes(rng.integers(0, 3, (12, 3)), 1.0)
-        outcome = together.step(votes)
-        parts = [
-            replay.step(Votes(votes.index[k * 6 : k * 6 + 6], votes.confidence[k * 6 : k * 6 + 6]))
-            for k, replay in enumerate(alone)
-        ]
-        for name in ("rewards", "equity_change", "trade_pnl", "trade_cost", "exited"):
-            expected = np.concatenate([getattr(part.step, name) for part in parts])
-            np.testing.assert_array_equal(getattr(outcome, name), expected)
-        done = np.flatnonzero(outcome.terminated | outcome.truncated)
-        together.restart(done)
-        for k, part in enumerate(parts):
-            alone[k].restart(np.flatnonzero(part.terminated | part.truncated))
-        bars = np.concatenate([alone[0].t, alone[1].t + 900])
-        np.testing.assert_array_equal(together.bar, bars)
-        np.testing.assert_array_equal(together.observe(), SPEC.tapes.gather(bars[::2]))
 
 
 def test_groups_are_dealt_out_evenly_and_every_instrument_gets_one():

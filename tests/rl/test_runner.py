@@ -87,6 +87,21 @@ def test_whole_episodes_on_request(build):
     assert (np.concatenate([segment.logp for segment in segments]) < 0).all()
 
 
+def test_rllibs_own_evaluation_gets_the_episodes_it_asks_for(ray_instance):
+    """By its default unit, which comes with another batch mode than training's."""
+    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    algorithm = config.evaluation(evaluation_interval=1, evaluation_duration=10).build_algo()
+    try:
+        found = algorithm.evaluate()["env_runners"]
+        assert (found[NUM_EPISODES], found[NUM_ENV_STEPS_SAMPLED]) == (10, 10 * LENGTH)
+        assert found["episode_len_mean"] == LENGTH
+        # beside training it asks for what a time allows
+        segments = algorithm.env_runner.sample(num_timesteps=2.5 * 32)
+        assert sum(part.env_steps() for part in segments) == 3 * 32
+    finally:
+        algorithm.stop()
+
+
 def test_whole_episodes_are_those_that_the_metrics_describe(build):
     runner = build().env_runner
     runner.sample(num_timesteps=32 * LENGTH)
@@ -151,6 +166,9 @@ def test_seeded_sampling_repeats(build):
         return np.concatenate([np.r_[s.t, s.actions.ravel()] for s in segments])
 
     np.testing.assert_array_equal(sampled(), sampled())
+    # the seed asks for deterministic algorithms, but not for NaN in all fresh memory
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
 def test_a_resumed_run_draws_other_bars(build):

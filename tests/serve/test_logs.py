@@ -74,3 +74,17 @@ def test_the_level_comes_from_the_environment() -> None:
     assert log_level({"LOG_LEVEL": "warning"}) == "WARNING"
     with pytest.raises(ServiceError, match="LOG_LEVEL must be one of"):
         log_level({"LOG_LEVEL": "loud"})
+
+
+def test_a_full_file_is_kept_and_the_oldest_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.logs.MAX_BYTES", 400)
+    log_to_folder(tmp_path, "a")
+    for i in range(40):
+        logging.getLogger("serve.test").info("line %d", i)
+    names = ["a.jsonl", "a.jsonl.1", "a.jsonl.2", "a.jsonl.3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    found = [line["event"] for name in reversed(names) for line in lines(tmp_path / name)]
+    assert found == [f"line {i}" for i in range(40 - len(found), 40)]
+    assert all(400 <= (tmp_path / name).stat().st_size < 600 for name in names[1:])

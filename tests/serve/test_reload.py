@@ -112,8 +112,12 @@ def test_a_bundle_that_is_refused_leaves_the_old_one(
     rules = copy.deepcopy(bundle.manifest["rules"])
     rules["aggregation"]["execution_threshold"] = 0.5
     other = replace(bundle.instrument, symbol="OTHER")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
     cases = [
         (tmp_path / "nothing", "no bundle here"),
+        ("\0", "no bundle here"),
+        ("a" * 300, "no bundle here"),
+        (tmp_path / "circle", "no bundle here"),
         (corrupt, "hash mismatch"),
         (altered(bundle, tmp_path / "a", feature_hash="0" * 64), "made for other features"),
         (altered(bundle, tmp_path / "b", rules_hash="0" * 64), "rules hash does not match"),

@@ -148,6 +148,21 @@ def test_a_wrong_field_is_named(request_body: dict[str, Any], change: Change, fi
 
 
 @pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (cell(59, 5, 10.000000001), "must be in [-10, 10], found 10.000000001"),
+        (overrides(base_quantity=BASE_QUANTITY + 1e-9), f"found {BASE_QUANTITY + 1e-9!r}"),
+        (cell(59, 3, 61), "must be a whole number in [0, 60], found 61"),
+    ],
+)
+def test_a_number_is_shown_as_it_is(
+    request_body: dict[str, Any], change: Change, found: str
+) -> None:
+    change(request_body)
+    assert refused(request_body).message.endswith(found)
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"{", b"not json", b"\xff\xfe", b'{"matrix_state":', b'"\xed\xa0\x80"', b"{}{}"],
 )

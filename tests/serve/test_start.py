@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
-from serve import run
+from serve import cluster, run
 from serve.cluster import Progress
 from serve.commands import serve_command
 from serve.journal import Journal
@@ -86,6 +86,20 @@ def test_a_port_in_use_is_refused(bundle: Bundle) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ServiceError, match=f"cannot listen on 127.0.0.1 port {port}: .*in use"):
             run.start_service(bundle.path, port=port)
+
+
+def test_a_free_port_is_none_that_ray_takes_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's own choice is one that Ray's processes may be given a moment later."""
+    found = {cluster.reserve_port("127.0.0.1", 0) for _ in range(20)}
+    assert len(found) > 10
+    assert all(20_000 <= port < 30_000 for port in found)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(cluster, "FREE_PORTS", [taken.getsockname()[1]] * 50)
+        assert cluster.reserve_port("127.0.0.1", 0) != taken.getsockname()[1]
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("localhost.invalid", 0)])

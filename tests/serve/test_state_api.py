@@ -175,6 +175,26 @@ def test_refused_bars_change_nothing(
     with_service(bundle, tmp_path, work, replicas=1)
 
 
+def test_times_and_prices_are_shown_as_they_are(bundle: Bundle, tmp_path: Path) -> None:
+    """Shortened to six digits a time would be off by hours, and two prices would look the same."""
+
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 50))
+        close = bar_at(BARS, 49)["close"]
+        for body, expected in (
+            (changed(50, timestamp=1_700_000_001), "found 1700000001"),
+            (changed(50, timestamp=4_102_444_800), "it closes at 4102445100, now is"),
+            (
+                {"symbol": "TEST", "bars": [bar_at(BARS, 49, close=close + 1e-9)]},
+                f"was accepted with {close!r}, found {close + 1e-9!r}",
+            ),
+        ):
+            response = await cluster.post("/bars", body)
+            assert expected in response.json()["error"]["message"]
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
 def test_missing_bars_are_reported_and_hold_for_a_while(bundle: Bundle, tmp_path: Path) -> None:
     async def work(cluster: Cluster) -> None:
         await accepted(cluster, "/bars", bars_body(0, 400))

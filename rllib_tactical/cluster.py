@@ -1,0 +1,95 @@
+"""The Ray cluster that a job runs on: join it or start one, and wait while it grows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from rllib_tactical.errors import TrainingError
+
+NODE_GROUP: Final = "ray.io/node-group"
+GROWTH_TIMEOUT_S: Final = 900.0
+"""How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
+
+
+def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> None:
+    """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
+
+    RAY_ADDRESS=local starts one whatever is running. A cluster with an autoscaler gets time to add
+    the nodes that are missing.
+
+    Raises:
+        TrainingError: Ray does not start, or the cluster has fewer CPUs than the workers need.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+        try:
+            ray.init(
+                include_dashboard=False
+                if os.environ.get("RAY_ADDRESS") in (None, "local")
+                else None,
+                logging_level="ERROR",
+                log_to_driver=False,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )
+        except ConnectionError:
+            raise  # names the address already
+        except Exception as error:  # a node that does not come up raises no class of its own
+            raise TrainingError(f"Ray did not start: {error}") from error
+    found = make_room(cpus_needed, say)
+    if cpus_needed > found:
+        raise TrainingError(
+            "training.num_env_runners, num_learners and evaluation.workers "
+            f"need {cpus_needed} CPUs, the Ray cluster has {found:g}"
+        )
+
+
+def make_room(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> float:
+    """Return how many CPUs the cluster has, after a wait if it has too few and may grow."""
+    found = cluster_cpus()
+    if cpus_needed > found and may_grow():
+        say(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
+        found = await_cpus(cpus_needed)
+    return found
+
+
+def cluster_cpus() -> float:
+    """Return the CPUs of all nodes, busy or not."""
+    import ray
+
+    return float(ray.cluster_resources().get("CPU", 0))
+
+
+def may_grow() -> bool:
+    """Return whether the cluster's nodes were made by a launcher that can add some.
+
+    ``ray up`` and KubeRay label every node with the group it belongs to, with or without an
+    autoscaler; ``ray start`` and ``ray.init`` do not.
+    """
+    import ray
+
+    return any(NODE_GROUP in node.get("Labels", {}) for node in ray.nodes() if node["Alive"])
+
+
+def await_cpus(needed: int, timeout_s: float = GROWTH_TIMEOUT_S, poll_s: float = 0.5) -> float:
+    """Ask the autoscaler for ``needed`` CPUs, wait for them and return how many there are then.
+
+    What is asked for is a placement group: it is this job's own, and gone with it.
+    """
+    from ray.util import placement_group, remove_placement_group
+
+    wanted = placement_group([{"CPU": 1.0}] * needed)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while (found := cluster_cpus()) < needed and time.monotonic() < deadline:
+            time.sleep(poll_s)
+    finally:
+        remove_placement_group(wanted)
+    return found

@@ -1,0 +1,73 @@
+"""The curriculum: planted markets before real bars, and when a run is promoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envs.market import MarketPart, MarketSpec
+from rllib_tactical.config import TacticalConfig
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.tape import split_tape
+from rllib_tactical.networks import Standardisation
+from rllib_tactical.rl.prepare import PreparedPart, TrainingMarket
+from rllib_tactical.run_config import DATA, StageConfig
+
+
+def stage_market(
+    stage: StageConfig, config: TacticalConfig, standardisation: Standardisation
+) -> TrainingMarket:
+    """Make a stage's market, split as the configuration splits any; equal stages, equal bars.
+
+    Args:
+        stage: any but the last.
+        config: splits, episodes, rules and rewards.
+        standardisation: of the run's own training bars: it is part of the actors, which stay.
+
+    Raises:
+        UsageError: bars, seed or difficulty are out of range.
+        DataError: too few bars for the splits or an episode.
+    """
+    made = make_market(stage.market, stage.seed, stage.bars, stage.difficulty)
+    tape = made.tape()
+    splits = split_tape(len(tape), config.training.splits)
+    source = {"name": f"{stage.market} market", "rows": len(tape)}
+    spec = MarketSpec(
+        parts=(MarketPart(tape, splits[0]),),
+        rules=config.rules,
+        rewards=config.rewards,
+        episodes=config.training.episodes,
+        train_confidence=config.training.train_confidence,
+    )
+    spec.replays(1, seed=0)  # a split too short for an episode is found here
+    return TrainingMarket(spec, (PreparedPart(tape, splits, source),), standardisation)
+
+
+def oracle_of(stage: StageConfig | None) -> str | None:
+    """Return the name of the oracle that a stage's market has."""
+    return stage.market if stage is not None and stage.market != DATA else None
+
+
+def promoted(
+    stage: StageConfig,
+    iterations: int,
+    reward_mean: float | None,
+    validation: dict[str, Any] | None,
+) -> bool:
+    """Return whether the run leaves a stage.
+
+    Args:
+        stage: the one it is in.
+        iterations: done in it.
+        reward_mean: of the last episodes in it.
+        validation: the newest scheduled one made in it.
+    """
+    if stage.market == DATA or iterations < stage.min_iterations:
+        return False
+    if stage.max_iterations is not None and iterations >= stage.max_iterations:
+        return True
+    if stage.promote_at is None:
+        return False
+    value = reward_mean
+    if stage.promote_by != "reward":
+        value = None if validation is None else validation.get(stage.promote_by)
+    return value is not None and value >= stage.promote_at

@@ -1,0 +1,120 @@
+"""Validation by whoever does it: the same figures from the driver, from workers, after a loss."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ray.exceptions import WorkerCrashedError
+
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.metrics import compute_metrics
+from rllib_tactical.config import TacticalConfig, TrainingConfig
+from rllib_tactical.data.markets import make_market
+from rllib_tactical.domain.tape import split_tape
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.domain.votes import greedy_votes
+from rllib_tactical.inference import TorchEngine, probabilities
+from rllib_tactical.networks import Actor, Standardisation, actor_weights
+from rllib_tactical.rl import evaluator
+from rllib_tactical.rl.evaluator import Evaluator
+from rllib_tactical.rl.prepare import PreparedPart, TrainingMarket
+from rllib_tactical.run_config import EvaluationConfig
+
+SCALES = (0.02, 0.05)
+
+
+def configured(workers=0):
+    training = TrainingConfig(
+        temperature_scales=SCALES, evaluation=EvaluationConfig(workers=workers)
+    )
+    return TacticalConfig(training=training)
+
+
+def part(name, seed):
+    made = make_market(name, seed, 4_000)
+    tape = dataclasses.replace(
+        made.tape(), instrument=dataclasses.replace(made.instrument, symbol=name)
+    )
+    return PreparedPart(tape, split_tape(len(tape), (0.4, 0.6, 0.0)), {})
+
+
+@pytest.fixture(scope="module")
+def market():
+    parts = part("gap", 1), part("momentum", 2), part("regime", 3)
+    return TrainingMarket(None, parts, Standardisation.identity())
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """Return actors that trade: fvg and momentum are of one opinion, entry always executes."""
+    import torch
+
+    torch.manual_seed(3)
+    actor, entry = Actor((0.2,) * 7, 1.0), Actor((0.2,) * 7, 1.0)
+    torch.nn.init.orthogonal_(actor.out.weight, gain=30.0)
+    with torch.no_grad():
+        actor.out.bias[1] = -5.0
+        entry.out.bias[1] = 9.0
+    made = {}
+    for agent in AGENTS:
+        made |= actor_weights(agent, entry if agent == "entry" else actor)
+    return made
+
+
+def judge(config, market, weights, **more):
+    made = Evaluator(config, market, **more)
+    assert made.collect() is None
+    made.start(7, 700, 1.5, weights)
+    assert made.pending == 7
+    found = made.collect()
+    assert made.pending is None
+    return found
+
+
+def test_one_instruments_figures_are_those_of_its_backtest(market, weights):
+    alone = dataclasses.replace(market, parts=market.parts[:1])
+    found = judge(configured(), alone, weights, stage=2, oracle="gap")
+    assert (found.iteration, found.env_steps) == (7, 700)
+    tape, split = market.parts[0].tape, market.parts[0].splits[1]
+    inputs = tape.inputs.gather(np.arange(split.start, split.stop))
+    chances = probabilities(TorchEngine(weights), inputs, found.validation.temperature_scale)
+    result = run_backtest(
+        tape, greedy_votes(chances), TacticalConfig().rules, split.start, split.stop
+    )
+    metrics = compute_metrics(result)
+    assert found.validation.trades == metrics.number("trades") > 10
+    assert found.validation.net_pnl == pytest.approx(metrics.number("net_pnl"))
+    assert found.validation.sharpe == pytest.approx(metrics.number("sharpe"))
+    assert found.validation.trades_per_day == pytest.approx(metrics.number("trades_per_day"))
+    assert (found.validation.stage, found.validation.reward) == (2, 1.5)
+    assert found.validation.oracle_share is not None
+    assert abs(found.validation.oracle_share) < 0.5
+
+
+def test_without_validation_bars_there_is_nothing_to_judge(market, weights):
+    empty = dataclasses.replace(
+        market.parts[0], splits=split_tape(len(market.parts[0].tape), (1.0, 0.0, 0.0))
+    )
+    made = Evaluator(configured(), dataclasses.replace(market, parts=(empty,)))
+    made.start(1, 1, None, weights)
+    assert made.collect() is None
+
+
+@pytest.mark.ray
+def test_workers_find_what_the_driver_finds(market, weights, ray_instance):
+    """Three instruments on two workers; then a worker is lost, and the driver steps in."""
+    expected = judge(configured(), market, weights)
+    assert expected.validation.trades > 30
+    assert judge(configured(workers=2), market, weights) == expected
+    assert judge(configured(workers=9), market, weights) == expected
+
+
+@pytest.mark.ray
+def test_when_workers_are_lost_the_driver_judges(market, weights, ray_instance, monkeypatch):
+    def lost(references):
+        raise WorkerCrashedError
+
+    made = Evaluator(configured(workers=1), market)
+    made.start(7, 700, 1.5, weights)
+    monkeypatch.setattr(evaluator.ray, "get", lost)
+    assert made.collect() == judge(configured(), market, weights)
