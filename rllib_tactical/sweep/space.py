@@ -27,6 +27,7 @@ FIXED: Final = {
     "training.num_learners": "all trials of a sweep get the same resources",
     "training.learner_gpus": "all trials of a sweep get the same resources",
     "training.checkpoint_every": "trials are compared at the same iterations",
+    "training.checkpoint_episodes": "trials are compared at the same iterations",
     "training.keep_checkpoints": "it decides nothing",
     "training.evaluation": "trials are compared at the same iterations",
     "training.curriculum": "trials are compared on the same bars",

@@ -74,6 +74,6 @@ def test_a_run_at_a_uri_is_resumed_and_exported(
     code, _, err = call("export", out, "--out", tmp_path / "bundle")
     assert code == 0, err
     assert load_bundle(tmp_path / "bundle").manifest["training"]["iteration"] in (1, 2)
-    code, _, err = call("train", "--data", bars, "--out", f"{out}x", "--resume")
+    code, _, err = call("train", "--data", bars, "--out", uri(server[0], "none"), "--resume")
     assert code == 2
     assert "run.json: cannot be read" in err
