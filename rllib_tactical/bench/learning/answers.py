@@ -135,8 +135,7 @@ def percent(net: float, oracle: float) -> float:
 def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
     """Return processor seconds of training after which ``part`` of the final share is reached.
 
-    The final share is taken on the same part of the unseen market as the others on the way: the
-    mean of the last two looks on the way. The first look that reaches it counts.
+    The looks on the way see a part of the unseen market. The first look that reaches it counts.
     """
     curve = [
         (p["processor_s"], percent(p["policy"]["net"], p["oracle"]["net"])) for p in result["curve"]
