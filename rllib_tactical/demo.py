@@ -44,17 +44,8 @@ MARKET_DIFFICULTY: Final = 0.0
 TRAIN_SECONDS: Final = 140.0
 SUMMARY: Final = "summary.json"
 
-DEMO_TRAINING: Final = TrainingConfig(
-    iterations=10_000,
-    actor_lr=1e-3,
-    gamma=0.95,
-    minibatch_size=1024,
-    train_confidence=1.0,
-)
-"""Picked in single runs on the demo's own market to learn something in two minutes.
-
-Training is ended by the clock: the demo is promised in five minutes on any two cores.
-"""
+DEMO_TRAINING: Final = TrainingConfig(iterations=10_000)
+"""The defaults, ended by the clock: the demo is promised in five minutes on any two cores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,7 @@ def test_trains_judges_and_goes_on_where_it_was(
     rows = measure_learning(size, said.append)
     assert not ray.is_initialized()
     assert said[0] == "0 of 1 runs are finished"
-    assert len(rows) == 1 + 4
+    assert len(rows) == 1 + 4 + 3  # a line each, and differences of the neutral votes
     (path,) = tmp_path.glob("*.json")
     result = json.loads(path.read_text())
     assert result["steps"] == 8_192

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rllib_tactical.bench.figures import Baseline, Figure, Row
+from rllib_tactical.bench.figures import Figure, Row
 from rllib_tactical.bench.learning.plan import Question, Run
 from rllib_tactical.domain.types import AGENTS
 
@@ -94,31 +94,22 @@ def rows_of(found: Answer) -> list[Row]:
     """Return the bench table's rows of an answer."""
     rows = []
     for line in found.lines:
-        values = list(line.values.values())
+        name = f"{found.question.name}: {line.market}, {line.variant}"
         target = TARGETS.get(line.market) if found.question.name == "learnability" else None
-        rows.append(
-            Row(
-                name=f"{found.question.name}: {line.market}, {line.variant}",
-                unit=f"{found.unit}, n={len(values)}",
-                figure=Figure(float(np.mean(values)), min(values), max(values)),
-                target=target,
-                baselines=()
-                if not line.against
-                else (
-                    Baseline(
-                        "difference, paired",
-                        Figure(
-                            float(np.mean(list(line.against.values()))),
-                            min(line.against.values()),
-                            max(line.against.values()),
-                        ),
-                        f"to {found.question.variants[0].name}, same markets and seeds; "
-                        f"{with_error(list(line.against.values()), signed=True)} points",
-                    ),
-                ),
-            )
-        )
+        rows.append(_row(name, found.unit, list(line.values.values()), target))
+        if line.against:
+            rows.append(_row(f"{name}, paired", "points", list(line.against.values()), None))
     return rows
+
+
+def _row(name: str, unit: str, values: list[float], target: float | None) -> Row:
+    """Return one row: the mean over seeds, smallest and largest."""
+    return Row(
+        name=name,
+        unit=f"{unit}, n={len(values)}",
+        figure=Figure(float(np.mean(values)), min(values), max(values)),
+        target=target,
+    )
 
 
 def share(result: dict[str, Any], played: dict[str, Any] | None = None) -> float:
@@ -135,8 +126,7 @@ def percent(net: float, oracle: float) -> float:
 def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
     """Return processor seconds of training after which ``part`` of the final share is reached.
 
-    The final share is taken on the same part of the unseen market as the others on the way: the
-    mean of the last two looks on the way. The first look that reaches it counts.
+    The looks on the way see a part of the unseen market. The first look that reaches it counts.
     """
     curve = [
         (p["processor_s"], percent(p["policy"]["net"], p["oracle"]["net"])) for p in result["curve"]
