@@ -22,7 +22,11 @@ STEPS, ACCOUNTS, GROUP = 40, 8, 4
 SPEC = random_spec(length=16)
 CONFIG = TacticalConfig(
     training=TrainingConfig(
-        batch_size=128, minibatch_size=64, num_envs=ACCOUNTS, accounts_per_bar=GROUP
+        batch_size=128,
+        minibatch_size=64,
+        num_envs=ACCOUNTS,
+        accounts_per_bar=GROUP,
+        credit="all",  # every step's advantage is compared
     )
 )
 
@@ -79,7 +83,11 @@ def test_states_actions_and_advantages_are_those_of_every_single_step(rolled):
     expected = (advantages - advantages.mean((0, 1))) / advantages.std((0, 1))
     training = CONFIG.training
     connector = CentralizedBatch(
-        market=OpenMarket(SPEC), gamma=training.gamma, lam=training.gae_lambda
+        market=OpenMarket(SPEC),
+        gamma=training.gamma,
+        lam=training.gae_lambda,
+        credit=training.credit,
+        trace=training.trace,
     )
     batch = connector(rl_module=runner.module, batch={}, episodes=segments)
     t = np.concatenate([np.repeat(part.t[:-1, None], GROUP, 1) for part in segments])
