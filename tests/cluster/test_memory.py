@@ -2,11 +2,10 @@
 
 import psutil
 import pytest
-import ray
 
-from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.loop import run_training
 from tests.cluster.runs import LEARNER, RUNNER, alive, changed, start
+from tests.small_ray import small_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -16,17 +15,9 @@ ALLOWED_BYTES = 12e6
 
 
 @pytest.fixture
-def small_ray():
-    limit_threads()
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+def ray_instance():
+    with small_ray():
+        yield
 
 
 def private_bytes():
@@ -36,7 +27,7 @@ def private_bytes():
     return {name: psutil.Process(pid).memory_full_info().uss for name, pid in processes.items()}
 
 
-def test_memory_is_steady_over_two_hundred_iterations(small_ray, market, tmp_path):
+def test_memory_is_steady_over_two_hundred_iterations(ray_instance, market, tmp_path):
     config = changed(num_learners=1, iterations=LAST, checkpoint_every=FIRST // 2)
     found = {}
 

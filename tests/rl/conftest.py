@@ -1,19 +1,10 @@
 import pytest
-import ray
 
-from rllib_tactical.process import limit_threads
+from tests.small_ray import small_ray
 
 
 @pytest.fixture(scope="package")
 def ray_instance():
     """A Ray of two CPUs for the tests of this folder."""
-    limit_threads()
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+    with small_ray():
+        yield

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import yaml
 
 from rllib_tactical import cli
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.markets import make_market
-from rllib_tactical.process import limit_threads
+from tests.small_ray import small_ray
 
 TRAINING = {
     "iterations": 2,
@@ -33,16 +32,8 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="package")
 def ray_instance() -> Iterator[None]:
     """A Ray of two CPUs for the tests of this folder."""
-    limit_threads()
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
+    with small_ray():
+        yield
 
 
 @pytest.fixture(scope="package")
