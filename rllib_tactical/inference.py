@@ -8,7 +8,7 @@ the fallback where ONNX Runtime is missing.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,9 +57,16 @@ class OnnxEngine:
             # onnxruntime raises classes of its own that share no base but Exception
             raise BundleError(f"the ONNX model of the bundle cannot be loaded: {error}") from error
 
-    def logits(self, inputs: Float32Array) -> Float32Array:
-        """Return logits (N, 3, 3) float32."""
-        out: Float32Array = self._session.run(["logits"], {"inputs": inputs})[0]
+    @staticmethod
+    def run_options() -> Any:
+        """Return options for one run; setting their ``terminate`` has that run stopped."""
+        import onnxruntime
+
+        return onnxruntime.RunOptions()
+
+    def logits(self, inputs: Float32Array, options: Any = None) -> Float32Array:
+        """Return logits (N, 3, 3) float32; ``options`` from ``run_options``."""
+        out: Float32Array = self._session.run(["logits"], {"inputs": inputs}, options)[0]
         return out
 
 

@@ -31,7 +31,7 @@ from serve.decider import Answer as DecidedAnswer
 from serve.decider import Decider
 from serve.errors import RequestError, error_body, invalid
 from serve.follower import Follower, KeeperPort
-from serve.guard import GuardedEngine, bundle_engine
+from serve.guard import bundle_engine, under_time_limit
 from serve.health import ResourceProbe, StateAge, health_report
 from serve.keeper import Answer
 from serve.logs import log_to_folder
@@ -319,7 +319,7 @@ class DecisionApp:
         engine = bundle_engine(bundle)
         Decider(bundle, self._performance, engine).warm_up()
         # not before it is warm: the first run takes longer than any limit for the others
-        guarded = GuardedEngine(engine, self._service.inference_timeout_ms / 1e3)
+        guarded = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
         return Decider(bundle, self._performance, guarded)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from typing import Any, Final
 
@@ -103,6 +104,9 @@ class DecisionReplica:
     ) -> None:
         self._app = DecisionApp(settings, RayKeeper(keeper, settings.telemetry_folder))
         await self._app.start()
+        # what is there now stays: the collector need not look through it in the midst of a request
+        gc.collect()
+        gc.freeze()
 
     def __serve_build_asgi_app__(self) -> DecisionApp:
         """Return the application that Serve calls."""

@@ -36,7 +36,7 @@ from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES, WINDOW, Float32Array
 from serve.cluster import start_plain
 from serve.decider import Decider
-from serve.guard import GuardedEngine, bundle_engine
+from serve.guard import bundle_engine, under_time_limit
 from serve.run import start_service
 from serve.state import RiskState
 
@@ -159,7 +159,7 @@ def _body(tape: Tape, t: int) -> bytes:
 
 
 def _in_process(bundle: Bundle, bodies: list[bytes], size: ServiceSize) -> list[Row]:
-    decider = Decider(bundle, PerformanceConfig(), GuardedEngine(bundle_engine(bundle), 1.0))
+    decider = Decider(bundle, PerformanceConfig(), under_time_limit(bundle_engine(bundle), 1.0))
     state = RiskState(Account.opened(bundle.rules.risk.initial_equity))
     took = []
     for i in range(size.decisions + 100):

@@ -12,8 +12,9 @@ from rllib_tactical.domain.features import FeatureTable
 from rllib_tactical.domain.ledger import Account
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Float32Array
 from rllib_tactical.errors import BundleError
+from rllib_tactical.inference import OnnxEngine
 from serve.decider import Decider
-from serve.guard import GuardedEngine, bundle_engine
+from serve.guard import GuardedEngine, WatchedOnnx, bundle_engine, under_time_limit
 from serve.state import RiskState
 from tests.serve.conftest import request_at
 
@@ -44,7 +45,8 @@ class BrokenEngine:
 
 def test_the_same_logits_as_without(bundle: Bundle) -> None:
     plain = bundle.engine()
-    guarded = GuardedEngine(bundle_engine(bundle), 30.0)
+    guarded = under_time_limit(bundle_engine(bundle), 30.0)
+    assert isinstance(guarded, WatchedOnnx)
     inputs = np.random.default_rng(0).normal(size=(5, WINDOW, NUM_FEATURES)).astype(np.float32)
     assert guarded.logits(inputs).tobytes() == plain.logits(inputs).tobytes()
     assert guarded.name == "onnx"
@@ -68,19 +70,41 @@ def test_too_late_is_an_error_and_the_late_answer_is_nobodys() -> None:
     assert answer[0, 0, 0] == engine.calls == 2
 
 
+def test_a_run_that_takes_too_long_is_stopped_and_the_next_one_is_as_ever(bundle: Bundle) -> None:
+    guarded = WatchedOnnx(OnnxEngine(bundle.onnx_model), 0.01)
+    many = np.zeros((100_000, WINDOW, NUM_FEATURES), dtype=np.float32)
+    with pytest.raises(BundleError, match="more than 10 ms"):
+        guarded.logits(many)
+    guarded._timeout_s = 30.0
+    assert guarded.logits(INPUTS).tobytes() == bundle.engine().logits(INPUTS).tobytes()
+
+
+def test_an_error_that_is_not_about_time_keeps_its_words(bundle: Bundle) -> None:
+    guarded = under_time_limit(bundle.engine("onnx"), 30.0)
+    with pytest.raises(Exception, match="Invalid rank"):
+        guarded.logits(np.zeros(3, dtype=np.float32))
+    assert guarded.logits(INPUTS).shape == (1, 3, 3)
+
+
+def test_another_engine_gets_a_thread_of_its_own() -> None:
+    assert isinstance(under_time_limit(GatedEngine(), 30.0), GuardedEngine)
+
+
+@pytest.mark.parametrize("name", ["watch", "actors"])
+def test_no_thread_is_left_behind(bundle: Bundle, name: str) -> None:
+    engine = bundle.engine("onnx") if name == "watch" else BrokenEngine()
+    known = set(threading.enumerate())
+    guarded = under_time_limit(engine, 0.04)
+    (thread,) = set(threading.enumerate()) - known
+    assert thread.name == name
+    del guarded
+    thread.join(timeout=30.0)
+    assert not thread.is_alive()
+
+
 def test_the_engines_own_error_reaches_the_caller() -> None:
     with pytest.raises(MemoryError, match="no memory"):
         GuardedEngine(BrokenEngine(), 30.0).logits(INPUTS)
-
-
-def test_the_thread_ends_with_its_engine() -> None:
-    before = threading.active_count()
-    guarded = GuardedEngine(BrokenEngine(), 30.0)
-    (worker,) = [found for found in threading.enumerate() if found.name == "actors"][-1:]
-    assert threading.active_count() == before + 1
-    del guarded
-    worker.join(timeout=30.0)
-    assert not worker.is_alive()
 
 
 def test_torch_serves_where_onnx_cannot(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
