@@ -108,12 +108,12 @@ class TrainingConfig(StrictConfig):
     the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes in
     minibatches. ``credit``: the policy gradient counts every vote, or only those that decided
     something. ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands
-    the critic's value. ``entropy_coefficient`` goes to ``entropy_final`` over ``entropy_steps``
-    account steps; with 0 steps it stays. ``accounts_per_bar`` accounts replay the same bars side by
-    side: an actor's output depends on the bar only, so they share its forward and backward pass.
-    ``train_confidence`` is the confidence with which every sampled vote counts. ``precision`` is
-    that of the learner's matrix products; ``learner_gpus`` GPUs are given to each learner.
-    ``splits`` are the shares of the bars for training, validation and test.
+    the critic's value. ``actor_lr`` and ``entropy_coefficient`` change linearly over
+    ``iterations``, to their ``end_factor`` times what they were. ``accounts_per_bar`` accounts
+    replay the same bars side by side: an actor's output depends on the bar only, so they share its
+    forward and backward pass. ``train_confidence`` is the confidence with which every sampled vote
+    counts. ``precision`` is that of the learner's matrix products; ``learner_gpus`` GPUs are given
+    to each learner. ``splits`` are the shares of the bars for training, validation and test.
 
     A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
     episodes, whichever is first, and with every evaluation; the last ``keep_checkpoints`` and the
@@ -123,6 +123,7 @@ class TrainingConfig(StrictConfig):
     iterations: int = 100
     seed: int = 0
     actor_lr: float = 1e-3
+    actor_lr_end_factor: float = 0.0
     critic_lr: float = 1e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
@@ -130,8 +131,7 @@ class TrainingConfig(StrictConfig):
     trace: Literal["episode", "trade"] = "trade"
     clip: float = 0.2
     entropy_coefficient: float = 0.01
-    entropy_final: float = 0.01
-    entropy_steps: int = 0
+    entropy_end_factor: float = 1.0
     value_coefficient: float = 0.5
     grad_norm: float = 0.5
     epochs: int = 4
@@ -169,14 +169,17 @@ class TrainingConfig(StrictConfig):
             "keep_checkpoints",
         ):
             _require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
-        for name in ("seed", "entropy_steps", "num_env_runners", "num_learners", "learner_gpus"):
+        for name in ("seed", "num_env_runners", "num_learners", "learner_gpus"):
             _require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
         for name in ("actor_lr", "critic_lr", "clip", "grad_norm"):
             value = getattr(self, name)
             _require(0 < value < math.inf, f"training.{name} must be finite and > 0", value)
-        for name in ("entropy_coefficient", "entropy_final", "value_coefficient"):
+        for name in ("entropy_coefficient", "value_coefficient"):
             value = getattr(self, name)
             _require(0 <= value < math.inf, f"training.{name} must be finite and >= 0", value)
+        for name in ("actor_lr_end_factor", "entropy_end_factor"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"training.{name} must be in 0..1", value)
         for name in ("gamma", "gae_lambda", "train_confidence"):
             _require(
                 0 < getattr(self, name) <= 1,

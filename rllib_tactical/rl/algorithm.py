@@ -105,11 +105,13 @@ def build_config(
         .rl_module(rl_module_spec=module_spec(config, standardisation))
         .training(
             learner_class=MappoLearner,
-            lr=training.actor_lr,
+            lr=_linear(training, training.actor_lr, training.actor_lr_end_factor),
             gamma=training.gamma,
             lambda_=training.gae_lambda,
             clip_param=training.clip,
-            entropy_coeff=_entropy(training),
+            entropy_coeff=_linear(
+                training, training.entropy_coefficient, training.entropy_end_factor
+            ),
             vf_loss_coeff=training.value_coefficient,
             grad_clip=training.grad_norm,
             grad_clip_by="global_norm",
@@ -124,11 +126,11 @@ def build_config(
     )
 
 
-def _entropy(training: TrainingConfig) -> float | list[list[float]]:
-    """Return the entropy coefficient, or its schedule: [account steps, value] pairs."""
-    if training.entropy_steps == 0:
-        return training.entropy_coefficient
-    return [[0, training.entropy_coefficient], [training.entropy_steps, training.entropy_final]]
+def _linear(training: TrainingConfig, value: float, end_factor: float) -> float | list[list[float]]:
+    """Return ``value``, or its schedule over the run: [account steps, value] pairs."""
+    if end_factor == 1.0:
+        return value
+    return [[0, value], [training.iterations * training.batch_size, end_factor * value]]
 
 
 def module_spec(config: TacticalConfig, standardisation: Standardisation) -> MultiRLModuleSpec:

@@ -13,6 +13,7 @@ from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import (
     MODULE_TRAIN_BATCH_SIZE_MEAN,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
     NUM_ENV_STEPS_TRAINED,
     NUM_ENV_STEPS_TRAINED_LIFETIME,
     NUM_MODULE_STEPS_TRAINED,
@@ -153,14 +154,19 @@ class MappoLearner(PPOTorchLearner):
                     optimizer.zero_grad(set_to_none=True)
         return gradients_dict
 
-    def _set_optimizer_state(self, state: Any) -> None:
-        """Restore the optimizers' moments, but keep the learning rates of this configuration.
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Set what follows a schedule to its value at this batch's first step.
 
-        RLlib takes a checkpoint's rates for the next update and the configuration's only after it.
+        RLlib does so after an update only: the first one of a continued run would be made with the
+        rates of its checkpoint and the entropy coefficient of a new run.
         """
-        super()._set_optimizer_state(state)
+        super().before_gradient_based_update(timesteps=timesteps)
+        sampled = timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
+        begun = max(0, sampled - self.config.total_train_batch_size)
         for optimizer, schedule in self._optimizer_lr_schedules.items():
-            self._set_optimizer_lr(optimizer, lr=float(schedule.get_current_value()))
+            self._set_optimizer_lr(optimizer, lr=float(schedule.update(timestep=begun)))
+        for module_id in self.module.keys():  # noqa: SIM118 - not a dictionary
+            self.entropy_coeff_schedulers_per_module[module_id].update(timestep=begun)
 
     def apply_gradients(self, gradients_dict: Any) -> None:
         """Take one step of every optimizer."""

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rllib_tactical.config import TacticalConfig, content_hash, from_dict, reward_preset, to_dict
+from rllib_tactical.config import (
+    TacticalConfig,
+    TrainingConfig,
+    content_hash,
+    from_dict,
+    reward_preset,
+    to_dict,
+)
 from rllib_tactical.data.markets import MARKETS
 
 BASE: Final = "default"
@@ -92,7 +99,12 @@ QUESTIONS: Final = {
             ("gamma 0.95", {"training.gamma": 0.95}),
             ("gamma 0.9, lambda 0.9", {"training.gamma": 0.9, "training.gae_lambda": 0.9}),
         ),
-        _question("rate", "How fast?", ("actor_lr 0.0003", {"training.actor_lr": 3e-4})),
+        _question(
+            "rate",
+            "How fast do the actors learn?",
+            ("constant rate", {"training.actor_lr_end_factor": 1.0}),
+            ("actor_lr 0.0003", {"training.actor_lr": 3e-4}),
+        ),
         _question(
             "epochs",
             "How often is a batch used?",
@@ -103,10 +115,7 @@ QUESTIONS: Final = {
             "entropy",
             "How much exploration?",
             ("entropy 0.003", {"training.entropy_coefficient": 0.003}),
-            (
-                "entropy annealed to 0",
-                {"training.entropy_steps": 300_000, "training.entropy_final": 0.0},
-            ),
+            ("annealed to 0", {"training.entropy_end_factor": 0.0}),
         ),
         _question(
             "bars",
@@ -139,8 +148,10 @@ class Run:
     @property
     def config(self) -> TacticalConfig:
         """The configuration: the defaults with the variant's changes, trained in this process."""
+        batch_size = self.variant.changes.get("training.batch_size", TrainingConfig().batch_size)
         return configured(
             {
+                "training.iterations": -(-self.steps // batch_size),
                 "training.num_env_runners": 0,
                 "training.num_learners": 0,
                 "training.seed": self.seed,
