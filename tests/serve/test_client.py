@@ -75,6 +75,39 @@ def test_what_got_no_answer_is_sent_again_as_it_was(pause: Pause) -> None:
     assert script.requests[0].headers["authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize("cut", [0, 20, -30, -1])
+def test_an_answer_that_was_cut_is_asked_for_again(cut: int) -> None:
+    """Over a real connection, as when a replica dies with the answer half sent."""
+    body = msgspec.json.encode(HELD)
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    whole = head.encode() + b"\r\n" + body
+    left = [whole[:cut], whole]
+    asked = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sent = await reader.readuntil(b"\r\n\r\n")
+        length = int(sent.lower().split(b"content-length:")[1].split(b"\r")[0])
+        asked.append(await reader.readexactly(length))
+        writer.write(left.pop(0))
+        await writer.drain()
+        writer.close()
+
+    async def work() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async with AsyncDecisionClient(url, timeout_s=30.0, retries=QUICK) as client:
+                assert (await client.override("pause")).version == 2
+            left.extend([whole[:cut], whole])
+            with DecisionClient(url, timeout_s=30.0, retries=QUICK) as blocking_client:
+                found = await asyncio.to_thread(blocking_client.override, "pause")
+            assert found.version == 2
+
+    asyncio.run(work())
+    assert len(asked) == 4
+    assert asked[0] == asked[1] and asked[2] == asked[3]
+
+
 @BOTH
 def test_a_refusal_is_an_error_at_once(pause: Pause) -> None:
     error = {"code": "conflict", "message": "used before", "details": {"field": "request_id"}}
