@@ -43,10 +43,13 @@ T = TypeVar("T")
 class ModelConfig(StrictConfig):
     """The critic's size. The actors' shape is fixed by the specification.
 
-    ``critic``: "centralized" sees the global state (MAPPO); "independent" is one critic per agent
-    that sees what its actor sees (IPPO). ``critic_heads``: one value per agent, or one shared V(s).
+    ``actors``: "separate" agents, or the three votes as one "joint" action of one agent, with one
+    probability ratio and one advantage. ``critic``: "centralized" sees the global state (MAPPO);
+    "independent" is one critic per agent that sees what its actor sees (IPPO). ``critic_heads``:
+    one value per agent, or one shared V(s).
     """
 
+    actors: Literal["separate", "joint"] = "separate"
     critic: Literal["centralized", "independent"] = "centralized"
     critic_hidden: tuple[int, ...] = (512, 256, 128)
     critic_dropout: float = 0.0

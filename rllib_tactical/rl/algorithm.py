@@ -77,6 +77,7 @@ def build_config(
                 "record_to": record_to,
                 "credit": training.credit,
                 "trace": training.trace,
+                "joint": config.model.actors == "joint",
             },
             disable_env_checking=True,
         )

@@ -52,12 +52,14 @@ class CentralizedBatch(ConnectorV2):
         distributed: bool = False,
         credit: Literal["all", "decisive"] = "all",
         trace: Literal["episode", "trade"] = "episode",
+        joint: bool = False,
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
         self._spec = market.open()
         self._tapes = self._spec.tapes
         self._decisive_only, self._by_trade = credit == "decisive", trace == "trade"
         self._gamma, self._lam, self._distributed = gamma, lam, distributed
+        self._joint = joint
 
     def __call__(
         self, *, rl_module: Any, batch: Batch, episodes: list[Any], **kwargs: Any
@@ -80,6 +82,9 @@ class CentralizedBatch(ConnectorV2):
             self._lam * self._trace(parts) if self._by_trade else self._lam,
         )
         weight = self._weights(parts)
+        if self._joint:  # one agent: one advantage, which counts where any of its votes decided
+            advantages = _alike(advantages.mean(axis=-1))
+            weight = None if weight is None else _alike(weight.max(axis=-1))
         mean, square = self._moments(advantages, device, weight)
         variance = np.maximum(square - mean**2, 0.0)  # rounding may leave less than nothing
         advantages = (advantages - mean) / np.maximum(np.sqrt(variance), 1e-4)
@@ -225,6 +230,11 @@ def _values(critic: Any, inputs: Tensor, state: Tensor) -> FloatArray:
     chunks = [slice(i, i + VALUE_ROWS) for i in range(0, len(inputs), VALUE_ROWS)]
     values = torch.cat([critic.values(inputs[chunk], state[chunk]) for chunk in chunks])
     return values.cpu().numpy().astype(np.float64)
+
+
+def _alike(values: FloatArray) -> FloatArray:
+    """Return values (R, K) for every agent: (R, K, 3)."""
+    return np.repeat(values[..., None], NUM_AGENTS, axis=-1)
 
 
 def _column(values: Any, agent: int, device: torch.device) -> Tensor:

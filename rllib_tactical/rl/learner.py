@@ -30,6 +30,9 @@ SKIPPED = "skipped_updates"
 """Metric: updates of a module that were left out because its gradient was not finite."""
 
 
+OTHERS = "others"
+"""Where a forward pass's outputs hold the others' part of a joint action's log ratio."""
+
 RANDOM = "random"
 """Where a learner's state holds the state of the random numbers it draws."""
 
@@ -53,6 +56,7 @@ class MappoLearner(PPOTorchLearner):
                 distributed=self.config.num_learners > 1,
                 credit=self.config.env_config["credit"],
                 trace=self.config.env_config["trace"],
+                joint=self.config.env_config["joint"],
             )
         )
 
@@ -88,6 +92,23 @@ class MappoLearner(PPOTorchLearner):
             lr_or_lr_schedule=config.lr,
         )
 
+    def compute_losses(
+        self, *, fwd_out: dict[str, Any], batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Return every module's loss.
+
+        For joint actors the ratio is that of the three votes together. In each actor's loss the
+        others' part of it stands as a number, so that the losses' gradients are the joint loss's.
+        """
+        if self.config.env_config["joint"]:
+            agents = [module_id for module_id in fwd_out if module_id != CRITIC]
+            ratios = {each: _log_ratio(fwd_out[each], batch[each])[1] for each in agents}
+            for each in agents:
+                others = [ratios[other].detach() for other in agents if other != each]
+                fwd_out[each][OTHERS] = sum(others)
+        losses: dict[str, Tensor] = super().compute_losses(fwd_out=fwd_out, batch=batch)
+        return losses
+
     def compute_loss_for_module(
         self,
         *,
@@ -100,10 +121,8 @@ class MappoLearner(PPOTorchLearner):
 
         L = -min(r A, clip(r, 1 - eps, 1 + eps) A) - c H (Schulman et al., 2017, eq. 7 and 9).
         """
-        log_probabilities = torch.log_softmax(fwd_out[Columns.ACTION_DIST_INPUTS], dim=-1)
-        # (bars, 3) by the actions (bars, K) of the K accounts that stood on each bar
-        logp = log_probabilities.gather(-1, batch[Columns.ACTIONS].long())
-        log_ratio = logp - batch[Columns.ACTION_LOGP]
+        log_probabilities, log_ratio = _log_ratio(fwd_out, batch)
+        log_ratio = log_ratio + fwd_out.get(OTHERS, 0.0)
         ratio, advantages = log_ratio.exp(), batch[Postprocessing.ADVANTAGES]
         clipped = ratio.clamp(1 - config.clip_param, 1 + config.clip_param)
         surrogate = torch.min(ratio * advantages, clipped * advantages).mean()
@@ -215,3 +234,13 @@ class MappoLearner(PPOTorchLearner):
             log((module_id, NUM_MODULE_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum", with_throughput=True)
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
+
+
+def _log_ratio(fwd_out: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return an actor's log probabilities (bars, 3) and log ratios (bars, K).
+
+    K accounts stood on each bar.
+    """
+    log_probabilities = torch.log_softmax(fwd_out[Columns.ACTION_DIST_INPUTS], dim=-1)
+    logp = log_probabilities.gather(-1, batch[Columns.ACTIONS].long())
+    return log_probabilities, logp - batch[Columns.ACTION_LOGP]

@@ -125,8 +125,9 @@ QUESTIONS: Final = {
         ),
         _question(
             "critic",
-            "One centralized critic, or one per agent (IPPO)?",
+            "MAPPO, IPPO (a critic per agent), or one agent with a joint action?",
             ("independent critics", {"model.critic": "independent"}),
+            ("one joint agent", {"model.actors": "joint"}),
         ),
     )
 }
