@@ -44,7 +44,7 @@ class LearningSize:
     steps: int = 409_600
     minutes: float | None = None
     parallel: int | None = None
-    train_bars: int = 120_000
+    train_bars: int = 400_000
     sessions: int = 200
     difficulty: float = 0.0
 

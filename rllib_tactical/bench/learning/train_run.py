@@ -10,7 +10,15 @@ from typing import Any, Final
 import numpy as np
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.bench.learning.judge import judged, logits, margins, oracle, play, serving_votes
+from rllib_tactical.bench.learning.judge import (
+    equal_size,
+    judged,
+    logits,
+    margins,
+    oracle,
+    play,
+    serving_votes,
+)
 from rllib_tactical.bench.learning.plan import Run
 from rllib_tactical.config import TacticalConfig, to_dict
 from rllib_tactical.data.markets import LearnabilityMarket, make_market
@@ -139,7 +147,7 @@ def _look(
     chosen: Validation = validate(
         engine,
         [(tape, validation)],
-        config.rules,
+        equal_size(config.rules),  # as it is judged: a larger order is no better vote
         config.training.temperature_scales,
         config.training.train_confidence,
     )
