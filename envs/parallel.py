@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 
 from envs.market import ACTION_SPACE, OBSERVATION_SPACE, MarketSpec
 from rllib_tactical.domain.replay import Replay
-from rllib_tactical.domain.simulate import ExitReason, Step
+from rllib_tactical.domain.step import ExitReason, Step
 from rllib_tactical.domain.types import AGENTS, Float32Array, Reason
 from rllib_tactical.domain.votes import Votes, constant_votes
 

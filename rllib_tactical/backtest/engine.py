@@ -23,7 +23,8 @@ from rllib_tactical.bundle import Bundle
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.risk import session_drawdown
-from rllib_tactical.domain.simulate import Simulator, Step
+from rllib_tactical.domain.simulate import Simulator
+from rllib_tactical.domain.step import Step
 from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import NUM_ACTIONS, NUM_AGENTS, FloatArray, IntArray
 from rllib_tactical.domain.votes import WAIT, Votes, greedy_votes, sample_votes, softmax

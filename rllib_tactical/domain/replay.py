@@ -9,7 +9,8 @@ import numpy as np
 
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.simulate import Simulator, Step
+from rllib_tactical.domain.simulate import Simulator
+from rllib_tactical.domain.step import Step
 from rllib_tactical.domain.tape import Split, Tape
 from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray, StrictConfig
 from rllib_tactical.domain.votes import Votes

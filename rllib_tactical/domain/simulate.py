@@ -10,8 +10,6 @@ the position is flattened at the next open and the session is halted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -25,6 +23,7 @@ from rllib_tactical.domain.risk import (
     session_drawdown,
     session_limits,
 )
+from rllib_tactical.domain.step import ExitReason, Exits, Step
 from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from rllib_tactical.domain.votes import Votes
@@ -58,49 +57,6 @@ _ACCOUNT_STATE: Final = (
 )
 
 
-class ExitReason(IntEnum):
-    """Why a trade ended. The lower-case name is what reports show."""
-
-    NONE = 0
-    OPPOSITE = 1
-    STOP = 2
-    TARGET = 3
-    SESSION_END = 4
-    HALT = 5
-
-
-# like all that is made anew at every step not frozen: frozen fields cost three times as much to set
-@dataclass(slots=True)
-class Step:
-    """What one step did to N accounts. Arrays have shape (N,) unless said otherwise.
-
-    ``t`` int64 the bar decided on (fills happen on t + 1); ``decision`` at the close of t;
-    ``entered`` / ``exited`` bool; ``entry_price`` / ``exit_price`` fills, NaN where none;
-    ``exit_reason`` int64; ``quantity`` lots of the trade that ended; ``trade_side`` of it;
-    ``trade_entry_t`` its decision bar; ``trade_entry_price``; ``trade_pnl`` net dollars of it;
-    ``trade_cost`` dollars of spread, slippage and commission paid by it; ``equity_change`` dollars;
-    ``rewards`` (N, 3); ``base`` (N,) and ``bonus`` (N, 3) its parts.
-    """
-
-    t: IntArray
-    decision: Decision
-    entered: BoolArray
-    exited: BoolArray
-    entry_price: FloatArray
-    exit_price: FloatArray
-    exit_reason: IntArray
-    quantity: FloatArray
-    trade_side: IntArray
-    trade_entry_t: IntArray
-    trade_entry_price: FloatArray
-    trade_pnl: FloatArray
-    trade_cost: FloatArray
-    equity_change: FloatArray
-    rewards: FloatArray
-    base: FloatArray
-    bonus: FloatArray
-
-
 class Simulator:
     """N accounts on one tape. Public arrays have shape (N,) and describe the close of bar ``t``."""
 
@@ -126,8 +82,8 @@ class Simulator:
         self._trade_cost = np.zeros(count)
         self._after_mitigation = np.zeros(count, dtype=np.bool_)
         self._counter_trend = np.zeros(count, dtype=np.bool_)
-        self._no_exits = _Exits.empty(count)
-        for array in (getattr(self._no_exits, name) for name in _Exits.__slots__):
+        self._no_exits = Exits.empty(count)
+        for array in (getattr(self._no_exits, name) for name in Exits.__slots__):
             array.flags.writeable = False  # returned by every step without an exit
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
@@ -319,7 +275,7 @@ class Simulator:
 
     def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
         if self._exits is self._no_exits:
-            self._exits = _Exits.empty(self.num_accounts)
+            self._exits = Exits.empty(self.num_accounts)
         instrument, exits = self.tape.instrument, self._exits
         side, quantity = self.side[who], self.quantity[who]
         fee = costs.commission(quantity, instrument) * self._cost_factor[who]
@@ -392,39 +348,4 @@ class Simulator:
             trade_pnl=exits.pnl,
             after_mitigation=exits.after_mitigation,
             counter_trend=exits.counter_trend,
-        )
-
-
-@dataclass(slots=True)
-class _Exits:
-    """Trades that ended on the bar being simulated."""
-
-    exited: BoolArray
-    reason: IntArray
-    price: FloatArray
-    side: IntArray
-    quantity: FloatArray
-    entry_t: IntArray
-    entry_price: FloatArray
-    pnl: FloatArray
-    cost: FloatArray
-    after_mitigation: BoolArray
-    counter_trend: BoolArray
-
-    @classmethod
-    def empty(cls, count: int) -> _Exits:
-        whole, real = np.zeros(count, dtype=np.int64), np.zeros(count)
-        never = np.zeros(count, dtype=np.bool_)
-        return cls(
-            never.copy(),
-            whole.copy(),
-            np.full(count, np.nan),
-            whole.copy(),
-            real.copy(),
-            whole.copy(),
-            real.copy(),
-            real.copy(),
-            real.copy(),
-            never.copy(),
-            never.copy(),
         )

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
-
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.process import without_expected_noise
 from rllib_tactical.rl.algorithm import build_config
 from rllib_tactical.rl.curriculum import oracle_of, promoted, stage_market
 from rllib_tactical.rl.evaluator import Evaluator
+from rllib_tactical.rl.iteration import next_result
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.metrics import Row, broken_metrics, iteration_metrics, validation_metrics
 from rllib_tactical.rl.prepare import TrainingMarket
@@ -28,16 +27,8 @@ from rllib_tactical.rl.warm_start import warm_start
 from rllib_tactical.rl.weights import actor_weights_of, restore, send_weights
 from rllib_tactical.run_config import DATA, StageConfig
 
-__all__ = ["TrainingResult", "actor_weights_of", "restore", "run_training"]
-
-RUNNER_TIMEOUT_S = 300.0
-"""How long training waits for lost env runners to come back."""
-
 PROBE_TIMEOUT_S = 0.5
 """How long each iteration asks for lost env runners; RLlib's 30 s would be lost in every one."""
-
-LEARNER_TIMEOUT_S = 10.0
-"""How long a learner is given to show that it is alive after an update has failed."""
 
 ALL_DONE = "all iterations are done"
 
@@ -219,22 +210,9 @@ class _Loop:
         return reason
 
     def _iterate(self, stop: StopRequest) -> Row:
-        """Return the metrics of the next iteration that sampled anything.
-
-        When every env runner is lost RLlib returns an iteration without steps and restarts them.
-        """
-        deadline = time.monotonic() + RUNNER_TIMEOUT_S
-        while True:
-            begun = time.monotonic()
-            result = self._train()
-            if result["env_runners"].get("num_env_steps_sampled", 0) > 0:
-                break
-            if stop.asked or time.monotonic() > deadline:
-                raise TrainingError(
-                    f"no env runner delivered a step for {RUNNER_TIMEOUT_S:.0f} s; "
-                    "continue with --resume when the cluster is well"
-                )
-            time.sleep(1.0)
+        """Return the metrics of the next iteration."""
+        begun = time.monotonic()
+        result = next_result(self._algorithm, self.done + 1, stop)
         self.done += 1
         row = iteration_metrics(result, self.done, time.monotonic() - begun)
         row["env_runners"] = self._algorithm.env_runner_group.num_healthy_remote_env_runners()
@@ -247,31 +225,6 @@ class _Loop:
                 "lower the learning rates and start again or --resume from the last checkpoint"
             )
         return row
-
-    def _train(self) -> Row:
-        """Return RLlib's result of one iteration; a lost learner becomes an error of ours."""
-        try:
-            result: Row = self._algorithm.train()
-        except RayError as error:
-            if not self._learner_lost(error):
-                raise
-            raise TrainingError(
-                f"a learner was lost in iteration {self.done + 1}, and what it learnt since the "
-                "last checkpoint with it; continue with --resume when the cluster is well"
-            ) from error
-        return result
-
-    def _learner_lost(self, error: RayError) -> bool:
-        """Whether a learner is gone. The others may fail first, in their exchange with it."""
-        group = self._algorithm.learner_group
-        if group.is_local:
-            return False
-        if isinstance(error, RayActorError):
-            return True
-        answers = group.foreach_learner(
-            lambda learner: None, healthy_only=False, timeout_seconds=LEARNER_TIMEOUT_S
-        )
-        return sum(bool(answer.ok) for answer in answers) < len(group)
 
     def _of_progress(self, converged: bool) -> str | None:
         """Return why the run is to end now, whatever validation says."""

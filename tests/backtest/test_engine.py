@@ -10,7 +10,8 @@ from rllib_tactical.bundle import Bundle
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.risk import RiskConfig
-from rllib_tactical.domain.simulate import ExitReason, Simulator
+from rllib_tactical.domain.simulate import Simulator
+from rllib_tactical.domain.step import ExitReason
 from rllib_tactical.domain.tape import Tape, build_tape
 from rllib_tactical.domain.types import Reason
 from rllib_tactical.domain.votes import Votes, constant_votes, greedy_votes, sample_votes

@@ -14,7 +14,8 @@ from rllib_tactical.domain.orders import OrderConfig
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.risk import RiskConfig
-from rllib_tactical.domain.simulate import ACCOUNT_FEATURES, ExitReason, Simulator, Step
+from rllib_tactical.domain.simulate import ACCOUNT_FEATURES, Simulator
+from rllib_tactical.domain.step import ExitReason, Step
 from rllib_tactical.domain.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import Instrument, Reason

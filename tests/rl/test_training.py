@@ -31,10 +31,10 @@ from rllib_tactical.errors import (
 from rllib_tactical.export import export_run
 from rllib_tactical.rl.algorithm import build_config
 from rllib_tactical.rl.batch import CentralizedBatch
-from rllib_tactical.rl.loop import actor_weights_of, restore
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.prepare import DataSource, prepare_market
 from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
+from rllib_tactical.rl.weights import actor_weights_of, restore
 from rllib_tactical.train import train
 from tests.rl.segments import segment
 

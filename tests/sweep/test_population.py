@@ -13,9 +13,9 @@ import pytest
 from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.rl.algorithm import build_config
-from rllib_tactical.rl.loop import restore
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.prepare import DataSource, prepare_market
+from rllib_tactical.rl.weights import restore
 from rllib_tactical.sweep.search import make_scheduler
 from rllib_tactical.sweep.spec import parse_sweep
 from tests.sweep.conftest import TRAINING, Call, sweep_file
