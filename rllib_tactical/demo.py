@@ -44,8 +44,10 @@ MARKET_DIFFICULTY: Final = 0.0
 TRAIN_SECONDS: Final = 140.0
 SUMMARY: Final = "summary.json"
 
-DEMO_TRAINING: Final = TrainingConfig(iterations=10_000)
-"""The defaults, ended by the clock: the demo is promised in five minutes on any two cores."""
+DEMO_TRAINING: Final = TrainingConfig(iterations=10_000, actor_lr_end_factor=1.0)
+"""The defaults, ended by the clock: the demo is promised in five minutes on any two cores.
+
+How many iterations that makes is not known before, so no rate can fall towards the last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from rllib_tactical.bundle import Bundle, export_bundle, load_bundle
-from rllib_tactical.config import TacticalConfig, from_dict
+from rllib_tactical.config import from_dict
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UnreadableError, UsageError
 from rllib_tactical.rl.run_folder import (
     CHECKPOINT,
     RunFolder,
+    config_of,
     read_checkpoint,
     read_weights,
 )
@@ -63,7 +64,7 @@ def export_run(
             f"--parent must be of the run's bars ({bar_seconds} s), "
             f"found bars of {followed.bar_seconds} s"
         )
-    config = from_dict(TacticalConfig, run["config"], f"{folder.path}: config")
+    config = config_of(run, f"{folder.path}: config")
     return export_bundle(
         out,
         weights=read_weights(checkpoint),

@@ -17,7 +17,7 @@ if __package__ in (None, ""):  # run as a script by path: the checkout is the im
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rllib_tactical.cluster import start_ray
-from rllib_tactical.config import TacticalConfig, content_hash, from_dict, load_config, to_dict
+from rllib_tactical.config import TacticalConfig, content_hash, load_config, to_dict
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergies import DETECT, NONE
 from rllib_tactical.domain.types import AGENTS
@@ -29,7 +29,7 @@ from rllib_tactical.rl.metrics import Row
 from rllib_tactical.rl.mlflow_log import MlflowLog
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
 from rllib_tactical.rl.report import REPORT
-from rllib_tactical.rl.run_folder import RUN, RunFolder
+from rllib_tactical.rl.run_folder import RUN, RunFolder, config_of
 from rllib_tactical.rl.warm_start import describe_warm_start
 from rllib_tactical.run_config import WarmStartConfig
 from rllib_tactical.storage import FolderType, place_of, working_folder
@@ -185,7 +185,7 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
         if old_part["instrument"] != new_part["instrument"]:
             raise TrainingError("--resume: the instrument differs from the run's")
     # what settings were not there yet when the run was started had their defaults
-    old = to_dict(from_dict(TacticalConfig, before.get("config", {}), "--resume: run.json"))
+    old = to_dict(config_of(before, "--resume: run.json"))
     new = now["config"]
     # training longer is what resuming is for, and the machine may be another one
     may_differ = {
@@ -285,7 +285,7 @@ def train_command(
     """
     config = load_config(config_path)
     if resume:
-        started = from_dict(TacticalConfig, place_of(out).read_json(RUN)["config"], str(out))
+        started = config_of(place_of(out).read_json(RUN), str(out))
         if config_path is None:
             config = started
         elif warm_start is None:

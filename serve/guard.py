@@ -1,11 +1,11 @@
-"""The actors under a time limit: whoever asks gets logits or an error in time, never a hang."""
+"""The actors under a time limit: whoever asks gets logits or an error in time."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import Any, Final
 
 from rllib_tactical.bundle import Bundle
@@ -14,15 +14,19 @@ from rllib_tactical.errors import BundleError
 from rllib_tactical.inference import LogitsEngine, OnnxEngine
 
 _LOG = logging.getLogger(__name__)
-_LOOKS: Final = 4
+_LOOKS: Final = 10
 """How often the watch looks within the time limit."""
+
+_SHORTEST_S: Final = 1e-3
+"""Between two looks of the watch, which would else keep others from their work."""
 
 
 class WatchedOnnx:
     """Runs ONNX actors in the caller's thread; a watch has a run stopped that takes too long.
 
-    ONNX Runtime looks between two operators whether it is to stop. Nothing is handed to another
-    thread and back, which takes as long as the actors themselves. One caller at a time.
+    ONNX Runtime looks between two operators whether it is to stop: a run ends an operator and a
+    look of the watch after its time at the latest. Nothing is handed to another thread and back,
+    which takes as long as the actors themselves. One caller at a time.
     """
 
     def __init__(self, engine: OnnxEngine, timeout_s: float) -> None:
@@ -30,10 +34,9 @@ class WatchedOnnx:
         self._engine = engine
         self._timeout_s = timeout_s
         self._run = _Run()
-        self._done = threading.Event()
-        every_s = timeout_s / _LOOKS
+        every_s = max(timeout_s / _LOOKS, _SHORTEST_S)
         threading.Thread(
-            target=_watch, args=(self._run, self._done, every_s), name="watch", daemon=True
+            target=_watch, args=(self._run, every_s), name="watch", daemon=True
         ).start()
 
     def logits(self, inputs: Float32Array) -> Float32Array:
@@ -45,7 +48,7 @@ class WatchedOnnx:
         """
         options = self._engine.run_options()
         # in one step, so that the watch never sees one run's end with another run's options
-        self._run.current = monotonic() + self._timeout_s, options
+        self._run.current = time.monotonic() + self._timeout_s, options
         try:
             return self._engine.logits(inputs, options)
         except Exception:
@@ -56,7 +59,7 @@ class WatchedOnnx:
             self._run.current = None
 
     def __del__(self) -> None:
-        self._done.set()
+        self._run.over = True
 
 
 class GuardedEngine:
@@ -108,7 +111,7 @@ class GuardedEngine:
 
 
 def under_time_limit(engine: LogitsEngine, timeout_s: float) -> LogitsEngine:
-    """Return ``engine`` so that whoever asks waits no longer than ``timeout_s`` seconds."""
+    """Return ``engine`` under a time limit of ``timeout_s`` seconds."""
     if isinstance(engine, OnnxEngine):
         return WatchedOnnx(engine, timeout_s)
     return GuardedEngine(engine, timeout_s)
@@ -130,16 +133,18 @@ def bundle_engine(bundle: Bundle) -> LogitsEngine:
 class _Run:
     """The run that the watch looks at: when it is too late, and what stops it."""
 
-    __slots__ = ("current",)
+    __slots__ = ("current", "over")
 
     def __init__(self) -> None:
         self.current: tuple[float, Any] | None = None
+        self.over = False
 
 
-def _watch(run: _Run, done: threading.Event, every_s: float) -> None:
-    while not done.wait(every_s):
+def _watch(run: _Run, every_s: float) -> None:
+    while not run.over:
+        time.sleep(every_s)
         current = run.current
-        if current is not None and monotonic() > current[0]:
+        if current is not None and time.monotonic() > current[0]:
             current[1].terminate = True
 
 

@@ -18,8 +18,8 @@ LEARNER_TIMEOUT_S = 10.0
 """How long a learner is given to show that it is alive after an update has failed."""
 
 
-def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> Row:
-    """Return RLlib's result of the next iteration that sampled anything.
+def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> tuple[Row, float]:
+    """Return RLlib's result of the next iteration that sampled anything, and its seconds.
 
     When every env runner is lost RLlib returns an iteration without steps and restarts them.
 
@@ -33,9 +33,10 @@ def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> Row:
     """
     deadline = time.monotonic() + RUNNER_TIMEOUT_S
     while True:
+        begun = time.monotonic()
         result = _train(algorithm, iteration)
         if result["env_runners"].get("num_env_steps_sampled", 0) > 0:
-            return result
+            return result, time.monotonic() - begun
         if stop.asked or time.monotonic() > deadline:
             raise TrainingError(
                 f"no env runner delivered a step for {RUNNER_TIMEOUT_S:.0f} s; "

@@ -13,7 +13,6 @@ from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import (
     MODULE_TRAIN_BATCH_SIZE_MEAN,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
     NUM_ENV_STEPS_TRAINED,
     NUM_ENV_STEPS_TRAINED_LIFETIME,
     NUM_MODULE_STEPS_TRAINED,
@@ -177,11 +176,11 @@ class MappoLearner(PPOTorchLearner):
         """Set what follows a schedule to its value at this batch's first step.
 
         RLlib does so after an update only: the first one of a continued run would be made with the
-        rates of its checkpoint and the entropy coefficient of a new run.
+        rates of its checkpoint and the entropy coefficient of a new run. And it goes by the steps
+        sampled, of which an iteration has more while an env runner is lost.
         """
         super().before_gradient_based_update(timesteps=timesteps)
-        sampled = timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
-        begun = max(0, sampled - self.config.total_train_batch_size)
+        begun = self._weights_seq_no * self.config.total_train_batch_size
         for optimizer, schedule in self._optimizer_lr_schedules.items():
             self._set_optimizer_lr(optimizer, lr=float(schedule.update(timestep=begun)))
         for module_id in self.module.keys():  # noqa: SIM118 - not a dictionary

@@ -211,10 +211,9 @@ class _Loop:
 
     def _iterate(self, stop: StopRequest) -> Row:
         """Return the metrics of the next iteration."""
-        begun = time.monotonic()
-        result = next_result(self._algorithm, self.done + 1, stop)
+        result, seconds = next_result(self._algorithm, self.done + 1, stop)
         self.done += 1
-        row = iteration_metrics(result, self.done, time.monotonic() - begun)
+        row = iteration_metrics(result, self.done, seconds)
         row["env_runners"] = self._algorithm.env_runner_group.num_healthy_remote_env_runners()
         row["stage"] = self._standing.stage
         self.env_steps = row["env_steps"]

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.atomic import atomic_write_bytes, atomic_write_text
+from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.domain.types import Float32Array
-from rllib_tactical.errors import TrainingError, UnreadableError
+from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
 
 RUN: Final = "run.json"
 PROGRESS: Final = "progress.jsonl"
@@ -187,6 +188,18 @@ def score_of(validation: dict[str, Any], best_by: str) -> float | None:
     """Return the figure of ``Validation.as_dict`` that tells good from bad; None: undefined."""
     value = validation.get(best_by)
     return None if value is None else float(value)
+
+
+def config_of(run: dict[str, Any], source: str) -> TacticalConfig:
+    """Return the configuration in a run's file.
+
+    Raises:
+        ConfigError: it has settings that this version does not know.
+    """
+    try:
+        return from_dict(TacticalConfig, run.get("config", {}), source)
+    except ConfigError as error:
+        raise ConfigError(f"{error}: the run is of another version of this program") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from rllib_tactical.atomic import atomic_file, atomic_write_text
 from rllib_tactical.backtest.statistics.judge import Judgement, Series, judge
 from rllib_tactical.backtest.statistics.trials import DATE, Trials
 from rllib_tactical.bundle import Bundle
-from rllib_tactical.config import TacticalConfig, from_dict
+from rllib_tactical.config import TacticalConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.run_folder import RunFolder
+from rllib_tactical.rl.run_folder import RunFolder, config_of
 from rllib_tactical.storage import Place
 from rllib_tactical.sweep.adopt import ABANDONED, DAILY, write_daily
 from rllib_tactical.sweep.best import export_trial, trial_results
@@ -97,7 +97,7 @@ def _tables(place: Place, number: int, shared: SharedMarket) -> list[tuple[str, 
     limit_threads()
     with trial_results(place, number) as path:
         folder = RunFolder(path)
-        config = from_dict(TacticalConfig, folder.read()["config"], f"trial {number}: run.json")
+        config = config_of(folder.read(), f"trial {number}: run.json")
         own = write_daily(folder, config, shared.market(config))
         found = [] if own is None else [("", pd.read_parquet(own))]
         for old in path.glob(f"{DAILY}-*.parquet"):

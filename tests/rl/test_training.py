@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -330,6 +331,45 @@ def test_a_restored_run_samples_with_the_trained_weights(prepared, ray_instance,
             np.testing.assert_array_equal(held[0][name], value)
     finally:
         fresh.stop()
+
+
+def test_rates_follow_their_line_by_the_updates_made(prepared, ray_instance):
+    """Whatever the number of steps that an iteration sampled."""
+    config = changed(iterations=4, actor_lr_end_factor=0.0, entropy_end_factor=0.5)
+    handle = MarketHandle(prepared.spec)
+    algorithm = build_config(config, handle, prepared.standardisation).build_algo()
+    try:
+        algorithm.train()
+        algorithm.train()
+        learner = algorithm.learner_group._learner
+        learner.before_gradient_based_update(timesteps={"num_env_steps_sampled_lifetime": 10**9})
+        rates = {
+            name: group["lr"]
+            for name, optimizer in learner._named_optimizers.items()
+            for group in optimizer.param_groups
+        }
+        assert {rate for name, rate in rates.items() if "critic" in name} == {1e-3}
+        actors = [rate for name, rate in rates.items() if "critic" not in name]
+        assert actors == pytest.approx([1e-3 * 2 / 4] * 3)
+        for agent in AGENTS:
+            coefficient = learner.entropy_coeff_schedulers_per_module[agent].get_current_value()
+            assert float(coefficient) == pytest.approx(0.01 * 3 / 4)
+    finally:
+        algorithm.stop()
+
+
+def test_a_run_of_another_version_says_so(run, market, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run[0], other)
+    settings = json.loads((other / "run.json").read_text())
+    settings["config"]["training"]["gone"] = 1
+    (other / "run.json").write_text(json.dumps(settings))
+    for work in (
+        lambda: export_run(other, tmp_path / "bundle"),
+        lambda: train([DataSource(*market)], other, CONFIG, resume=True, say=lambda line: None),
+    ):
+        with pytest.raises(ConfigError, match=r"training\.gone.*another version of this program"):
+            work()
 
 
 def test_one_joint_agent_has_one_advantage_and_one_ratio(prepared, ray_instance):
