@@ -85,7 +85,10 @@ def test_restored_weights_learn_at_the_rates_of_the_new_configuration(
     moments = algorithm.learner_group.get_state()
     algorithm.stop()
     other = dataclasses.replace(
-        config, training=dataclasses.replace(config.training, actor_lr=7e-4, critic_lr=5e-3)
+        config,
+        training=dataclasses.replace(
+            config.training, actor_lr=7e-4, critic_lr=5e-3, actor_lr_end_factor=1.0
+        ),
     )
     algorithm = build_config(other, handle, market.standardisation).build_algo()
     restore(algorithm, tmp_path / "saved")
