@@ -107,6 +107,8 @@ def test_finished_runs_are_found_again_and_damaged_ones_refused(tmp_path: Path) 
     store.keep(run_of(), result_of(run_of(), 100.0))
     assert store.find(run_of()) == result_of(run_of(), 100.0)
     assert store.find(run_of(seed=2)) is None
+    renamed = Variant("the same by another name", {})
+    assert store.find(run_of(variant=renamed)) == result_of(run_of(), 100.0)
     store.path(run_of()).write_text("{}")
     with pytest.raises(UnreadableError, match="not a result"):
         store.find(run_of())

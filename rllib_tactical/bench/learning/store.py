@@ -30,8 +30,11 @@ class Store:
         Raises:
             UnreadableError: the file in its place is damaged or of another format.
         """
-        path = self.path(run)
-        if not path.is_file():
+        # another question may have asked for the same run by another name
+        path = next(
+            iter(sorted(self.folder.glob(f"{run.market}-{run.seed}-*-{run.key}.json"))), None
+        )
+        if path is None:
             return None
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
