@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,11 @@ def bench_command(
     sizes = _learning_sizes(sections, learning)
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"output file {out}: there is no folder {out.parent}")
-    report = run_sections(
-        sections or DEFAULT_SECTIONS, lambda text: click.echo(text, err=True), **sizes
-    )
+    # Ray prints there what it has to say about its workers, and output is for the figures
+    with redirect_stdout(sys.stderr):
+        report = run_sections(
+            sections or DEFAULT_SECTIONS, lambda text: click.echo(text, err=True), **sizes
+        )
     document = as_document(report)
     if out is not None:
         atomic_write_text(out, json.dumps(document, indent=2) + "\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -56,7 +57,11 @@ def test_the_market_section_measures_every_row() -> None:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "run_sections", lambda names, progress: {"market": ROWS})
+    def run_sections(names: tuple[str, ...], progress: Any) -> dict[str, list[Row]]:
+        print("what Ray says about a worker")
+        return {"market": ROWS}
+
+    monkeypatch.setattr(command, "run_sections", run_sections)
 
 
 @pytest.mark.usefixtures("measured")
