@@ -27,6 +27,7 @@ STEPS = 192
 
 def configured(critic_heads="per_agent", **changes):
     training = TrainingConfig(
+        actor_lr_end_factor=1.0,  # the loop by hand has no schedules
         batch_size=STEPS,
         minibatch_size=STEPS,  # one minibatch: shuffling changes nothing but the order of sums
         epochs=2,
