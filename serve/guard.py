@@ -52,6 +52,7 @@ class WatchedOnnx:
         try:
             return self._engine.logits(inputs, options)
         except Exception:
+            # its classes share no base but Exception; raised again either way, but in our words
             if options.terminate:
                 raise _too_late(self._timeout_s) from None
             raise

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED
 
 from rllib_tactical.bench.plain_mappo import PlainMappo, Rollout
@@ -12,6 +14,7 @@ from rllib_tactical.config import ModelConfig, TacticalConfig, TrainingConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.algorithm import build_config
+from rllib_tactical.rl.batch import CentralizedBatch
 from rllib_tactical.rl.learner import SKIPPED
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.modules import CRITIC
@@ -232,3 +235,66 @@ def test_metrics_count_account_steps_and_an_update_that_is_not_finite_is_left_ou
     for name, value in after["fvg"].items():
         np.testing.assert_array_equal(value, before["fvg"][name])
     assert any((after["momentum"][n] != before["momentum"][n]).any() for n in after["momentum"])
+
+
+def test_rates_follow_their_line_by_the_updates_made(ray_instance):
+    """Whatever the number of steps that an iteration sampled."""
+    config = configured(iterations=4, actor_lr_end_factor=0.0, entropy_end_factor=0.5)
+    handle = MarketHandle(SPEC)
+    algorithm = build_config(config, handle, SCALE).build_algo()
+    try:
+        algorithm.train()
+        algorithm.train()
+        learner = algorithm.learner_group._learner
+        learner.before_gradient_based_update(timesteps={"num_env_steps_sampled_lifetime": 10**9})
+        rates = {
+            name: group["lr"]
+            for name, optimizer in learner._named_optimizers.items()
+            for group in optimizer.param_groups
+        }
+        assert {rate for name, rate in rates.items() if "critic" in name} == {1e-3}
+        actors = [rate for name, rate in rates.items() if "critic" not in name]
+        assert actors == pytest.approx([1e-3 * 2 / 4] * 3)
+        for agent in AGENTS:
+            coefficient = learner.entropy_coeff_schedulers_per_module[agent].get_current_value()
+            assert float(coefficient) == pytest.approx(0.03 * 3 / 4)
+    finally:
+        algorithm.stop()
+
+
+def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
+    """The gradient by hand: one clipped surrogate of the product of the three ratios."""
+    config = dataclasses.replace(configured(), model=ModelConfig(actors="joint"))
+    handle = MarketHandle(SPEC)
+    algorithm = build_config(config, handle, SCALE).build_algo()
+    try:
+        learner = algorithm.learner_group._learner
+        episodes = [segment(6, 900, accounts=2, seed=3)]
+        connector = CentralizedBatch(
+            market=handle, gamma=0.99, lam=0.95, credit="decisive", joint=True
+        )
+        made = connector(rl_module=learner.module, batch={}, episodes=episodes)
+        advantages = [made[agent][Postprocessing.ADVANTAGES] for agent in AGENTS]
+        torch.testing.assert_close(advantages[0], advantages[1])
+        torch.testing.assert_close(advantages[0], advantages[2])
+        assert advantages[0].count_nonzero()
+
+        torch.manual_seed(0)
+        logits = {agent: torch.randn(6, 3, requires_grad=True) for agent in AGENTS}
+        outputs = {agent: {Columns.ACTION_DIST_INPUTS: logits[agent]} for agent in AGENTS}
+        losses = learner.compute_losses(fwd_out=outputs, batch=made)
+        found = torch.autograd.grad(sum(losses.values()), list(logits.values()))
+
+        ratio, entropy = torch.ones(6, 2), 0.0
+        for agent in AGENTS:
+            logp = torch.log_softmax(logits[agent], dim=-1)
+            taken = logp.gather(-1, made[agent][Columns.ACTIONS].long())
+            ratio = ratio * (taken - made[agent][Columns.ACTION_LOGP]).exp()
+            entropy = entropy - (logp.exp() * logp).sum(-1).mean()
+        clip = config.training.clip
+        gain = torch.min(ratio * advantages[0], ratio.clamp(1 - clip, 1 + clip) * advantages[0])
+        loss = -gain.mean() - config.training.entropy_coefficient * entropy
+        torch.testing.assert_close(found, torch.autograd.grad(loss, list(logits.values())))
+        algorithm.train()
+    finally:
+        algorithm.stop()
