@@ -1,7 +1,8 @@
 """Write files and folders so that a reader never sees half of one.
 
 Content goes to a temporary name beside the target, is flushed to disk, and then takes the target's
-name in one step. A failure leaves what was there before, if anything was, untouched.
+name in one step. A failure leaves what was there before, if anything was, untouched. What a killed
+process left behind is removed by the next one that writes the same file or folder.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,8 +32,15 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder is missing or not writable, or ``path`` is a folder.
     """
     target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp.{target.name}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    begun = re.compile(rf"\.[0-9a-f]{{16}}\.tmp\.{re.escape(target.name)}")
+    _remove_left_overs(target.parent, begun)
+
+    def make() -> Path:
+        made = target.with_name(f".{secrets.token_hex(8)}.tmp.{target.name}")
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        return made
+
+    temporary, handle = _claim(make)
     try:
         yield temporary
         _sync(temporary)
@@ -40,6 +49,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+    finally:
+        os.close(handle)
     # The new name itself is durable only once its folder is on disk.
     _sync(target.parent)
 
@@ -69,8 +80,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A folder that is there already is exchanged for the new one in a single step, so that whoever is
     killed, whenever, leaves the old one or the new one, whole. Where the file system has no such
-    step (NFS) the old one is moved aside first, and for a moment there is none. What a killed
-    process left behind is removed by the next one that writes the same folder. The block has to
+    step (NFS) the old one is moved aside first, and for a moment there is none. The block has to
     flush the files it writes.
 
     Raises:
@@ -80,11 +90,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     prefix = f".{target.name}.writing-"
-    _remove_left_overs(target.parent, prefix)
-    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    handle = os.open(staging, os.O_RDONLY)
+    _remove_left_overs(target.parent, re.compile(rf"{re.escape(prefix)}[a-z0-9_]{{8}}(\.old)?"))
+    staging, handle = _claim(lambda: Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent)))
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # released by the kernel however this process ends
         staging.chmod(0o777 & ~_umask())
         yield staging
         _sync(staging)
@@ -122,17 +130,35 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
-def _remove_left_overs(parent: Path, prefix: str) -> None:
-    for entry in list(os.scandir(parent)):
-        if not entry.name.startswith(prefix):
-            continue
-        with suppress(OSError):
-            handle = os.open(entry.path, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer may be alive
-                shutil.rmtree(entry.path)
-            finally:
-                os.close(handle)
+def _claim(make: Callable[[], Path]) -> tuple[Path, int]:
+    """Return what ``make`` made and an open handle that marks it as a living writer's.
+
+    The mark is a lock that the kernel releases however this process ends. Who came between the
+    making and the marking took it for left over and removed it: then another one is made.
+    """
+    while True:
+        made = make()
+        with suppress(FileNotFoundError):
+            handle = os.open(made, os.O_RDONLY)
+            with suppress(OSError):  # without locks nobody removes anything either
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if made.exists():
+                return made, handle
+            os.close(handle)
+
+
+def _remove_left_overs(parent: Path, named: re.Pattern[str]) -> None:
+    """Remove what writers that are no longer alive have begun in ``parent``."""
+    with suppress(OSError):  # a folder that can be written to but not listed
+        for name in filter(named.fullmatch, os.listdir(parent)):
+            path = parent / name
+            with suppress(OSError):
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer may be alive
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                finally:
+                    os.close(handle)
 
 
 def _umask() -> int:

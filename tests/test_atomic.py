@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rllib_tactical.atomic import (
+    _claim,
     atomic_file,
     atomic_folder,
     atomic_write_bytes,
@@ -119,43 +121,105 @@ def test_what_a_living_writer_has_begun_is_left_to_it(tmp_path: Path) -> None:
         assert tree(first) == {"a": "1"}
     assert tree(tmp_path / "f") == {"a": "1"}
     assert os.listdir(tmp_path) == ["f"]
+    with atomic_file(tmp_path / "g") as begun:
+        begun.write_text("1")
+        atomic_write_text(tmp_path / "g", "2")
+        assert begun.read_text() == "1"
+    assert (tmp_path / "g").read_text() == "1"
+    assert sorted(os.listdir(tmp_path)) == ["f", "g"]
+
+
+def test_one_who_is_taken_for_dead_before_it_has_its_mark_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(tmp_path / str(len(made)))
+        if len(made) > 1:  # the first one is removed before it is opened
+            made[-1].touch()
+        return made[-1]
+
+    def lock(handle: int, how: int) -> None:
+        if len(made) == 2:  # and the second one before it is marked
+            made[-1].unlink()
+
+    monkeypatch.setattr("fcntl.flock", lock)
+    path, handle = _claim(make)
+    os.close(handle)
+    assert [path.name for path in made] == ["0", "1", "2"]
+    assert path == made[2]
+
+
+def test_only_what_was_begun_for_the_same_file_is_removed(tmp_path: Path) -> None:
+    others = [".00112233aabbccdd.tmp.ab", ".a.swp", ".notes.tmp.a", "00112233aabbccdd.tmp.a"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".00112233aabbccdd.tmp.a").touch()
+    atomic_write_text(tmp_path / "a", "x")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "a"])
 
 
 KILLED_AT = """
 import os, signal, sys
 from rllib_tactical.atomic import atomic_folder, atomic_write_text
-left = int(sys.argv[2])
+kind, target, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def count(event, arguments):
     global left
-    if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod",
-                 "ctypes.dlsym", "shutil.rmtree", "tempfile.mkdtemp"):
+    if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.listdir",
+                 "fcntl.flock", "ctypes.dlsym", "shutil.rmtree", "tempfile.mkdtemp"):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         left -= 1
 sys.addaudithook(count)
-with atomic_folder(sys.argv[1]) as staging:
-    for name in ("a", "b"):
-        atomic_write_text(staging / name, "new")
+if kind == "file":
+    atomic_write_text(target, "new")
+else:
+    with atomic_folder(target) as staging:
+        for name in ("a", "b"):
+            atomic_write_text(staging / name, "new")
 """
+
+
+def killed_at_each_step(kind: str, target: Path, write_old: Callable[[], None]) -> Iterator[int]:
+    """Kill -9 before every single step on the file system, one after the other."""
+    step, code = 0, -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        write_old()
+        arguments = [sys.executable, "-c", KILLED_AT, kind, str(target), str(step)]
+        code = subprocess.run(arguments).returncode
+        yield step
+        step += 1
+    assert code == 0
 
 
 def test_whenever_the_writer_is_killed_the_old_folder_or_the_new_one_is_there(
     tmp_path: Path,
 ) -> None:
-    """Kill -9 before every single step on the file system, one after the other."""
     old, new = {"a": "old", "b": "old"}, {"a": "new", "b": "new"}
-    found, step, code = [], 0, -signal.SIGKILL
-    while code == -signal.SIGKILL:
+
+    def write_old() -> None:
         with atomic_folder(tmp_path / "f") as staging:
             for name, content in old.items():
                 (staging / name).write_text(content)
-        arguments = [sys.executable, "-c", KILLED_AT, str(tmp_path / "f"), str(step)]
-        code = subprocess.run(arguments).returncode
-        found.append(tree(tmp_path / "f"))
-        step += 1
-    assert code == 0
-    assert step > 15
+
+    found = [tree(tmp_path / "f") for _ in killed_at_each_step("folder", tmp_path / "f", write_old)]
+    assert len(found) > 15
     assert all(one in (old, new) for one in found)
     assert found == sorted(found, key=lambda one: one == new)  # once new, always new
     assert found[-2:] == [new, new]  # killed while the old one was being removed; not killed
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_whenever_the_writer_is_killed_the_old_file_or_the_new_one_is_there_and_no_other(
+    tmp_path: Path,
+) -> None:
+    target, found, left_over = tmp_path / "f", [], []
+    for _ in killed_at_each_step("file", target, lambda: atomic_write_text(target, "old")):
+        found.append(target.read_text())
+        left_over.append(len(os.listdir(tmp_path)) - 1)
+    assert len(found) > 5
+    assert found == sorted(found, reverse=True)  # old, then new
+    assert found[-2:] == ["new", "new"]
+    assert max(left_over) == 1  # the next one that wrote the file removed it
     assert os.listdir(tmp_path) == ["f"]

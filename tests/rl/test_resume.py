@@ -114,6 +114,7 @@ def test_a_killed_run_resumes_exactly_where_the_uninterrupted_one_would_be(
     kill_after(11, CONFIG, market[0], cut, tmp_path)
     newest = RunFolder(cut).checkpoints()[-1]
     assert 7 <= read_checkpoint(newest)["iteration"] < 14
+    (cut / "rollouts" / ".00112233aabbccdd.tmp.000014-00.parquet").touch()  # as if cut off there
     train([DataSource(*market)], cut, CONFIG, resume=True, say=lambda line: None)
 
     rows = rows_of(whole / "progress.jsonl")
