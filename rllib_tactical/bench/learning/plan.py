@@ -112,6 +112,13 @@ QUESTIONS: Final = {
             ("8 epochs", {"training.epochs": 8}),
         ),
         _question(
+            "batch",
+            "How much is sampled for an update, and how much of it goes into a step?",
+            ("batch of 4,096", {"training.batch_size": 4096}),
+            ("batch of 16,384", {"training.batch_size": 16384}),
+            ("minibatch of 512", {"training.minibatch_size": 512}),
+        ),
+        _question(
             "entropy",
             "How much exploration?",
             ("entropy 0.003", {"training.entropy_coefficient": 0.003}),
