@@ -139,7 +139,9 @@ class Decider:
         else:
             votes = _vote(chances, overrides, digest)
         instrument, rules = self.bundle.instrument, self.bundle.rules
-        tradable = not request.from_bars or (state.market is not None and state.market.tradable)
+        doubt = state.data_doubt(time() if now_s is None else now_s, self.bundle.bar_seconds)
+        # bars that are current tell for a matrix too whether the session goes on
+        tradable = state.market is None or state.market.tradable or doubt is Reason.DATA_STALE
         account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(
             votes,
@@ -153,7 +155,11 @@ class Decider:
             _instrument(instrument, overrides),
             _rules(rules, overrides),
         )
-        standing = standing_order(state.control, account, self._doubt(request, state, fresh, now_s))
+        if not fresh:
+            doubt = Reason.STATE_STALE
+        elif not request.from_bars:
+            doubt = None
+        standing = standing_order(state.control, account, doubt)
         if standing is not None:
             decision = overrule(decision, account, standing)
         aggregation_done = perf_counter()
@@ -203,15 +209,6 @@ class Decider:
         measured = zip(STAGES, stages, self._budgets, strict=True)
         over = tuple(stage for stage, took, budget in measured if took > budget)
         return Answer(body, stages, over, fallback)
-
-    def _doubt(
-        self, request: DecideInput, state: RiskState, fresh: bool, now_s: float | None
-    ) -> Reason | None:
-        if not fresh:
-            return Reason.STATE_STALE
-        if not request.from_bars:
-            return None
-        return state.data_doubt(time() if now_s is None else now_s, self.bundle.bar_seconds)
 
     def _decision_id(
         self, digest: bytes, account: AccountView, source: str, standing: Standing | None

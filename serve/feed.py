@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from rllib_tactical.data.sessions import follow_sessions
+from rllib_tactical.data.sessions import follow_sessions, next_bar_s
 from rllib_tactical.domain.features import FeatureStream
 from rllib_tactical.domain.tape import EMBARGO_BARS
 from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
@@ -39,7 +39,8 @@ class MarketState(msgspec.Struct, frozen=True):
 
     ``matrix`` (60, 7) float64 bytes, empty until there are 60 bars; ``bars`` counts all;
     ``bars_since_gap`` None when no bar is missing in the window; ``tradable``: the session has
-    another bar; ``arrived_s`` the epoch time at which the last bar came in.
+    another bar; ``arrived_s`` the epoch time at which the last bar came in; ``due_s`` that at which
+    the next scheduled one closes.
     """
 
     matrix: bytes
@@ -50,6 +51,7 @@ class MarketState(msgspec.Struct, frozen=True):
     bars: int
     tradable: bool
     bars_since_gap: int | None
+    due_s: float
 
     @property
     def ready(self) -> bool:
@@ -68,8 +70,9 @@ class BarPlan:
 
 @dataclass(frozen=True, slots=True)
 class ClosedBar:
-    """What the account needs of a bar: its close, and whether a session begins with it."""
+    """What the account needs of a bar: begin, close, and whether a session begins with it."""
 
+    time_s: int
     close: float
     new_session: bool
 
@@ -90,6 +93,11 @@ class Feed:
     def count(self) -> int:
         """Number of bars accepted so far."""
         return self._stream.count
+
+    @property
+    def last_s(self) -> int | None:
+        """When the newest bar opened, None before there is one."""
+        return self._last
 
     def check(self, bars: list[BarInput], now_s: float) -> BarPlan:
         """Return what ``push`` would do with the bars of a request; nothing changes.
@@ -129,7 +137,7 @@ class Feed:
                 since = self._since_gap + 1
                 self._since_gap = since if since < WINDOW else None
             self._last, self._tradable = row.time_s, not is_last
-            closed.append(ClosedBar(row.close, bool(is_first)))
+            closed.append(ClosedBar(row.time_s, row.close, bool(is_first)))
         self._arrived_s = arrived_s
         while len(self._rows) > KEPT_BARS:
             del self._rows[next(iter(self._rows))]
@@ -140,6 +148,9 @@ class Feed:
         if self._last is None:
             return None
         full = self._stream.count >= WINDOW
+        following_s = next_bar_s(self._last, self._instrument, self._bar_seconds)
+        if following_s is None:  # the calendar ends: as if the next one came at once
+            following_s = self._last + self._bar_seconds
         return MarketState(
             matrix=self._stream.matrix().tobytes() if full else b"",
             price=self._stream.close,
@@ -149,6 +160,7 @@ class Feed:
             bars=self._stream.count,
             tradable=self._tradable,
             bars_since_gap=self._since_gap,
+            due_s=float(following_s + self._bar_seconds),
         )
 
     def _row(self, bar: BarInput, field: str, now_s: float) -> BarRow:

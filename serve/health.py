@@ -214,7 +214,7 @@ def _bus(state: RiskState, age: StateAge, alerts: list[dict[str, Any]]) -> dict[
         text = f"the state is {age.state_age_s:.3g} s old, above {age.lease_s:g}: decisions hold"
         alerts.append(_message("bus", CRITICAL, text))
     market, overdue = state.market, age.bars_overdue_s
-    if market is not None and market.tradable and overdue is not None:
+    if overdue is not None:
         status = grade("bars_overdue_s", overdue)
         statuses.append(status)
         if status != HEALTHY:

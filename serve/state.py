@@ -73,14 +73,16 @@ class RiskState:
     def market_age_s(self, now_s: float, bar_seconds: int) -> float | None:
         """Return by how many seconds the next bar is overdue (0 when it is not), None without any.
 
-        Counted from the last bar's close, or from its arrival when bars are replayed.
+        Counted from when the calendar has it close; in a replay from a bar's length after the last
+        one's arrival, and not where that one ended its session.
         """
         if self.market is None:
             return None
-        since = self.market.arrived_s
         if self._service.live_bars:
-            since = self.market.last_s + bar_seconds
-        return max(0.0, now_s - since - bar_seconds)
+            return max(0.0, now_s - self.market.due_s)
+        if not self.market.tradable:
+            return 0.0
+        return max(0.0, now_s - self.market.arrived_s - bar_seconds)
 
     def data_doubt(self, now_s: float, bar_seconds: int) -> Reason | None:
         """Return why the bars sent to the service cannot be trusted now, None when they can."""

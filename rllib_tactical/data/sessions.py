@@ -130,6 +130,33 @@ def scheduled_slots(schedule: Schedule, time_s: IntArray, bar_seconds: int) -> I
     ``time_s`` is int64 of any shape; the result has the same shape. The difference between two
     bars is the number of bars that the calendar expects from one to the other.
     """
+    first, last = _scheduled_spans(schedule, bar_seconds)
+    count = np.maximum(last - first, 0)
+    before = np.concatenate(([0], np.cumsum(count)))
+    slot = -(-time_s // bar_seconds)
+    segment = np.searchsorted(first, slot, side="right") - 1
+    safe = np.maximum(segment, 0)
+    passed = before[safe] + np.clip(slot - first[safe], 0, count[safe])
+    return np.where(segment >= 0, passed, 0).astype(np.int64)
+
+
+def next_bar_s(time_s: int, instrument: Instrument, bar_seconds: int) -> int | None:
+    """Return when the first scheduled bar after the one at ``time_s`` opens, in epoch seconds.
+
+    None where the calendar does not know: it ends, or is closed for two weeks.
+    """
+    try:
+        schedule = trading_schedule(instrument.calendar, time_s, time_s + 14 * DAY_S)
+    except DataError:
+        return None
+    first, last = _scheduled_spans(schedule, bar_seconds)
+    slot = time_s // bar_seconds + 1
+    span = int(np.searchsorted(last, slot, side="right"))
+    return None if span == len(last) else max(slot, int(first[span])) * bar_seconds
+
+
+def _scheduled_spans(schedule: Schedule, bar_seconds: int) -> tuple[IntArray, IntArray]:
+    """Return first and last + 1 bar, counted since 1970, of each span without a break."""
     has_break = schedule.break_start_s < schedule.close_s
     open_s = np.concatenate((schedule.open_s, schedule.break_end_s[has_break]))
     close_s = np.concatenate((schedule.break_start_s, schedule.close_s[has_break]))
@@ -138,13 +165,7 @@ def scheduled_slots(schedule: Schedule, time_s: IntArray, bar_seconds: int) -> I
     first = open_s[order] // bar_seconds
     last = -(-close_s[order] // bar_seconds)
     first[1:] = np.maximum(first[1:], last[:-1])
-    count = np.maximum(last - first, 0)
-    before = np.concatenate(([0], np.cumsum(count)))
-    slot = -(-time_s // bar_seconds)
-    segment = np.searchsorted(first, slot, side="right") - 1
-    safe = np.maximum(segment, 0)
-    passed = before[safe] + np.clip(slot - first[safe], 0, count[safe])
-    return np.where(segment >= 0, passed, 0).astype(np.int64)
+    return first, last
 
 
 def require_timezone(name: str) -> ZoneInfo:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import pytest
 from rllib_tactical.data.calendars import trading_schedule
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.load import load_market
-from rllib_tactical.data.sessions import follow_sessions, scheduled_slots, sessions_of
+from rllib_tactical.data.sessions import (
+    follow_sessions,
+    next_bar_s,
+    scheduled_slots,
+    sessions_of,
+)
 from rllib_tactical.domain.types import Instrument, Sessions
 from rllib_tactical.errors import ConfigError, DataError
 from tests.data.tables import START_S, times_bars, walk_bars
@@ -131,6 +137,31 @@ def test_expected_slots_skip_nights_and_midday_breaks() -> None:
     assert expected("XNYS", "2022-01-03 20:00", "2022-01-04 15:30") == 12 + 12
     # Hong Kong trades 9:30-12:00 and 13:00-16:00 local time (UTC+8): 30 + 36 bars.
     assert expected("XHKG", "2022-01-04 00:00", "2022-01-05 00:00") == 66
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "expected"),
+    [
+        ("TQQQ", "2024-03-08 15:00", "2024-03-08 15:05"),
+        ("TQQQ", "2024-03-08 20:55", "2024-03-11 13:30"),  # over the weekend, clocks changed
+        ("TQQQ", "2024-03-08 20:50", "2024-03-08 20:55"),
+        ("TQQQ", "2024-12-24 17:55", "2024-12-26 14:30"),  # half day and holiday
+        ("BTCUSDT", "2024-12-31 23:55", "2025-01-01 00:00"),
+        ("ES", "2024-03-07 21:55", "2024-03-07 23:00"),  # the maintenance hour
+    ],
+)
+def test_the_next_scheduled_bar(name: str, after: str, expected: str) -> None:
+    last, following = seconds(after, expected)
+    assert next_bar_s(int(last), load_instrument(name), 300) == following
+
+
+def test_the_next_bar_after_a_midday_break_and_after_the_calendars_end() -> None:
+    hong_kong = dataclasses.replace(
+        load_instrument("TQQQ"), calendar="XHKG", timezone="Asia/Hong_Kong"
+    )
+    last, following = seconds("2024-03-07 03:55", "2024-03-07 05:00")
+    assert next_bar_s(int(last), hong_kong, 300) == following
+    assert next_bar_s(4_000_000_000, hong_kong, 300) is None
 
 
 def test_longer_bars_off_the_open_still_belong_to_the_session() -> None:

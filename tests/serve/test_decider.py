@@ -323,31 +323,40 @@ def market_of(table: FeatureTable, t: int, **changes: Any) -> MarketState:
         "bars": t + 1,
         "tradable": True,
         "bars_since_gap": None,
+        "due_s": 300.0 * t + 600.0,
         **changes,
     }
     return MarketState(**values)
 
 
 @pytest.mark.parametrize(
-    ("changes", "later_s", "reason"),
+    ("changes", "later_s", "reason", "by_matrix"),
     [
-        ({}, 900.0, "execute"),  # closed, then one bar, then as long as is allowed
-        ({}, 901.0, "data_stale"),
-        ({"bars_since_gap": 4}, 0.0, "data_gap"),
-        ({"bars_since_gap": 5}, 0.0, "execute"),
-        ({"tradable": False}, 0.0, "session_closed"),
+        ({}, 900.0, "execute", "execute"),  # closed, then one bar, then as long as is allowed
+        ({}, 901.0, "data_stale", "execute"),
+        ({"bars_since_gap": 4}, 0.0, "data_gap", "execute"),
+        ({"bars_since_gap": 5}, 0.0, "execute", "execute"),
+        ({"tradable": False}, 0.0, "session_closed", "session_closed"),
+        ({"tradable": False, "bars_since_gap": 4}, 0.0, "data_gap", "session_closed"),
+        ({"tradable": False}, 901.0, "data_stale", "execute"),
+        ({"tradable": False, "due_s": 3e6}, 901.0, "session_closed", "session_closed"),
     ],
 )
 def test_bars_that_cannot_be_trusted_mean_hold(
-    bundle: Bundle, table: FeatureTable, changes: dict[str, Any], later_s: float, reason: str
+    bundle: Bundle,
+    table: FeatureTable,
+    changes: dict[str, Any],
+    later_s: float,
+    reason: str,
+    by_matrix: str,
 ) -> None:
+    """A matrix is the caller's to vouch for; current bars tell whether the session goes on."""
     market = market_of(table, 400, **changes)
     state = RiskState(Account.opened(100_000.0), market=market)
     found = ask(fixed(bundle), {"symbol": "TEST"}, state, now_s=market.last_s + later_s)
     assert found["decision"]["reason"] == reason
-    # a matrix that comes with the request is the caller's to vouch for
-    by_matrix = ask(fixed(bundle), request_at(table, 400), state, now_s=market.last_s + later_s)
-    assert by_matrix["decision"]["reason"] == "execute"
+    found = ask(fixed(bundle), request_at(table, 400), state, now_s=market.last_s + later_s)
+    assert found["decision"]["reason"] == by_matrix
 
 
 def test_replayed_bars_are_as_old_as_their_arrival(bundle: Bundle, table: FeatureTable) -> None:

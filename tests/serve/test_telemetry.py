@@ -191,6 +191,7 @@ def with_market(**changes: Any) -> RiskState:
         "bars": 9,
         "tradable": True,
         "bars_since_gap": None,
+        "due_s": 600.0,
         **changes,
     }
     return RiskState(Account.opened(1e5), market=MarketState(**values))
@@ -204,7 +205,8 @@ def with_market(**changes: Any) -> RiskState:
         (with_market(), StateAge(0.1, 2.0, 299.0), HEALTHY, None),
         (with_market(), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
         (with_market(), StateAge(0.1, 2.0, 3601.0), CRITICAL, "bars_overdue_s is 3601"),
-        (with_market(tradable=False), StateAge(0.1, 2.0, 3601.0), HEALTHY, None),  # over night
+        (with_market(tradable=False), StateAge(0.1, 2.0, 0.0), HEALTHY, None),  # over night
+        (with_market(tradable=False), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
         (with_market(bars_since_gap=50), StateAge(0.1, 2.0, 0.0), DEGRADED, "bars are missing"),
     ],
 )
