@@ -19,7 +19,7 @@ from rllib_tactical.domain.ledger import Account
 from rllib_tactical.domain.risk import RiskConfig
 from rllib_tactical.domain.standing import Control
 from rllib_tactical.domain.types import Instrument
-from rllib_tactical.errors import ServiceError
+from rllib_tactical.errors import DataError, ServiceError
 from serve.book import Book, Fill, Trade
 from serve.errors import RequestError, invalid
 from serve.feed import BarRow, Feed, MarketState
@@ -80,7 +80,11 @@ Record = ModelRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What a replica needs to decide. ``accuracy`` per agent, None before there is a trade."""
+    """What a replica needs to decide.
+
+    ``accuracy`` per agent, None before there is a trade of which the votes are known; ``trades``
+    counts those.
+    """
 
     bundle_path: str
     bundle_id: str
@@ -110,17 +114,38 @@ def model_record(bundle: Bundle, launch: str | None = None) -> ModelRecord:
     )
 
 
-class Desk:
-    """The state. The first record has to be a ``ModelRecord``."""
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The newest price that the account was marked at, and its epoch time; 0 before there is one.
 
-    def __init__(self) -> None:
+    ``time_s`` of a bar is its last second.
+    """
+
+    time_s: float = 0.0
+    price: float = 0.0
+
+
+class Desk:
+    """The state. The first record has to be a ``ModelRecord``.
+
+    The account is marked at every bar's close, as in a backtest. While bars do not come (there are
+    none, or the newest is overdue by more than a bar's length) fills mark it, and the clock begins
+    sessions. What is older than the newest mark never marks.
+
+    Args:
+        live_bars: bars are of now. In a replay their times say nothing about those of fills, nor
+            the clock about sessions: then bars alone mark the account from the first one on.
+    """
+
+    def __init__(self, live_bars: bool = True) -> None:
         self.model: ModelRecord | None = None
         self.launch: str | None = None
         self.control = Control.NONE
         self.version = 0
         self.agent_accuracy: dict[str, float | None] = {}
         self._requests: dict[str, str] = {}
-        self._marked = (0.0, 0.0)  # when and at which price, while there are no bars
+        self._live_bars = live_bars
+        self._marked = _Mark()
         self._feed: Feed
         self._book: Book
         self._instrument: Instrument
@@ -207,12 +232,11 @@ class Desk:
         return ControlRecord(now_s, request.action, request.request_id, request.note)
 
     def check_session(self, now_s: float) -> SessionRecord | None:
-        """Return the record that lifts a halt when the clock has reached the next session.
-
-        With bars the first one of a session does that; without them nothing else would.
-        """
-        if self._feed.count or not self._book.account.halted:
-            return None
+        """Return the record that begins a session when the clock has reached it and no bar did."""
+        if self._feed.count:
+            if not self._live_bars:
+                return None
+            now_s -= self._patience_s  # the first bar of a session may still come
         return SessionRecord(now_s) if self._begins_session(now_s) else None
 
     def apply(self, record: Record) -> Effect:
@@ -221,19 +245,16 @@ class Desk:
         if isinstance(record, ModelRecord):
             self._apply_model(record)
         elif isinstance(record, BarsRecord):
-            for bar in self._feed.push(record.rows, record.at_s):
-                self._book.mark(bar.close, bar.new_session)
+            self._apply_bars(record)
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
                 trade = self._book.apply(fill)
                 if trade is not None:
                     effect.trades.append(trade)
-                if not self._feed.count:  # without bars the fills are all that marks the account
-                    self._book.mark(fill.price, self._begins_session(fill.time_s))
-                    self._marked = (fill.time_s, fill.price)
+                if not self._bars_mark(fill.time_s):
+                    self._mark(fill.time_s, fill.price)
         elif isinstance(record, SessionRecord):
-            self._book.mark(self._marked[1], True)
-            self._marked = (record.at_s, self._marked[1])
+            self._mark(record.at_s, self._marked.price)
         else:
             self.control = CONTROLS[record.action]
             if record.request_id:
@@ -250,7 +271,7 @@ class Desk:
             control=self.control,
             account=self._book.account,
             market=self._feed.state(),
-            trades=len(self._book.trades),
+            trades=sum(trade.votes is not None for trade in self._book.trades),
             accuracy=self.agent_accuracy,
         )
 
@@ -264,13 +285,56 @@ class Desk:
         self.model = record
         self.launch = record.launch or self.launch
 
+    @property
+    def _patience_s(self) -> int:
+        """How long after a bar's begin it may be waited for: its length, and as long again."""
+        assert self.model is not None
+        return 2 * self.model.bar_seconds
+
+    def _bars_mark(self, time_s: float) -> bool:
+        """Return whether a bar has marked the account, or is about to, at ``time_s``."""
+        last_s = self._feed.last_s
+        if last_s is None or not self._live_bars:
+            return last_s is not None
+        assert self.model is not None
+        return time_s <= last_s + self.model.bar_seconds + self._patience_s
+
+    def _apply_bars(self, record: BarsRecord) -> None:
+        before_s = self._feed.last_s
+        for bar in self._feed.push(record.rows, record.at_s):
+            if not self._live_bars or self._marked.time_s == self._end_of(before_s):
+                self._book.mark(bar.close, bar.new_session)
+                self._marked = _Mark(self._end_of(bar.time_s), bar.close)
+            else:
+                self._mark(self._end_of(bar.time_s), bar.close)
+            before_s = bar.time_s
+
+    def _end_of(self, bar_s: int | None) -> float:
+        """Return the last second of the bar that opens at ``bar_s``; 0 without a bar."""
+        assert self.model is not None
+        return 0.0 if bar_s is None else float(bar_s + self.model.bar_seconds - 1)
+
+    def _mark(self, time_s: float, price: float) -> None:
+        """Mark the account at a price, or at a newer one that is known already."""
+        new_session = self._begins_session(time_s)
+        if time_s >= self._marked.time_s:
+            self._marked = _Mark(time_s, price)
+        self._book.mark(self._marked.price, new_session)
+
     def _begins_session(self, time_s: float) -> bool:
-        before, now = int(self._marked[0]), int(time_s)
+        """Return whether a session lies between the newest mark and ``time_s``.
+
+        Where the calendar knows nothing of that time no session begins: the old one's drawdown and
+        halt stay.
+        """
+        before, now = int(self._marked.time_s), int(time_s)
         if before == 0 or now <= before:
             return False
-        assert self.model is not None
         times = np.array([now], dtype=np.int64)
-        first, _, _ = follow_sessions(before, times, self._instrument, self.model.bar_seconds)
+        try:  # moments, that is bars of a second
+            first, _, _ = follow_sessions(before, times, self._instrument, 1)
+        except DataError:
+            return False
         return bool(first[0])
 
     def _require_symbol(self, symbol: str) -> None:
