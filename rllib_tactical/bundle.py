@@ -150,10 +150,7 @@ def export_bundle(
     files[MANIFEST] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
     _verify(files)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(out) as staging:
-        for name, data in files.items():
-            atomic_write_bytes(staging / name, data)
+    _write(files, out)
     return load_bundle(out)
 
 
@@ -165,6 +162,32 @@ def load_bundle(path: Path) -> Bundle:
         BundleError: a file is missing, altered or unexpected, or the bundle was made for other
             features or rules than this program's.
     """
+    return _bundle_of(_read(path), path)
+
+
+def copy_bundle(path: Path, bundle_id: str, out: Path) -> None:
+    """Copy the bundle at ``path`` to ``out``, verified as it is written.
+
+    Raises:
+        UnreadableError: there is no bundle at ``path``, or the folder cannot be read.
+        BundleError: it is damaged, or another one than ``bundle_id``.
+        OSError: ``out`` cannot be written.
+    """
+    files = _read(path)
+    found = _bundle_of(files, path).bundle_id
+    if found != bundle_id:
+        raise BundleError(f"bundle {bundle_id[:12]} was chosen, {path} now holds {found[:12]}")
+    _write(files, out)
+
+
+def _write(files: dict[str, bytes], out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(out) as staging:
+        for name, data in files.items():
+            atomic_write_bytes(staging / name, data)
+
+
+def _read(path: Path) -> dict[str, bytes]:
     manifest_path = path / MANIFEST
     try:
         if not (manifest_path.is_file() or manifest_path.is_symlink()):
@@ -175,10 +198,14 @@ def load_bundle(path: Path) -> Bundle:
         raise UnreadableError(f"no bundle here: {reason}: {str(path)!r}") from error
     if strange:
         raise BundleError(f"{path}: must hold nothing but a bundle, found {', '.join(strange[:5])}")
-    files = {
+    return {
         name: read_file(path / name, MAX_MANIFEST_BYTES if name == MANIFEST else MAX_FILE_BYTES)
         for name in (MANIFEST, WEIGHTS, ONNX)
     }
+
+
+def _bundle_of(files: dict[str, bytes], path: Path) -> Bundle:
+    """Return the bundle that ``files`` are, verified."""
     manifest, rules, instrument, weights = _verify(files)
     scale = float(manifest["temperature_scale"])
     return Bundle(path, manifest, rules, instrument, scale, weights, files[ONNX])

@@ -22,7 +22,9 @@ from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
+import numpy as np
 
+from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.errors import ServiceError
 from serve import answers
 from serve.writes import BarInput, FillInput
@@ -34,7 +36,7 @@ DEFAULT_TIMEOUT_S: Final = 5.0
 RELOAD_TIMEOUT_S: Final = 120.0
 
 Body = TypeVar("Body")
-Matrix = Sequence[Sequence[float]]
+Matrix = Sequence[Sequence[float]] | FloatArray
 
 
 class ServiceAnswerError(ServiceError):
@@ -75,7 +77,7 @@ class _Call:
     def arguments(self) -> dict[str, Any]:
         given: dict[str, Any] = {"params": self.params}
         if self.body is not None:
-            given["content"] = msgspec.json.encode(self.body)
+            given["content"] = msgspec.json.encode(self.body, enc_hook=_plain)
             given["headers"] = {"content-type": "application/json"}
         if self.timeout_s is not None:
             given["timeout"] = self.timeout_s
@@ -336,6 +338,17 @@ class AsyncDecisionClient:
 
 def _headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+def _plain(value: Any) -> Any:
+    """Return an array or a number of NumPy as JSON has them.
+
+    Raises:
+        ServiceError: it is something else.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise ServiceError(f"a request holds JSON and NumPy values, found {type(value).__name__}")
 
 
 def _next_pause(

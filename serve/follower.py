@@ -133,21 +133,31 @@ class Follower:
         reply = await self._port.poll(self._name, self._version, self._seen, self._report)
         view = _DECODE(reply)
         if view.snapshot is not None:
-            await self._install(view.snapshot)
+            await self._install(view.snapshot, view.bundle_copy)
             self._version = view.version
         if view.version == self._version:
             self._lease_until = asked + view.lease_s
         self._consider(view.proposal)
 
-    async def _install(self, snapshot: Snapshot) -> None:
+    async def _install(self, snapshot: Snapshot, bundle_copy: str) -> None:
         decider = None if self._active is None else self._active.decider
         wanted = snapshot.bundle_id
         if decider is None or decider.bundle.bundle_id != wanted:
             decider = self._prepared
             if decider is None or decider.bundle.bundle_id != wanted:
-                decider = await asyncio.to_thread(self._load, snapshot.bundle_path, wanted)
+                decider = await self._loaded(wanted, snapshot.bundle_path, bundle_copy)
             self._prepared = None
         self._active = Active(decider, RiskState.of(snapshot, self._service))
+
+    async def _loaded(self, wanted: str, path: str, bundle_copy: str) -> Decider:
+        """Return the chosen bundle; from the keeper's copy when its folder holds another one."""
+        try:
+            return await asyncio.to_thread(self._load, path, wanted)
+        except TacticalError as error:
+            try:
+                return await asyncio.to_thread(self._load, bundle_copy, wanted)
+            except TacticalError:
+                raise error from None
 
     def _consider(self, proposal: Proposal | None) -> None:
         """Start to load a proposed bundle; drop what was loaded for one that came to nothing."""

@@ -13,6 +13,7 @@ import msgspec
 from serve.errors import RequestError, invalid
 
 _MATRIX_KEY: Final = b'"matrix_state"'
+_MATRIX: Final = re.compile(rb'"matrix_state"\s*:\s*\[')
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED: Final = re.compile(
     r"^Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`$"
@@ -48,11 +49,11 @@ def refuse_duplicate_keys(body: bytes) -> None:
     Raises:
         RequestError: 400, naming the key if it is repeated.
     """
-    at = body.find(_MATRIX_KEY)
-    if at >= 0 and b"\\" not in body and body.find(_MATRIX_KEY, at + 1) < 0:
-        colon = body.index(b":", at + len(_MATRIX_KEY)) + 1
-        next_key = body.find(b'"', colon)
-        body = body[:colon] + (b"0}" if next_key < 0 else b"0," + body[next_key:])
+    matrix = _MATRIX.search(body)
+    if matrix is not None and b"\\" not in body and body.count(_MATRIX_KEY) == 1:
+        next_key = body.find(b'"', matrix.end())
+        rest = b"0}" if next_key < 0 else b"0," + body[next_key:]
+        body = body[: matrix.end() - 1] + rest
     try:
         _DECODE_UNIQUE(body.decode())
     except (ValueError, RecursionError) as error:

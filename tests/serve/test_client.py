@@ -150,12 +150,17 @@ def test_every_call_against_the_service(
     async def work() -> None:
         async with running(bundle, tmp_path) as cluster:
             transport = httpx.ASGITransport(app=cluster.apps[0])
-            async with AsyncDecisionClient("http://service", transport=transport) as client:
+            async with AsyncDecisionClient("http://localhost", transport=transport) as client:
                 assert (await client.send_bars("TEST", bars)).ready
                 by_symbol = await client.decide(symbol="TEST")
                 by_matrix = await client.decide(**request_at(table, 399))
                 assert by_symbol.decision_id == by_matrix.decision_id
                 assert by_symbol.decision == by_matrix.decision
+                numbers = {"current_price": table.close[399], "atr_5min": table.atr[399]}
+                by_arrays = await client.decide(table.raw[340:400], "TEST", numbers)
+                assert by_arrays.decision == by_matrix.decision
+                with pytest.raises(ServiceError, match="found object"):
+                    await client.decide(symbol="TEST", market_context={"atr_5min": object()})
                 fill = FillInput("a", "SELL", 2.0, 100.0, 1_000)
                 assert (await client.send_fills("TEST", [fill])).position == -2.0
                 assert (await client.override("flatten")).override == "flatten"

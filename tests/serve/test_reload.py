@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from rllib_tactical import bundle as bundles
-from rllib_tactical.bundle import Bundle, export_bundle
+from rllib_tactical.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.config import content_hash
 from rllib_tactical.domain.features import FeatureTable
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.risk import RiskConfig
 from rllib_tactical.errors import BundleError
+from serve.app import DecisionApp
+from serve.keeper import COPIES
 from tests.serve.conftest import request_at
-from tests.serve.local import SERVICE, Cluster, running
+from tests.serve.local import SERVICE, Cluster, LocalKeeper, running
 from tests.serve.test_state_api import accepted, bars_body, refused, with_service
 
 
@@ -137,6 +139,32 @@ def test_a_bundle_that_is_refused_leaves_the_old_one(
         assert await deciding(cluster, table) == [bundle.bundle_id] * 2
 
     with_service(bundle, tmp_path, work, replicas=2)
+
+
+def test_a_replica_that_starts_after_the_folder_was_written_again_loads_what_was_chosen(
+    bundle: Bundle, second: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    exported(bundle, folder)
+    chosen = load_bundle(folder).bundle_id
+
+    async def begun(cluster: Cluster) -> None:
+        copies = tmp_path / "state" / COPIES
+        assert [path.name for path in copies.iterdir()] == [chosen]
+        await accepted(cluster, "/admin/model", {"path": str(second.path)})
+        await accepted(cluster, "/admin/model", {"path": str(folder)})
+        shutil.rmtree(folder)
+        shutil.copytree(second.path, folder)
+        late = DecisionApp(cluster.apps[0]._settings, LocalKeeper(cluster.keeper))
+        await late.start()
+        assert late._follower.active.decider.bundle.bundle_id == chosen
+        await late.stop()
+        shutil.rmtree(copies)
+        missing = DecisionApp(cluster.apps[0]._settings, LocalKeeper(cluster.keeper))
+        with pytest.raises(BundleError, match=f"{chosen[:12]} was chosen"):
+            await missing.start()
+
+    with_service(load_bundle(folder), tmp_path, begun, replicas=1)
 
 
 @pytest.mark.parametrize("fails", [True, False])

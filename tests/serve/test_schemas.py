@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rllib_tactical.domain.features import FeatureTable
 from serve.errors import RequestError
 from serve.schemas import DecideInput, read_request
+from serve.writes import ModelRequest, OverrideRequest, read_body
 from tests.serve.conftest import request_at
 
 BASE_QUANTITY = 200.0
@@ -203,6 +204,23 @@ def test_a_repeated_key_is_found_when_the_matrix_comes_last(request_body: dict[s
     assert refused(
         text.replace('{"market', '{"market_context": null, "market', 1).encode()
     ).code == ("duplicate_key")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (OverrideRequest, '{"action": "pause", "note": "matrix_state"}'),
+        (OverrideRequest, '{"note": "matrix_state", "action": "pause"}'),
+        (OverrideRequest, '{"request_id": "matrix_state", "action": "pause", "note": "x: [1]"}'),
+        (ModelRequest, '{"path": "matrix_state"}'),
+    ],
+)
+def test_the_matrixs_name_may_be_a_value(kind: type[Any], text: str) -> None:
+    assert read_body(text.encode(), kind) == msgspec.json.decode(text, type=kind)
+    repeated = text.replace("{", '{"action": "pause", ', 1)
+    if kind is OverrideRequest:
+        with pytest.raises(RequestError, match="action"):
+            read_body(repeated.encode(), kind)
 
 
 def test_the_market_may_stand_in_the_synergy(request_body: dict[str, Any]) -> None:
