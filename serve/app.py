@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rllib_tactical.bundle import load_bundle
 from rllib_tactical.config import PerformanceConfig, ServiceConfig, to_dict
-from rllib_tactical.errors import BundleError
+from rllib_tactical.errors import BundleError, ServiceError
 from serve.asgi import (
     ClientGoneError,
     HttpRequest,
@@ -37,7 +37,7 @@ from serve.keeper import Answer
 from serve.logs import log_to_folder
 from serve.openapi import MAX_DAYS, openapi_document
 from serve.schemas import MAX_BODY_BYTES
-from serve.security import OPEN_PATHS, is_authorised
+from serve.security import OPEN_PATHS, is_authorised, require_local_caller
 from serve.telemetry import CONTENT_TYPE, Telemetry
 from serve.writes import (
     BarsRequest,
@@ -102,7 +102,7 @@ class DecisionApp:
     def __init__(self, settings: AppSettings, port: KeeperPort, name: str | None = None) -> None:
         folder = Path(settings.telemetry_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._digest = settings.token_digest
+        self._settings, self._digest = settings, settings.token_digest
         self._performance, self._service = settings.performance, settings.service
         self._port = port
         name = name or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -194,6 +194,8 @@ class DecisionApp:
             request.header(b"authorization"), self._digest
         ):
             raise RequestError(401, "unauthorised", "a valid bearer token is required")
+        if path not in OPEN_PATHS and self._digest is None:
+            require_local_caller(request.headers)
         methods = self._routes.get(path)
         if methods is None:
             known = ", ".join(sorted(self._routes))
@@ -208,7 +210,12 @@ class DecisionApp:
         """Answer each message of a WebSocket as ``POST /decide`` answers a body."""
         headers = dict(scope["headers"])
         token = headers.get(b"authorization", b"").decode("latin-1") or None
-        if scope["path"] != STREAM_PATH or not is_authorised(token, self._digest):
+        try:
+            if scope["path"] != STREAM_PATH or not is_authorised(token, self._digest):
+                raise RequestError(401, "unauthorised", "a valid bearer token is required")
+            if self._digest is None:
+                require_local_caller(headers)
+        except RequestError:
             await refuse_stream(receive, send)
             return
         async for message in stream_messages(receive, send, MAX_BODY_BYTES):
@@ -259,9 +266,10 @@ class DecisionApp:
             status, body = await asyncio.wait_for(question, limit_s)
         except TimeoutError:
             _LOG.error("the keeper did not answer", extra={"fields": {"limit_s": limit_s}})
-            return json_response(
-                error_body("state_unavailable", "the state did not answer in time; try again"), 503
-            )
+            return _unavailable("the state did not answer in time; try again")
+        except ServiceError:
+            _LOG.exception("the keeper cannot be reached")
+            return _unavailable("the state cannot be reached; try again")
         return HttpResponse(body, status)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
@@ -321,6 +329,10 @@ class DecisionApp:
         # not before it is warm: the first run takes longer than any limit for the others
         guarded = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
         return Decider(bundle, self._performance, guarded)
+
+
+def _unavailable(message: str) -> HttpResponse:
+    return json_response(error_body("state_unavailable", message), 503)
 
 
 def _log_decision(answer: DecidedAnswer) -> None:

@@ -23,7 +23,7 @@ from serve.desk import model_record
 from serve.keeper import KeeperSettings
 from serve.logs import log_level
 from serve.run import state_folder
-from serve.security import TOKEN_VARIABLE, token_digest
+from serve.security import TOKEN_VARIABLE, require_strong_token, token_digest
 from serve.telemetry import MULTIPROCESS_VARIABLE
 
 
@@ -53,11 +53,13 @@ def build(args: dict[str, Any]) -> Any:
         ValidationError: an argument is missing or unknown.
         UnreadableError: there is no bundle.
         BundleError: the bundle is incomplete, altered or made for another version.
-        ServiceError: TACTICAL_TOKEN is not set. Such a service can be reached from other machines.
+        ServiceError: TACTICAL_TOKEN is not set, or can be guessed: such a service can be reached
+            from other machines.
     """
     token = os.environ.get(TOKEN_VARIABLE)
     if not token:
         raise ServiceError(f"{TOKEN_VARIABLE} must be set on every node of the service")
+    require_strong_token(token)
     given = Arguments.model_validate(args)
     bundle = load_bundle(Path(given.bundle).resolve())
     settings = load_config(None if given.config is None else Path(given.config))

@@ -82,6 +82,10 @@ def start_serve(host: str, port: int, flags: dict[str, str]) -> None:
     )
 
 
+REQUEST_TIMEOUT_S: Final = 10
+"""What a client has for sending one request."""
+
+
 def serve_flags(folder: Path, extra_ports: tuple[int, ...]) -> dict[str, str]:
     """Return Serve's environment; with ``extra_ports`` for HAProxy and throughput mode.
 
@@ -110,7 +114,10 @@ def serve_flags(folder: Path, extra_ports: tuple[int, ...]) -> dict[str, str]:
         # A replica that dies with a request: another one answers it, as every request may repeat.
         # HAProxy can only send again what it has whole, so it waits for the body first; Serve has
         # no setting for that option, but writes this value into HAProxy's configuration as it is.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response\n    option http-buffer-request",
+        # Nor has it one for how long a request may take to come in; HAProxy would wait an hour.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response\n"
+        "    option http-buffer-request\n"
+        f"    timeout http-request {REQUEST_TIMEOUT_S}s",
         # how long a replica goes on answering after it has been told to stop
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }

@@ -10,6 +10,7 @@ import ray
 from ray import serve as ray_serve
 from ray.exceptions import RayActorError, RayError
 
+from rllib_tactical.errors import ServiceError
 from serve.app import AppSettings, DecisionApp
 from serve.keeper import Answer, Keeper, KeeperSettings, Report
 from serve.telemetry import MULTIPROCESS_VARIABLE
@@ -61,7 +62,10 @@ def _keeper_name(settings: KeeperSettings) -> str:
 
 
 class RayKeeper:
-    """The keeper as replicas reach it. A keeper that was ended is started again."""
+    """The keeper as replicas reach it. A keeper that was ended is started again.
+
+    Every call raises ``ServiceError`` when that does not help.
+    """
 
     def __init__(self, settings: KeeperSettings, telemetry_folder: str) -> None:
         self._settings, self._folder = settings, telemetry_folder
@@ -91,7 +95,10 @@ class RayKeeper:
             return await getattr(self._actor, method).remote(*arguments)
         except RayActorError:
             self._actor = keeper_actor(self._settings, self._folder)
+        try:
             return await getattr(self._actor, method).remote(*arguments)
+        except RayActorError as error:
+            raise ServiceError(f"the keeper of the state does not run: {error}") from error
 
 
 @ray_serve.ingress()

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +21,9 @@ from typing import Any, Final
 
 import msgspec
 
-from rllib_tactical.bundle import load_bundle
+from rllib_tactical.bundle import copy_bundle, load_bundle
 from rllib_tactical.config import ServiceConfig
-from rllib_tactical.errors import ServiceError, TacticalError, UnreadableError
+from rllib_tactical.errors import DataError, ServiceError, TacticalError, UnreadableError
 from serve.desk import (
     BarsRecord,
     ControlRecord,
@@ -47,6 +49,9 @@ from serve.writes import (
 )
 
 _LOG = logging.getLogger(__name__)
+COPIES: Final = "bundles"
+"""Folder in the state's with the bundle that was chosen."""
+
 _FORGET_AFTER_S: Final = 60.0
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODE_RECORD: Final = msgspec.json.Decoder(
@@ -74,12 +79,16 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What a poll is answered with. ``snapshot`` None when the replica has this version already."""
+    """What a poll is answered with. ``snapshot`` None when the replica has this version already.
+
+    ``bundle_copy``: where the keeper keeps the chosen bundle, on its own node.
+    """
 
     version: int
     lease_s: float
     snapshot: Snapshot | None
     proposal: Proposal | None
+    bundle_copy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +108,22 @@ class KeeperSettings:
 
 @dataclass(slots=True)
 class _Replica:
+    """What a replica may decide on.
+
+    Version ``confirmed`` until ``held_until``; and, once it has taken over what it was answered,
+    version ``offered`` until ``lease_until``.
+    """
+
     confirmed: int
+    held_until: float
+    offered: int
     lease_until: float
     report: Report | None = None
+
+    def last_use(self, before: int) -> float:
+        """Return until when it may decide on a version before ``before``."""
+        until = self.held_until if self.confirmed < before else -math.inf
+        return max(until, self.lease_until) if self.offered < before else until
 
 
 def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
@@ -112,7 +134,7 @@ def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
     """
     journal = Journal(Path(settings.state_folder))
     try:
-        desk = Desk()
+        desk = Desk(settings.service.live_bars)
         for raw in journal.records():
             desk.apply(_DECODE_RECORD(raw))
         if desk.launch != settings.model.launch:
@@ -121,7 +143,7 @@ def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
             desk.apply(settings.model)
     except BaseException as error:
         journal.close()
-        if isinstance(error, ServiceError):
+        if isinstance(error, TacticalError):
             raise ServiceError(f"state folder {settings.state_folder}: {error}") from error
         if isinstance(error, msgspec.DecodeError):
             raise ServiceError(
@@ -156,6 +178,12 @@ class Keeper:
         self._clock, self._monotonic = clock, monotonic
         self._journal, self._desk = open_state(settings)
         self._desk.agent_accuracy = agent_accuracy(self._desk.trades)
+        self._copies = Path(settings.state_folder) / COPIES
+        assert self._desk.model is not None
+        try:
+            self._keep(self._desk.model)
+        except (TacticalError, OSError) as error:  # it is needed only once the folder has changed
+            _LOG.warning("the bundle is not kept: %s", error)
         self._replicas: dict[str, _Replica] = {}
         # replicas that a keeper before this one gave a lease are not known here
         self._first_answer = monotonic() + settings.service.lease_s
@@ -174,7 +202,12 @@ class Keeper:
             report: what came of that proposal, once known.
         """
         now = self._monotonic()
-        self._replicas[replica] = _Replica(have, now + self._service.lease_s, report)
+        known = self._replicas.get(replica)
+        held_until = -math.inf if known is None else known.held_until
+        if known is not None and have == known.offered:  # it has taken that over
+            held_until = known.lease_until
+        asking = _Replica(have, held_until, have, held_until, report)
+        self._replicas[replica] = asking
         self._wake()
         self._follow_clock()
         until = now + self._service.poll_s
@@ -182,8 +215,13 @@ class Keeper:
             left = until - self._monotonic()
             if left <= 0 or not await self._change(left):
                 break
+        # one that fails to take the answer over keeps what it had, no longer than it had it
+        asking.offered, asking.lease_until = self._desk.version, now + self._service.lease_s
         snapshot = None if have == self._desk.version else self._desk.snapshot()
-        return _ENCODE(View(self._desk.version, self._service.lease_s, snapshot, self._proposal))
+        assert self._desk.model is not None
+        copy = str(self._copies / self._desk.model.bundle_id)
+        version, lease_s = self._desk.version, self._service.lease_s
+        return _ENCODE(View(version, lease_s, snapshot, self._proposal, copy))
 
     async def leave(self, replica: str) -> None:
         """Forget a replica that stops: no write needs to wait for it."""
@@ -208,13 +246,16 @@ class Keeper:
     async def performance(self, days: int) -> Answer:
         """Return the trading figures of the last ``days`` days."""
         assert self._desk.model is not None
-        report = performance_report(
-            self._desk.trades,
-            self._desk.instrument,
-            self._clock(),
-            days,
-            self._desk.model.bar_seconds,
-        )
+        try:
+            report = performance_report(
+                self._desk.trades,
+                self._desk.instrument,
+                self._clock(),
+                days,
+                self._desk.model.bar_seconds,
+            )
+        except DataError as error:  # trades after the calendar's end
+            return 503, _JSON(error_body("state_unavailable", str(error)))
         return 200, _JSON(report)
 
     async def ready(self) -> None:
@@ -289,7 +330,7 @@ class Keeper:
     def _follow_clock(self) -> None:
         try:
             self._commit(self._desk.check_session(self._clock()))
-        except ServiceError as error:
+        except TacticalError as error:
             _LOG.error("a new session was not recorded: %s", error)
 
     async def _reload(self, request: ModelRequest) -> dict[str, Any]:
@@ -313,8 +354,28 @@ class Keeper:
             body = {"bundle_id": record.bundle_id, "previous": previous.bundle_id}
             if (record.bundle_id, record.path) != (previous.bundle_id, previous.path):
                 await self._propose(record)
+                try:
+                    self._keep(record)
+                except OSError as error:
+                    raise ServiceError(f"the bundle cannot be kept: {error}") from error
+                except TacticalError as error:  # exchanged since it was read
+                    raise _refused(str(error)) from error
                 self._commit(record)
             return body
+
+    def _keep(self, record: ModelRecord) -> None:
+        """Copy a chosen bundle, for replicas that start when its own folder holds another one.
+
+        Raises:
+            TacticalError: it is not in its folder any more.
+            OSError: the copy cannot be written.
+        """
+        if not (self._copies / record.bundle_id).is_dir():
+            copy_bundle(Path(record.path), record.bundle_id, self._copies / record.bundle_id)
+        kept = {record.bundle_id, self._desk.model and self._desk.model.bundle_id}
+        for other in self._copies.iterdir():
+            if other.name not in kept:
+                shutil.rmtree(other, ignore_errors=True)
 
     async def _propose(self, record: ModelRecord) -> None:
         self._proposals += 1
@@ -345,8 +406,7 @@ class Keeper:
         """Return when no replica can decide on a state before ``version`` any more."""
         while True:
             now = self._monotonic()
-            behind = [replica for replica in self._live() if replica.confirmed < version]
-            until = max((replica.lease_until for replica in behind), default=now)
+            until = max((replica.last_use(version) for replica in self._live()), default=now)
             until = max(until, self._first_answer)
             if until <= now:
                 return
@@ -357,11 +417,15 @@ class Keeper:
         gone = [
             name
             for name, replica in self._replicas.items()
-            if replica.lease_until < now - _FORGET_AFTER_S
+            if max(replica.held_until, replica.lease_until) < now - _FORGET_AFTER_S
         ]
         for name in gone:
             del self._replicas[name]
-        return [replica for replica in self._replicas.values() if replica.lease_until > now]
+        return [
+            replica
+            for replica in self._replicas.values()
+            if max(replica.held_until, replica.lease_until) > now
+        ]
 
     def _number(self) -> int:
         return 0 if self._proposal is None else self._proposal.number

@@ -125,9 +125,10 @@ def _operation(operation: Operation, named: dict[Any, Any], token: bool) -> dict
         "summary": operation.summary,
         "operationId": f"{operation.method}{operation.path.replace('/', '_').replace('.', '_')}",
     }
-    if token and operation.path not in OPEN_PATHS:
-        errors = (*errors, 401)
-        found["security"] = [{"token": []}]
+    if operation.path not in OPEN_PATHS:
+        errors = (*errors, 401 if token else 403)
+        if token:
+            found["security"] = [{"token": []}]
     if operation.request is not None:
         body = {"application/json": {"schema": named[operation.request]}}
         found["requestBody"] = {"required": True, "content": body}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from typing import Final
 
 from rllib_tactical.errors import ServiceError
+from serve.errors import RequestError
 
 TOKEN_VARIABLE: Final = "TACTICAL_TOKEN"
 OPEN_PATHS: Final = frozenset({"/health", "/metrics", "/live", "/ready"})
@@ -25,20 +27,57 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def require_strong_token(token: str) -> None:
+    """Refuse a token that can be guessed, or that no header can carry.
+
+    Raises:
+        ServiceError: it is shorter than 16 characters or has others than printable ASCII.
+    """
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ServiceError(
+            f"{TOKEN_VARIABLE} must have at least {MIN_TOKEN_LENGTH} characters, found {len(token)}"
+        )
+    if not all("!" <= letter <= "~" for letter in token):
+        raise ServiceError(f"{TOKEN_VARIABLE} must be printable ASCII without spaces")
+
+
 def require_safe_binding(host: str, token: str | None) -> None:
     """Refuse to listen where others can reach the service without a token.
 
     Raises:
-        ServiceError: no token on a host that is not loopback, or a token that can be guessed.
+        ServiceError: no token on a host that is not loopback, or see ``require_strong_token``.
     """
-    if token is not None and len(token) < MIN_TOKEN_LENGTH:
-        raise ServiceError(
-            f"{TOKEN_VARIABLE} must have at least {MIN_TOKEN_LENGTH} characters, found {len(token)}"
-        )
+    if token is not None:
+        require_strong_token(token)
     if token is None and not is_loopback(host):
         raise ServiceError(
             f"host {host} can be reached from other machines: set {TOKEN_VARIABLE} to the token "
             "that requests have to carry, or listen on 127.0.0.1"
+        )
+
+
+def require_local_caller(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what a web page in somebody's browser sends to a service that asks for no token.
+
+    A browser lets any page send simple requests to this machine, and marks them: they have an
+    ``Origin``, or say that they come from another site. A page whose own name was made to lead here
+    gives that name as ``Host``.
+
+    Args:
+        headers: of the request, names in lower case.
+
+    Raises:
+        RequestError: 403.
+    """
+    site = headers.get(b"sec-fetch-site", b"none")
+    host = headers.get(b"host", b"localhost").decode("latin-1")
+    name = host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+    if b"origin" in headers or site not in (b"none", b"same-origin") or not is_loopback(name):
+        raise RequestError(
+            403,
+            "foreign_page",
+            f"without a token the service answers programs on this machine alone, by the name of "
+            f"127.0.0.1 or localhost and not from a web page: set {TOKEN_VARIABLE} for others",
         )
 
 

@@ -101,7 +101,7 @@ async def running(
             await app.start()
         clients = [
             httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=app), base_url="http://service", timeout=30.0
+                transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1", timeout=30.0
             )
             for app in apps
         ]

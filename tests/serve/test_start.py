@@ -51,6 +51,12 @@ def test_other_hosts_need_a_token(host: str) -> None:
         require_safe_binding(host, None)
 
 
+@pytest.mark.parametrize("token", ["passwörter-sind-lang", "with a space in it", "line\n" * 9])
+def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
+    with pytest.raises(ServiceError, match="printable ASCII"):
+        require_safe_binding("127.0.0.1", token)
+
+
 def test_a_short_token_is_refused() -> None:
     with pytest.raises(ServiceError, match="at least 16"):
         require_safe_binding("127.0.0.1", "short")
