@@ -65,7 +65,8 @@ def serve_command(
 
     Beside it: POST /bars, /fills, /admin/model, /admin/override; GET /health, /metrics, /model,
     /performance. With TACTICAL_TOKEN set, requests need that
-    token, except for /health and /metrics; other hosts than loopback need it to be set.
+    token, except for /health, /live, /ready and /metrics; other hosts than loopback need it to be
+    set.
     """
     settings = load_config(config)
     # Ray takes seconds to import: not before the options are known to be right

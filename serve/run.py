@@ -245,7 +245,7 @@ def describe(service: Service) -> list[str]:
         "POST /decide /bars /fills /admin/model /admin/override",
         "GET  /health /live /ready /metrics /model /performance",
         f"state in {service.state_folder}, logs in its folder logs",
-        f"token required except for /health and /metrics ({TOKEN_VARIABLE})"
+        f"token required except for /health, /live, /ready and /metrics ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",
     ]
