@@ -14,12 +14,20 @@ from click.testing import CliRunner
 from rllib_tactical.bench import command
 from rllib_tactical.bench.learning import LearningSize, measure_learning
 from rllib_tactical.bench.learning.answers import answer, percent, seconds_to, standard_error
-from rllib_tactical.bench.learning.judge import equal_size, oracle, serving_votes, without
+from rllib_tactical.bench.learning.judge import (
+    equal_size,
+    judged_without,
+    oracle,
+    scale_without,
+    serving_votes,
+    without,
+)
 from rllib_tactical.bench.learning.plan import QUESTIONS, Run, Variant, configured, unique
 from rllib_tactical.bench.learning.section import PAGE, TABLES
 from rllib_tactical.bench.learning.store import Store
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.data.markets import make_market
+from rllib_tactical.data.markets.rules import oracle_votes
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.votes import EXECUTE
@@ -61,7 +69,15 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
     ]
     scales = {"1": played(net), "0.5": played(net / 2)}
     removed = {"fvg": played(0.0), "momentum": played(net), "entry": played(net / 4)}
-    curve[-1] |= {"scales": scales, "without": removed}
+    rescaled = {"fvg": 0.5, "momentum": 1.0, "entry": 0.25}
+    curve[-1] |= {
+        "scales": scales,
+        "without": removed,
+        "without_rescaled": {
+            agent: {"scale": part, "figures": played(part * net)}
+            for agent, part in rescaled.items()
+        },
+    }
     return {
         "format": 1,
         "market": run.market,
@@ -141,11 +157,26 @@ def test_agents_and_scales_are_answered_from_the_same_runs() -> None:
     assert {line.variant: line.mean for line in agents.lines} == {
         "all three": 50.0,
         "fvg neutral": 0.0,
+        "fvg neutral, scale chosen anew": 25.0,
         "momentum neutral": 50.0,
+        "momentum neutral, scale chosen anew": 50.0,
         "entry neutral": 12.5,
+        "entry neutral, scale chosen anew": 12.5,
     }
+    assert agents.lines[2].against == {1: -25.0}
+    assert agents.lines[2].cells["scale"] == "0.5"
     scales = answer(QUESTIONS["scale"], [(run, result_of(run, 100.0))])
     assert [line.mean for line in scales.lines] == [50.0, 50.0, 25.0]
+
+
+def test_results_without_the_scales_chosen_anew_are_read() -> None:
+    older, newer = (result_of(run_of(seed=seed), 100.0) for seed in (1, 2))
+    del older["curve"][-1]["without_rescaled"]
+    (_, kept, *_) = answer(QUESTIONS["agents"], [(run_of(), older)]).lines
+    assert kept.variant == "fvg neutral"
+    both = answer(QUESTIONS["agents"], [(run_of(), older), (run_of(seed=2), newer)]).lines
+    assert [len(line.values) for line in both] == [2, 2, 1, 2, 1, 2, 1]
+    assert len(answer(QUESTIONS["agents"], [(run_of(), older)]).lines) == 4
 
 
 def test_statistics_by_hand() -> None:
@@ -165,6 +196,28 @@ def test_a_neutral_vote_and_an_equal_size() -> None:
     sizes = equal_size(Rules()).orders
     assert sizes.cap_execute == sizes.cap_aggressive == 1.0
     assert sizes.full_size_confidence < Rules().aggregation.execution_threshold
+
+
+def test_without_an_agent_the_scale_is_chosen_anew() -> None:
+    """All three say what the oracle says with logits 3, 0, 0: at scale 1 a confidence of 0.909.
+
+    Without fvg the other two score 0.67 x 0.909 = 0.61 of the 0.65 that a trade needs; at scale 0.5
+    they have a confidence of 0.995 and score 0.667. Smaller scales trade the same.
+    """
+    market = make_market("momentum", 3, 4_000)
+    tape = market.tape()
+    start, stop = tape.first_decision, len(tape)
+    part = slice(start, stop)
+    votes = oracle_votes("momentum", tape.features.raw[part], tape.features.close[part])
+    found = 3.0 * np.eye(3)[votes.index]
+    config = TacticalConfig()
+    assert scale_without(config, tape, found, start, stop, "fvg") == 0.5
+    before = judged_without(config, tape, found, start, stop, {"fvg": 1.0})["fvg"]
+    assert before["scale"] == 1.0
+    assert before["figures"]["trades"] == 0
+    anew = judged_without(config, tape, found, start, stop, {"fvg": 0.5})["fvg"]
+    assert anew["figures"]["trades"] > 1
+    assert anew["figures"]["net"] > 0
 
 
 def test_the_oracle_earns_and_sessions_are_counted() -> None:
@@ -222,12 +275,13 @@ def test_trains_judges_and_goes_on_where_it_was(
     rows = measure_learning(size, said.append)
     assert not ray.is_initialized()
     assert said[0] == "0 of 1 runs are finished"
-    assert len(rows) == 1 + 4 + 3  # a line each, and differences of the neutral votes
+    assert len(rows) == 1 + 7 + 6  # a line each, and differences of the neutral votes
     (path,) = tmp_path.glob("*.json")
     result = json.loads(path.read_text())
     assert result["steps"] == 8_192
     last = result["curve"][-1]
     assert set(last["without"]) == {"fvg", "momentum", "entry"}
+    assert set(last["without_rescaled"]) == {"fvg", "momentum", "entry"}
     assert len(last["scales"]) == len(TacticalConfig().training.temperature_scales)
     assert last["oracle"]["net"] > 0
     said.clear()

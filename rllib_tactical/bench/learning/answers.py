@@ -198,15 +198,41 @@ def _agents(results: Results) -> list[Line]:
     lines = []
     for market in dict.fromkeys(run.market for run, _ in results):
         mine = [found for run, found in results if run.market == market]
-        whole = {found["seed"]: share(found) for found in mine}
-        lines.append(Line(market, "all three", whole, {}, {}))
+        last = {found["seed"]: found["curve"][-1] for found in mine}
+        whole = {seed: (point["scale"], point["policy"]) for seed, point in last.items()}
+        lines.append(_ablation(market, "all three", whole, last))
         for agent in AGENTS:
-            values = {
-                found["seed"]: share(found, found["curve"][-1]["without"][agent]) for found in mine
+            kept = {seed: (point["scale"], point["without"][agent]) for seed, point in last.items()}
+            lines.append(_ablation(market, f"{agent} neutral", kept, last))
+            # results of an older version lack it
+            anew = {
+                seed: (found["scale"], found["figures"])
+                for seed, point in last.items()
+                if (found := point.get("without_rescaled", {}).get(agent))
             }
-            pairs = {seed: value - whole[seed] for seed, value in values.items()}
-            lines.append(Line(market, f"{agent} neutral", values, pairs, {}))
+            if anew:
+                lines.append(_ablation(market, f"{agent} neutral, scale chosen anew", anew, last))
     return lines
+
+
+def _ablation(
+    market: str,
+    name: str,
+    played: dict[int, tuple[float, dict[str, Any]]],
+    last: dict[int, dict[str, Any]],
+) -> Line:
+    """Return a line from scale and figures by seed, against the whole policy's of ``last``."""
+    values, pairs = {}, {}
+    for seed, (_, figures) in played.items():
+        point = last[seed]
+        values[seed] = percent(figures["net"], point["oracle"]["net"])
+        if figures is not point["policy"]:
+            pairs[seed] = values[seed] - percent(point["policy"]["net"], point["oracle"]["net"])
+    cells = {
+        "trades": with_error([figures["trades"] for _, figures in played.values()]),
+        "scale": " ".join(f"{scale:g}" for scale, _ in played.values()),
+    }
+    return Line(market, name, values, pairs, cells)
 
 
 def _scales(results: Results) -> list[Line]:

@@ -93,6 +93,43 @@ def without(votes: Votes, agent: str) -> Votes:
     return Votes(index, confidence)
 
 
+def scale_without(
+    config: TacticalConfig, tape: Tape, found: FloatArray, start: int, stop: int, agent: str
+) -> float:
+    """Return the temperature scale at which the votes without an agent's earn most, at equal size.
+
+    A neutral vote adds nothing to a trade, so that the others need more confidence to reach the
+    threshold: a scale that was chosen for all three would take trades away that they could make.
+    As for the whole policy, ties go to the scale named first.
+    """
+    scales = config.training.temperature_scales
+    earned = [
+        play(tape, without(serving_votes(found, scale), agent), config.rules, start, stop).net
+        for scale in scales
+    ]
+    return scales[int(np.argmax(earned))]
+
+
+def judged_without(
+    config: TacticalConfig,
+    tape: Tape,
+    found: FloatArray,
+    start: int,
+    stop: int,
+    scales: dict[str, float],
+) -> dict[str, Any]:
+    """Return the scale and the figures of the votes without each agent of ``scales``."""
+    return {
+        agent: {
+            "scale": scale,
+            "figures": play(
+                tape, without(serving_votes(found, scale), agent), config.rules, start, stop
+            ).document(),
+        }
+        for agent, scale in scales.items()
+    }
+
+
 def margins(
     market: LearnabilityMarket, tape: Tape, found: FloatArray, start: int, stop: int
 ) -> list[float]:
@@ -112,7 +149,10 @@ def margins(
 def judged(
     config: TacticalConfig, tape: Tape, found: FloatArray, start: int, stop: int, scale: float
 ) -> dict[str, Any]:
-    """Return the policy's figures at the chosen scale, at every scale, and without each agent."""
+    """Return the policy's figures at the chosen scale, at every scale, and without each agent.
+
+    Without an agent the scale is that of all three; ``judged_without`` takes others.
+    """
     rules = config.rules
     votes = serving_votes(found, scale)
     return {

@@ -13,17 +13,20 @@ from envs.market import MarketPart, MarketSpec
 from rllib_tactical.bench.learning.judge import (
     equal_size,
     judged,
+    judged_without,
     logits,
     margins,
     oracle,
     play,
+    scale_without,
     serving_votes,
 )
 from rllib_tactical.bench.learning.plan import Run
 from rllib_tactical.config import TacticalConfig, to_dict
 from rllib_tactical.data.markets import LearnabilityMarket, make_market
 from rllib_tactical.domain.tape import Split, Tape, split_tape
-from rllib_tactical.inference import TorchEngine
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.inference import LogitsEngine, TorchEngine
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.process import limit_threads, without_expected_noise
 from rllib_tactical.rl.algorithm import build_config
@@ -162,7 +165,18 @@ def _look(
     }
     if last:
         point |= judged(config, unseen, found, start, stop, chosen.temperature_scale)
+        scales = _scales_without(config, engine, tape, validation)
+        point["without_rescaled"] = judged_without(config, unseen, found, start, stop, scales)
     else:
         votes = serving_votes(found, chosen.temperature_scale)
         point["policy"] = play(unseen, votes, config.rules, start, stop).document()
     return point
+
+
+def _scales_without(
+    config: TacticalConfig, engine: LogitsEngine, tape: Tape, validation: Split
+) -> dict[str, float]:
+    """Return the scale chosen anew on the validation bars for the votes without each agent."""
+    start, stop = max(validation.start, tape.first_decision), validation.stop
+    found = logits(engine, tape, start, stop)
+    return {agent: scale_without(config, tape, found, start, stop, agent) for agent in AGENTS}
