@@ -81,7 +81,8 @@ VERDICTS = {None: "", True: "met", False: "missed"}
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
-    help='Of section "learning": start no run after this time; 0 only reads finished ones.',
+    help='Of section "learning": start no run after this time; 0 starts none and tells all that is '
+    "finished, of any seed and size.",
 )
 @click.option(
     "--parallel",
@@ -122,7 +123,7 @@ def bench_command(
         click.echo(json.dumps(document, indent=2))
         return
     # a pipe has no width of its own, and folded figures are hard to read
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 200 if LEARNING in report else 120)
     for name, rows in report.items():
         console.print(as_table(name, rows))
         for line in footnotes(rows):
@@ -179,7 +180,7 @@ def as_document(report: dict[str, list[Row]]) -> dict[str, Any]:
 def as_table(name: str, rows: list[Row]) -> Table:
     """Return a section's table: a line per figure, and one per baseline below it."""
     table = Table(title=f"bench: {name}", title_justify="left")
-    table.add_column("figure", no_wrap=True)
+    table.add_column("figure", overflow="fold", no_wrap=name != LEARNING)  # names say the size
     table.add_column("unit", no_wrap=True)
     for heading in ("median", "min", "max", "target", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)

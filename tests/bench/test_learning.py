@@ -22,7 +22,15 @@ from rllib_tactical.bench.learning.judge import (
     serving_votes,
     without,
 )
-from rllib_tactical.bench.learning.plan import QUESTIONS, Run, Variant, configured, unique
+from rllib_tactical.bench.learning.plan import (
+    QUESTIONS,
+    Run,
+    Size,
+    Variant,
+    configured,
+    unique,
+    unseen_bars,
+)
 from rllib_tactical.bench.learning.section import PAGE, TABLES
 from rllib_tactical.bench.learning.store import Store
 from rllib_tactical.config import TacticalConfig
@@ -82,6 +90,10 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
         "format": 1,
         "market": run.market,
         "seed": run.seed,
+        "variant": run.variant.name,
+        "changes": run.variant.changes,
+        "asked": {"steps": run.steps, "train_bars": run.train_bars, "test_bars": run.test_bars},
+        "difficulty": run.difficulty,
         "steps": 100,
         "processor_s": 40.0,
         "wall_s": 50.0,
@@ -229,24 +241,90 @@ def test_the_oracle_earns_and_sessions_are_counted() -> None:
     assert 4 < found.trades < 14
 
 
+def keep_all(folder: Path, runs: list[Run], net: float = 170.0) -> None:
+    store = Store(folder)
+    for run in runs:
+        store.keep(run, result_of(run, net))
+
+
 def test_finished_runs_are_told_without_training(tmp_path: Path) -> None:
     size = LearningSize(folder=tmp_path, questions=("learnability",), seeds=2, minutes=0)
-    store = Store(tmp_path)
-    for run in size.runs(QUESTIONS["learnability"])[:5]:
-        store.keep(run, result_of(run, 170.0))
+    keep_all(tmp_path, size.runs(QUESTIONS["learnability"])[:5])
     said: list[str] = []
     rows = measure_learning(size, said.append)
-    assert said[0] == "5 of 8 runs are finished"
+    assert said == [f"tables and plots: {tmp_path / PAGE}"]
     by_name = {row.name: row for row in rows}
-    gap = by_name["learnability: gap, default"]
+    kind = "(409,600 steps, 400,000 training bars, 200 sessions)"
+    gap = by_name[f"learnability: gap, default {kind}"]
     assert gap.unit == "% of oracle, n=2"
     assert gap.figure.median == pytest.approx(85.0)
     assert gap.met
-    assert by_name["learnability: noise, default"].target is None
+    assert by_name[f"learnability: noise, default {kind}"].target is None
     assert "| gap | default | 85.0 ± 0.0 | 2 |" in (tmp_path / TABLES).read_text()
     page = (tmp_path / PAGE).read_text()
-    assert "plot-learnability" in page
+    assert "plot-learnability-0" in page
     assert "http://" not in page.split("<script>")[0]
+
+
+def test_everything_finished_is_told_whatever_is_asked(tmp_path: Path) -> None:
+    """Runs of two sizes, the longer ones of two questions; then those of one alone are asked for.
+
+    A comparison of which only the default has run has nothing to say.
+    """
+    short = LearningSize(folder=tmp_path, questions=("learnability",), seeds=1, sessions=9)
+    long = LearningSize(folder=tmp_path, questions=("preset",), seeds=1, steps=819_200)
+    runs = short.runs(QUESTIONS["learnability"])
+    keep_all(tmp_path, [*runs, *long.runs(QUESTIONS["preset"])])
+    (tmp_path / "figures.json").write_text("{}")  # of --out
+    rows = measure_learning(short, lambda _: None)
+    assert [row.name for row in rows] == [
+        f"learnability: {run.market}, default" for run in runs
+    ]  # as asked: nothing was missing
+    text, page = (tmp_path / TABLES).read_text(), (tmp_path / PAGE).read_text()
+    both = "(819,200 steps, 400,000 training bars, 200 sessions)"
+    one = "(409,600 steps, 400,000 training bars, 9 sessions)"
+    titles = [line for line in text.splitlines() if line.endswith(")")]
+    assert titles == [
+        f"{QUESTIONS[name].title} {size}"
+        for name in ("learnability", "agents", "scale", "preset")
+        for size in (both, one)
+        if (name, size) != ("preset", one)
+    ]
+    assert all(title.replace("'", "&#39;") in page for title in titles)
+    told = LearningSize(folder=tmp_path, questions=("preset",), markets=("gap",), minutes=0)
+    assert [row.name for row in measure_learning(told, lambda _: None)] == [
+        f"preset: gap, default {both}",
+        f"preset: gap, rewards: full {both}",
+        f"preset: gap, rewards: full {both}, paired",
+    ]
+    assert (tmp_path / TABLES).read_text() == text
+
+
+def test_a_size_names_its_difficulty_where_there_is_one() -> None:
+    size = Size(4_096, 5_000, unseen_bars(3), 0.5)
+    assert str(size) == "4,096 steps, 5,000 training bars, 3 sessions, difficulty 0.5"
+    assert Size.of(result_of(run_of(), 1.0)) == Size(100, 4_000, 2_000, 0.0)
+
+
+def test_the_printed_table_has_room_for_names_with_sizes(tmp_path: Path) -> None:
+    size = LearningSize(folder=tmp_path, questions=("agents",), seeds=1)
+    keep_all(tmp_path, size.runs(QUESTIONS["agents"]))
+    asked = ["--section", "learning", "--results", str(tmp_path), "--minutes", "0"]
+    result = CliRunner().invoke(command.bench_command, asked)
+    assert result.exit_code == 0, result.output
+    name = "agents: momentum, momentum neutral, scale chosen anew"
+    kind = "(409,600 steps, 400,000 training bars, 200 sessions), paired"
+    assert f"{name} {kind}" in result.output
+    assert "…" not in result.output
+
+
+def test_results_of_other_defaults_are_left_out(tmp_path: Path) -> None:
+    run = run_of()
+    Store(tmp_path).keep(run, result_of(run, 100.0))
+    path = Store(tmp_path).path(run)
+    path.rename(path.with_name(path.name.replace(run.key, "0" * 16)))
+    measure_learning(LearningSize(folder=tmp_path, minutes=0), lambda _: None)
+    assert (tmp_path / TABLES).read_text() == "no finished runs with the present defaults\n"
 
 
 def test_a_study_goes_with_its_section_only() -> None:

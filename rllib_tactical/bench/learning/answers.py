@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.bench.figures import Figure, Row
-from rllib_tactical.bench.learning.plan import Question, Run
+from rllib_tactical.bench.learning.plan import Question, Run, Size
 from rllib_tactical.domain.types import AGENTS
 
 Results = list[tuple[Run, dict[str, Any]]]
@@ -45,11 +45,20 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A question with one line per market and variant that has a finished run."""
+    """A question with one line per market and variant that has a finished run.
+
+    ``size`` of the runs where those of several sizes are told side by side, else None.
+    """
 
     question: Question
     unit: str
     lines: tuple[Line, ...]
+    size: Size | None = None
+
+    @property
+    def title(self) -> str:
+        """The question, and the size of its runs."""
+        return self.question.title if self.size is None else f"{self.question.title} ({self.size})"
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -74,20 +83,20 @@ class Answer:
     def text(self) -> str:
         """Return the table as text, ready for a Markdown page."""
         if not self.lines:
-            return f"{self.question.title}\n\nno finished runs"
+            return f"{self.title}\n\nno finished runs"
         rows = [self.header, tuple("---" for _ in self.header), *self.cells()]
-        return "\n".join(
-            [self.question.title, "", *("| " + " | ".join(row) + " |" for row in rows)]
-        )
+        return "\n".join([self.title, "", *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def answer(question: Question, results: Results) -> Answer:
-    """Return what the finished runs of a question say."""
+def answer(question: Question, results: Results, size: Size | None = None) -> Answer:
+    """Return what the finished runs of a question say; ``size`` where it is to be named."""
     if question.name == "agents":
-        return Answer(question, "% of oracle", tuple(_agents(results)))
-    if question.name == "scale":
-        return Answer(question, "% of oracle", tuple(_scales(results)))
-    return Answer(question, "% of oracle", tuple(_variants(question, results)))
+        lines = _agents(results)
+    elif question.name == "scale":
+        lines = _scales(results)
+    else:
+        lines = _variants(question, results)
+    return Answer(question, "% of oracle", tuple(lines), size)
 
 
 def rows_of(found: Answer) -> list[Row]:
@@ -95,6 +104,8 @@ def rows_of(found: Answer) -> list[Row]:
     rows = []
     for line in found.lines:
         name = f"{found.question.name}: {line.market}, {line.variant}"
+        if found.size is not None:
+            name += f" ({found.size})"
         target = TARGETS.get(line.market) if found.question.name == "learnability" else None
         rows.append(_row(name, found.unit, list(line.values.values()), target))
         if line.against:

@@ -15,15 +15,16 @@ COLOURS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280")
 def write_page(path: Path, answers: list[Answer]) -> None:
     """Write the page of all answers that have a finished run."""
     shown = [each for each in answers if each.lines]
-    plots = {f"plot-{each.question.name}": _plot(each) for each in shown}
+    names = [f"{each.question.name}-{k}" for k, each in enumerate(shown)]
+    plots = {f"plot-{name}": _plot(each) for name, each in zip(names, shown, strict=True)}
     sections = [
         {
-            "name": each.question.name,
-            "title": each.question.title,
+            "name": name,
+            "title": each.title,
             "header": each.header,
             "rows": each.cells(),
         }
-        for each in shown
+        for name, each in zip(names, shown, strict=True)
     ]
     page = render_page(
         "learning.html.j2",

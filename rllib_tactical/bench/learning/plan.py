@@ -16,9 +16,12 @@ from rllib_tactical.config import (
     to_dict,
 )
 from rllib_tactical.data.markets import MARKETS
+from rllib_tactical.domain.tape import EMBARGO_BARS
 
 BASE: Final = "default"
 SINGLE_EDGE: Final = ("gap", "momentum")
+SESSION_BARS: Final = 288
+"""Of a planted market: around the clock, five minutes each."""
 
 Changes = dict[str, Any]
 """Dotted configuration keys and their values, e.g. ``{"training.gamma": 0.95}``; ``rewards`` alone
@@ -139,6 +142,37 @@ QUESTIONS: Final = {
     )
 }
 """By name, the most important ones first."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Size:
+    """How long runs are trained and on how much they are judged: alike for all of a table."""
+
+    steps: int
+    train_bars: int
+    test_bars: int
+    difficulty: float
+
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> Size:
+        """Return the size that a stored result was asked for with."""
+        return cls(**result["asked"], difficulty=result["difficulty"])
+
+    @property
+    def sessions(self) -> int:
+        """Sessions of the unseen market that were asked for."""
+        return (self.test_bars - EMBARGO_BARS) // SESSION_BARS - 1
+
+    def __str__(self) -> str:
+        easiest = (
+            f"{self.steps:,} steps, {self.train_bars:,} training bars, {self.sessions} sessions"
+        )
+        return f"{easiest}, difficulty {self.difficulty:g}" if self.difficulty else easiest
+
+
+def unseen_bars(sessions: int) -> int:
+    """Return the bars of an unseen market of so many whole sessions after its warm-up."""
+    return EMBARGO_BARS + (sessions + 1) * SESSION_BARS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

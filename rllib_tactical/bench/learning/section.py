@@ -12,17 +12,22 @@ from typing import Any, Final
 
 from rllib_tactical.bench.figures import Row
 from rllib_tactical.bench.learning.answers import Answer, answer, rows_of
+from rllib_tactical.bench.learning.finished import finished_answers, narrowed
 from rllib_tactical.bench.learning.page import write_page
-from rllib_tactical.bench.learning.plan import QUESTIONS, Question, Run, runs_of, unique
+from rllib_tactical.bench.learning.plan import (
+    QUESTIONS,
+    Question,
+    Run,
+    runs_of,
+    unique,
+    unseen_bars,
+)
 from rllib_tactical.bench.learning.store import Store
-from rllib_tactical.domain.tape import EMBARGO_BARS
 from rllib_tactical.errors import TrainingError, UsageError
 
 FOLDER: Final = Path("runs/learning")
 PAGE: Final = "learning.html"
 TABLES: Final = "learning.txt"
-SESSION_BARS: Final = 288
-"""Of a planted market: around the clock, five minutes each."""
 
 Progress = Callable[[str], None]
 
@@ -34,7 +39,8 @@ class LearningSize:
     ``questions`` names of ``QUESTIONS``, all when empty; ``seeds`` 1 .. N; ``steps`` account steps
     of every run; ``sessions`` of the unseen market; ``markets`` narrows
     every question to some of its own, all when empty. After ``minutes`` no further run is started;
-    the next call goes on from there.
+    the next call goes on from there. With 0 none is, and what is told is all that is finished of
+    the questions and markets, whatever its seeds and sizes.
     """
 
     folder: Path = FOLDER
@@ -66,7 +72,7 @@ class LearningSize:
             Run,
             steps=self.steps,
             train_bars=self.train_bars,
-            test_bars=EMBARGO_BARS + (self.sessions + 1) * SESSION_BARS,
+            test_bars=unseen_bars(self.sessions),
             difficulty=self.difficulty,
         )
         runs = runs_of(question, make, tuple(range(1, self.seeds + 1)))
@@ -76,7 +82,8 @@ class LearningSize:
 def measure_learning(size: LearningSize, progress: Progress) -> list[Row]:
     """Train what is missing and return the rows of all questions.
 
-    Writes ``learning.html`` (a table and a plot per question) and ``learning.txt`` into the folder.
+    Writes ``learning.html`` (a table and a plot per question and size) and ``learning.txt`` into
+    the folder: everything that is finished there, asked for or not.
 
     Args:
         size: what is asked.
@@ -86,19 +93,25 @@ def measure_learning(size: LearningSize, progress: Progress) -> list[Row]:
         TrainingError: runs failed; the others are kept.
     """
     store = Store(size.folder)
-    wanted = unique([run for question in size.asked for run in size.runs(question)])
-    wanted.sort(key=lambda run: run.seed)  # a study cut short has few seeds of every question
-    failed = _run_missing(wanted, store, size, progress)
-    answers = [
-        answer(
-            question, [(run, found) for run in size.runs(question) if (found := store.find(run))]
-        )
-        for question in size.asked
-    ]
-    _write(answers, store.folder)
+    failed: list[str] = []
+    if size.minutes != 0:
+        wanted = unique([run for question in size.asked for run in size.runs(question)])
+        wanted.sort(key=lambda run: run.seed)  # a study cut short has few seeds of every question
+        failed = _run_missing(wanted, store, size, progress)
+    everything = finished_answers(store)
+    _write(everything, store.folder)
     progress(f"tables and plots: {store.folder / PAGE}")
     if failed:
         raise TrainingError(f"{len(failed)} runs failed, the others are kept: {'; '.join(failed)}")
+    answers = narrowed(everything, size.questions, size.markets)
+    if size.minutes != 0:
+        answers = [
+            answer(
+                question,
+                [(run, found) for run in size.runs(question) if (found := store.find(run))],
+            )
+            for question in size.asked
+        ]
     return [row for each in answers for row in rows_of(each)]
 
 
@@ -106,7 +119,7 @@ def _write(answers: list[Answer], folder: Path) -> None:
     from rllib_tactical.atomic import atomic_write_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    texts = [each.text() for each in answers]
+    texts = [each.text() for each in answers] or ["no finished runs with the present defaults"]
     atomic_write_text(folder / TABLES, "\n\n".join(texts) + "\n")
     write_page(folder / PAGE, answers)
 
@@ -117,7 +130,7 @@ def _run_missing(
     """Train what has no result yet; return what failed with its reasons."""
     missing = [run for run in wanted if store.find(run) is None]
     progress(f"{len(wanted) - len(missing)} of {len(wanted)} runs are finished")
-    if not missing or size.minutes == 0:
+    if not missing:
         return []
     import ray
 

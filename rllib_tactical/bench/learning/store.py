@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.bench.learning.plan import Run
 from rllib_tactical.bench.learning.train_run import FORMAT
 from rllib_tactical.errors import UnreadableError, UsageError
+
+KEY: Final = "[0-9a-f]" * 16
+"""Pattern of a key at the end of a name: other JSON files may lie in the folder."""
 
 
 class Store:
@@ -34,15 +37,15 @@ class Store:
         path = next(
             iter(sorted(self.folder.glob(f"{run.market}-{run.seed}-*-{run.key}.json"))), None
         )
-        if path is None:
-            return None
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UnreadableError(f"{path}: not a result of the study: {error}") from error
-        if not isinstance(result, dict) or result.get("format") != FORMAT:
-            raise UnreadableError(f"{path}: not a result of the study in format {FORMAT}")
-        return result
+        return None if path is None else _read(path)
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return every result of the folder, whatever it depends on.
+
+        Raises:
+            UnreadableError: a file is damaged or of another format.
+        """
+        return [_read(path) for path in sorted(self.folder.glob(f"*-*-*-{KEY}.json"))]
 
     def keep(self, run: Run, result: dict[str, Any]) -> None:
         """Write a finished run's result."""
@@ -54,3 +57,13 @@ class Store:
         """Return where a run's result is kept."""
         words = "".join(c if c.isalnum() else "-" for c in run.variant.name)
         return self.folder / f"{run.market}-{run.seed}-{words}-{run.key}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{path}: not a result of the study: {error}") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise UnreadableError(f"{path}: not a result of the study in format {FORMAT}")
+    return result
