@@ -123,7 +123,7 @@ def bench_command(
         click.echo(json.dumps(document, indent=2))
         return
     # a pipe has no width of its own, and folded figures are hard to read
-    console = Console(width=None if sys.stdout.isatty() else 200 if LEARNING in report else 120)
+    console = Console(width=None if sys.stdout.isatty() else 240 if LEARNING in report else 120)
     for name, rows in report.items():
         console.print(as_table(name, rows))
         for line in footnotes(rows):
@@ -182,7 +182,9 @@ def as_table(name: str, rows: list[Row]) -> Table:
     table = Table(title=f"bench: {name}", title_justify="left")
     table.add_column("figure", overflow="fold", no_wrap=name != LEARNING)  # names say the size
     table.add_column("unit", no_wrap=True)
-    for heading in ("median", "min", "max", "target", "ratio"):
+    means = bool(rows) and all(row.figure.seeds is not None for row in rows)
+    names = ("mean", "- s.e.", "+ s.e.") if means else ("median", "min", "max")
+    for heading in (*names, "target", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in rows:

@@ -15,12 +15,15 @@ class Figure:
     """A quantity measured several times: ``median``, ``low`` and ``high`` in the row's unit.
 
     ``wall`` is the median by the wall clock where the others are by processor time, else None.
+    With ``seeds`` it is no median but the mean of so many runs, one seed each, and ``low`` and
+    ``high`` are one standard error away from it.
     """
 
     median: float
     low: float
     high: float
     wall: float | None = None
+    seeds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median reaches the target; None without one."""
+        """Whether the median (or the mean over seeds) reaches the target; None without one."""
         if self.target is None:
             return None
         if self.higher_is_better:
@@ -95,6 +98,9 @@ class Row:
 
 
 def _plain(figure: Figure) -> dict[str, float | None]:
+    if figure.seeds is not None:
+        ends = {"low": figure.low, "high": figure.high}
+        return {"mean": figure.median, **ends, "seeds": figure.seeds}
     return {
         "median": figure.median,
         "min": figure.low,
@@ -106,6 +112,23 @@ def _plain(figure: Figure) -> dict[str, float | None]:
 def summarise(values: list[float]) -> Figure:
     """Return median, smallest and largest of one or more values."""
     return Figure(float(np.median(values)), min(values), max(values))
+
+
+def standard_error(values: list[float]) -> float:
+    """Return the standard error of the mean, NaN for fewer than two values."""
+    count = len(values)
+    return float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+
+
+def mean_over_seeds(values: list[float]) -> Figure:
+    """Return the mean of one or more seeds, and that less and plus its standard error.
+
+    One seed has no standard error: all three are its value.
+    """
+    mean, error = float(np.mean(values)), standard_error(values)
+    if np.isnan(error):
+        error = 0.0
+    return Figure(mean, mean - error, mean + error, seeds=len(values))
 
 
 def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Figure:

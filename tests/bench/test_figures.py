@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rate, summarise
+from rllib_tactical.bench.figures import (
+    Baseline,
+    Figure,
+    Row,
+    mean_over_seeds,
+    measure_rate,
+    standard_error,
+    summarise,
+)
 
 
 def row(median: float, target: float | None, higher: bool = True, theirs: float = 50.0) -> Row:
@@ -67,3 +76,12 @@ def test_a_rate_leaves_the_first_call_out() -> None:
     assert 0 < figure.low <= figure.median <= figure.high
     assert figure.wall is not None
     assert figure.wall > 0
+
+
+def test_a_mean_over_seeds_by_hand() -> None:
+    assert standard_error([1.0, 3.0]) == 1.0
+    assert np.isnan(standard_error([1.0]))
+    found = mean_over_seeds([0.0, 3.0, 3.0])  # deviations -2, 1, 1: s.d. 1.73, s.e. 1
+    assert (found.median, found.low, found.high) == pytest.approx((2.0, 1.0, 3.0))
+    assert found.seeds == 3
+    assert mean_over_seeds([5.0]) == Figure(5.0, 5.0, 5.0, seeds=1)

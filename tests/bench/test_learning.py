@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from rllib_tactical.bench import command
 from rllib_tactical.bench.learning import LearningSize, measure_learning
-from rllib_tactical.bench.learning.answers import answer, percent, seconds_to, standard_error
+from rllib_tactical.bench.learning.answers import answer, percent, rows_of, seconds_to
 from rllib_tactical.bench.learning.judge import (
     equal_size,
     judged_without,
@@ -191,9 +191,25 @@ def test_results_without_the_scales_chosen_anew_are_read() -> None:
     assert len(answer(QUESTIONS["agents"], [(run_of(), older)]).lines) == 4
 
 
+def test_rows_are_means_with_standard_errors() -> None:
+    """Shares 50 and 70 have a mean of 60 and a standard error of 10."""
+    runs = [(run_of(seed=seed), net) for seed, net in ((1, 100.0), (2, 140.0))]
+    (row,) = rows_of(answer(QUESTIONS["preset"], [(run, result_of(run, net)) for run, net in runs]))
+    assert row.unit == "% of oracle, mean ± s.e. of 2 seeds"
+    found = row.document()
+    assert (found["mean"], found["low"], found["high"]) == pytest.approx((60.0, 50.0, 70.0))
+    assert "median" not in found
+    assert [column.header for column in command.as_table("learning", [row]).columns][2:5] == [
+        "mean",
+        "- s.e.",
+        "+ s.e.",
+    ]
+    (alone,) = rows_of(answer(QUESTIONS["preset"], [(run_of(), result_of(run_of(), 100.0))]))
+    assert alone.unit == "% of oracle, mean ± s.e. of 1 seed"
+    assert (alone.figure.low, alone.figure.high) == (50.0, 50.0)
+
+
 def test_statistics_by_hand() -> None:
-    assert standard_error([1.0, 3.0]) == 1.0
-    assert np.isnan(standard_error([1.0]))
     assert percent(-50.0, -100.0) == -50.0  # the oracle of a market without an edge loses
     # 80% of the final share of 50 is 40: the third look has 45
     assert seconds_to(result_of(run_of(), 100.0)) == 30.0
@@ -256,7 +272,7 @@ def test_finished_runs_are_told_without_training(tmp_path: Path) -> None:
     by_name = {row.name: row for row in rows}
     kind = "(409,600 steps, 400,000 training bars, 200 sessions)"
     gap = by_name[f"learnability: gap, default {kind}"]
-    assert gap.unit == "% of oracle, n=2"
+    assert gap.unit == "% of oracle, mean ± s.e. of 2 seeds"
     assert gap.figure.median == pytest.approx(85.0)
     assert gap.met
     assert by_name[f"learnability: noise, default {kind}"].target is None

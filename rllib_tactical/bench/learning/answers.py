@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rllib_tactical.bench.figures import Figure, Row
+from rllib_tactical.bench.figures import Row, mean_over_seeds, standard_error
 from rllib_tactical.bench.learning.plan import Question, Run, Size
 from rllib_tactical.domain.types import AGENTS
 
@@ -114,11 +114,11 @@ def rows_of(found: Answer) -> list[Row]:
 
 
 def _row(name: str, unit: str, values: list[float], target: float | None) -> Row:
-    """Return one row: the mean over seeds, smallest and largest."""
+    count = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
     return Row(
         name=name,
-        unit=f"{unit}, n={len(values)}",
-        figure=Figure(float(np.mean(values)), min(values), max(values)),
+        unit=f"{unit}, mean ± s.e. of {count}",
+        figure=mean_over_seeds(values),
         target=target,
     )
 
@@ -268,12 +268,6 @@ def _scales(results: Results) -> list[Line]:
             trades = [each["trades"] for each in kept.values()]
             lines.append(Line(market, scale, values, pairs, {"trades": with_error(trades)}))
     return lines
-
-
-def standard_error(values: list[float]) -> float:
-    """Return the standard error of the mean, NaN for fewer than two values."""
-    count = len(values)
-    return float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
 
 
 def with_error(values: list[float], signed: bool = False, digits: int = 1) -> str:
