@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from rllib_tactical.bench import command
 from rllib_tactical.bench.learning import LearningSize, measure_learning
-from rllib_tactical.bench.learning.answers import answer, percent, rows_of, seconds_to
+from rllib_tactical.bench.learning.answers import Answer, answer, rows_of
+from rllib_tactical.bench.learning.finished import finished_answers
 from rllib_tactical.bench.learning.judge import (
     equal_size,
     judged_without,
@@ -22,6 +23,7 @@ from rllib_tactical.bench.learning.judge import (
     serving_votes,
     without,
 )
+from rllib_tactical.bench.learning.page import plot_of
 from rllib_tactical.bench.learning.plan import (
     QUESTIONS,
     Run,
@@ -33,6 +35,7 @@ from rllib_tactical.bench.learning.plan import (
 )
 from rllib_tactical.bench.learning.section import PAGE, TABLES
 from rllib_tactical.bench.learning.store import Store
+from rllib_tactical.bench.learning.worth import percent, seconds_to
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.data.markets.rules import oracle_votes
@@ -209,6 +212,73 @@ def test_rows_are_means_with_standard_errors() -> None:
     assert (alone.figure.low, alone.figure.high) == (50.0, 50.0)
 
 
+def noise_answer(earned: list[float], sampled: float = 0.1) -> Answer:
+    """Return the answer of one seed per net P&L; costs are $10, trades start at 0.2 a bar."""
+    results = []
+    for seed, net in enumerate(earned, start=1):
+        run = run_of("noise", seed)
+        result = result_of(run, net, oracle_net=-50.0)
+        result["sampled_trades_per_bar"]["last"] = sampled
+        results.append((run, result))
+    return answer(QUESTIONS["learnability"], results)
+
+
+def test_noise_is_told_in_dollars_beside_its_own_targets() -> None:
+    """Net -9, -11, -13 with costs of 10: -1 before costs, with an error of 2 / sqrt 3 = 1.15."""
+    found = noise_answer([-9.0, -11.0, -13.0])
+    assert found.header[2] == "% of oracle; noise: $ per session"
+    (cells,) = found.cells()
+    assert cells[2] == "$-11.0 ± 1.2"
+    assert cells[found.header.index("target")] == (
+        "net + costs -1.0 ± 1.2 ≥ -2.3 met; sampled trades at the end 28.8 ± 0.0 ≤ 57.6 met"
+    )
+    assert cells[found.header.index("s to 80%")] == "-"
+    net, gross, sampled = rows_of(found)
+    assert (net.unit, net.target) == ("$ per session, mean ± s.e. of 3 seeds", None)
+    assert gross.name == "learnability: noise, default, net + costs"
+    assert gross.figure.median == pytest.approx(-1.0)
+    assert gross.target == pytest.approx(-4 / np.sqrt(3))
+    assert gross.met
+    assert sampled.met
+
+
+@pytest.mark.parametrize(
+    ("earned", "sampled", "met"),
+    [
+        ([-13.0, -14.0, -15.0], 0.1, [False, True]),
+        ([-9.0, -11.0, -13.0], 0.3, [True, False]),
+        ([-11.5], 0.1, [True, True]),  # one seed: twice the error over its sessions, 1
+        ([-12.5], 0.1, [False, True]),
+    ],
+)
+def test_losses_beyond_the_costs_and_more_trades_miss_the_targets_on_noise(
+    earned: list[float], sampled: float, met: list[bool]
+) -> None:
+    found = noise_answer(earned, sampled)
+    assert [row.met for row in rows_of(found)[1:]] == met
+    cell = found.cells()[0][found.header.index("target")]
+    assert [part.endswith("met") for part in cell.split("; ")] == met
+
+
+def test_markets_with_an_edge_show_their_verdict() -> None:
+    found = answer(QUESTIONS["learnability"], [(run_of(), result_of(run_of(), 150.0))])
+    assert found.cells()[0][found.header.index("target")] == "≥ 80.0 missed"
+    (row,) = rows_of(found)
+    assert row.target == 80.0
+    assert row.met is False
+
+
+def test_noise_has_an_axis_of_its_own(tmp_path: Path) -> None:
+    size = LearningSize(folder=tmp_path, seeds=1)
+    keep_all(tmp_path, size.runs(QUESTIONS["learnability"]))
+    for found in finished_answers(Store(tmp_path)):
+        plot = plot_of(found)
+        right = [trace for trace in plot["data"] if trace["yaxis"] == "y2"]
+        assert ("yaxis2" in plot["layout"]) == bool(right)
+        assert bool(right) == (found.question.name in ("learnability", "scale"))
+        assert all("noise" in (*trace["x"], *trace["name"].split(", ")) for trace in right)
+
+
 def test_statistics_by_hand() -> None:
     assert percent(-50.0, -100.0) == -50.0  # the oracle of a market without an edge loses
     # 80% of the final share of 50 is 40: the third look has 45
@@ -293,7 +363,7 @@ def test_everything_finished_is_told_whatever_is_asked(tmp_path: Path) -> None:
     keep_all(tmp_path, [*runs, *long.runs(QUESTIONS["preset"])])
     (tmp_path / "figures.json").write_text("{}")  # of --out
     rows = measure_learning(short, lambda _: None)
-    assert [row.name for row in rows] == [
+    assert [row.name for row in rows if row.name.endswith("default")] == [
         f"learnability: {run.market}, default" for run in runs
     ]  # as asked: nothing was missing
     text, page = (tmp_path / TABLES).read_text(), (tmp_path / PAGE).read_text()

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from rllib_tactical.bench.figures import Row, mean_over_seeds, standard_error
 from rllib_tactical.bench.learning.plan import Question, Run, Size
+from rllib_tactical.bench.learning.targets import Target, seeds_unit, targets_of
+from rllib_tactical.bench.learning.worth import (
+    DOLLARS,
+    NOISE,
+    OF_ORACLE,
+    curve_of,
+    final_worth,
+    seconds_to,
+    unit_of,
+    with_error,
+    worth,
+)
 from rllib_tactical.domain.types import AGENTS
 
 Results = list[tuple[Run, dict[str, Any]]]
-
-TARGETS: Final = {"gap": 80.0, "momentum": 80.0, "regime": 60.0}
-"""Percent of the oracle's net P&L by market; noise has another target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One variant on one market over its seeds.
 
-    ``values`` by seed in the question's unit; ``against`` differences to the first variant of the
+    ``values`` by seed in the market's unit; ``against`` differences to the first variant of the
     same seeds; ``cells`` further columns as texts.
     """
 
@@ -31,6 +40,7 @@ class Line:
     against: dict[int, float]
     cells: dict[str, str]
     curves: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = ()
+    targets: tuple[Target, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -51,7 +61,6 @@ class Answer:
     """
 
     question: Question
-    unit: str
     lines: tuple[Line, ...]
     size: Size | None = None
 
@@ -64,7 +73,9 @@ class Answer:
     def header(self) -> tuple[str, ...]:
         """Headings of ``cells``."""
         extra = tuple(self.lines[0].cells) if self.lines else ()
-        return ("market", "variant", self.unit, "n", "difference, paired", *extra)
+        noise = any(line.market == NOISE for line in self.lines)
+        unit = f"{OF_ORACLE}; {NOISE}: {DOLLARS}" if noise else OF_ORACLE
+        return ("market", "variant", unit, "n", "difference, paired", *extra)
 
     def cells(self) -> list[tuple[str, ...]]:
         """Return the table's cells as texts."""
@@ -72,7 +83,7 @@ class Answer:
             (
                 line.market,
                 line.variant,
-                with_error(list(line.values.values())),
+                ("$" if line.market == NOISE else "") + with_error(list(line.values.values())),
                 str(len(line.values)),
                 with_error(list(line.against.values()), signed=True) if line.against else "",
                 *line.cells.values(),
@@ -96,7 +107,7 @@ def answer(question: Question, results: Results, size: Size | None = None) -> An
         lines = _scales(results)
     else:
         lines = _variants(question, results)
-    return Answer(question, "% of oracle", tuple(lines), size)
+    return Answer(question, tuple(lines), size)
 
 
 def rows_of(found: Answer) -> list[Row]:
@@ -106,44 +117,19 @@ def rows_of(found: Answer) -> list[Row]:
         name = f"{found.question.name}: {line.market}, {line.variant}"
         if found.size is not None:
             name += f" ({found.size})"
-        target = TARGETS.get(line.market) if found.question.name == "learnability" else None
-        rows.append(_row(name, found.unit, list(line.values.values()), target))
+        own = [each.row(name) for each in line.targets]
+        if all(each.name for each in line.targets):
+            own.insert(0, _row(name, unit_of(line.market), line.values))
+        rows.extend(own)
         if line.against:
-            rows.append(_row(f"{name}, paired", "points", list(line.against.values()), None))
+            unit = DOLLARS if line.market == NOISE else "points"
+            rows.append(_row(f"{name}, paired", unit, line.against))
     return rows
 
 
-def _row(name: str, unit: str, values: list[float], target: float | None) -> Row:
-    count = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
-    return Row(
-        name=name,
-        unit=f"{unit}, mean ± s.e. of {count}",
-        figure=mean_over_seeds(values),
-        target=target,
-    )
-
-
-def share(result: dict[str, Any], played: dict[str, Any] | None = None) -> float:
-    """Return the percent of the oracle's net P&L that the final policy (or ``played``) earns."""
-    last = result["curve"][-1]
-    return percent((played or last["policy"])["net"], last["oracle"]["net"])
-
-
-def percent(net: float, oracle: float) -> float:
-    """Return net P&L as percent of the oracle's; of its absolute value where it loses."""
-    return 100.0 * net / abs(oracle) if oracle else float("nan")
-
-
-def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
-    """Return processor seconds of training after which ``part`` of the final share is reached.
-
-    The looks on the way see a part of the unseen market. The first look that reaches it counts.
-    """
-    curve = [
-        (p["processor_s"], percent(p["policy"]["net"], p["oracle"]["net"])) for p in result["curve"]
-    ]
-    final = curve[-1][1]
-    return next((seconds for seconds, value in curve if value >= part * final), float("nan"))
+def _row(name: str, unit: str, values: dict[int, float]) -> Row:
+    figure = mean_over_seeds(list(values.values()))
+    return Row(name=name, unit=seeds_unit(unit, len(values)), figure=figure)
 
 
 def _variants(question: Question, results: Results) -> list[Line]:
@@ -156,16 +142,23 @@ def _variants(question: Question, results: Results) -> list[Line]:
             ]
             if not mine:
                 continue
-            values = {found["seed"]: share(found) for found in mine}
+            values = {found["seed"]: final_worth(found) for found in mine}
             if k == 0:
                 first = values
             pairs = {seed: v - first[seed] for seed, v in values.items() if k and seed in first}
-            lines.append(Line(market, variant.name, values, pairs, _cells(mine), _curves(mine)))
+            curves = tuple((found["seed"], curve_of(found)) for found in mine)
+            cells = _cells(mine)
+            targets: tuple[Target, ...] = ()
+            if question.name == "learnability":
+                targets = targets_of(mine)
+                cells = {"target": "; ".join(each.text() for each in targets), **cells}
+            lines.append(Line(market, variant.name, values, pairs, cells, curves, targets))
     return lines
 
 
 def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
     last = [found["curve"][-1] for found in results]
+    reached = [seconds for found in results if (seconds := seconds_to(found)) == seconds]
     policy = [point["policy"] for point in last]
     return {
         "net $/session": with_error([each["net"] for each in policy], digits=0),
@@ -184,25 +177,10 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
             )
             for k in (0, 1)
         ),
-        "s to 80%": f"{np.nanmean([seconds_to(found) for found in results]):.0f}",
+        "s to 80%": f"{np.mean(reached):.0f}" if reached else "-",
         "CPU s": f"{np.mean([found['processor_s'] for found in results]):.0f}",
         "steps": f"{np.mean([found['steps'] for found in results]):,.0f}",
     }
-
-
-def _curves(
-    results: list[dict[str, Any]],
-) -> tuple[tuple[int, tuple[tuple[float, float], ...]], ...]:
-    return tuple(
-        (
-            found["seed"],
-            tuple(
-                (point["processor_s"], percent(point["policy"]["net"], point["oracle"]["net"]))
-                for point in found["curve"]
-            ),
-        )
-        for found in results
-    )
 
 
 def _agents(results: Results) -> list[Line]:
@@ -236,9 +214,9 @@ def _ablation(
     values, pairs = {}, {}
     for seed, (_, figures) in played.items():
         point = last[seed]
-        values[seed] = percent(figures["net"], point["oracle"]["net"])
+        values[seed] = worth(market, figures, point["oracle"])
         if figures is not point["policy"]:
-            pairs[seed] = values[seed] - percent(point["policy"]["net"], point["oracle"]["net"])
+            pairs[seed] = values[seed] - worth(market, point["policy"], point["oracle"])
     cells = {
         "trades": with_error([figures["trades"] for _, figures in played.values()]),
         "scale": " ".join(f"{scale:g}" for scale, _ in played.values()),
@@ -250,7 +228,7 @@ def _scales(results: Results) -> list[Line]:
     lines = []
     for market in dict.fromkeys(run.market for run, _ in results):
         mine = [found for run, found in results if run.market == market]
-        chosen = {found["seed"]: share(found) for found in mine}
+        chosen = {found["seed"]: final_worth(found) for found in mine}
         trades = [found["curve"][-1]["policy"]["trades"] for found in mine]
         lines.append(
             Line(market, "chosen on validation", chosen, {}, {"trades": with_error(trades)})
@@ -260,7 +238,7 @@ def _scales(results: Results) -> list[Line]:
             played = {found["seed"]: found["curve"][-1]["scales"].get(scale) for found in mine}
             kept = {seed: each for seed, each in played.items() if each}
             values = {
-                found["seed"]: share(found, kept[found["seed"]])
+                found["seed"]: worth(market, kept[found["seed"]], found["curve"][-1]["oracle"])
                 for found in mine
                 if found["seed"] in kept
             }
@@ -268,10 +246,3 @@ def _scales(results: Results) -> list[Line]:
             trades = [each["trades"] for each in kept.values()]
             lines.append(Line(market, scale, values, pairs, {"trades": with_error(trades)}))
     return lines
-
-
-def with_error(values: list[float], signed: bool = False, digits: int = 1) -> str:
-    """Return ``mean +- standard error`` as text."""
-    mean, error = float(np.mean(values)), standard_error(values)
-    shown = f"{mean:{'+' if signed else ''},.{digits}f}"
-    return shown if np.isnan(error) else f"{shown} ± {error:.{digits}f}"

@@ -8,7 +8,9 @@ from typing import Any
 from rllib_tactical.atomic import atomic_write_text
 from rllib_tactical.backtest.page import render_page
 from rllib_tactical.bench.learning.answers import Answer, Line
+from rllib_tactical.bench.learning.worth import DOLLARS, NOISE, OF_ORACLE, unit_of
 
+AXES = {OF_ORACLE: "y", DOLLARS: "y2"}
 COLOURS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280")
 
 
@@ -16,7 +18,7 @@ def write_page(path: Path, answers: list[Answer]) -> None:
     """Write the page of all answers that have a finished run."""
     shown = [each for each in answers if each.lines]
     names = [f"{each.question.name}-{k}" for k, each in enumerate(shown)]
-    plots = {f"plot-{name}": _plot(each) for name, each in zip(names, shown, strict=True)}
+    plots = {f"plot-{name}": plot_of(each) for name, each in zip(names, shown, strict=True)}
     sections = [
         {
             "name": name,
@@ -36,7 +38,7 @@ def write_page(path: Path, answers: list[Answer]) -> None:
     atomic_write_text(path, page)
 
 
-def _plot(found: Answer) -> dict[str, Any]:
+def plot_of(found: Answer) -> dict[str, Any]:
     """Return curves over processor time where there are any, else bars with standard errors."""
     if found.question.name == "learnability":
         return _over_time(found.lines)
@@ -44,20 +46,22 @@ def _plot(found: Answer) -> dict[str, Any]:
     traces = []
     for k, variant in enumerate(variants):
         mine = [line for line in found.lines if line.variant == variant]
-        traces.append(
-            {
-                "type": "bar",
-                "name": variant,
-                "x": [line.market for line in mine],
-                "y": [round(line.mean, 2) for line in mine],
-                "error_y": {"type": "data", "array": [_finite(line.error) for line in mine]},
-                "marker": {"color": COLOURS[k % len(COLOURS)]},
-            }
-        )
-    layout = {
-        "barmode": "group",
-        "yaxis": {"title": {"text": f"{found.unit}, mean and s.e. over seeds"}},
-    }
+        for unit in dict.fromkeys(unit_of(line.market) for line in mine):
+            lines = [line for line in mine if unit_of(line.market) == unit]
+            traces.append(
+                {
+                    "type": "bar",
+                    "name": variant,
+                    "legendgroup": variant,
+                    "showlegend": lines[0] is mine[0],
+                    "x": [line.market for line in lines],
+                    "y": [round(line.mean, 2) for line in lines],
+                    "yaxis": AXES[unit],
+                    "error_y": {"type": "data", "array": [_finite(line.error) for line in lines]},
+                    "marker": {"color": COLOURS[k % len(COLOURS)]},
+                }
+            )
+    layout = {"barmode": "group", **_y_axes(found.lines, "mean and s.e. over seeds")}
     return {"data": traces, "layout": layout}
 
 
@@ -75,14 +79,24 @@ def _over_time(lines: tuple[Line, ...]) -> dict[str, Any]:
                     "hovertext": f"{line.market} seed {seed}",
                     "x": [round(x, 1) for x, _ in curve],
                     "y": [round(y, 1) for _, y in curve],
+                    "yaxis": AXES[unit_of(line.market)],
                     "line": {"color": COLOURS[k % len(COLOURS)]},
                 }
             )
     layout = {
         "xaxis": {"title": {"text": "processor seconds of training"}},
-        "yaxis": {"title": {"text": "% of oracle, one line per seed"}},
+        **_y_axes(lines, "one line per seed"),
     }
     return {"data": traces, "layout": layout}
+
+
+def _y_axes(lines: tuple[Line, ...], what: str) -> dict[str, Any]:
+    """Return the axis of shares, and one of dollars on the right where noise is among them."""
+    axes: dict[str, Any] = {"yaxis": {"title": {"text": f"{OF_ORACLE}, {what}"}}}
+    if any(line.market == NOISE for line in lines):
+        title = {"text": f"{NOISE}: {DOLLARS}"}
+        axes["yaxis2"] = {"title": title, "overlaying": "y", "side": "right", "showgrid": False}
+    return axes
 
 
 def _finite(value: float) -> float:
