@@ -23,7 +23,7 @@ from rllib_tactical.bench.learning.judge import (
     serving_votes,
     without,
 )
-from rllib_tactical.bench.learning.page import plot_of
+from rllib_tactical.bench.learning.page import plot_of, write_page
 from rllib_tactical.bench.learning.plan import (
     QUESTIONS,
     Run,
@@ -43,6 +43,7 @@ from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.votes import EXECUTE
 from rllib_tactical.errors import ConfigError, UnreadableError, UsageError
+from rllib_tactical.lineage import git_commit
 
 MARGINS = [0.5, 0.25]
 
@@ -232,7 +233,7 @@ def test_noise_is_told_in_dollars_beside_its_own_targets() -> None:
     assert cells[found.header.index("target")] == (
         "net + costs -1.0 ± 1.2 ≥ -2.3 met; sampled trades at the end 28.8 ± 0.0 ≤ 57.6 met"
     )
-    assert cells[found.header.index("s to 80%")] == "-"
+    assert cells[found.header.index("CPU s to 80%, of 4 looks")] == "-"
     net, gross, sampled = rows_of(found)
     assert (net.unit, net.target) == ("$ per session, mean ± s.e. of 3 seeds", None)
     assert gross.name == "learnability: noise, default, net + costs"
@@ -266,6 +267,32 @@ def test_markets_with_an_edge_show_their_verdict() -> None:
     (row,) = rows_of(found)
     assert row.target == 80.0
     assert row.met is False
+
+
+def test_commits_are_told_where_there_are_several(tmp_path: Path) -> None:
+    def told(*commits: str | None) -> Answer:
+        results = []
+        for seed, commit in enumerate(commits, start=1):
+            result = result_of(run_of(seed=seed), 100.0)
+            results.append((run_of(seed=seed), result | ({"commit": commit} if commit else {})))
+        return answer(QUESTIONS["learnability"], results)
+
+    one, other = "a" * 40, "b" * 40 + "-dirty"
+    assert told(one, one).note == told(None, None).note == ""
+    several = told(one, other, one, None)
+    assert several.note == (
+        "Results of 3 commits (runs): aaaaaaaaaa (2), bbbbbbbbbb-dirty (1), unknown (1)."
+    )
+    assert several.text().endswith(" |\n\n" + several.note)
+    write_page(tmp_path / PAGE, [several])
+    assert several.note in (tmp_path / PAGE).read_text()
+
+
+def test_processor_time_and_that_of_the_clock_are_told_apart() -> None:
+    found = answer(QUESTIONS["learnability"], [(run_of(), result_of(run_of(), 100.0))])
+    shown = dict(zip(found.header, found.cells()[0], strict=True))
+    assert shown["CPU s to 80%, of 4 looks"] == "30"
+    assert (shown["CPU s"], shown["wall s"]) == ("40", "50")
 
 
 def test_noise_has_an_axis_of_its_own(tmp_path: Path) -> None:
@@ -443,6 +470,7 @@ def test_trains_judges_and_goes_on_where_it_was(
     (path,) = tmp_path.glob("*.json")
     result = json.loads(path.read_text())
     assert result["steps"] == 8_192
+    assert result["commit"] == git_commit()
     last = result["curve"][-1]
     assert set(last["without"]) == {"fvg", "momentum", "entry"}
     assert set(last["without_rescaled"]) == {"fvg", "momentum", "entry"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from rllib_tactical.bench.figures import Row, mean_over_seeds, standard_error
 from rllib_tactical.bench.learning.plan import Question, Run, Size
 from rllib_tactical.bench.learning.targets import Target, seeds_unit, targets_of
+from rllib_tactical.bench.learning.train_run import POINTS
 from rllib_tactical.bench.learning.worth import (
     DOLLARS,
     NOISE,
@@ -57,12 +59,14 @@ class Line:
 class Answer:
     """A question with one line per market and variant that has a finished run.
 
-    ``size`` of the runs where those of several sizes are told side by side, else None.
+    ``size`` of the runs where those of several sizes are told side by side, else None. ``note``
+    stands under the table, empty where there is nothing to say.
     """
 
     question: Question
     lines: tuple[Line, ...]
     size: Size | None = None
+    note: str = ""
 
     @property
     def title(self) -> str:
@@ -96,7 +100,8 @@ class Answer:
         if not self.lines:
             return f"{self.title}\n\nno finished runs"
         rows = [self.header, tuple("---" for _ in self.header), *self.cells()]
-        return "\n".join([self.title, "", *("| " + " | ".join(row) + " |" for row in rows)])
+        note = ["", self.note] if self.note else []
+        return "\n".join([self.title, "", *("| " + " | ".join(row) + " |" for row in rows), *note])
 
 
 def answer(question: Question, results: Results, size: Size | None = None) -> Answer:
@@ -107,7 +112,25 @@ def answer(question: Question, results: Results, size: Size | None = None) -> An
         lines = _scales(results)
     else:
         lines = _variants(question, results)
-    return Answer(question, tuple(lines), size)
+    return Answer(question, tuple(lines), size, _commits(results))
+
+
+def _commits(results: Results) -> str:
+    """Return a note where the results were made by the code of several commits.
+
+    Results of an older version have none: a commit that is not known is one of its own.
+    """
+    counts = Counter(found.get("commit") or "unknown" for _, found in results)
+    if len(counts) < 2:
+        return ""
+    shown = (f"{_short(name)} ({count})" for name, count in sorted(counts.items()))
+    return f"Results of {len(counts)} commits (runs): {', '.join(shown)}."
+
+
+def _short(commit: str) -> str:
+    """Return a commit's first digits, and whether files differed from it."""
+    digits, dash, dirty = commit.partition("-")
+    return f"{digits[:10]}{dash}{dirty}"
 
 
 def rows_of(found: Answer) -> list[Row]:
@@ -177,8 +200,9 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
             )
             for k in (0, 1)
         ),
-        "s to 80%": f"{np.mean(reached):.0f}" if reached else "-",
+        f"CPU s to 80%, of {POINTS} looks": f"{np.mean(reached):.0f}" if reached else "-",
         "CPU s": f"{np.mean([found['processor_s'] for found in results]):.0f}",
+        "wall s": f"{np.mean([found['wall_s'] for found in results]):.0f}",
         "steps": f"{np.mean([found['steps'] for found in results]):,.0f}",
     }
 

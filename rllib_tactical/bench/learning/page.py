@@ -33,7 +33,7 @@ def write_page(path: Path, answers: list[Answer]) -> None:
         plots,
         title="What planted markets teach",
         sections=sections,
-        facts=(),
+        facts=tuple((each.title, each.note) for each in shown if each.note),
     )
     atomic_write_text(path, page)
 

@@ -27,6 +27,7 @@ from rllib_tactical.data.markets import LearnabilityMarket, make_market
 from rllib_tactical.domain.tape import Split, Tape, split_tape
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.inference import LogitsEngine, TorchEngine
+from rllib_tactical.lineage import git_commit
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.process import limit_threads, without_expected_noise
 from rllib_tactical.rl.algorithm import build_config
@@ -48,6 +49,10 @@ STANDARDISATION_STEP: Final = 50
 FORMAT: Final = 1
 
 
+commit: Final = functools.cache(git_commit)
+"""The commit when it is first asked for: the code is loaded, whatever is checked out later."""
+
+
 @functools.lru_cache(maxsize=2)
 def _market(name: str, seed: int, bars: int, difficulty: float) -> tuple[LearnabilityMarket, Tape]:
     market = make_market(name, seed, bars, difficulty)
@@ -61,6 +66,7 @@ def train_run(run: Run) -> dict[str, Any]:
     judging are not counted.
     """
     limit_threads()
+    commit()
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     config = run.config
     _, tape = _market(run.market, run.seed, run.train_bars, run.difficulty)
@@ -114,6 +120,7 @@ def _trained(
     few = max(1, len(sampled_trades) // 10)
     return {
         "format": FORMAT,
+        "commit": commit(),
         "market": run.market,
         "seed": run.seed,
         "variant": run.variant.name,
