@@ -42,7 +42,7 @@ from rllib_tactical.data.markets.rules import oracle_votes
 from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.votes import EXECUTE
-from rllib_tactical.errors import ConfigError, UnreadableError, UsageError
+from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError, UsageError
 from rllib_tactical.lineage import git_commit
 
 MARGINS = [0.5, 0.25]
@@ -481,3 +481,21 @@ def test_trains_judges_and_goes_on_where_it_was(
         row.document() for row in rows
     ]
     assert said[0] == "1 of 1 runs are finished"
+
+
+@pytest.mark.ray
+def test_a_run_that_fails_without_a_message_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(run: Run) -> dict[str, Any]:
+        raise MemoryError if run.market == "gap" else ValueError("first line\nlast line")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("rllib_tactical.bench.learning.train_run.train_run", fails)
+    size = LearningSize(
+        folder=tmp_path, questions=("learnability",), markets=("gap", "momentum"), seeds=1
+    )
+    with pytest.raises(TrainingError, match="2 runs failed") as raised:
+        measure_learning(size, lambda _: None)
+    assert "gap seed 1, default: MemoryError" in str(raised.value)
+    assert "momentum seed 1, default: last line" in str(raised.value)

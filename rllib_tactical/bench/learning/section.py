@@ -163,7 +163,7 @@ def _run_missing(
                     progress(f"{run.name}: done, {done} of {len(missing)}, left {_clock(left)}")
                 except ray.exceptions.RayError as error:
                     cause = getattr(error, "cause", None) or error
-                    failed.append(f"{run.name}: {str(cause).strip().splitlines()[-1]}")
+                    failed.append(f"{run.name}: {_reason(cause)}")
                     progress(failed[-1])
     finally:
         if not joined:
@@ -171,6 +171,12 @@ def _run_missing(
     if waiting:
         progress(f"stopped after {size.minutes:g} minutes with {len(waiting)} runs to go")
     return failed
+
+
+def _reason(cause: BaseException) -> str:
+    """Return the last line of an error's message, or its class where it has none."""
+    lines = str(cause).strip().splitlines()
+    return lines[-1] if lines else type(cause).__name__
 
 
 def _start_ray() -> None:
