@@ -303,6 +303,9 @@ def test_noise_has_an_axis_of_its_own(tmp_path: Path) -> None:
         right = [trace for trace in plot["data"] if trace["yaxis"] == "y2"]
         assert ("yaxis2" in plot["layout"]) == bool(right)
         assert bool(right) == (found.question.name in ("learnability", "scale"))
+        assert ("margin" in plot["layout"]) == bool(right)  # room for the axis
+        if found.question.name == "agents":
+            assert len({trace["marker"]["color"] for trace in plot["data"]}) == 7
         assert all("noise" in (*trace["x"], *trace["name"].split(", ")) for trace in right)
 
 

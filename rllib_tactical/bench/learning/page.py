@@ -11,7 +11,7 @@ from rllib_tactical.bench.learning.answers import Answer, Line
 from rllib_tactical.bench.learning.worth import DOLLARS, NOISE, OF_ORACLE, unit_of
 
 AXES = {OF_ORACLE: "y", DOLLARS: "y2"}
-COLOURS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280")
+COLOURS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280", "#65a30d")
 
 
 def write_page(path: Path, answers: list[Answer]) -> None:
@@ -96,6 +96,8 @@ def _y_axes(lines: tuple[Line, ...], what: str) -> dict[str, Any]:
     if any(line.market == NOISE for line in lines):
         title = {"text": f"{NOISE}: {DOLLARS}"}
         axes["yaxis2"] = {"title": title, "overlaying": "y", "side": "right", "showgrid": False}
+        axes["margin"] = {"l": 64, "r": 64, "t": 24, "b": 36}
+        axes["legend"] = {"x": 1.08}  # beside that axis, not on it
     return axes
 
 
