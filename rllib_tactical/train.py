@@ -24,6 +24,7 @@ from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.lineage import git_commit, library_versions
 from rllib_tactical.process import limit_threads
+from rllib_tactical.rl.curriculum import check_stages
 from rllib_tactical.rl.loop import TrainingResult, run_training
 from rllib_tactical.rl.metrics import Row
 from rllib_tactical.rl.mlflow_log import MlflowLog
@@ -67,6 +68,8 @@ def train(
     folder = RunFolder(out)
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
+    if not resume:
+        check_stages(config, market.standardisation)
     run = run_description(market, config)
     tracking = None if mlflow is None else MlflowLog(mlflow)
     start_ray(cpus_of(config), say)

@@ -8,6 +8,7 @@ from envs.market import MarketPart, MarketSpec
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.domain.tape import split_tape
+from rllib_tactical.errors import ConfigError, TacticalError
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.prepare import PreparedPart, TrainingMarket
 from rllib_tactical.run_config import DATA, StageConfig
@@ -40,6 +41,20 @@ def stage_market(
     )
     spec.replays(1, seed=0)  # a split too short for an episode is found here
     return TrainingMarket(spec, (PreparedPart(tape, splits, source),), standardisation)
+
+
+def check_stages(config: TacticalConfig, standardisation: Standardisation) -> None:
+    """Make every stage's market once: a run must not find out after hours that it cannot enter one.
+
+    Raises:
+        ConfigError: a stage's market cannot be made or is too short; the message names the stage.
+    """
+    for stage in config.training.curriculum:
+        if stage.market != DATA:
+            try:
+                stage_market(stage, config, standardisation)
+            except TacticalError as error:
+                raise ConfigError(f"training.curriculum: stage {stage.name!r}: {error}") from error
 
 
 def oracle_of(stage: StageConfig | None) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 from rllib_tactical.config import TacticalConfig, TrainingConfig
 from rllib_tactical.errors import ConfigError, DataError
 from rllib_tactical.networks import Standardisation
-from rllib_tactical.rl.curriculum import oracle_of, promoted, stage_market
+from rllib_tactical.rl.curriculum import check_stages, oracle_of, promoted, stage_market
 from rllib_tactical.run_config import StageConfig, check_curriculum
 
 SCALE = Standardisation((0.1,) * 7, (0.5,) * 7)
@@ -53,6 +53,14 @@ def test_a_stage_is_a_market_of_its_own_with_the_runs_standardisation():
 def test_a_stage_too_short_for_its_episodes_is_refused():
     with pytest.raises(DataError, match="split"):
         stage_market(changed(bars=900), TacticalConfig(), SCALE)
+
+
+def test_every_stage_is_tried_before_a_run_begins():
+    later = changed(name="later", bars=900)
+    config = TacticalConfig(training=TrainingConfig(curriculum=(STAGE, later, REAL)))
+    with pytest.raises(ConfigError, match=r"stage 'later': .*split"):
+        check_stages(config, SCALE)
+    check_stages(TacticalConfig(training=TrainingConfig(curriculum=(STAGE, REAL))), SCALE)
 
 
 @pytest.mark.parametrize(

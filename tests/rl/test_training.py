@@ -32,6 +32,7 @@ from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.prepare import DataSource, prepare_market
 from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
 from rllib_tactical.rl.weights import actor_weights_of, restore
+from rllib_tactical.run_config import StageConfig
 from rllib_tactical.train import train
 
 pytestmark = pytest.mark.ray
@@ -155,6 +156,16 @@ def test_too_few_bars_is_said_before_anything_starts(market, tmp_path):
     write_bars(make_market("momentum", 1, 1_000, 0.0).bars, short)
     with pytest.raises(DataError, match="split"):
         train([DataSource(short, market[1])], tmp_path / "run", CONFIG)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_later_stage_too_short_is_refused_before_anything_starts(market, tmp_path):
+    stages = (
+        StageConfig(name="short", market="gap", bars=900, max_iterations=1),
+        StageConfig(name="real", market="data"),
+    )
+    with pytest.raises(ConfigError, match="stage 'short'"):
+        train([DataSource(*market)], tmp_path / "run", changed(curriculum=stages))
     assert not (tmp_path / "run").exists()
 
 
