@@ -66,15 +66,18 @@ def train(
     """
     limit_threads()
     folder = RunFolder(out)
+    before = folder.read() if resume else {}
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
     if not resume:
         check_stages(config, market.standardisation)
-    run = run_description(market, config)
+    # once there is a checkpoint its weights are in it, and their source may change or be gone
+    known = before.get("warm_start") if folder.checkpoints() else None
+    run = run_description(market, config, known)
     tracking = None if mlflow is None else MlflowLog(mlflow)
     start_ray(cpus_of(config), say)
     if resume:
-        _check_resume(folder.read(), run)
+        _check_resume(before, run)
         folder.set_config(run["config"], run["config_hash"])
     else:
         folder.start(run)
@@ -107,11 +110,16 @@ def cpus_of(config: TacticalConfig) -> int:
     return training.num_env_runners + training.num_learners + training.evaluation.workers
 
 
-def run_description(market: TrainingMarket, config: TacticalConfig) -> dict[str, Any]:
-    """Return what a run folder remembers besides weights."""
+def run_description(
+    market: TrainingMarket, config: TacticalConfig, known: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what a run folder remembers besides weights.
+
+    ``known``: what is known of the warm start, which is then not read.
+    """
     warm = config.training.warm_start
     return {
-        "warm_start": warm.path and describe_warm_start(Path(warm.path), warm.layers),
+        "warm_start": warm.path and (known or describe_warm_start(Path(warm.path), warm.layers)),
         "format": RUN_FORMAT,
         "bar_seconds": market.parts[0].source["bar_seconds"],
         "parts": [

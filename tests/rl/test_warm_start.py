@@ -1,6 +1,7 @@
 """Beginning with the actors of a run, a checkpoint or a bundle."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,25 @@ def test_a_run_begins_with_the_layers_that_were_asked_for(layers, first, market,
 
     with pytest.raises(TrainingError, match="warm start differs"):
         train([DataSource(*market)], tmp_path / "run", changed(seed=8, iterations=2), resume=True)
+
+
+def test_the_source_is_needed_until_there_is_a_checkpoint(first, market, tmp_path):
+    source, out = tmp_path / "source", tmp_path / "run"
+    shutil.copytree(first, source)
+    warm = WarmStartConfig(path=str(source))
+    train([DataSource(*market)], out, changed(warm_start=warm), say=lambda line: None)
+    shutil.rmtree(source)
+    config = changed(warm_start=warm, iterations=2)
+    train([DataSource(*market)], out, config, resume=True, say=lambda line: None)
+    assert RunFolder(out).read()["warm_start"]["name"] == "source"
+    elsewhere = changed(warm_start=WarmStartConfig(path=str(first)), iterations=2)
+    with pytest.raises(TrainingError, match=r"training\.warm_start"):
+        train([DataSource(*market)], out, elsewhere, resume=True)
+
+    shutil.copytree(RunFolder(out).checkpoints()[-1], source)  # other weights
+    shutil.rmtree(out / "checkpoints")
+    with pytest.raises(TrainingError, match="warm start differs"):
+        train([DataSource(*market)], out, config, resume=True)
 
 
 def test_what_is_no_actors_is_refused_before_anything_starts(market, tmp_path, first):
