@@ -67,9 +67,9 @@ class StageConfig(StrictConfig):
     the last stage and no other.
 
     Promotion comes after ``min_iterations`` in the stage, when ``promote_by`` has reached
-    ``promote_at`` (``oracle_share``: validation P&L as a share of the oracle's on the same bars;
-    ``reward``: mean of the last 100 episode rewards; ``net_pnl``), and in any case after
-    ``max_iterations``; None turns either off.
+    ``promote_at`` (``oracle_share``: validation P&L as a share of the oracle's on the same bars,
+    both at equal size; ``reward``: mean of the last 100 episode rewards; ``net_pnl``), and in
+    any case after ``max_iterations``; None turns either off.
     """
 
     name: str

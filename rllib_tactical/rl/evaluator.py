@@ -22,7 +22,7 @@ from rllib_tactical.domain.types import Float32Array
 from rllib_tactical.inference import TorchEngine
 from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.prepare import TrainingMarket
-from rllib_tactical.rl.validate import PartFigures, Validation, combine, trade_part
+from rllib_tactical.rl.validate import PartFigures, Validation, combine, equal_size, trade_part
 
 Weights = dict[str, Float32Array]
 Parts = list[tuple[Tape, Split]]
@@ -58,6 +58,7 @@ class Evaluator:
             config.rules,
             config.training.temperature_scales,
             config.training.train_confidence,
+            oracle is not None,
         )
         self._stage = stage
         self._parts: Parts = [(part.tape, part.splits[1]) for part in market.parts]
@@ -97,8 +98,8 @@ class Evaluator:
             combine(figures, self._settings[1]), stage=self._stage, reward=reward
         )
         if self._oracle_pnl:
-            share = validation.net_pnl / self._oracle_pnl
-            validation = dataclasses.replace(validation, oracle_share=share)
+            earned = sum(part.equal_size_pnl or 0.0 for part in figures)
+            validation = dataclasses.replace(validation, oracle_share=earned / self._oracle_pnl)
         return Evaluated(iteration, env_steps, validation)
 
     def _gather(self, tasks: list[Any]) -> list[PartFigures] | None:
@@ -110,13 +111,13 @@ class Evaluator:
         return [shares[k % len(shares)][k // len(shares)] for k in range(len(self._parts))]
 
     def _earned_by(self, oracle: str, rules: Rules) -> float | None:
-        """Return the oracle's net P&L on the validation bars; None where it earns nothing."""
+        """Return what the oracle earns on the validation bars at equal size; None for nothing."""
         total = 0.0
         for tape, split in self._parts:
             start, stop = max(split.start, tape.first_decision), split.stop
             close = tape.bars.close[start:stop]
             votes = oracle_votes(oracle, tape.features.raw[start:stop], close)
-            total += run_backtest(tape, votes, rules, start, stop).net_pnl
+            total += run_backtest(tape, votes, equal_size(rules), start, stop).net_pnl
         return total if total > 0 else None
 
 
@@ -126,7 +127,10 @@ def _trade(
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
+    at_equal_size: bool,
 ) -> list[PartFigures]:
     limit_threads()
     engine = TorchEngine(weights)
-    return [trade_part(engine, *part, rules, scales, train_confidence) for part in parts]
+    return [
+        trade_part(engine, *part, rules, scales, train_confidence, at_equal_size) for part in parts
+    ]

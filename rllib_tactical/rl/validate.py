@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,8 @@ class Validation:
     ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualised; None where it is undefined) by
     that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
     and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
-    of the oracle's net P&L on the same bars, where the market has an oracle. ``reward``: mean of
-    the last 100 episode rewards when it was made.
+    of the oracle's net P&L on the same bars, both at equal size, where the market has an oracle.
+    ``reward``: mean of the last 100 episode rewards when it was made.
     """
 
     temperature_scale: float
@@ -82,7 +83,8 @@ class Validation:
 class PartFigures:
     """One instrument's figures: per scale its net P&L, trades and P&L by date, and more.
 
-    ``days`` of the split; ``equity`` dollars before the first decision.
+    ``days`` of the split; ``equity`` dollars before the first decision; ``equal_size_pnl``: net
+    P&L at equal size by the scale that is best here, where it was asked for.
     """
 
     net_pnl: list[float]
@@ -91,6 +93,21 @@ class PartFigures:
     training_rule_trades: int
     days: int
     equity: float
+    equal_size_pnl: float | None = None
+
+
+def equal_size(rules: Rules) -> Rules:
+    """Return the rules with one size for every order, whatever its confidence.
+
+    The oracle votes with confidence 1; what agents earn by trading larger is not skill.
+    """
+    orders = dataclasses.replace(
+        rules.orders,
+        full_size_confidence=rules.aggregation.execution_threshold / 2,
+        cap_execute=1.0,
+        cap_aggressive=1.0,
+    )
+    return dataclasses.replace(rules, orders=orders)
 
 
 def validate(
@@ -116,14 +133,20 @@ def trade_part(
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
+    at_equal_size: bool = False,
 ) -> PartFigures:
-    """Trade one instrument's split with every temperature scale."""
+    """Trade one instrument's split with every temperature scale; with the best at equal size too.
+
+    The last only where it is asked for, to be compared with an oracle.
+    """
     start, stop = max(split.start, tape.first_decision), split.stop
     logits = logits_of(engine, tape.inputs, np.arange(start, stop))
-    results = [
-        run_backtest(tape, greedy_votes(softmax(logits, scale)), rules, start, stop)
-        for scale in scales
-    ]
+    votes = [greedy_votes(softmax(logits, scale)) for scale in scales]
+    results = [run_backtest(tape, each, rules, start, stop) for each in votes]
+    equal_size_pnl = None
+    if at_equal_size:
+        best = votes[_best([result.net_pnl for result in results])]
+        equal_size_pnl = run_backtest(tape, best, equal_size(rules), start, stop).net_pnl
     by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
     training = run_backtest(tape, by_training_rule, rules, start, stop)
     return PartFigures(
@@ -133,6 +156,7 @@ def trade_part(
         training_rule_trades=len(training.trades),
         days=len(np.unique(tape.sessions.session_id[start:stop])),
         equity=training.initial_equity,
+        equal_size_pnl=equal_size_pnl,
     )
 
 
@@ -146,8 +170,7 @@ def combine(figures: Sequence[PartFigures], scales: tuple[float, ...]) -> Valida
         }
         for k, scale in enumerate(scales)
     ]
-    # a scale that never trades earns 0, and wins where trading loses
-    best = max(range(len(scales)), key=lambda k: by_scale[k]["net_pnl"])
+    best = _best([each["net_pnl"] for each in by_scale])
     daily: dict[str, float] = {}
     for part in figures:
         for date, pnl in part.by_date[best].items():
@@ -163,6 +186,11 @@ def combine(figures: Sequence[PartFigures], scales: tuple[float, ...]) -> Valida
         trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in figures)),
         sharpe=sharpe_ratio(pnls / opening),
     )
+
+
+def _best(pnls: list[float]) -> int:
+    """Return the index of the best scale; one that never trades wins where trading loses."""
+    return max(range(len(pnls)), key=pnls.__getitem__)
 
 
 def _by_date(result: BacktestResult) -> dict[str, float]:

@@ -10,9 +10,12 @@ from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.config import TacticalConfig, TrainingConfig
 from rllib_tactical.data.markets import make_market
+from rllib_tactical.data.markets.rules import oracle_votes
+from rllib_tactical.domain.orders import OrderConfig
+from rllib_tactical.domain.pipeline import Rules
 from rllib_tactical.domain.tape import split_tape
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.domain.votes import greedy_votes
+from rllib_tactical.domain.votes import AGGRESSIVE, EXECUTE, greedy_votes
 from rllib_tactical.inference import TorchEngine, probabilities
 from rllib_tactical.networks import Actor, Standardisation, actor_weights
 from rllib_tactical.rl import evaluator
@@ -44,9 +47,8 @@ def market():
     return TrainingMarket(None, parts, Standardisation.identity())
 
 
-@pytest.fixture(scope="module")
-def weights():
-    """Return actors that trade: fvg and momentum are of one opinion, entry always executes."""
+def actors(entry_vote):
+    """Return actors that trade: fvg and momentum are of one opinion, entry always has its vote."""
     import torch
 
     torch.manual_seed(3)
@@ -54,11 +56,17 @@ def weights():
     torch.nn.init.orthogonal_(actor.out.weight, gain=30.0)
     with torch.no_grad():
         actor.out.bias[1] = -5.0
-        entry.out.bias[1] = 9.0
+        entry.out.weight[:] = 0.0
+        entry.out.bias[entry_vote] = 9.0
     made = {}
     for agent in AGENTS:
         made |= actor_weights(agent, entry if agent == "entry" else actor)
     return made
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return actors(EXECUTE)
 
 
 def judge(config, market, weights, **more):
@@ -89,6 +97,29 @@ def test_one_instruments_figures_are_those_of_its_backtest(market, weights):
     assert (found.validation.stage, found.validation.reward) == (2, 1.5)
     assert found.validation.oracle_share is not None
     assert abs(found.validation.oracle_share) < 0.5
+
+
+def test_the_share_of_the_oracle_is_at_equal_size(market, weights):
+    """Aggressive orders are larger: they earn or lose more, and are no better votes."""
+    alone = dataclasses.replace(market, parts=market.parts[:1])
+    config = dataclasses.replace(
+        configured(), orders=OrderConfig(cap_execute=0.5, cap_aggressive=0.75)
+    )
+    larger = judge(config, alone, actors(AGGRESSIVE), oracle="gap").validation
+    found = judge(config, alone, weights, oracle="gap").validation
+    assert larger.net_pnl > 1.1 * found.net_pnl > 0
+    assert larger.oracle_share == found.oracle_share
+    tape, split = market.parts[0].tape, market.parts[0].splits[1]
+    part = slice(split.start, split.stop)
+    votes = oracle_votes("gap", tape.features.raw[part], tape.bars.close[part])
+    orders = OrderConfig(full_size_confidence=0.01, cap_execute=1.0, cap_aggressive=1.0)
+    oracle = run_backtest(tape, votes, Rules(orders=orders), split.start, split.stop)
+    inputs = tape.inputs.gather(np.arange(split.start, split.stop))
+    chances = probabilities(TorchEngine(weights), inputs, found.temperature_scale)
+    agents = run_backtest(
+        tape, greedy_votes(chances), Rules(orders=orders), split.start, split.stop
+    )
+    assert found.oracle_share == pytest.approx(agents.net_pnl / oracle.net_pnl)
 
 
 def test_without_validation_bars_there_is_nothing_to_judge(market, weights):

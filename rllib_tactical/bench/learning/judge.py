@@ -17,6 +17,7 @@ from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from rllib_tactical.domain.votes import EXECUTE, Votes, greedy_votes, softmax
 from rllib_tactical.inference import LogitsEngine, logits_of
+from rllib_tactical.rl.validate import equal_size as equal_size
 
 NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
 """A vote without an opinion: hold, neutral; and an entry agent that lets every trade pass."""
@@ -35,20 +36,6 @@ class Played:
     def document(self) -> dict[str, Any]:
         """Return plain values."""
         return dataclasses.asdict(self)
-
-
-def equal_size(rules: Rules) -> Rules:
-    """Return the rules with one size for every order, whatever its confidence.
-
-    The oracle votes with confidence 1; what agents earn by trading larger is not skill.
-    """
-    orders = dataclasses.replace(
-        rules.orders,
-        full_size_confidence=rules.aggregation.execution_threshold / 2,
-        cap_execute=1.0,
-        cap_aggressive=1.0,
-    )
-    return dataclasses.replace(rules, orders=orders)
 
 
 def play(tape: Tape, votes: Votes, rules: Rules, start: int, stop: int) -> Played:
