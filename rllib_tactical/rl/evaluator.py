@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.config import TacticalConfig
@@ -23,6 +23,9 @@ from rllib_tactical.inference import TorchEngine
 from rllib_tactical.process import limit_threads
 from rllib_tactical.rl.prepare import TrainingMarket
 from rllib_tactical.rl.validate import PartFigures, Validation, combine, equal_size, trade_part
+
+WORKERS_TIMEOUT_S = 300.0
+"""How long a validation that is due is waited for: a task may find no CPU after a node was lost."""
 
 Weights = dict[str, Float32Array]
 Parts = list[tuple[Tape, Split]]
@@ -103,9 +106,17 @@ class Evaluator:
         return Evaluated(iteration, env_steps, validation)
 
     def _gather(self, tasks: list[Any]) -> list[PartFigures] | None:
-        """Return the workers' figures in the order of the parts; None when a worker was lost."""
+        """Return the workers' figures in the order of the parts; None where they gave none.
+
+        Workers that were lost are asked again next time, those that were waited for in vain never.
+        """
         try:
-            shares = ray.get(tasks)
+            shares = ray.get(tasks, timeout=WORKERS_TIMEOUT_S)
+        except GetTimeoutError:
+            for task in tasks:
+                ray.cancel(task, force=True)
+            self._shares = []
+            return None
         except RayError:  # the driver can always do it itself
             return None
         return [shares[k % len(shares)][k // len(shares)] for k in range(len(self._parts))]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import ray
 from ray.exceptions import WorkerCrashedError
 
 from rllib_tactical.backtest.engine import run_backtest
@@ -142,10 +143,38 @@ def test_workers_find_what_the_driver_finds(market, weights, ray_instance):
 
 @pytest.mark.ray
 def test_when_workers_are_lost_the_driver_judges(market, weights, ray_instance, monkeypatch):
-    def lost(references):
+    def lost(references, timeout):
         raise WorkerCrashedError
 
     made = Evaluator(configured(workers=1), market)
     made.start(7, 700, 1.5, weights)
     monkeypatch.setattr(evaluator.ray, "get", lost)
     assert made.collect() == judge(configured(), market, weights)
+
+
+@pytest.mark.ray
+def test_workers_that_find_no_cpu_are_not_waited_for_ever(
+    market, weights, ray_instance, monkeypatch
+):
+    @ray.remote(num_cpus=2)
+    class Holder:
+        def ready(self):
+            return True
+
+    expected = judge(configured(), market, weights)
+    monkeypatch.setattr(evaluator, "WORKERS_TIMEOUT_S", 0.2)
+    holder = Holder.remote()
+    try:
+        assert ray.get(holder.ready.remote())
+        made = Evaluator(configured(workers=1), market)
+        made.start(7, 700, 1.5, weights)
+        assert made.collect() == expected
+    finally:
+        ray.kill(holder)
+
+    def asked_again(references, timeout):
+        raise AssertionError
+
+    monkeypatch.setattr(evaluator.ray, "get", asked_again)
+    made.start(7, 700, 1.5, weights)
+    assert made.collect() == expected
