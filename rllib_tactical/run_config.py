@@ -31,6 +31,10 @@ class EvaluationConfig(StrictConfig):
         _require(self.every >= 0, "training.evaluation.every must be >= 0", self.every)
         _require(self.workers >= 0, "training.evaluation.workers must be >= 0", self.workers)
 
+    def workers_for(self, instruments: int) -> int:
+        """Return how many workers have something to trade: an instrument is not shared."""
+        return min(self.workers, instruments)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopConfig(StrictConfig):

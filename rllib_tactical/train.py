@@ -75,7 +75,7 @@ def train(
     known = before.get("warm_start") if folder.checkpoints() else None
     run = run_description(market, config, known)
     tracking = None if mlflow is None else MlflowLog(mlflow)
-    start_ray(cpus_of(config), say)
+    start_ray(cpus_of(config, len(sources)), say)
     if resume:
         _check_resume(before, run)
         folder.set_config(run["config"], run["config_hash"])
@@ -104,10 +104,11 @@ def train(
     return result, market
 
 
-def cpus_of(config: TacticalConfig) -> int:
+def cpus_of(config: TacticalConfig, instruments: int) -> int:
     """Return the CPUs that a run's workers take besides the driver's own."""
     training = config.training
-    return training.num_env_runners + training.num_learners + training.evaluation.workers
+    validating = training.evaluation.workers_for(instruments)
+    return training.num_env_runners + training.num_learners + validating
 
 
 def run_description(

@@ -140,7 +140,7 @@ def run_jobs(jobs: list[Job], parallel: int | None, say: Say) -> None:
 
     if not jobs:
         return
-    workers = cpus_of(jobs[0].config)
+    workers = cpus_of(jobs[0].config, 1)
     start_ray(1 + workers)
     room = max(1, int(ray.cluster_resources().get("CPU", 1)) // (1 + workers))
     room = min(room, parallel or room, len(jobs))

@@ -67,7 +67,7 @@ class Evaluator:
         self._parts: Parts = [(part.tape, part.splits[1]) for part in market.parts]
         if any(split.stop <= split.start for _, split in self._parts):
             self._parts = []
-        workers = min(config.training.evaluation.workers, len(self._parts))
+        workers = config.training.evaluation.workers_for(len(self._parts))
         # dealt out round robin; each worker keeps what it was sent in the node's object store
         self._shares = [ray.put(self._parts[k::workers]) for k in range(workers)]
         self._oracle_pnl = self._earned_by(oracle, config.rules) if oracle is not None else None

@@ -42,10 +42,10 @@ class Sweep:
     folder: SweepFolder
 
 
-def bundles_of(config: TacticalConfig) -> list[dict[str, float]]:
+def bundles_of(config: TacticalConfig, instruments: int) -> list[dict[str, float]]:
     """Return the resources of a trial: its own process, then one per worker."""
     training = config.training
-    evaluation = getattr(getattr(training, "evaluation", None), "workers", 0)
+    validating = training.evaluation.workers_for(instruments)
     learner = {"CPU": 1.0} | (
         {"GPU": float(training.learner_gpus)} if training.learner_gpus else {}
     )
@@ -54,19 +54,19 @@ def bundles_of(config: TacticalConfig) -> list[dict[str, float]]:
         own = learner
     return [
         own,
-        *[{"CPU": 1.0}] * (training.num_env_runners + int(evaluation)),
+        *[{"CPU": 1.0}] * (training.num_env_runners + validating),
         *[learner] * training.num_learners,
     ]
 
 
-def room_for(config: TacticalConfig, resources: dict[str, float]) -> int:
+def room_for(config: TacticalConfig, instruments: int, resources: dict[str, float]) -> int:
     """Return how many trials fit at a time.
 
     Raises:
         TrainingError: not even one.
     """
     needed: dict[str, float] = {}
-    for bundle in bundles_of(config):
+    for bundle in bundles_of(config, instruments):
         for name, amount in bundle.items():
             needed[name] = needed.get(name, 0.0) + amount
     for name, amount in needed.items():
@@ -96,8 +96,9 @@ def run_sweep(sweep: Sweep, resume: bool, say: Say) -> SharedMarket:
     run = run_description(market, spec.config)
     plan = describe(spec, market, run)
     start_ray(1)
-    make_room(int(sum(bundle["CPU"] for bundle in bundles_of(spec.config))), say)
-    room = room_for(spec.config, ray.cluster_resources())
+    instruments = len(sweep.sources)
+    make_room(int(sum(bundle["CPU"] for bundle in bundles_of(spec.config, instruments))), say)
+    room = room_for(spec.config, instruments, ray.cluster_resources())
     if resume:
         folder.resume(plan)
     else:
@@ -180,7 +181,7 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], say: Say) -> N
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(run_trial, plan=plan),
-                tune.PlacementGroupFactory(bundles_of(spec.config)),
+                tune.PlacementGroupFactory(bundles_of(spec.config, len(sweep.sources))),
             ),
             param_space=spec.domains.tune_space(grid=spec.search == "grid"),
             tune_config=tune.TuneConfig(

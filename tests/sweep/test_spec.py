@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rllib_tactical.config import from_dict
+from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
+from rllib_tactical.run_config import EvaluationConfig
 from rllib_tactical.sweep.runner import bundles_of, room_for
 from rllib_tactical.sweep.spec import SweepSpec, load_sweep, parse_sweep, with_changes
+from rllib_tactical.train import cpus_of
 
 LR = {"training.actor_lr": {"log_uniform": [0.0001, 0.001]}}
 
@@ -124,13 +127,24 @@ def test_a_spec_survives_its_description_and_its_identity_leaves_out_what_may_di
 
 def test_trials_are_as_many_as_there_are_resources_for() -> None:
     spec = with_changes(parse(), {"num_env_runners": 2})
-    assert bundles_of(spec.config) == [{"CPU": 1.0}] * 3
-    assert room_for(spec.config, {"CPU": 10.0}) == 3
+    assert bundles_of(spec.config, 1) == [{"CPU": 1.0}] * 3
+    assert room_for(spec.config, 1, {"CPU": 10.0}) == 3
     with pytest.raises(TrainingError, match=r"a trial needs 3 CPU .* the Ray cluster has 2"):
-        room_for(spec.config, {"CPU": 2.0})
+        room_for(spec.config, 1, {"CPU": 2.0})
     gpu = with_changes(parse(), {"num_env_runners": 1, "num_learners": 1, "learner_gpus": 1})
     with pytest.raises(TrainingError, match="needs 1 GPU"):
-        room_for(gpu.config, {"CPU": 16.0})
+        room_for(gpu.config, 1, {"CPU": 16.0})
+
+
+def test_a_validation_worker_without_an_instrument_needs_no_cpu() -> None:
+    training = parse().config.training
+    config = TacticalConfig(
+        training=dataclasses.replace(
+            training, num_env_runners=1, evaluation=EvaluationConfig(workers=4)
+        )
+    )
+    assert [len(bundles_of(config, count)) for count in (1, 3, 9)] == [3, 5, 6]
+    assert [cpus_of(config, count) for count in (1, 3, 9)] == [2, 4, 5]
 
 
 def test_changed_values_stay_within_their_domains() -> None:
