@@ -104,7 +104,7 @@ class _Standing:
     """Where a run stands besides its weights; written with every checkpoint as plain JSON.
 
     ``stage`` of the curriculum and the iteration after which it began; ``saved_episodes``: those
-    that had ended when the newest checkpoint was written; ``scheduled``: the stage's newest
+    that had ended at the newest checkpoint that was due; ``scheduled``: the stage's newest
     scheduled validation; ``latest``: the newest of all; ``pending``: the checkpoint that is being
     validated; ``stopped``: the criterion that ended the run.
     """
@@ -202,9 +202,12 @@ class _Loop:
             for name, value in row.items():
                 if isinstance(value, int | float):
                     self._writer.add_scalar(f"tactical/{name}", value, row["env_steps"])
+            planned = promoted or scheduled or self._checkpoint_is_due(row)
+            if planned:  # one more, because the run was interrupted, must not shift those to come
+                self._standing.saved_episodes = row["episodes"]
             if promoted:
                 self._next_stage(row)
-            elif scheduled or reason is not None or self._checkpoint_is_due(row):
+            elif planned or reason is not None:
                 self._checkpoint(row)
             report({**row, "of": None if max_seconds else total})
         return reason
@@ -336,7 +339,7 @@ class _Loop:
 
     def _checkpoint(self, row: Row) -> Path:
         standing = self._standing
-        standing.saved_episodes, standing.pending = row["episodes"], self._evaluator.pending
+        standing.pending = self._evaluator.pending
         state = {
             "seconds": self.seconds,
             "env_steps": self.env_steps,

@@ -299,6 +299,24 @@ def test_a_request_to_stop_is_answered_with_a_checkpoint(market, tmp_path, ray_i
     assert read_checkpoint(newest)["env_steps"] == rows[-1]["env_steps"]
 
 
+def test_what_is_due_by_episodes_is_not_shifted_by_an_interruption(market, tmp_path, ray_instance):
+    def judged(out):
+        return [row["iteration"] for row in RunFolder(out).validations()]
+
+    def interrupt(line):
+        if line.startswith("iter    4"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    config = changed(iterations=9, checkpoint_every=50, checkpoint_episodes=48)
+    train([DataSource(*market)], whole, config, say=lambda line: None)
+    assert judged(whole) == [3, 7, 9]
+    with pytest.raises(KeyboardInterrupt):
+        train([DataSource(*market)], cut, config, say=interrupt)
+    train([DataSource(*market)], cut, config, resume=True, say=lambda line: None)
+    assert judged(cut) == [3, 5, 7, 9]
+
+
 def test_divergence_is_said_at_once(market, tmp_path, ray_instance):
     config = changed(actor_lr=1e30, iterations=9, checkpoint_every=9)
     with pytest.raises(TrainingError, match="diverged in iteration"):
