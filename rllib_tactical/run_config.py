@@ -121,6 +121,13 @@ class StageConfig(StrictConfig):
                 f"{where}: promote_at or max_iterations is needed to leave it",
                 None,
             )
+        _require(
+            (self.market, self.promote_by) != ("noise", "oracle_share")
+            or self.max_iterations is not None,
+            f"{where}: max_iterations is needed to leave noise by oracle_share, which is undefined "
+            "where the oracle earns nothing",
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +159,41 @@ def check_curriculum(stages: tuple[StageConfig, ...]) -> None:
         markets[-1] == DATA and DATA not in markets[:-1],
         f"training.curriculum: the last stage's market, and no other, must be {DATA!r}",
         markets,
+    )
+
+
+def check_validated(
+    share: float,
+    evaluation: EvaluationConfig,
+    stop: StopConfig,
+    stages: tuple[StageConfig, ...],
+) -> None:
+    """Check that there are validation bars where something waits for what validation says.
+
+    Args:
+        share: of the bars that are for validation.
+        evaluation: how it is done.
+        stop: when a run ends.
+        stages: of the curriculum; their markets are split as the files are.
+
+    Raises:
+        ConfigError: there are none, and a criterion could never be met.
+    """
+    waiting = {
+        "stop.target": stop.target is not None,
+        "stop.patience": stop.patience > 0,
+        f"evaluation.best_by {evaluation.best_by}": evaluation.best_by != "net_pnl",
+    } | {
+        f"stage {stage.name!r} without max_iterations": stage.market != DATA
+        and stage.promote_by != "reward"
+        and stage.max_iterations is None
+        for stage in stages
+    }
+    needed = ", ".join(name for name, waits in waiting.items() if waits)
+    _require(
+        share > 0 or not needed,
+        f"training.splits must leave bars for validation, which is needed by {needed}",
+        share,
     )
 
 

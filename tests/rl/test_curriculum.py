@@ -89,6 +89,7 @@ def test_stages_must_fit_together(stages, said):
         ({"promote_at": float("nan")}, "promote_at"),
         ({"promote_at": None}, "to leave it"),
         ({"market": "data"}, "last stage has no"),
+        ({"market": "noise"}, "max_iterations is needed to leave noise"),
     ],
 )
 def test_a_broken_stage_is_refused_by_name(changes, said):
