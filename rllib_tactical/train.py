@@ -74,7 +74,7 @@ def train(
     # once there is a checkpoint its weights are in it, and their source may change or be gone
     known = before.get("warm_start") if folder.checkpoints() else None
     run = run_description(market, config, known)
-    tracking = None if mlflow is None else MlflowLog(mlflow)
+    tracking = None if mlflow is None else MlflowLog(mlflow, say)
     start_ray(cpus_of(config, len(sources)), say)
     if resume:
         _check_resume(before, run)

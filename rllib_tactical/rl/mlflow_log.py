@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,8 @@ RUN_FILE: Final = "mlflow.json"
 SQLITE: Final = "sqlite:///"
 BATCH: Final = 100
 """Parameters that MLflow takes in one call."""
+TRY_AGAIN_AFTER_S: Final = 300.0
+"""How long a store that failed is left alone: its client may take minutes to give up each time."""
 
 
 class MlflowLog:
@@ -29,13 +31,14 @@ class MlflowLog:
     Args:
         uri: tracking URI: a server's address or ``sqlite:///FILE``. The files of a SQLite store go
             into ``mlflow-artifacts`` beside the database.
+        say: prints a line, when the store fails while training goes on.
 
     Raises:
         TrainingError: MLflow is not installed.
         UsageError: the store cannot be opened.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, say: Callable[[str], Any] = print) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             from mlflow.exceptions import MlflowException
@@ -45,7 +48,8 @@ class MlflowLog:
                 "--mlflow needs a package that is not installed: "
                 'pip install -c constraints.txt -e ".[mlflow]"'
             ) from error
-        self._uri, self._failure = uri, MlflowException
+        self._uri, self._failure, self._say = uri, MlflowException, say
+        self._failed_at: float | None = None
         try:
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment = self._find_experiment()
@@ -54,8 +58,15 @@ class MlflowLog:
 
     @contextmanager
     def run(self, folder: RunFolder) -> Iterator[None]:
-        """Log while the block runs; its end tells the run's status and leaves the report there."""
-        self._run = self._open_run(folder)
+        """Log while the block runs; its end tells the run's status and leaves the report there.
+
+        Raises:
+            UsageError: the run cannot be opened. Later failures of the store are only said.
+        """
+        try:
+            self._run = self._open_run(folder)
+        except self._failure as error:
+            raise UsageError(f"--mlflow {self._uri}: {_first_sentence(error)}") from error
         status = "FAILED"
         try:
             yield
@@ -64,13 +75,16 @@ class MlflowLog:
             status = "KILLED"
             raise
         finally:
-            report = folder.path / REPORT
-            if report.is_file():
-                self._client.log_artifact(self._run, str(report))
-            self._client.set_terminated(self._run, status)
+            with self._failures_said():
+                report = folder.path / REPORT
+                if report.is_file():
+                    self._client.log_artifact(self._run, str(report))
+                self._client.set_terminated(self._run, status)
 
     def log(self, row: Row) -> None:
-        """Log the numbers of an iteration at its account steps."""
+        """Log the numbers of an iteration at its account steps; not while the store is failing."""
+        if self._failed_at is not None and time.monotonic() - self._failed_at < TRY_AGAIN_AFTER_S:
+            return
         from mlflow.entities import Metric
 
         now, step = int(time.time() * 1000), int(row["env_steps"])
@@ -79,7 +93,19 @@ class MlflowLog:
             for name, value in row.items()
             if isinstance(value, int | float)
         ]
-        self._client.log_batch(self._run, metrics=metrics)
+        with self._failures_said():
+            self._client.log_batch(self._run, metrics=metrics)
+            self._failed_at = None
+
+    @contextmanager
+    def _failures_said(self) -> Iterator[None]:
+        """Let a failing store end nothing: what it misses is in the run folder."""
+        try:
+            yield
+        except (self._failure, OSError) as error:  # files may go another way than metrics
+            if self._failed_at is None:
+                self._say(f"MLflow fails, training goes on without it: {_first_sentence(error)}")
+            self._failed_at = time.monotonic()
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
@@ -121,4 +147,4 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 def _first_sentence(error: Exception) -> str:
-    return str(error).strip().split(". ")[0].splitlines()[0]
+    return (str(error).strip() or type(error).__name__).split(". ")[0].splitlines()[0]

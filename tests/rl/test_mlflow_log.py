@@ -1,11 +1,14 @@
 """A real MLflow store on this machine, and none."""
 
+import contextlib
+import sqlite3
 import sys
 
 import pytest
 
 from rllib_tactical.config import TacticalConfig, content_hash, to_dict
 from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.rl import mlflow_log
 from rllib_tactical.rl.mlflow_log import EXPERIMENT, MlflowLog
 from rllib_tactical.rl.report import REPORT
 from rllib_tactical.rl.run_folder import RunFolder
@@ -52,6 +55,57 @@ def test_a_run_and_its_resumption_are_one_mlflow_run(folder, tmp_path):
     assert [(point.step, point.value) for point in history] == [(100, 1.5), (200, 3.0)]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == [REPORT]
     assert (tmp_path / "store" / "mlflow-artifacts").is_dir()
+
+
+@contextlib.contextmanager
+def without_table(uri, name):
+    """Break a store for a while."""
+    path = uri.removeprefix("sqlite:///")
+    for old, new in ((name, "gone"), ("gone", name)):
+        with contextlib.closing(sqlite3.connect(path)) as store:
+            store.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        if new == "gone":
+            yield
+
+
+def test_a_store_that_fails_is_said_once_and_ends_nothing(folder, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    from mlflow.tracking import MlflowClient
+
+    uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    tracking = MlflowLog(uri, said.append)
+    with tracking.run(folder):
+        tracking.log(row(1))
+        with without_table(uri, "metrics"):
+            tracking.log(row(2))
+        tracking.log(row(3))  # the store is left alone for a while
+        assert len(said) == 1
+        monkeypatch.setattr(mlflow_log, "TRY_AGAIN_AFTER_S", 0.0)
+        with without_table(uri, "metrics"):
+            tracking.log(row(4))
+        tracking.log(row(5))
+    assert len(said) == 1
+    assert "MLflow fails" in said[0]
+    client = MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "pnl")
+    assert [point.step for point in history] == [100, 500]
+
+
+def test_a_store_that_fails_at_the_end_hides_no_error(folder, tmp_path):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    tracking = MlflowLog(uri, said.append)
+    with contextlib.ExitStack() as broken:
+        with pytest.raises(TrainingError, match="diverged"), tracking.run(folder):
+            broken.enter_context(without_table(uri, "runs"))
+            raise TrainingError("diverged")
+        assert len(said) == 1
+        with pytest.raises(UsageError, match="--mlflow sqlite"), tracking.run(folder):
+            pass
 
 
 def test_a_store_that_cannot_be_opened_is_refused(tmp_path):
