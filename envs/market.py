@@ -59,8 +59,8 @@ class MarketSpec:
         groups = num_accounts // group_size
         if num_accounts % group_size or groups < count:
             raise ConfigError(
-                f"{num_accounts} accounts must fill whole groups of {group_size}, "
-                f"at least one for each of the {count} instruments"
+                f"training.num_envs must be whole groups of accounts_per_bar ({group_size}), "
+                f"at least one for each of the {count} instruments, found {num_accounts}"
             )
         seeds = np.random.SeedSequence(seed).spawn(count)
         return [

@@ -71,7 +71,7 @@ def prepare_market(
         UnreadableError: a file cannot be read.
         DataError: data breaks a rule or is too short for the splits.
         FeatureError: a feature depends on later bars.
-        ConfigError: two files of one instrument.
+        ConfigError: two files of one instrument, or too few accounts for all instruments.
     """
     symbols = [source.instrument.symbol for source in sources]
     if len(set(symbols)) < len(symbols):
@@ -84,7 +84,8 @@ def prepare_market(
         episodes=config.training.episodes,
         train_confidence=config.training.train_confidence,
     )
-    spec.replays(len(parts), seed=0)  # a split too short for an episode is found here
+    # found here: a split too short for an episode, fewer groups of accounts than instruments
+    spec.replays(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
     windows = np.concatenate([_training_windows(part, len(parts)) for part in parts])
     return TrainingMarket(spec, parts, Standardisation.estimate(windows))
 

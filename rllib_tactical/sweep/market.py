@@ -50,7 +50,8 @@ class SharedMarket:
             episodes=config.training.episodes,
             train_confidence=config.training.train_confidence,
         )
-        spec.replays(len(parts), seed=0)
+        training = config.training
+        spec.replays(training.num_envs, seed=0, group_size=training.accounts_per_bar)
         prepared = tuple(
             PreparedPart(part.tape, splits, source)
             for part, splits, source in zip(parts, self.splits, self.sources, strict=True)

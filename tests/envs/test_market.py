@@ -30,7 +30,7 @@ def test_groups_are_dealt_out_evenly_and_every_instrument_gets_one():
     assert counts == [12, 8]
     with pytest.raises(ConfigError, match="at least one for each of the 2"):
         SPEC.replays(4, seed=0, group_size=4)
-    with pytest.raises(ConfigError, match="whole groups of 3"):
+    with pytest.raises(ConfigError, match=r"whole groups of accounts_per_bar \(3\)"):
         SPEC.replays(10, seed=0, group_size=3)
 
 

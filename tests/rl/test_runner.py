@@ -181,7 +181,7 @@ def test_a_resumed_run_draws_other_bars(build):
 
 
 def test_group_size_must_divide_the_accounts():
-    with pytest.raises(ConfigError, match="groups of 4"):
+    with pytest.raises(ConfigError, match=r"groups of accounts_per_bar \(4\)"):
         SPEC.replays(10, seed=0, group_size=4)
 
 

@@ -256,6 +256,15 @@ def test_several_instruments_train_together(market, tmp_path, ray_instance):
         algorithm.stop()
 
 
+def test_each_instrument_needs_a_group_of_accounts(market, tmp_path):
+    other = dataclasses.replace(market[1], symbol="OTHER")
+    sources = [DataSource(*market), DataSource(market[0], other)]
+    few = changed(num_envs=4, accounts_per_bar=4)
+    with pytest.raises(ConfigError, match=r"training\.num_envs .* the 2 instruments, found 4"):
+        train(sources, tmp_path / "run", few)
+    assert not (tmp_path / "run").exists()
+
+
 def test_each_file_needs_an_instrument_of_its_own(market):
     with pytest.raises(ConfigError, match="instrument of its own"):
         prepare_market([DataSource(*market), DataSource(*market)], CONFIG)

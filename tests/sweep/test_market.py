@@ -12,6 +12,7 @@ from ray import cloudpickle
 from rllib_tactical.config import TacticalConfig, from_dict
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.markets import make_market
+from rllib_tactical.errors import ConfigError
 from rllib_tactical.rl import market_handle
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
@@ -56,6 +57,17 @@ def test_the_market_of_a_trial_refers_to_the_same_bars(
         assert again.parts is market.spec.parts
         assert again.rewards.synergy_bonus == weight
     assert bytes_created() - before == put, "bars were copied once more"
+
+
+@pytest.mark.ray
+def test_a_trial_with_fewer_groups_of_accounts_than_instruments_is_refused(
+    prepared: TrainingMarket, config: TacticalConfig, ray_instance: None
+) -> None:
+    spec = dataclasses.replace(prepared.spec, parts=prepared.spec.parts * 2)
+    shared = SharedMarket.share(TrainingMarket(spec, prepared.parts * 2, prepared.standardisation))
+    training = dataclasses.replace(config.training, num_envs=4, accounts_per_bar=4)
+    with pytest.raises(ConfigError, match=r"training\.num_envs"):
+        shared.market(dataclasses.replace(config, training=training))
 
 
 @pytest.mark.ray
