@@ -20,7 +20,8 @@ class EvaluationConfig(StrictConfig):
     ``every`` so many iterations; 0: with every checkpoint. ``workers``: Ray tasks of one CPU that
     trade the validation bars while training goes on; 0: the driver does, and training waits.
     ``best_by``: the figure by which the best checkpoint is kept and exported, and which ``stop``
-    looks at: net P&L or daily Sharpe ratio on validation bars, or the mean episode reward.
+    looks at: net P&L or daily Sharpe ratio on validation bars, or the mean of the last 100 episode
+    rewards, undefined before so many have ended.
     """
 
     every: int = 0
@@ -72,8 +73,8 @@ class StageConfig(StrictConfig):
 
     Promotion comes after ``min_iterations`` in the stage, when ``promote_by`` has reached
     ``promote_at`` (``oracle_share``: validation P&L as a share of the oracle's on the same bars,
-    both at equal size; ``reward``: mean of the last 100 episode rewards; ``net_pnl``), and in
-    any case after ``max_iterations``; None turns either off.
+    both at equal size; ``reward``: mean of the last 100 episode rewards, once so many have ended
+    in the stage; ``net_pnl``), and in any case after ``max_iterations``; None turns either off.
     """
 
     name: str

@@ -65,7 +65,7 @@ def oracle_of(stage: StageConfig | None) -> str | None:
 def promoted(
     stage: StageConfig,
     iterations: int,
-    reward_mean: float | None,
+    reward: float | None,
     validation: dict[str, Any] | None,
 ) -> bool:
     """Return whether the run leaves a stage.
@@ -73,7 +73,7 @@ def promoted(
     Args:
         stage: the one it is in.
         iterations: done in it.
-        reward_mean: of the last episodes in it.
+        reward: mean of the last 100 episodes in it, None before so many.
         validation: the newest scheduled one made in it.
     """
     if stage.market == DATA or iterations < stage.min_iterations:
@@ -82,7 +82,7 @@ def promoted(
         return True
     if stage.promote_at is None:
         return False
-    value = reward_mean
+    value = reward
     if stage.promote_by != "reward":
         value = None if validation is None else validation.get(stage.promote_by)
     return value is not None and value >= stage.promote_at

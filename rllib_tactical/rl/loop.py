@@ -194,7 +194,7 @@ class _Loop:
             scheduled = self._evaluation_is_scheduled(row)
             if scheduled or reason is not None:
                 reason = self._evaluate(row, scheduled, reason)
-            promoted = reason is None and self._promoted(row, scheduled)
+            promoted = reason is None and self._promoted(scheduled)
             if promoted:
                 self._collect(row, scheduled)
             row["total_seconds"] = self.seconds
@@ -258,7 +258,8 @@ class _Loop:
         if scheduled and reason is None:
             reason = self._standing.stopped = self._rules.of_validation()
         weights = actor_weights_of(self._algorithm)
-        self._evaluator.start(self.done, self.env_steps, row["reward_mean"], weights)
+        reward = self._algorithm.monitor.reward
+        self._evaluator.start(self.done, self.env_steps, reward, weights)
         if reason is not None or not self._config.training.evaluation.workers:
             self._collect(row, scheduled)
             if scheduled and reason is None:
@@ -290,13 +291,13 @@ class _Loop:
             if self._stage is None or self._stage.market == DATA:
                 self._rules.take(figures)
 
-    def _promoted(self, row: Row, scheduled: bool) -> bool:
+    def _promoted(self, scheduled: bool) -> bool:
         if self._stage is None:
             return False
         return promoted(
             self._stage,
             self.done - self._standing.stage_began,
-            row["reward_mean"],
+            self._algorithm.monitor.reward,
             self._standing.scheduled if scheduled else None,
         )
 
@@ -343,7 +344,7 @@ class _Loop:
         state = {
             "seconds": self.seconds,
             "env_steps": self.env_steps,
-            "reward": row["reward_mean"],
+            "reward": self._algorithm.monitor.reward,
             "validation": standing.latest if self._judged == self.done else None,
             "standing": dataclasses.asdict(standing),
             "stop_rules": self._rules.get_state(),

@@ -43,12 +43,17 @@ class Monitor:
         """Whether the rewards varied little when they were last looked at."""
         return self._variation is not None and self._variation < CONVERGED_BELOW
 
+    @property
+    def reward(self) -> float | None:
+        """Mean of the last 100 episode rewards, None before so many: fewer decide nothing."""
+        return float(np.mean(self._rewards)) if len(self._rewards) == EPISODES else None
+
     def update(self, rewards: list[float], losses: dict[str, float]) -> dict[str, Any]:
         """Take an iteration's ended episodes, in order, and its losses; return the figures.
 
-        ``episodes`` so far; ``reward_mean`` of the last 100; ``reward_cv`` their coefficient of
-        variation when it was last looked at, None before 100 have ended or with a mean of zero;
-        ``converged``: it is below 5%; ``trend_<loss>`` as of ``trend``.
+        ``episodes`` so far; ``reward_mean`` of the last 100 or as many as there are; ``reward_cv``
+        their coefficient of variation when it was last looked at, None before 100 have ended or
+        with a mean of zero; ``converged``: it is below 5%; ``trend_<loss>`` as of ``trend``.
         """
         for reward in rewards:
             self.episodes += 1

@@ -28,7 +28,7 @@ class StopRules:
         self._newest = score_of(validation, self._best_by)
         if self._newest is not None and (self._best is None or self._newest > self._best):
             self._best, self._without_better = self._newest, 0
-        else:
+        elif self._newest is not None or self._best_by != "reward":  # that is not known at first
             self._without_better += 1
 
     def of_validation(self) -> str | None:

@@ -27,7 +27,7 @@ class Validation:
     that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
     and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
     of the oracle's net P&L on the same bars, both at equal size, where the market has an oracle.
-    ``reward``: mean of the last 100 episode rewards when it was made.
+    ``reward``: mean of the last 100 episode rewards when it was made, None before so many.
     """
 
     temperature_scale: float

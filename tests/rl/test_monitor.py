@@ -19,6 +19,16 @@ def test_the_variation_is_that_of_the_last_hundred_episodes():
     assert figures["converged"] is False
 
 
+def test_a_reward_to_decide_by_takes_a_hundred_episodes():
+    monitor = Monitor()
+    assert monitor.update([1.0] * 99, {})["reward_mean"] == 1.0
+    assert monitor.reward is None
+    monitor.update([2.0, 2.0], {})
+    assert monitor.reward == pytest.approx(1.02)
+    monitor.clear()
+    assert monitor.reward is None
+
+
 def test_it_is_looked_at_every_ten_episodes():
     monitor = Monitor()
     monitor.update([1.0, 3.0] * 50, {})

@@ -42,6 +42,15 @@ def test_an_undefined_figure_is_no_better_one():
     assert made.of_validation() is not None
 
 
+def test_patience_does_not_begin_before_there_is_a_reward():
+    made = rules("reward", patience=1)
+    for reward in (None, None, 1.0):
+        made.take({"reward": reward})
+        assert made.of_validation() is None
+    made.take({"reward": 0.5})
+    assert made.of_validation() is not None
+
+
 def test_the_target_is_that_of_the_chosen_figure():
     made = rules("reward", target=3.0)
     made.take({"reward": 2.9, "net_pnl": 100.0})

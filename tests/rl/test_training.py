@@ -326,6 +326,22 @@ def test_what_is_due_by_episodes_is_not_shifted_by_an_interruption(market, tmp_p
     assert judged(cut) == [3, 5, 7, 9]
 
 
+def test_a_handful_of_episodes_promotes_no_run(market, tmp_path, ray_instance):
+    stages = (
+        StageConfig(name="a", market="gap", bars=4_000, promote_by="reward", promote_at=-1e9),
+        StageConfig(name="real", market="data"),
+    )
+    # about 64 episodes end in an iteration
+    config = changed(iterations=4, curriculum=stages, episodes=EpisodeConfig(length=8))
+    train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+    rows = progress(tmp_path / "run")
+    assert [row["stage"] for row in rows] == [0, 0, 1, 1]
+    assert rows[0]["episodes"] < 100 <= rows[1]["episodes"]
+    assert all(row["reward_mean"] is not None for row in rows)
+    judged = RunFolder(tmp_path / "run").validations()
+    assert [row["reward"] is None for row in judged] == [True, False, True, False]
+
+
 def test_divergence_is_said_at_once(market, tmp_path, ray_instance):
     config = changed(actor_lr=1e30, iterations=9, checkpoint_every=9)
     with pytest.raises(TrainingError, match="diverged in iteration"):
