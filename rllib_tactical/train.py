@@ -333,7 +333,10 @@ def train_command(
     with working_folder(out, resume) as folder:
         result, _ = train(sources, folder, config, resume=resume, mlflow=mlflow)
     if result.validation is not None and result.validation.trades_too_little:
-        click.echo("note: by the full rule the agents trade less than half as often as in training")
+        click.echo(
+            f"note: in the best checkpoint ({result.best_checkpoint.name}) the agents trade less "
+            "than half as often by the full rule as in training"
+        )
 
 
 def _with_training(config: TacticalConfig, **changes: Any) -> TacticalConfig:

@@ -35,9 +35,9 @@ ALL_DONE = "all iterations are done"
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a run ended: its last metrics, validation and the newest and best checkpoints.
+    """How a run ended: its counts, the newest and the best checkpoint.
 
-    ``stopped`` says why; ``validation`` is the newest.
+    ``stopped`` says why; ``validation`` is that of the best checkpoint, which export takes.
     """
 
     iterations: int
@@ -88,13 +88,15 @@ def run_training(
     if stop.asked:
         raise KeyboardInterrupt
     last = folder.checkpoints()[-1]
+    best = folder.best() or last
+    validation = read_checkpoint(best).get("validation")
     return TrainingResult(
         iterations=loop.done,
         env_steps=loop.env_steps,
         seconds=loop.seconds,
-        validation=loop.validation,
+        validation=None if validation is None else Validation.from_dict(validation),
         last_checkpoint=last,
-        best_checkpoint=folder.best() or last,
+        best_checkpoint=best,
         stopped=reason,
     )
 
@@ -156,12 +158,6 @@ class _Loop:
     def seconds(self) -> float:
         """Training time so far, that before a resume included."""
         return self._seconds_before + time.monotonic() - self._started
-
-    @property
-    def validation(self) -> Validation | None:
-        """The newest validation."""
-        latest = self._standing.latest
-        return None if latest is None else Validation.from_dict(latest)
 
     def close(self) -> None:
         """Release what is held."""

@@ -11,11 +11,14 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rllib_tactical.bundle import load_bundle
+from rllib_tactical.cli import main
 from rllib_tactical.config import TacticalConfig, TrainingConfig
 from rllib_tactical.data.files import write_bars
+from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.markets import make_market
 from rllib_tactical.domain.replay import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
@@ -61,7 +64,7 @@ def market(tmp_path_factory):
     made = make_market("momentum", 1, 6_000, 0.0)
     path = tmp_path_factory.mktemp("data") / "bars.parquet"
     write_bars(made.bars, path)
-    return path, made.instrument
+    return path, load_instrument("SYNTH")
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,28 @@ def test_resume_continues_the_counts(run, market):
     assert [row["iteration"] for row in rows] == [1, 2, 3]
     assert rows[-1]["env_steps"] == 1536
     assert [path.name for path in RunFolder(out).checkpoints()][-1] == "000003"
+
+
+def test_the_closing_note_is_about_the_checkpoint_that_export_takes(market, run, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(run[0], out)
+    arguments = ["train", "--data", str(market[0]), "--instrument", "SYNTH", "--out", str(out)]
+
+    def said(best_trades):
+        for path in RunFolder(out).checkpoints():
+            state = read_checkpoint(path)
+            earlier = path != RunFolder(out).checkpoints()[-1]
+            trades = best_trades if earlier else 99
+            state["validation"] |= {"trades": trades, "training_rule_trades": 99}
+            state["validation"]["net_pnl"] = 1e6 * earlier
+            (path / "checkpoint.json").write_text(json.dumps(state))
+        result = CliRunner().invoke(main, [*arguments, "--resume"])
+        assert result.exit_code == 0, result.output
+        return [line for line in result.output.splitlines() if line.startswith("note")]
+
+    assert said(best_trades=80) == []
+    (note,) = said(best_trades=9)
+    assert RunFolder(out).best().name in note
 
 
 def test_resume_refuses_other_settings_and_other_data(run, market, tmp_path):
