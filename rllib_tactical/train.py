@@ -6,6 +6,7 @@ python -m rllib_tactical.train --data FILE --out DIR
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
 from rllib_tactical.rl.report import REPORT
 from rllib_tactical.rl.run_folder import RUN, RunFolder, config_of
 from rllib_tactical.rl.warm_start import describe_warm_start
-from rllib_tactical.run_config import WarmStartConfig
+from rllib_tactical.run_config import StopConfig, WarmStartConfig
 from rllib_tactical.storage import FolderType, place_of, working_folder
 
 RUN_FORMAT = 1
@@ -85,7 +86,7 @@ def train(
         splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
         say(f"{len(part.tape):,} bars of {part.tape.instrument.symbol} (decision bars: {splits})")
     say(f"ready in {time.monotonic() - begun:.1f} s")
-    progress = Progress(say, max_seconds)
+    progress = Progress(say, config.training.stop, max_seconds)
     if tracking is None:
         result = run_training(config, market, folder, progress, resume, max_seconds)
     else:
@@ -136,11 +137,18 @@ def run_description(
 
 
 class Progress:
-    """Prints one line per iteration, with the time left."""
+    """Prints one line per iteration, with the time left.
 
-    def __init__(self, say: Any, max_seconds: float | None = None) -> None:
-        self._say, self._max_seconds = say, max_seconds
+    Args:
+        say: prints a line.
+        stop: whose limits may come before the last iteration.
+        max_seconds: at which the call ends, instead of at the last iteration.
+    """
+
+    def __init__(self, say: Any, stop: StopConfig, max_seconds: float | None = None) -> None:
+        self._say, self._stop, self._max_seconds = say, stop, max_seconds
         self._recent: list[float] = []
+        self._before: float | None = None
         self._rewards: dict[str, float] = {}
 
     def __call__(self, row: Row) -> None:
@@ -148,12 +156,8 @@ class Progress:
         self._rewards |= {
             agent: row[f"reward_{agent}"] for agent in AGENTS if row[f"reward_{agent}"] is not None
         }
-        self._recent = [*self._recent[-19:], row["seconds"]]
-        if self._max_seconds is None:
-            left = (row["of"] - row["iteration"]) * sum(self._recent) / len(self._recent)
-            of = f"/{row['of']}"
-        else:
-            left, of = max(0.0, self._max_seconds - row["total_seconds"]), ""
+        left = max(0.0, self._seconds_left(row))
+        of = "" if row["of"] is None else f"/{row['of']}"
         rewards = " ".join(f"{_number(self._rewards.get(agent))}" for agent in AGENTS)
         entropy = " ".join(f"{row[f'entropy_{agent}']:.2f}" for agent in AGENTS)
         line = (
@@ -170,6 +174,23 @@ class Progress:
                 f"temperature scale {row['temperature_scale']:g}"
             )
         self._say(line)
+
+    def _seconds_left(self, row: Row) -> float:
+        """Return the time left by the last iterations, validation and checkpoints included."""
+        total = row["total_seconds"]
+        took = row["seconds"] if self._before is None else total - self._before
+        self._before = total
+        self._recent = [*self._recent[-19:], took]
+        if self._max_seconds is not None:
+            return float(self._max_seconds - total)
+        left = row["of"] - row["iteration"]
+        if self._stop.max_env_steps is not None:
+            steps = row["steps_per_s"] * row["seconds"]
+            left = min(left, math.ceil((self._stop.max_env_steps - row["env_steps"]) / steps))
+        seconds = left * sum(self._recent) / len(self._recent)
+        if self._stop.max_seconds is not None:
+            seconds = min(seconds, self._stop.max_seconds - total)
+        return float(seconds)
 
 
 def _number(value: float | None) -> str:
