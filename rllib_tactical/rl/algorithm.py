@@ -73,7 +73,6 @@ def build_config(
                 "market": market,
                 "accounts_per_bar": per_bar,
                 "stage": stage,
-                "resumed_at": resumed_at,
                 "record_to": record_to,
                 "credit": training.credit,
                 "trace": training.trace,

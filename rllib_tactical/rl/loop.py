@@ -210,6 +210,8 @@ class _Loop:
 
     def _iterate(self, stop: StopRequest) -> Row:
         """Return the metrics of the next iteration."""
+        if self._config.training.record_rollouts:
+            self._algorithm.recorded_as = self.done + 1
         result, seconds = next_result(self._algorithm, self.done + 1, stop)
         self.done += 1
         row = iteration_metrics(result, self.done, seconds)

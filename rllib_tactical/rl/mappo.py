@@ -19,6 +19,8 @@ class Mappo(PPO):
     def setup(self, config: Any) -> None:
         """Set up as PPO does."""
         self.monitor = Monitor()
+        self.recorded_as: int | None = None
+        """The iteration by which runners name their records; None where there are none."""
         super().setup(config)
 
     def step(self) -> dict[str, Any]:
@@ -31,6 +33,15 @@ class Mappo(PPO):
         if "critic" in learners:  # nothing was learnt when every env runner was lost
             result[MONITOR] = self.monitor.update([float(r) for r in ended], losses_of(learners))
         return result
+
+    def training_step(self) -> None:
+        """Train as PPO does; runners that record are told the iteration, restarted ones too."""
+        iteration = self.recorded_as
+        if iteration is not None:
+            self.env_runner_group.foreach_env_runner(
+                lambda runner: runner.begin_iteration(iteration)
+            )
+        super().training_step()
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return RLlib's state and the monitor's."""

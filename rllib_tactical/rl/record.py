@@ -1,7 +1,8 @@
 """Rollouts as Parquet files, for study outside of training.
 
 A file per env runner and sampling call, ``NNNNNN-WW.parquet``: the iteration it was sampled for and
-the runner's number. One row per account and bar.
+the runner's number. A runner that also samples for a lost one is called several times in an
+iteration and adds the call's number. One row per account and bar.
 """
 
 from __future__ import annotations
@@ -28,22 +29,25 @@ class Recorder:
     Args:
         folder: made when it is missing; on the runner's machine.
         market: what is replayed.
-        resumed_at: iterations that were done before this runner began.
         worker: the runner's number.
         again: the runner replaces one that was lost, whose files must stay.
     """
 
-    def __init__(
-        self, folder: Path, market: MarketSpec, resumed_at: int, worker: int, again: bool = False
-    ) -> None:
-        self._folder, self._market, self._done, self._worker = folder, market, resumed_at, worker
+    def __init__(self, folder: Path, market: MarketSpec, worker: int, again: bool = False) -> None:
+        self._folder, self._market, self._worker = folder, market, worker
         self._mark = f"-{uuid.uuid4().hex[:8]}" if again else ""
+        self.begin(0)
+
+    def begin(self, iteration: int) -> None:
+        """Name what follows after an iteration."""
+        self._iteration, self._calls = iteration, 0
 
     def write(self, segments: list[JointEpisode]) -> None:
         """Write one sampling call."""
-        self._done += 1
+        self._calls += 1
+        call = f"-{self._calls}" if self._calls > 1 else ""
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{self._done:06d}-{self._worker:02d}{self._mark}.parquet"
+        name = f"{self._iteration:06d}-{self._worker:02d}{self._mark}{call}.parquet"
         buffer = io.BytesIO()
         pq.write_table(rollout_table(segments, self._market), buffer, compression="zstd")
         atomic_write_bytes(self._folder / name, buffer.getvalue())

@@ -47,6 +47,8 @@ TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 class BatchedEnvRunner(MultiAgentEnvRunner):
     """Steps ``num_envs_per_env_runner`` accounts together and returns ``JointEpisode`` segments."""
 
+    _recorder: Recorder | None = None  # the driver's own runner, where others sample, has none
+
     def make_env(self) -> None:
         """Make the batched replay from the market handle in the environment's configuration."""
         # RLlib evaluates by "complete_episodes", but says with each call how many it wants
@@ -69,9 +71,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
         lengths = [len(part.tape) for part in market.parts]
         self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
-        folder, done = (self.config.env_config[name] for name in ("record_to", "resumed_at"))
-        worker = self.worker_index or 0
-        self._recorder = folder and Recorder(folder, market, done, worker, came_back)
+        folder = self.config.env_config["record_to"]
+        self._recorder = folder and Recorder(folder, market, self.worker_index or 0, came_back)
         self._callbacks_of_episodes = EpisodeCallbacks(self)
         self._needs_initial_reset = True
         self._ended: list[tuple[int, FloatArray]] = []
@@ -130,6 +131,11 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                 },
             )
         return samples
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Take note of the iteration that is sampled for, by which records are named."""
+        if self._recorder:
+            self._recorder.begin(iteration)
 
     def get_metrics(self) -> Any:
         """Log the episodes that ended since the last call and return the reduced metrics."""

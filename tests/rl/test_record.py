@@ -48,10 +48,14 @@ def test_a_row_is_an_accounts_step():
 def test_files_are_numbered_by_iteration_and_a_replaced_runner_overwrites_none(tmp_path):
     folder = tmp_path / "rollouts"
     for again in (False, True):
-        recorder = Recorder(folder, ONE, resumed_at=7, worker=2, again=again)
+        recorder = Recorder(folder, ONE, worker=2, again=again)
+        recorder.begin(8)
         recorder.write([segment(4, 400)])
+        recorder.begin(9)
         recorder.write([segment(6, 500)])
+        recorder.write([segment(7, 600)])  # for a runner that was lost
     names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 4
-    assert {"000008-02.parquet", "000009-02.parquet"} < set(names)
+    assert len(names) == 6
+    assert {"000008-02.parquet", "000009-02.parquet", "000009-02-2.parquet"} < set(names)
+    assert sorted(int(name.partition("-")[0]) for name in names) == [8, 8, 9, 9, 9, 9]
     assert pq.read_table(folder / "000009-02.parquet").num_rows == 6

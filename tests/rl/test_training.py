@@ -308,12 +308,14 @@ def test_a_lost_env_runner_costs_nothing_but_its_samples(market, tmp_path, ray_i
                     process.kill()
                     killed.append(process.pid)
 
-    config = changed(num_env_runners=1, iterations=3, checkpoint_every=3)
+    config = changed(num_env_runners=1, iterations=3, checkpoint_every=3, record_rollouts=True)
     train([DataSource(*market)], tmp_path / "run", config, say=say)
     assert len(killed) == 1
     rows = progress(tmp_path / "run")
     assert [row["iteration"] for row in rows] == [1, 2, 3]
     assert all(row["env_steps"] > 0 for row in rows)
+    recorded = sorted(path.name.partition("-")[0] for path in (tmp_path / "run/rollouts").iterdir())
+    assert recorded == ["000001", "000002", "000003"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
