@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from rllib_tactical.errors import ServiceError
@@ -17,6 +18,7 @@ MIN_TOKEN_LENGTH: Final = 16
 _SCHEME: Final = "bearer "
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach ``host``. A name other than localhost is not."""
     if host == "localhost":
