@@ -77,7 +77,7 @@ class _Call:
     def arguments(self) -> dict[str, Any]:
         given: dict[str, Any] = {"params": self.params}
         if self.body is not None:
-            given["content"] = msgspec.json.encode(self.body, enc_hook=_plain)
+            given["content"] = encoded(self.body)
             given["headers"] = {"content-type": "application/json"}
         if self.timeout_s is not None:
             given["timeout"] = self.timeout_s
@@ -95,14 +95,7 @@ class _Calls:
         synergy_context: Mapping[str, Any] | None,
         override_params: Mapping[str, Any] | None,
     ) -> _Call:
-        given = {
-            "matrix_state": matrix_state,
-            "symbol": symbol,
-            "market_context": market_context,
-            "synergy_context": synergy_context,
-            "override_params": override_params,
-        }
-        body = {name: value for name, value in given.items() if value is not None}
+        body = decide_body(matrix_state, symbol, market_context, synergy_context, override_params)
         return _Call("POST", "/decide", answers.DecideAnswer, body)
 
     @staticmethod
@@ -137,7 +130,7 @@ class _Calls:
 
 
 class DecisionClient:
-    """Calls the service and returns typed answers.
+    """_Calls the service and returns typed answers.
 
     Args:
         url: such as ``http://127.0.0.1:8001``.
@@ -161,7 +154,7 @@ class DecisionClient:
         self._retries = retries or Retries()
         self._http = httpx.Client(
             base_url=url,
-            headers=_headers(token),
+            headers=token_headers(token),
             timeout=timeout_s,
             transport=transport,
             trust_env=False,
@@ -255,7 +248,7 @@ class AsyncDecisionClient:
         self._retries = retries or Retries()
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers=_headers(token),
+            headers=token_headers(token),
             timeout=timeout_s,
             transport=transport,
             trust_env=False,
@@ -336,8 +329,36 @@ class AsyncDecisionClient:
             await asyncio.sleep(pause)
 
 
-def _headers(token: str | None) -> dict[str, str]:
+def token_headers(token: str | None) -> dict[str, str]:
+    """Return the headers that carry a token."""
     return {} if token is None else {"authorization": f"Bearer {token}"}
+
+
+def decide_body(
+    matrix_state: Matrix | None,
+    symbol: str | None,
+    market_context: Mapping[str, Any] | None,
+    synergy_context: Mapping[str, Any] | None,
+    override_params: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return the body of ``POST /decide`` with what was given."""
+    given = {
+        "matrix_state": matrix_state,
+        "symbol": symbol,
+        "market_context": market_context,
+        "synergy_context": synergy_context,
+        "override_params": override_params,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def encoded(body: Any) -> bytes:
+    """Return a body as JSON; arrays and numbers of NumPy are allowed in it.
+
+    Raises:
+        ServiceError: it holds something that JSON cannot.
+    """
+    return msgspec.json.encode(body, enc_hook=_plain)
 
 
 def _plain(value: Any) -> Any:

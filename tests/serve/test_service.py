@@ -32,11 +32,13 @@ from rllib_tactical.config import PerformanceConfig, ServiceConfig, TacticalConf
 from rllib_tactical.domain.features import FeatureTable
 from rllib_tactical.domain.ledger import Account
 from rllib_tactical.errors import ServiceError
+from serve.client import ServiceAnswerError
 from serve.decider import Decider
 from serve.openapi import OPERATIONS
 from serve.schemas import MAX_BODY_BYTES
 from serve.security import TOKEN_VARIABLE
 from serve.state import RiskState
+from serve.stream import DecisionStream
 from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
 from tests.serve.test_bad_requests import good_bodies
@@ -339,6 +341,24 @@ def test_one_connection_asks_again_and_again(client: httpx.Client, table: Featur
             connect(address.replace("/ws", path), additional_headers=sent, proxy=None),
         ):
             pass
+
+
+def test_the_streams_client_gets_the_same_decisions(
+    client: httpx.Client, url: str, table: FeatureTable
+) -> None:
+    with DecisionStream(url, TOKEN, timeout_s=30.0) as stream:
+        for t in (320, 330):
+            request = request_at(table, t)
+            expected = client.post("/decide", json=request).json()
+            assert stream.decide(**request).decision_id == expected["decision_id"]
+        with pytest.raises(ServiceAnswerError, match="wrong_symbol"):
+            stream.decide(symbol="OTHER")
+    with (
+        pytest.raises(ServiceAnswerError, match="token") as caught,
+        DecisionStream(url, "x" * 16) as stream,
+    ):
+        stream.decide(symbol="TEST")
+    assert caught.value.status == 403
 
 
 def test_generated_requests_get_the_answers_of_the_document(client: httpx.Client) -> None:
