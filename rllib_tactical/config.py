@@ -31,7 +31,6 @@ from rllib_tactical.run_config import (
     StopConfig,
     WarmStartConfig,
     check_curriculum,
-    check_validated,
 )
 
 ROOT_KEY = "tactical_marl"
@@ -224,7 +223,6 @@ class TrainingConfig(StrictConfig):
             self.temperature_scales,
         )
         check_curriculum(self.curriculum)
-        check_validated(self.splits[1], self.evaluation, self.stop, self.curriculum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,13 +122,6 @@ class StageConfig(StrictConfig):
                 f"{where}: promote_at or max_iterations is needed to leave it",
                 None,
             )
-        _require(
-            (self.market, self.promote_by) != ("noise", "oracle_share")
-            or self.max_iterations is not None,
-            f"{where}: max_iterations is needed to leave noise by oracle_share, which is undefined "
-            "where the oracle earns nothing",
-            None,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +162,9 @@ def check_validated(
     stop: StopConfig,
     stages: tuple[StageConfig, ...],
 ) -> None:
-    """Check that there are validation bars where something waits for what validation says.
+    """Check that nothing waits for what validation can never say.
+
+    Not a rule of the configuration itself: runs that broke it were made, and can be exported.
 
     Args:
         share: of the bars that are for validation.
@@ -178,7 +173,8 @@ def check_validated(
         stages: of the curriculum; their markets are split as the files are.
 
     Raises:
-        ConfigError: there are none, and a criterion could never be met.
+        ConfigError: there are no validation bars and a criterion needs them, or a stage of noise
+            waits for a share of what its oracle may not earn.
     """
     waiting = {
         "stop.target": stop.target is not None,
@@ -196,6 +192,14 @@ def check_validated(
         f"training.splits must leave bars for validation, which is needed by {needed}",
         share,
     )
+    for stage in stages:
+        _require(
+            (stage.market, stage.promote_by, stage.max_iterations)
+            != ("noise", "oracle_share", None),
+            f"training.curriculum: stage {stage.name!r}: max_iterations is needed to leave noise "
+            "by oracle_share, which is undefined where the oracle earns nothing",
+            None,
+        )
 
 
 def _require(condition: bool, rule: str, found: object) -> None:

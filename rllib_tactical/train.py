@@ -25,7 +25,7 @@ from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.lineage import git_commit, library_versions
 from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.curriculum import check_stages
+from rllib_tactical.rl.curriculum import check_new_run
 from rllib_tactical.rl.loop import TrainingResult, run_training
 from rllib_tactical.rl.metrics import Row
 from rllib_tactical.rl.mlflow_log import MlflowLog
@@ -71,7 +71,7 @@ def train(
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
     if not resume:
-        check_stages(config, market.standardisation)
+        check_new_run(config, market.standardisation)
     # once there is a checkpoint its weights are in it, and their source may change or be gone
     known = before.get("warm_start") if folder.checkpoints() else None
     run = run_description(market, config, known)

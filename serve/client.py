@@ -130,7 +130,7 @@ class _Calls:
 
 
 class DecisionClient:
-    """_Calls the service and returns typed answers.
+    """Calls the service and returns typed answers.
 
     Args:
         url: such as ``http://127.0.0.1:8001``.

@@ -14,7 +14,7 @@ import numpy as np
 
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.config import from_dict, to_dict
-from rllib_tactical.data.sessions import follow_sessions
+from rllib_tactical.data.sessions import follow_sessions, opens_between
 from rllib_tactical.domain.ledger import Account
 from rllib_tactical.domain.risk import RiskConfig
 from rllib_tactical.domain.standing import Control
@@ -37,7 +37,10 @@ CONTROLS: Final = {
 
 
 class ModelRecord(msgspec.Struct, tag="model", frozen=True):
-    """A bundle was chosen. ``launch`` names the start of the service that it came with, if any."""
+    """A bundle was chosen. ``launch`` names the start of the service that it came with, if any.
+
+    ``live_bars``: from here on bars are of now; false where a journal does not tell.
+    """
 
     path: str
     bundle_id: str
@@ -45,6 +48,7 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     risk: dict[str, Any]
     bar_seconds: int
     launch: str | None = None
+    live_bars: bool = False
 
 
 class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
@@ -102,7 +106,7 @@ class Effect:
     trades: list[Trade] = field(default_factory=list)
 
 
-def model_record(bundle: Bundle, launch: str | None = None) -> ModelRecord:
+def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = True) -> ModelRecord:
     """Return the record of choosing a verified bundle."""
     return ModelRecord(
         path=str(bundle.path),
@@ -111,6 +115,7 @@ def model_record(bundle: Bundle, launch: str | None = None) -> ModelRecord:
         risk=to_dict(bundle.rules.risk),
         bar_seconds=bundle.bar_seconds,
         launch=launch,
+        live_bars=live_bars,
     )
 
 
@@ -130,22 +135,21 @@ class Desk:
 
     The account is marked at every bar's close, as in a backtest. While bars do not come (there are
     none, or the newest is overdue by more than a bar's length) fills mark it, and the clock begins
-    sessions. What is older than the newest mark never marks.
+    sessions. What is older than the newest price never marks.
 
-    Args:
-        live_bars: bars are of now. In a replay their times say nothing about those of fills, nor
-            the clock about sessions: then bars alone mark the account from the first one on.
+    In a replay the times of bars say nothing about those of fills, nor the clock about sessions:
+    then bars alone mark the account from the first one on.
     """
 
-    def __init__(self, live_bars: bool = True) -> None:
+    def __init__(self) -> None:
         self.model: ModelRecord | None = None
         self.launch: str | None = None
         self.control = Control.NONE
         self.version = 0
         self.agent_accuracy: dict[str, float | None] = {}
         self._requests: dict[str, str] = {}
-        self._live_bars = live_bars
         self._marked = _Mark()
+        self._session_s = 0.0  # up to when sessions have begun by the clock
         self._feed: Feed
         self._book: Book
         self._instrument: Instrument
@@ -237,7 +241,11 @@ class Desk:
             if not self._live_bars:
                 return None
             now_s -= self._patience_s  # the first bar of a session may still come
-        return SessionRecord(now_s) if self._begins_session(now_s) else None
+        before_s = self._marked.time_s
+        if before_s < self._session_s <= now_s:  # later than now: by a clock that was ahead
+            before_s = self._session_s
+        begins = self._begins_session(before_s, now_s) and self._opens(before_s, now_s)
+        return SessionRecord(now_s) if begins else None
 
     def apply(self, record: Record) -> Effect:
         """Change the state by a record that was checked, or read from the journal."""
@@ -254,7 +262,8 @@ class Desk:
                 if not self._bars_mark(fill.time_s):
                     self._mark(fill.time_s, fill.price)
         elif isinstance(record, SessionRecord):
-            self._mark(record.at_s, self._marked.price)
+            self._book.mark(self._marked.price, True)
+            self._session_s = record.at_s
         else:
             self.control = CONTROLS[record.action]
             if record.request_id:
@@ -284,6 +293,11 @@ class Desk:
         self._book.risk = risk
         self.model = record
         self.launch = record.launch or self.launch
+
+    @property
+    def _live_bars(self) -> bool:
+        assert self.model is not None
+        return self.model.live_bars
 
     @property
     def _patience_s(self) -> int:
@@ -316,18 +330,19 @@ class Desk:
 
     def _mark(self, time_s: float, price: float) -> None:
         """Mark the account at a price, or at a newer one that is known already."""
-        new_session = self._begins_session(time_s)
+        # by prices alone: where the clock was first, the account is as it was when that began it
+        new_session = self._begins_session(self._marked.time_s, time_s)
         if time_s >= self._marked.time_s:
             self._marked = _Mark(time_s, price)
         self._book.mark(self._marked.price, new_session)
 
-    def _begins_session(self, time_s: float) -> bool:
-        """Return whether a session lies between the newest mark and ``time_s``.
+    def _begins_session(self, before_s: float, now_s: float) -> bool:
+        """Return whether ``now_s`` is in another session than ``before_s``, 0 for no time.
 
         Where the calendar knows nothing of that time no session begins: the old one's drawdown and
         halt stay.
         """
-        before, now = int(self._marked.time_s), int(time_s)
+        before, now = int(before_s), int(now_s)
         if before == 0 or now <= before:
             return False
         times = np.array([now], dtype=np.int64)
@@ -336,6 +351,10 @@ class Desk:
         except DataError:
             return False
         return bool(first[0])
+
+    def _opens(self, before_s: float, now_s: float) -> bool:
+        """Return whether the market has opened in between: a date alone is no session."""
+        return opens_between(int(before_s), int(now_s), self._instrument)
 
     def _require_symbol(self, symbol: str) -> None:
         if symbol != self._instrument.symbol:

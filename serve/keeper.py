@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from rllib_tactical.bundle import copy_bundle, load_bundle
 from rllib_tactical.config import ServiceConfig
@@ -134,13 +135,17 @@ def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
     """
     journal = Journal(Path(settings.state_folder))
     try:
-        desk = Desk(settings.service.live_bars)
+        desk = Desk()
         for raw in journal.records():
             desk.apply(_DECODE_RECORD(raw))
-        if desk.launch != settings.model.launch:
+        live_bars, chosen = settings.service.live_bars, desk.model
+        if chosen is None or desk.launch != settings.model.launch:
             desk.check_model(settings.model)
-            journal.append(settings.model)
-            desk.apply(settings.model)
+            chosen = settings.model
+        if chosen is not desk.model or chosen.live_bars != live_bars:
+            chosen = replace(chosen, live_bars=live_bars)
+            journal.append(chosen)
+            desk.apply(chosen)
     except BaseException as error:
         journal.close()
         if isinstance(error, TacticalError):
@@ -203,9 +208,10 @@ class Keeper:
         """
         now = self._monotonic()
         known = self._replicas.get(replica)
-        held_until = -math.inf if known is None else known.held_until
-        if known is not None and have == known.offered:  # it has taken that over
-            held_until = known.lease_until
+        held_until = now  # at least, so that it is not forgotten while it waits for the answer
+        if known is not None:  # it has taken over what it was offered, or goes on with what it had
+            until = known.lease_until if have == known.offered else known.held_until
+            held_until = max(now, until)
         asking = _Replica(have, held_until, have, held_until, report)
         self._replicas[replica] = asking
         self._wake()
@@ -343,7 +349,7 @@ class Keeper:
         async with self._reloading:
             try:
                 bundle = await asyncio.to_thread(load_bundle, _resolved(request.path))
-                record = model_record(bundle)
+                record = model_record(bundle, live_bars=self._service.live_bars)
                 self._desk.check_model(record)
             except TacticalError as error:
                 raise _refused(str(error)) from error

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, Final
 
 import msgspec
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
 from rllib_tactical.errors import ServiceError
@@ -105,14 +106,16 @@ class DecisionStream:
         pauses = self._retries.pauses()
         while True:
             try:
-                return _read(self._exchange(message))
+                answer = self._exchange(message)
             except (OSError, WebSocketException) as error:  # a TimeoutError is an OSError
                 self.close()  # an answer that is late would be taken for the next one's
                 failure = error
-            if isinstance(failure, InvalidStatus) and failure.response.status_code not in RETRIED:
-                text = "the service does not open a stream: is the token right?"
-                status = failure.response.status_code
-                raise ServiceAnswerError(status, "unauthorised", text, None) from failure
+            except BaseException:  # interrupted: the answer that still comes is nobody's
+                self.close()
+                raise
+            else:
+                return _read(answer)
+            _raise_if_refused(failure)
             pause = next(pauses, None)
             if pause is None:
                 raise ServiceError(f"{self._address} gives no answer: {failure!r}") from failure
@@ -130,6 +133,22 @@ class DecisionStream:
             self._connection = self._open.enter_context(opening)
         self._connection.send(message)
         return self._connection.recv(timeout=self._timeout_s)
+
+
+def _raise_if_refused(failure: Exception) -> None:
+    """Raise what asking again will not mend.
+
+    Raises:
+        ServiceAnswerError: the connection was refused, or closed over the request's size.
+    """
+    if isinstance(failure, InvalidStatus) and failure.response.status_code not in RETRIED:
+        text = "no stream is opened: is the token right, or, without one, the host's name loopback?"
+        status = failure.response.status_code
+        raise ServiceAnswerError(status, "unauthorised", text, None) from failure
+    received = failure.rcvd if isinstance(failure, ConnectionClosed) else None
+    if received is not None and received.code == CloseCode.MESSAGE_TOO_BIG:
+        text = "the request is too large"
+        raise ServiceAnswerError(NO_STATUS, "body_too_large", text, None) from failure
 
 
 def _read(answer: str | bytes) -> DecideAnswer:

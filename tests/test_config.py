@@ -97,30 +97,6 @@ def test_a_broken_value_is_refused_by_name(sections, named):
         parsed(**sections)
 
 
-@pytest.mark.parametrize(
-    ("training", "waits"),
-    [
-        ({"stop": {"target": 1.0}}, "stop.target"),
-        ({"stop": {"patience": 2}}, "stop.patience"),
-        ({"evaluation": {"best_by": "reward"}}, "evaluation.best_by reward"),
-        ({"curriculum": [{"name": "a", "market": "gap", "promote_at": 0.5}]}, "stage 'a'"),
-    ],
-)
-def test_what_waits_for_validation_needs_bars_for_it(training, waits):
-    if "curriculum" in training:
-        training["curriculum"].append({"name": "real", "market": "data"})
-    assert parsed(training=training)
-    with pytest.raises(ConfigError, match=f"training.splits must leave bars .* by {waits}.*0.0"):
-        parsed(training={**training, "splits": [0.8, 0.0, 0.2]})
-
-
-def test_without_bars_for_validation_a_run_may_go_by_its_rewards():
-    by_reward = {"name": "a", "market": "gap", "promote_by": "reward", "promote_at": 0.5}
-    in_time = {"name": "b", "market": "gap", "promote_at": 0.5, "max_iterations": 9}
-    stages = [by_reward, in_time, {"name": "real", "market": "data"}]
-    assert parsed(training={"curriculum": stages, "splits": [1.0, 0.0, 0.0]})
-
-
 @pytest.mark.parametrize("values", [None, [], "x", {}, {"other": {}}, {"tactical_marl": 3}])
 def test_the_file_must_have_its_one_key(values):
     with pytest.raises(ConfigError, match=r"tactical_marl|TacticalConfig|object"):

@@ -155,6 +155,18 @@ def next_bar_s(time_s: int, instrument: Instrument, bar_seconds: int) -> int | N
     return None if span == len(last) else max(slot, int(first[span])) * bar_seconds
 
 
+def opens_between(before_s: int, now_s: int, instrument: Instrument) -> bool:
+    """Return whether a session opens after ``before_s`` and not after ``now_s``.
+
+    False where the calendar does not cover these times.
+    """
+    try:
+        opens = trading_schedule(instrument.calendar, before_s, now_s).open_s
+    except DataError:
+        return False
+    return bool(((opens > before_s) & (opens <= now_s)).any())
+
+
 def _scheduled_spans(schedule: Schedule, bar_seconds: int) -> tuple[IntArray, IntArray]:
     """Return first and last + 1 bar, counted since 1970, of each span without a break."""
     has_break = schedule.break_start_s < schedule.close_s

@@ -11,7 +11,7 @@ from rllib_tactical.domain.tape import split_tape
 from rllib_tactical.errors import ConfigError, TacticalError
 from rllib_tactical.networks import Standardisation
 from rllib_tactical.rl.prepare import PreparedPart, TrainingMarket
-from rllib_tactical.run_config import DATA, StageConfig
+from rllib_tactical.run_config import DATA, StageConfig, check_validated
 
 
 def stage_market(
@@ -43,12 +43,17 @@ def stage_market(
     return TrainingMarket(spec, (PreparedPart(tape, splits, source),), standardisation)
 
 
-def check_stages(config: TacticalConfig, standardisation: Standardisation) -> None:
-    """Make every stage's market once: a run must not find out after hours that it cannot enter one.
+def check_new_run(config: TacticalConfig, standardisation: Standardisation) -> None:
+    """Refuse what a run would find out after hours: a criterion never met, a stage not entered.
+
+    Every stage's market is made once.
 
     Raises:
-        ConfigError: a stage's market cannot be made or is too short; the message names the stage.
+        ConfigError: see ``check_validated``; or a stage's market cannot be made or is too short,
+            and the message names the stage.
     """
+    training = config.training
+    check_validated(training.splits[1], training.evaluation, training.stop, training.curriculum)
     for stage in config.training.curriculum:
         if stage.market != DATA:
             try:

@@ -16,7 +16,7 @@ from rllib_tactical.cluster import make_room, start_ray
 from rllib_tactical.config import TacticalConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.curriculum import check_stages
+from rllib_tactical.rl.curriculum import check_new_run
 from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
 from rllib_tactical.storage import Place
 from rllib_tactical.sweep.folder import TRIAL, TUNE, SweepFolder
@@ -92,7 +92,7 @@ def run_sweep(sweep: Sweep, resume: bool, say: Say) -> SharedMarket:
     spec, folder = sweep.spec, sweep.folder
     market = prepare_market(sweep.sources, spec.config, sweep.bar_seconds)
     if not resume:
-        check_stages(spec.config, market.standardisation)
+        check_new_run(spec.config, market.standardisation)
     run = run_description(market, spec.config)
     plan = describe(spec, market, run)
     start_ray(1)

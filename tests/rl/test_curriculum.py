@@ -8,8 +8,13 @@ import pytest
 from rllib_tactical.config import TacticalConfig, TrainingConfig
 from rllib_tactical.errors import ConfigError, DataError
 from rllib_tactical.networks import Standardisation
-from rllib_tactical.rl.curriculum import check_stages, oracle_of, promoted, stage_market
-from rllib_tactical.run_config import StageConfig, check_curriculum
+from rllib_tactical.rl.curriculum import check_new_run, oracle_of, promoted, stage_market
+from rllib_tactical.run_config import (
+    EvaluationConfig,
+    StageConfig,
+    StopConfig,
+    check_curriculum,
+)
 
 SCALE = Standardisation((0.1,) * 7, (0.5,) * 7)
 STAGE = StageConfig(name="clean", market="gap", bars=4_000, promote_at=0.5, min_iterations=3)
@@ -59,8 +64,37 @@ def test_every_stage_is_tried_before_a_run_begins():
     later = changed(name="later", bars=900)
     config = TacticalConfig(training=TrainingConfig(curriculum=(STAGE, later, REAL)))
     with pytest.raises(ConfigError, match=r"stage 'later': .*split"):
-        check_stages(config, SCALE)
-    check_stages(TacticalConfig(training=TrainingConfig(curriculum=(STAGE, REAL))), SCALE)
+        check_new_run(config, SCALE)
+    check_new_run(TacticalConfig(training=TrainingConfig(curriculum=(STAGE, REAL))), SCALE)
+
+
+@pytest.mark.parametrize(
+    ("training", "waits"),
+    [
+        ({"stop": StopConfig(target=1.0)}, "stop.target"),
+        ({"stop": StopConfig(patience=2)}, "stop.patience"),
+        ({"evaluation": EvaluationConfig(best_by="reward")}, "evaluation.best_by reward"),
+        ({"curriculum": (STAGE, REAL)}, "stage 'clean'"),
+    ],
+)
+def test_what_waits_for_validation_needs_bars_for_it(training, waits):
+    check_new_run(TacticalConfig(training=TrainingConfig(**training)), SCALE)
+    none = TrainingConfig(**training, splits=(0.8, 0.0, 0.2))  # runs that were made so are read
+    with pytest.raises(ConfigError, match=f"training.splits must leave bars .* by {waits}.*0.0"):
+        check_new_run(TacticalConfig(training=none), SCALE)
+
+
+def test_without_bars_for_validation_a_run_may_go_by_its_rewards():
+    by_reward, in_time = changed(promote_by="reward"), changed(name="b", max_iterations=9)
+    stages = (by_reward, in_time, REAL)
+    training = TrainingConfig(curriculum=stages, splits=(1.0, 0.0, 0.0))
+    check_new_run(TacticalConfig(training=training), SCALE)
+
+
+def test_noise_is_not_left_by_its_oracle_alone():
+    stages = (changed(market="noise"), REAL)
+    with pytest.raises(ConfigError, match="max_iterations is needed to leave noise"):
+        check_new_run(TacticalConfig(training=TrainingConfig(curriculum=stages)), SCALE)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +123,6 @@ def test_stages_must_fit_together(stages, said):
         ({"promote_at": float("nan")}, "promote_at"),
         ({"promote_at": None}, "to leave it"),
         ({"market": "data"}, "last stage has no"),
-        ({"market": "noise"}, "max_iterations is needed to leave noise"),
     ],
 )
 def test_a_broken_stage_is_refused_by_name(changes, said):

@@ -9,7 +9,7 @@ import pytest
 
 from rllib_tactical.bundle import Bundle
 from rllib_tactical.domain.ledger import Account
-from serve.desk import Desk, Record, model_record
+from serve.desk import Desk, ModelRecord, Record, model_record
 from serve.writes import BarInput, BarsRequest, FillInput, FillsRequest
 
 DAY = 86_400
@@ -18,8 +18,8 @@ TODAY = 20_000 * DAY
 
 
 def desk_of(bundle: Bundle, live_bars: bool = True, **instrument: Any) -> Desk:
-    desk = Desk(live_bars)
-    record = model_record(bundle)
+    desk = Desk()
+    record = model_record(bundle, live_bars=live_bars)
     desk.apply(msgspec.structs.replace(record, instrument=record.instrument | instrument))
     return desk
 
@@ -104,6 +104,63 @@ def test_while_bars_come_they_alone_mark_and_begin_sessions(bundle: Bundle) -> N
     fill(late, "1", "BUY", 100.0, 105.0, TODAY + DAY + 601)
     account = bar(late, TODAY + DAY + 600, 104.0)  # no second begin of the same session
     assert (account.equity, account.session_peak) == (99_900.0, 100_000.0)
+
+
+def test_bars_that_come_after_the_clock_began_a_session_give_what_they_would_have_before(
+    bundle: Bundle,
+) -> None:
+    """The feed was down over midnight: 1.5% were lost before it, 0.7% after."""
+    accounts = []
+    for clock in (False, True):
+        desk = desk_of(bundle)
+        bar(desk, TODAY + 22 * 3600, 100.0)
+        fill(desk, "1", "BUY", 1_000.0, 100.0, TODAY + 22 * 3600 + 400)
+        if clock:
+            commit(desk, desk.check_session(TODAY + DAY + 1800))
+        bar(desk, TODAY + 23 * 3600, 99.0)
+        bar(desk, TODAY + DAY - 300, 98.5)
+        bar(desk, TODAY + DAY, 98.0)
+        accounts.append(bar(desk, TODAY + DAY + 300, 97.8))
+        assert desk.check_session(TODAY + DAY + 3600) is None
+    assert accounts[0] == accounts[1]
+    assert (accounts[0].equity, accounts[0].session_peak) == (97_800.0, 98_500.0)
+
+
+def test_a_clock_that_was_ahead_stops_neither_marks_nor_sessions(bundle: Bundle) -> None:
+    desk = desk_of(bundle)
+    bar(desk, TODAY, 100.0)
+    commit(desk, desk.check_session(TODAY + 30 * DAY))
+    fill(desk, "1", "BUY", 1_000.0, 100.0, TODAY + 400)
+    assert bar(desk, TODAY + 300, 97.0).halted
+    assert not bar(desk, TODAY + DAY, 97.0).halted
+    assert bar(desk, TODAY + DAY + 300, 90.0).halted
+    assert desk.check_session(TODAY + DAY + 3600) is None
+    commit(desk, desk.check_session(TODAY + 2 * DAY + 600))
+    assert desk.check_session(TODAY + 2 * DAY + 1200) is None  # once
+    assert not desk.snapshot().account.halted
+
+
+def test_a_date_without_trading_is_no_session(bundle: Bundle) -> None:
+    friday = 1_710_187_200 - 3 * DAY  # 2024-03-08, 20:00 UTC
+    desk = desk_of(bundle, calendar="XNYS", timezone="America/New_York")
+    fill(desk, "1", "BUY", 1_000.0, 100.0, friday)
+    assert fill(desk, "2", "SELL", 1_000.0, 97.0, friday + 60).halted
+    opens = friday + 3 * DAY - 6 * 3600 - 1800  # Monday, 9:30 in New York after clocks changed
+    for moment in (friday + 6 * 3600, friday + DAY, opens - 1):
+        assert desk.check_session(moment) is None
+    commit(desk, desk.check_session(opens))
+    assert not desk.snapshot().account.halted
+
+
+def test_a_journal_that_does_not_tell_is_read_as_it_was_written(bundle: Bundle) -> None:
+    """Before bars were said to be live or not, fills never marked once there was a bar."""
+    raw = msgspec.to_builtins(model_record(bundle))
+    del raw["live_bars"]
+    desk = Desk()
+    desk.apply(msgspec.convert(raw, ModelRecord))
+    bar(desk, TODAY - 9 * DAY, 100.0)
+    fill(desk, "1", "BUY", 1_000.0, 100.0, TODAY)
+    assert not fill(desk, "2", "SELL", 1_000.0, 97.0, TODAY + 60).halted
 
 
 def test_in_a_replay_times_of_bars_and_fills_are_not_compared(bundle: Bundle) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -525,6 +526,44 @@ def test_with_a_token_the_token_alone_decides(bundle: Bundle, tmp_path: Path) ->
         assert (await cluster.clients[0].get("/model", headers=page)).status_code == 200
 
     with_service(bundle, tmp_path, work, replicas=1, token_digest=token_digest("t" * 16))
+
+
+def test_a_keeper_that_comes_back_knows_a_replica_from_its_first_poll_on(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """Also when a write comes while that poll waits: what it is offered then is its lease."""
+    now = [100.0]
+    keeper = Keeper(keeper_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0])
+    keeper._first_answer = 0.0
+
+    async def work() -> None:
+        have = keeper._desk.version
+        poll = asyncio.create_task(keeper.poll("replica", have, 0, None))
+        await asyncio.sleep(0.01)
+        assert (await keeper.write(OverrideRequest("pause")))[0] == 200  # nobody has a lease yet
+        await poll  # offered the new version
+        second = asyncio.create_task(keeper.write(OverrideRequest("resume")))
+        await asyncio.sleep(0.05)
+        assert not second.done()
+        await keeper.poll("replica", have + 1, 0, None)
+        await keeper.poll("replica", have + 2, 0, None)
+        assert (await second)[0] == 200
+
+    asyncio.run(work())
+    keeper.close()
+
+
+@pytest.mark.parametrize("launch", ["first", "second"])
+def test_whether_bars_are_live_stands_in_the_journal(
+    bundle: Bundle, tmp_path: Path, launch: str
+) -> None:
+    for live_bars in (True, False, True):
+        service = replace(SERVICE, live_bars=live_bars)
+        keeper = Keeper(keeper_settings(bundle, tmp_path / "state", service, launch))
+        assert keeper._desk.model is not None
+        assert keeper._desk.model.live_bars is live_bars
+        assert keeper._desk.model.bundle_id == bundle.bundle_id
+        keeper.close()
 
 
 def test_a_state_that_cannot_be_written_is_a_503(bundle: Bundle, tmp_path: Path) -> None:

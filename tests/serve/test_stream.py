@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,6 +133,40 @@ def test_a_refused_request_leaves_the_connection_open(table: FeatureTable, answe
             stream.decide(symbol="OTHER")
         stream.decide(**request_at(table, 320))
         assert asked.count(None) == 1
+
+
+def test_an_interrupted_decisions_answer_is_nobodys(table: FeatureTable, answer: Step) -> None:
+    asked_for = threading.Event()
+
+    def slow(connection: ServerConnection, message: str | bytes) -> None:
+        asked_for.wait(10.0)
+        answer(connection, message)
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with scripted(slow, answer) as (url, _), DecisionStream(url, retries=QUICK) as stream:
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(KeyboardInterrupt):
+                stream.decide(**request_at(table, 320))
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        asked_for.set()
+        found = stream.decide(**request_at(table, 330))
+    with scripted(answer) as (url, _), DecisionStream(url) as stream:
+        assert stream.decide(**request_at(table, 330)).decision_id == found.decision_id
+
+
+def test_a_request_over_the_limit_is_refused_at_once(table: FeatureTable) -> None:
+    def close(connection: ServerConnection, message: str | bytes) -> None:
+        connection.close(1009)
+
+    with scripted(close) as (url, asked), DecisionStream(url, retries=QUICK) as stream:
+        with pytest.raises(ServiceAnswerError, match="too large"):
+            stream.decide(**request_at(table, 320))
+        assert len(asked) == 2
 
 
 def test_the_address_is_http() -> None:
