@@ -16,7 +16,6 @@ from rllib_tactical.bench.learning import LearningSize, measure_learning
 from rllib_tactical.bench.learning.answers import Answer, answer, rows_of
 from rllib_tactical.bench.learning.finished import finished_answers
 from rllib_tactical.bench.learning.judge import (
-    equal_size,
     judged_without,
     oracle,
     scale_without,
@@ -44,6 +43,7 @@ from rllib_tactical.domain.rewards import RewardConfig
 from rllib_tactical.domain.votes import EXECUTE
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError, UsageError
 from rllib_tactical.lineage import git_commit
+from rllib_tactical.rl.validate import equal_size
 
 MARGINS = [0.5, 0.25]
 

@@ -17,7 +17,7 @@ from rllib_tactical.domain.tape import Tape
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from rllib_tactical.domain.votes import EXECUTE, Votes, greedy_votes, softmax
 from rllib_tactical.inference import LogitsEngine, logits_of
-from rllib_tactical.rl.validate import equal_size as equal_size
+from rllib_tactical.rl.validate import equal_size
 
 NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
 """A vote without an opinion: hold, neutral; and an entry agent that lets every trade pass."""

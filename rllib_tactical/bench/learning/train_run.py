@@ -11,7 +11,6 @@ import numpy as np
 
 from envs.market import MarketPart, MarketSpec
 from rllib_tactical.bench.learning.judge import (
-    equal_size,
     judged,
     judged_without,
     logits,
@@ -33,7 +32,7 @@ from rllib_tactical.process import limit_threads, without_expected_noise
 from rllib_tactical.rl.algorithm import build_config
 from rllib_tactical.rl.market_handle import MarketHandle
 from rllib_tactical.rl.metrics import iteration_metrics
-from rllib_tactical.rl.validate import Validation, validate
+from rllib_tactical.rl.validate import Validation, equal_size, validate
 from rllib_tactical.rl.weights import actor_weights_of
 
 UNSEEN: Final = 1_000
