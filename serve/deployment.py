@@ -12,7 +12,8 @@ from ray.exceptions import RayActorError, RayError
 
 from rllib_tactical.errors import ServiceError
 from serve.app import AppSettings, DecisionApp
-from serve.keeper import Answer, Keeper, KeeperSettings, Report
+from serve.keeper import Answer, Keeper, KeeperSettings
+from serve.leases import Report
 from serve.telemetry import MULTIPROCESS_VARIABLE
 from serve.writes import WriteRequest
 

@@ -15,7 +15,8 @@ from rllib_tactical.config import ServiceConfig
 from rllib_tactical.errors import TacticalError
 from serve.decider import Decider
 from serve.desk import Snapshot
-from serve.keeper import Answer, Proposal, Report, View
+from serve.keeper import Answer, Proposal, View
+from serve.leases import Report
 from serve.state import RiskState
 from serve.writes import WriteRequest
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import shutil
 import time
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from serve.desk import (
 )
 from serve.errors import RequestError, error_body
 from serve.journal import Journal
+from serve.leases import Leases, Report
 from serve.logs import log_to_folder
 from serve.performance import agent_accuracy, performance_report
 from serve.telemetry import TradeTelemetry
@@ -53,7 +53,6 @@ _LOG = logging.getLogger(__name__)
 COPIES: Final = "bundles"
 """Folder in the state's with the bundle that was chosen."""
 
-_FORGET_AFTER_S: Final = 60.0
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODE_RECORD: Final = msgspec.json.Decoder(
     ModelRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
@@ -70,13 +69,6 @@ class Proposal(msgspec.Struct, frozen=True):
     number: int
     path: str
     bundle_id: str
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What came of a proposal in one replica; ``error`` None when it is ready."""
-
-    number: int
-    error: str | None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -105,26 +97,6 @@ class KeeperSettings:
     service: ServiceConfig
     log_folder: str | None = None
     log_level: str = "INFO"
-
-
-@dataclass(slots=True)
-class _Replica:
-    """What a replica may decide on.
-
-    Version ``confirmed`` until ``held_until``; and, once it has taken over what it was answered,
-    version ``offered`` until ``lease_until``.
-    """
-
-    confirmed: int
-    held_until: float
-    offered: int
-    lease_until: float
-    report: Report | None = None
-
-    def last_use(self, before: int) -> float:
-        """Return until when it may decide on a version before ``before``."""
-        until = self.held_until if self.confirmed < before else -math.inf
-        return max(until, self.lease_until) if self.offered < before else until
 
 
 def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
@@ -189,9 +161,7 @@ class Keeper:
             self._keep(self._desk.model)
         except (TacticalError, OSError) as error:  # it is needed only once the folder has changed
             _LOG.warning("the bundle is not kept: %s", error)
-        self._replicas: dict[str, _Replica] = {}
-        # replicas that a keeper before this one gave a lease are not known here
-        self._first_answer = monotonic() + settings.service.lease_s
+        self._leases = Leases(settings.service.lease_s, monotonic)
         self._changed = asyncio.Event()
         self._proposal: Proposal | None = None
         self._proposals = 0
@@ -207,13 +177,7 @@ class Keeper:
             report: what came of that proposal, once known.
         """
         now = self._monotonic()
-        known = self._replicas.get(replica)
-        held_until = now  # at least, so that it is not forgotten while it waits for the answer
-        if known is not None:  # it has taken over what it was offered, or goes on with what it had
-            until = known.lease_until if have == known.offered else known.held_until
-            held_until = max(now, until)
-        asking = _Replica(have, held_until, have, held_until, report)
-        self._replicas[replica] = asking
+        asking = self._leases.ask(replica, have, report)
         self._wake()
         self._follow_clock()
         until = now + self._service.poll_s
@@ -221,8 +185,7 @@ class Keeper:
             left = until - self._monotonic()
             if left <= 0 or not await self._change(left):
                 break
-        # one that fails to take the answer over keeps what it had, no longer than it had it
-        asking.offered, asking.lease_until = self._desk.version, now + self._service.lease_s
+        self._leases.offer(asking, self._desk.version, now)
         snapshot = None if have == self._desk.version else self._desk.snapshot()
         assert self._desk.model is not None
         copy = str(self._copies / self._desk.model.bundle_id)
@@ -231,7 +194,7 @@ class Keeper:
 
     async def leave(self, replica: str) -> None:
         """Forget a replica that stops: no write needs to wait for it."""
-        self._replicas.pop(replica, None)
+        self._leases.end(replica)
         self._wake()
 
     async def write(self, request: WriteRequest) -> Answer:
@@ -391,7 +354,7 @@ class Keeper:
         deadline = self._monotonic() + self._service.reload_timeout_s
         try:
             while True:
-                live = self._live()
+                live = self._leases.live()
                 ready = [r for r in live if r.report is not None and r.report.number == number]
                 error = next((r.report.error for r in ready if r.report and r.report.error), None)
                 if error is not None:
@@ -412,26 +375,10 @@ class Keeper:
         """Return when no replica can decide on a state before ``version`` any more."""
         while True:
             now = self._monotonic()
-            until = max((replica.last_use(version) for replica in self._live()), default=now)
-            until = max(until, self._first_answer)
+            until = self._leases.last_use(version)
             if until <= now:
                 return
             await self._change(until - now)
-
-    def _live(self) -> list[_Replica]:
-        now = self._monotonic()
-        gone = [
-            name
-            for name, replica in self._replicas.items()
-            if max(replica.held_until, replica.lease_until) < now - _FORGET_AFTER_S
-        ]
-        for name in gone:
-            del self._replicas[name]
-        return [
-            replica
-            for replica in self._replicas.values()
-            if max(replica.held_until, replica.lease_until) > now
-        ]
 
     def _number(self) -> int:
         return 0 if self._proposal is None else self._proposal.number

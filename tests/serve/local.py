@@ -14,7 +14,8 @@ from rllib_tactical.bundle import Bundle
 from rllib_tactical.config import PerformanceConfig, ServiceConfig
 from serve.app import AppSettings, DecisionApp
 from serve.desk import model_record
-from serve.keeper import Answer, Keeper, KeeperSettings, Report
+from serve.keeper import Answer, Keeper, KeeperSettings
+from serve.leases import Report
 from serve.writes import WriteRequest
 
 # a lease that does not run out by itself, however busy the machine is
@@ -87,7 +88,7 @@ async def running(
 ) -> AsyncIterator[Cluster]:
     """Run the service; its state is in ``folder`` / state."""
     keeper = Keeper(keeper_settings(bundle, folder / "state", service, launch))
-    keeper._first_answer = 0.0  # no keeper before this one has given a lease
+    keeper._leases.unknown_until = 0.0  # no keeper before this one has given a lease
     ports = [LocalKeeper(keeper) for _ in range(replicas)]
     values = {
         "performance": PerformanceConfig(),
