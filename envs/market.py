@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from gymnasium import spaces
 
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.replay import EpisodeConfig, Replay
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Split, Tape, Tapes
-from rllib_tactical.domain.types import NUM_ACTIONS, NUM_FEATURES, WINDOW
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay
+from rllib_tactical.domain.simulation.history import Split, Tape, Tapes
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.errors import ConfigError
-
-OBSERVATION_SPACE = spaces.Box(-1.0, 1.0, (WINDOW, NUM_FEATURES), np.float32)
-"""The network input: every column is a flag, a share or a tanh."""
-
-ACTION_SPACE: spaces.Discrete[np.int64] = spaces.Discrete(NUM_ACTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 
-from envs.market import ACTION_SPACE, OBSERVATION_SPACE
 from envs.parallel import TacticalParallelEnv
+from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
 from rllib_tactical.domain.types import AGENTS
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from envs.market import ACTION_SPACE, OBSERVATION_SPACE, MarketSpec
-from rllib_tactical.domain.replay import Replay
-from rllib_tactical.domain.step import ExitReason, Step
+from envs.market import MarketSpec
+from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
+from rllib_tactical.domain.decision.votes import Votes, constant_votes
+from rllib_tactical.domain.simulation.episodes import Replay
+from rllib_tactical.domain.simulation.transition import ExitReason, Step
 from rllib_tactical.domain.types import AGENTS, Float32Array, Reason
-from rllib_tactical.domain.votes import Votes, constant_votes
 
 Observations = dict[str, Float32Array]
 Infos = dict[str, dict[str, Any]]

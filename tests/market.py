@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.replay import EpisodeConfig
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Split, Tape, build_tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.domain.simulation.history import Split, Tape, build_tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import Bars, Instrument, Sessions
 
 SESSION_BARS = 78

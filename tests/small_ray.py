@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import ray
 
-from rllib_tactical.process import limit_threads
+from rllib_tactical.runtime.process import limit_threads
 
 
 @contextmanager

@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.tables import decision_table, equity_table
 from rllib_tactical.backtest.trades import trade_table
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.risk import session_drawdown
-from rllib_tactical.domain.simulate import Simulator
-from rllib_tactical.domain.step import Step
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.inference import LogitsEngine, logits_of
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.risk import session_drawdown
+from rllib_tactical.domain.decision.votes import WAIT, Votes, greedy_votes, sample_votes, softmax
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
+from rllib_tactical.domain.simulation.simulator import Simulator
+from rllib_tactical.domain.simulation.transition import Step
 from rllib_tactical.domain.types import NUM_ACTIONS, NUM_AGENTS, FloatArray, IntArray
-from rllib_tactical.domain.votes import WAIT, Votes, greedy_votes, sample_votes, softmax
 from rllib_tactical.errors import ConfigError, DataError
-from rllib_tactical.inference import LogitsEngine, logits_of
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""

@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.calibration import JUDGES, calibration_error, right_votes
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.domain.costs import adverse_move
+from rllib_tactical.domain.decision.costs import adverse_move
 from rllib_tactical.domain.types import AGENTS, FloatArray
+from rllib_tactical.statistics.calibration import JUDGES, calibration_error, right_votes
 
 DAYS_PER_YEAR: Final = 252
 Value = float | int | None | dict[str, Any]

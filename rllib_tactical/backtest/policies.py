@@ -6,12 +6,16 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.backtest.baselines import always_hold, buy_and_hold, rule_based
-from rllib_tactical.data.markets.report import RANDOM_RATE
-from rllib_tactical.data.markets.rules import oracle_votes, side_votes
-from rllib_tactical.domain.tape import Tape
-from rllib_tactical.domain.votes import Votes
+from rllib_tactical.backtest.engine import hold_votes, run_backtest
+from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.trades import entry_bars
+from rllib_tactical.domain.decision.rule_policy import rule_votes
+from rllib_tactical.domain.decision.votes import EXECUTE, Votes
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.types import NUM_AGENTS, BoolArray
 from rllib_tactical.errors import UsageError
+from rllib_tactical.synthetic.oracle import oracle_votes, side_votes
+from rllib_tactical.synthetic.sessions import RANDOM_RATE
 
 POLICIES: Final = {
     "hold": "Always hold",
@@ -80,3 +84,102 @@ def planted_votes(market: str | None, tape: Tape, start: int, stop: int) -> Vote
         )
     part = slice(start, stop)
     return oracle_votes(market, tape.features.raw[part], tape.bars.close[part])
+
+
+BASELINES: Final = {
+    "always_hold": "Always hold",
+    "buy_and_hold": "Buy and hold",
+    "random": "Random (same rate)",
+    "rule_based": "Rule-based",
+}
+"""Names and labels, in the order of reports."""
+
+
+EXPLANATIONS: Final = {
+    "always_hold": "never trades",
+    "buy_and_hold": "votes long with full confidence on every bar: long whenever flat, under the "
+    "same stops, targets, session ends and costs",
+    "random": "votes of the policy's own entries, drawn at random, on random bars and mirrored "
+    "half the time, as often as needed for the same number of trades",
+    "rule_based": "trades a touched gap in the direction of the last five bars on high volume",
+}
+"""What each baseline does, in words."""
+
+
+RATE_TOLERANCE: Final = 0.1
+
+
+_SEARCH_STEPS: Final = 14
+
+
+def always_hold(tape: Tape, start: int, stop: int) -> Votes:
+    """Return votes that never trade."""
+    return hold_votes(stop - start)
+
+
+def buy_and_hold(tape: Tape, start: int, stop: int) -> Votes:
+    """Return votes that are long with full confidence on every bar.
+
+    The rules still apply: stops, targets and session ends close the position, and the next bar
+    buys again. A true buy-and-hold would need an account that may hold overnight.
+    """
+    index = np.zeros((stop - start, NUM_AGENTS), dtype=np.int64)
+    index[:, 2] = EXECUTE
+    return Votes(index, np.ones(index.shape))
+
+
+def rule_based(tape: Tape, start: int, stop: int) -> Votes:
+    """Return the votes of the rule-based policy (``domain.policies.rule_votes``)."""
+    part = slice(start, stop)
+    return rule_votes(tape.features.raw[part], tape.bars.close[part])
+
+
+def random_like(policy: BacktestResult, seed: int = 0, active: BoolArray | None = None) -> Votes:
+    """Return random votes that make about as many trades as ``policy`` made.
+
+    On a random share of the bars the agents vote as on a randomly chosen entry of the policy,
+    mirrored with probability one half; on the others they stay out. Sizes and confidences are thus
+    the policy's, time and side are chance. The share is searched by bisection, with the same random
+    numbers, until the number of trades is within 10% of the policy's or the search is exhausted (as
+    many trades may be impossible, for instance where the policy's trades are very short).
+
+    Args:
+        policy: the backtest to imitate.
+        seed: of all random choices.
+        active: (K,) the bars on which the agents may vote; all when None.
+    """
+    count, wanted = policy.stop - policy.start, len(policy.trades)
+    if wanted == 0:
+        return hold_votes(count)
+    rng = np.random.default_rng(seed)
+    when = rng.random(count)
+    if active is not None:
+        when[~active] = 1.0
+    entries = entry_bars(policy.trades) - policy.start
+    source = rng.choice(entries, count)
+    mirrored = rng.random(count) < 0.5
+    index, confidence = policy.votes.index[source], policy.votes.confidence[source]
+    # fvg and momentum list their actions from +1 to -1; the entry agent has no side to mirror
+    index[mirrored, :2] = 2 - index[mirrored, :2]
+    nothing = hold_votes(count)
+
+    def votes_at(share: float) -> Votes:
+        act = (when < share)[:, None]
+        return Votes(
+            np.where(act, index, nothing.index), np.where(act, confidence, nothing.confidence)
+        )
+
+    low, high = 0.0, 1.0
+    share, best, best_miss = min(1.0, wanted / count), votes_at(0.0), float(wanted)
+    for _ in range(_SEARCH_STEPS):
+        votes = votes_at(share)
+        made = len(run_backtest(policy.tape, votes, policy.rules, policy.start, policy.stop).trades)
+        if abs(made - wanted) < best_miss:
+            best, best_miss = votes, abs(made - wanted)
+        if best_miss <= RATE_TOLERANCE * wanted:
+            break
+        low, high = (share, high) if made < wanted else (low, share)
+        # few trades per share at first, so that a guess in proportion is a good one
+        guess = share * wanted / made if made else 2.0 * share
+        share = guess if low < guess < high else 0.5 * (low + high)
+    return best

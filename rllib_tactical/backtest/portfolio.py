@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from rllib_tactical.backtest.evaluate import RIVALS, Evaluation
+from rllib_tactical.backtest.comparison import RIVALS, Evaluation
 from rllib_tactical.backtest.metrics import Metrics, compute_metrics, total_daily, total_equity
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.statistics.judge import Judgement, Series, judge
-from rllib_tactical.backtest.statistics.trials import Trials
 from rllib_tactical.backtest.targets import plain_table
-from rllib_tactical.backtest.text import outcome_text
+from rllib_tactical.backtest.verdict import outcome_text
+from rllib_tactical.statistics.significance import Judgement, Series, judge
+from rllib_tactical.statistics.trials import Trials
 
 
 @dataclass(frozen=True, slots=True)

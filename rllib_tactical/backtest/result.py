@@ -7,11 +7,11 @@ from typing import Final
 
 import pandas as pd
 
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import FloatArray
-from rllib_tactical.domain.votes import Votes
 
 END_OF_DATA: Final = "end_of_data"
 """Exit reason of a position that is still open at the last bar, valued at its close."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rllib_tactical.bundle import Bundle
+from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_told_by
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UsageError

@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rllib_tactical.backtest.result import ACTION_NAMES
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.simulation.history import Tape
 from rllib_tactical.domain.types import AGENTS, IntArray, Reason
-from rllib_tactical.domain.votes import Votes
 
 Log = dict[str, NDArray[Any]]
 """One array per reported quantity; first axis: the decision bars start .. stop - 2."""

@@ -9,8 +9,8 @@ import pandas as pd
 
 from rllib_tactical.backtest.result import END_OF_DATA
 from rllib_tactical.backtest.tables import Log, utc_times
-from rllib_tactical.domain.step import ExitReason
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.transition import ExitReason
 from rllib_tactical.domain.types import AGENTS, FloatArray, IntArray
 
 TRADE_COLUMNS: Final = {

@@ -19,15 +19,15 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.baselines import rule_based
 from rllib_tactical.backtest.engine import run_backtest
-from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rate
+from rllib_tactical.backtest.policies import rule_based
+from rllib_tactical.bench.measurement import Baseline, Figure, Row, measure_rate
 from rllib_tactical.bench.rivals import INSTALL, bar_frame
-from rllib_tactical.data.markets import LearnabilityMarket
-from rllib_tactical.domain.pipeline import Decision, Market, Rules, decide
-from rllib_tactical.domain.risk import AccountView, RiskConfig
-from rllib_tactical.domain.tape import Tape, build_tape
+from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
+from rllib_tactical.domain.simulation.history import Tape, build_tape
 from rllib_tactical.domain.types import Sessions
+from rllib_tactical.synthetic import LearnabilityMarket
 
 NAME: Final = "backtesting.py"
 CENT: Final = 0.005

@@ -15,16 +15,16 @@ import ray
 from ray import cloudpickle
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rates, summarise
+from rllib_tactical.bench.measurement import Baseline, Figure, Row, measure_rates, summarise
 from rllib_tactical.bench.plain_mappo import PlainMappo
 from rllib_tactical.bench.stock_rllib import stock_config
-from rllib_tactical.config import TacticalConfig
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.tape import Split
-from rllib_tactical.networks import Standardisation
-from rllib_tactical.process import limit_threads, without_expected_noise
-from rllib_tactical.rl.algorithm import build_config
-from rllib_tactical.rl.market_handle import MarketHandle
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.simulation.history import Split
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from rllib_tactical.runtime.process import limit_threads, without_expected_noise
+from rllib_tactical.synthetic import make_market
 
 SEED = 1
 GROUP = 8

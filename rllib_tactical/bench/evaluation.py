@@ -10,19 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from rllib_tactical.backtest.baselines import rule_based
+from rllib_tactical.backtest.comparison import evaluate_bundle
 from rllib_tactical.backtest.engine import run_backtest
-from rllib_tactical.backtest.evaluate import evaluate_bundle
 from rllib_tactical.backtest.metrics import compute_metrics
-from rllib_tactical.backtest.report import ReportContext
-from rllib_tactical.backtest.write import write_backtest
+from rllib_tactical.backtest.policies import rule_based
+from rllib_tactical.backtest.report.writer import write_backtest
+from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.bench.backtesting_rival import compare_rule
-from rllib_tactical.bench.figures import Figure, Row, summarise
-from rllib_tactical.bundle import Bundle, export_bundle
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.bench.measurement import Figure, Row, summarise
+from rllib_tactical.bundle.bundle import Bundle, export_bundle
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import Tape
 from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.synthetic import make_market
 
 SEED = 1
 DIFFICULTY = 0.3
@@ -122,7 +122,7 @@ def _untrained_bundle(path: Path, tape: Tape) -> Bundle:
     """Return a bundle of networks with random weights that trades."""
     import torch
 
-    from rllib_tactical.networks import Actor, actor_weights
+    from rllib_tactical.bundle.networks import Actor, actor_weights
 
     weights = {}
     with torch.random.fork_rng():

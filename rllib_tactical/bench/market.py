@@ -11,17 +11,17 @@ import numpy as np
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.bench.figures import Baseline, Figure, Row, measure_rate, summarise
+from rllib_tactical.bench.measurement import Baseline, Figure, Row, measure_rate, summarise
 from rllib_tactical.bench.rivals import gym_steps, smart_money_gaps, smart_money_updates
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.features import FeatureStream, InputViews, compute_features
-from rllib_tactical.domain.fvg import GapStream
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.replay import EpisodeConfig
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Split
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.features.fvg import GapStream
+from rllib_tactical.domain.features.table import FeatureStream, InputViews, compute_features
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.domain.simulation.history import Split
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, Bars
-from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.synthetic import make_market
 
 SEED = 1
 TRAIN_CONFIDENCE = 0.9

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from envs.market import MarketSpec
-from rllib_tactical.config import TacticalConfig
-from rllib_tactical.domain.aggregation import aggregate
-from rllib_tactical.domain.replay import ReplaySet
-from rllib_tactical.domain.simulate import ACCOUNT_FEATURES
-from rllib_tactical.domain.tape import MARKET_FEATURES
+from rllib_tactical.bundle.networks import Actor, Critic, Standardisation
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.decision.aggregation import aggregate
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.simulation.episodes import ReplaySet
+from rllib_tactical.domain.simulation.history import MARKET_FEATURES
+from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import (
     AGENTS,
     NUM_ACTIONS,
@@ -28,8 +30,6 @@ from rllib_tactical.domain.types import (
     FloatArray,
     IntArray,
 )
-from rllib_tactical.domain.votes import constant_votes
-from rllib_tactical.networks import Actor, Critic, Standardisation
 
 DECAY = 0.99
 

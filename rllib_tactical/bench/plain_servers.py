@@ -58,11 +58,11 @@ def run_uvicorn(bundle_path: Path, port: int) -> None:
     """Decide with a bundle on a flat account, without Ray, state, limits or telemetry."""
     import uvicorn
 
-    from rllib_tactical.bundle import load_bundle
-    from rllib_tactical.config import PerformanceConfig
-    from rllib_tactical.domain.ledger import Account
-    from serve.decider import Decider
-    from serve.state import RiskState
+    from rllib_tactical.bundle.bundle import load_bundle
+    from rllib_tactical.config.schema import PerformanceConfig
+    from rllib_tactical.domain.simulation.account import Account
+    from serve.decision.decider import Decider
+    from serve.decision.risk_state import RiskState
 
     bundle = load_bundle(bundle_path)
     decider = Decider(bundle, PerformanceConfig())

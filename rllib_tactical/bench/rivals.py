@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.bench.figures import Baseline, Figure, measure_rate, summarise
+from rllib_tactical.bench.measurement import Baseline, Figure, measure_rate, summarise
 from rllib_tactical.domain.types import WINDOW, Bars
 
 SMART_MONEY = "smart-money-concepts"

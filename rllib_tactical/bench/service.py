@@ -23,22 +23,22 @@ import numpy as np
 import psutil
 
 from rllib_tactical.bench.bad_requests import bad_requests
-from rllib_tactical.bench.figures import Baseline, Figure, Row, summarise
 from rllib_tactical.bench.load import LoadResult, http_request, send_load
+from rllib_tactical.bench.measurement import Baseline, Figure, Row, summarise
 from rllib_tactical.bench.plain_servers import echo_app
-from rllib_tactical.bundle import Bundle, export_bundle, load_bundle
-from rllib_tactical.bundle_files import WEIGHTS
-from rllib_tactical.config import PerformanceConfig
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.ledger import Account
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
+from rllib_tactical.bundle.weights import WEIGHTS
+from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.account import Account
+from rllib_tactical.domain.simulation.history import Tape
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES, WINDOW, Float32Array
-from serve.cluster import start_plain
-from serve.decider import Decider
-from serve.guard import bundle_engine, under_time_limit
-from serve.run import start_service
-from serve.state import RiskState
+from rllib_tactical.synthetic import make_market
+from serve.decision.deadline import bundle_engine, under_time_limit
+from serve.decision.decider import Decider
+from serve.decision.risk_state import RiskState
+from serve.deploy.launcher import start_service
+from serve.deploy.ray_serve import start_plain
 
 SEED = 1
 HOST = "127.0.0.1"
@@ -102,7 +102,7 @@ def untrained_bundle(folder: Path, tape: Tape) -> Bundle:
     """Write a bundle with random weights: what it decides does not matter here."""
     import torch
 
-    from rllib_tactical.networks import Actor, actor_weights
+    from rllib_tactical.bundle.networks import Actor, actor_weights
 
     weights: dict[str, Float32Array] = {}
     with torch.random.fork_rng():

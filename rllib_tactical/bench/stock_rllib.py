@@ -5,11 +5,11 @@ from __future__ import annotations
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 
-from rllib_tactical.config import TacticalConfig
-from rllib_tactical.networks import Standardisation
-from rllib_tactical.rl.algorithm import build_config
-from rllib_tactical.rl.learner import MappoLearner
-from rllib_tactical.rl.market_handle import MarketHandle
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.learner import MappoLearner
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
 
 
 class StockUpdates(MappoLearner):

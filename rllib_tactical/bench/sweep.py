@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rllib_tactical.bench.figures import Baseline, Row, summarise
-from rllib_tactical.cluster import start_ray
-from rllib_tactical.config import TacticalConfig, from_dict
+from rllib_tactical.artifacts.storage import place_of
+from rllib_tactical.bench.measurement import Baseline, Row, summarise
+from rllib_tactical.bench.object_store import bytes_created
+from rllib_tactical.config.schema import TacticalConfig, from_dict
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.rl.prepare import DataSource, prepare_market
-from rllib_tactical.storage import place_of
+from rllib_tactical.rl.train import train
+from rllib_tactical.rl.training.market import DataSource, prepare_market
+from rllib_tactical.runtime.ray_cluster import start_ray
 from rllib_tactical.sweep.folder import TRIAL, SweepFolder
 from rllib_tactical.sweep.runner import Sweep, run_sweep
 from rllib_tactical.sweep.spec import SweepSpec
-from rllib_tactical.sweep.store import bytes_created
-from rllib_tactical.train import train
+from rllib_tactical.synthetic import make_market
 
 SEED = 1
 BAR_SECONDS = 300

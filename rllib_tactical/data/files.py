@@ -16,14 +16,14 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-from rllib_tactical.atomic import atomic_file
-from rllib_tactical.data.check import bars_from_columns, check_columns
-from rllib_tactical.data.columns import Columns, ColumnsBuilder
-from rllib_tactical.data.parse import BAR_COLUMNS, MICROS
-from rllib_tactical.data.scan import BLOCK_BYTES, BLOCK_ROWS, SUFFIXES, Scan, UnevenError
+from rllib_tactical.artifacts.atomic import atomic_file
+from rllib_tactical.data.io.columns import Columns, ColumnsBuilder
+from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS
+from rllib_tactical.data.io.scan import BLOCK_BYTES, BLOCK_ROWS, SUFFIXES, Scan, UnevenError
+from rllib_tactical.data.quality.rules import bars_from_columns, check_columns
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import UsageError
-from rllib_tactical.progress import Update
+from rllib_tactical.runtime.progress import Update
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:

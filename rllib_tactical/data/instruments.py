@@ -15,8 +15,8 @@ from typing import Any, Final
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from rllib_tactical.data.calendars import require_calendar
-from rllib_tactical.data.sessions import require_timezone
+from rllib_tactical.data.calendar.schedules import require_calendar
+from rllib_tactical.data.calendar.sessions import require_timezone
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ConfigError, OrderError, UnreadableError
 

@@ -14,14 +14,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.data.check import bars_from_columns, check_columns, check_ticks
-from rllib_tactical.data.columns import Columns, parse_columns
-from rllib_tactical.data.grid import bar_label, require_bar_seconds
-from rllib_tactical.data.parse import (
-    BAR_COLUMNS,
-    MICROS,
-    TICK_COLUMNS,
-)
+from rllib_tactical.data.calendar.bar_length import bar_label, require_bar_seconds
+from rllib_tactical.data.io.columns import Columns, parse_columns
+from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, TICK_COLUMNS
+from rllib_tactical.data.quality.rules import bars_from_columns, check_columns, check_ticks
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, IntArray
 from rllib_tactical.errors import DataError
 

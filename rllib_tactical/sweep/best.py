@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rllib_tactical.bundle import Bundle
+from rllib_tactical.artifacts.run_folder import RLLIB
+from rllib_tactical.artifacts.storage import Mirror, Place
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.export import export_run
 from rllib_tactical.errors import TrainingError, UsageError
-from rllib_tactical.export import export_run
-from rllib_tactical.rl.run_folder import RLLIB
-from rllib_tactical.storage import Mirror, Place
 from rllib_tactical.sweep.folder import RESULTS, TRIALS, read_plan, trial_name
 from rllib_tactical.sweep.history import TrialHistory, best_trial, read_history
 

@@ -20,9 +20,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from rllib_tactical.atomic import atomic_write_text
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
-from rllib_tactical.storage import Mirror, Place
 from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
 
 SWEEP: Final = "sweep.json"

@@ -7,12 +7,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from rllib_tactical.backtest.page import render_page, statistics_cells
-from rllib_tactical.backtest.statistics.judge import Judgement, in_words
-from rllib_tactical.backtest.text import dollars
+from rllib_tactical.backtest.report.tables import statistics_cells
+from rllib_tactical.reporting.format import dollars
+from rllib_tactical.reporting.html import render_page
+from rllib_tactical.statistics.significance import Judgement, in_words
 from rllib_tactical.sweep.history import TrialHistory, best_trial
 from rllib_tactical.sweep.space import Domain
 from rllib_tactical.sweep.spec import SweepSpec
+
+PACKAGE: Final = "rllib_tactical.sweep"
 
 Figure = dict[str, Any]
 
@@ -42,6 +45,7 @@ def render_sweep(
         plots["importance"] = importance_figure(importance)
     keys = [domain.key for domain in spec.domains.domains]
     return render_page(
+        PACKAGE,
         "sweep.html.j2",
         plots,
         title=f"Sweep: {spec.description or spec.search}",

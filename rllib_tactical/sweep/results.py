@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.atomic import atomic_file, atomic_write_text
-from rllib_tactical.backtest.statistics.judge import Judgement, Series, judge
-from rllib_tactical.backtest.statistics.trials import DATE, Trials
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.config import TacticalConfig
+from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
+from rllib_tactical.artifacts.run_folder import RunFolder, config_of
+from rllib_tactical.artifacts.storage import Place
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.run_folder import RunFolder, config_of
-from rllib_tactical.storage import Place
-from rllib_tactical.sweep.adopt import ABANDONED, DAILY, write_daily
+from rllib_tactical.runtime.process import limit_threads
+from rllib_tactical.statistics.significance import Judgement, Series, judge
+from rllib_tactical.statistics.trials import DATE, Trials
 from rllib_tactical.sweep.best import export_trial, trial_results
 from rllib_tactical.sweep.folder import BUNDLE, REPORT, SUMMARY, TABLE, SweepFolder, read_plan
 from rllib_tactical.sweep.history import TrialHistory, best_trial
 from rllib_tactical.sweep.importance import importances
-from rllib_tactical.sweep.market import SharedMarket
+from rllib_tactical.sweep.pbt_exploit import ABANDONED, DAILY, write_daily
 from rllib_tactical.sweep.report import render_sweep
+from rllib_tactical.sweep.shared_market import SharedMarket
 from rllib_tactical.sweep.spec import SweepSpec
 
 Say = Callable[[str], None]

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rllib_tactical.atomic import atomic_write_text
-from rllib_tactical.cluster import make_room, start_ray
-from rllib_tactical.config import TacticalConfig
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.storage import Place
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.curriculum import check_new_run
-from rllib_tactical.rl.prepare import DataSource, TrainingMarket, prepare_market
-from rllib_tactical.storage import Place
+from rllib_tactical.rl.train import run_description
+from rllib_tactical.rl.training.curriculum import check_new_run
+from rllib_tactical.rl.training.market import DataSource, TrainingMarket, prepare_market
+from rllib_tactical.runtime.process import limit_threads
+from rllib_tactical.runtime.ray_cluster import make_room, start_ray
 from rllib_tactical.sweep.folder import TRIAL, TUNE, SweepFolder
 from rllib_tactical.sweep.history import UNFINISHED
-from rllib_tactical.sweep.market import SharedMarket
+from rllib_tactical.sweep.shared_market import SharedMarket
 from rllib_tactical.sweep.spec import SweepSpec
 from rllib_tactical.sweep.trial import TrialPlan, run_trial
-from rllib_tactical.train import run_description
 
 PROBE: Final = ".probe"
 FORMAT: Final = 1
@@ -152,8 +152,8 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], say: Say) -> N
         os.environ.setdefault(name, value)
     from ray import tune
 
-    from rllib_tactical.sweep.recorder import Recorder
     from rllib_tactical.sweep.search import MODE, make_scheduler, make_search, objective
+    from rllib_tactical.sweep.tune_callback import Recorder
 
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rllib_tactical.config import TacticalConfig, from_dict, reward_preset, to_dict
+from rllib_tactical.config.schema import TacticalConfig, from_dict, reward_preset, to_dict
 from rllib_tactical.errors import ConfigError
 
 KINDS: Final = ("uniform", "log_uniform", "integer", "choice")

@@ -18,7 +18,13 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from rllib_tactical.config import TacticalConfig, content_hash, from_dict, parse_config, to_dict
+from rllib_tactical.config.schema import (
+    TacticalConfig,
+    content_hash,
+    from_dict,
+    parse_config,
+    to_dict,
+)
 from rllib_tactical.domain.types import StrictConfig
 from rllib_tactical.errors import ConfigError, UnreadableError
 from rllib_tactical.sweep.space import Space

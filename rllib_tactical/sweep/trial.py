@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rllib_tactical.atomic import atomic_write_text
-from rllib_tactical.config import TacticalConfig, content_hash, to_dict
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.run_folder import PROGRESS, RUN, RunFolder
+from rllib_tactical.artifacts.storage import Mirror, Place
+from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
 from rllib_tactical.errors import TacticalError, TrainingError
-from rllib_tactical.process import limit_threads
-from rllib_tactical.rl.loop import run_training
-from rllib_tactical.rl.metrics import Row
-from rllib_tactical.rl.run_folder import PROGRESS, RUN, RunFolder
-from rllib_tactical.storage import Mirror, Place
-from rllib_tactical.sweep.adopt import adopt
+from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.training.trainer import run_training
+from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.sweep.folder import TRIAL, TRIALS, trial_name
-from rllib_tactical.sweep.market import SharedMarket
+from rllib_tactical.sweep.pbt_exploit import adopt
+from rllib_tactical.sweep.shared_market import SharedMarket
 from rllib_tactical.sweep.space import Space
 
 NUMBER: Final = "trial_number"

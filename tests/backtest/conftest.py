@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rllib_tactical.backtest.evaluate import Evaluation, evaluate_votes
-from rllib_tactical.bundle import Bundle, export_bundle
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.backtest.comparison import Evaluation, evaluate_votes
+from rllib_tactical.bundle.bundle import Bundle, export_bundle
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.simulation.history import Tape
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES
-from rllib_tactical.domain.votes import constant_votes
 from tests.market import INSTRUMENT, random_tape
 
 
@@ -24,7 +24,7 @@ def bundle(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Return a bundle that trades both ways: fvg and momentum agree, entry executes."""
     import torch
 
-    from rllib_tactical.networks import Actor, actor_weights
+    from rllib_tactical.bundle.networks import Actor, actor_weights
 
     weights = {}
     with torch.random.fork_rng():

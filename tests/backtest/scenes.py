@@ -11,11 +11,11 @@ import pandas as pd
 from rllib_tactical.backtest.engine import hold_votes, run_backtest
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.trades import TRADE_COLUMNS
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.synergy import SynergyTrack
-from rllib_tactical.domain.tape import EMBARGO_BARS, Tape, build_tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.features.synergy import SynergyTrack
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape, build_tape
 from rllib_tactical.domain.types import Bars, Instrument, Sessions
-from rllib_tactical.domain.votes import Votes
 
 START = EMBARGO_BARS - 1
 CONTRACT = Instrument(

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rllib_tactical.backtest.baselines import (
+from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.engine import hold_votes, run_backtest
+from rllib_tactical.backtest.policies import (
     BASELINES,
     EXPLANATIONS,
     always_hold,
@@ -11,12 +13,10 @@ from rllib_tactical.backtest.baselines import (
     random_like,
     rule_based,
 )
-from rllib_tactical.backtest.engine import hold_votes, run_backtest
-from rllib_tactical.backtest.evaluate import Evaluation
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.policies import rule_votes
-from rllib_tactical.domain.tape import Tape
-from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.rule_policy import rule_votes
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.simulation.history import Tape
 
 START, STOP = 400, 2_000
 

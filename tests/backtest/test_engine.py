@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.risk import RiskConfig
-from rllib_tactical.domain.simulate import Simulator
-from rllib_tactical.domain.step import ExitReason
-from rllib_tactical.domain.tape import Tape, build_tape
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.inference import probabilities
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.risk import RiskConfig
+from rllib_tactical.domain.decision.votes import Votes, constant_votes, greedy_votes, sample_votes
+from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
+from rllib_tactical.domain.simulation.simulator import Simulator
+from rllib_tactical.domain.simulation.transition import ExitReason
 from rllib_tactical.domain.types import Reason
-from rllib_tactical.domain.votes import Votes, constant_votes, greedy_votes, sample_votes
 from rllib_tactical.errors import ConfigError, DataError
-from rllib_tactical.inference import probabilities
 from tests.market import INSTRUMENT, random_bars, sessions_of_length
 
 COLUMNS = {

@@ -18,8 +18,8 @@ from rllib_tactical.backtest.metrics import (
     max_drawdown,
     sharpe_ratio,
 )
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import Tape
 from tests.backtest.scenes import START, result_of
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rllib_tactical.backtest.evaluate import Evaluation
+from rllib_tactical.backtest.comparison import Evaluation
 from rllib_tactical.backtest.metrics import daily_pnl
 
 with warnings.catch_warnings():

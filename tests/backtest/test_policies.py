@@ -5,10 +5,10 @@ import pytest
 
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.policies import POLICIES, policy_votes
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import Tape
 from rllib_tactical.errors import UsageError
+from rllib_tactical.synthetic import make_market
 
 START, STOP = 400, 4_000
 RULES = Rules()

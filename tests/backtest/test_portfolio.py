@@ -7,15 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rllib_tactical.backtest.evaluate import Evaluation, evaluate_votes
-from rllib_tactical.backtest.folder import FILES
+from rllib_tactical.backtest.comparison import Evaluation, evaluate_votes
 from rllib_tactical.backtest.metrics import compute_metrics, total_daily, total_equity
 from rllib_tactical.backtest.portfolio import Portfolio, combine
-from rllib_tactical.backtest.report import ReportContext
-from rllib_tactical.backtest.write import write_backtest, write_portfolio
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import Tape
-from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.backtest.report.writer import FILES, write_backtest, write_portfolio
+from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.simulation.history import Tape
 from tests.backtest.scenes import result_of
 
 CONTEXT = ReportContext("Both")

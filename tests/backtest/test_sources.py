@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.backtest.sources import sources_for
-from rllib_tactical.bundle import Bundle
+from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.errors import ConfigError, UsageError
 
 

@@ -5,7 +5,7 @@ import pytest
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.trades import TRADE_COLUMNS
-from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.domain.decision.pipeline import Rules
 from tests.backtest.scenes import LONG, SHORT, START, scene, votes_on
 
 QUIET = (100.0, 100.5, 99.5, 100.0)

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from rllib_tactical.bench import command
 from rllib_tactical.bench.engine import EngineSize
+from rllib_tactical.cli import bench as command
 
 TINY = EngineSize(bars=2_000, steps=64, accounts=8, repetitions=1, runners=(1,))
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from rllib_tactical.bench import backtesting_rival, command
+from rllib_tactical.bench import backtesting_rival
 from rllib_tactical.bench.backtesting_rival import (
     Agreement,
     agreement,
@@ -14,7 +14,8 @@ from rllib_tactical.bench.backtesting_rival import (
 )
 from rllib_tactical.bench.evaluation import EvaluationSize
 from rllib_tactical.bench.rivals import INSTALL
-from rllib_tactical.data.markets import make_market
+from rllib_tactical.cli import bench as command
+from rllib_tactical.synthetic import make_market
 
 TINY = EvaluationSize(network_bars=1_000, policy_bars=1_200, rival_bars=1_500, repetitions=1)
 

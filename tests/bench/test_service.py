@@ -19,7 +19,7 @@ from rllib_tactical.bench.service import (
     untrained_bundle,
     uvicorn_server,
 )
-from rllib_tactical.data.markets import make_market
+from rllib_tactical.synthetic import make_market
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 422 No\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbad"

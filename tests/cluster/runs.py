@@ -10,11 +10,11 @@ from typing import Any
 
 from ray._private.state import actors
 
-from rllib_tactical.config import TacticalConfig, TrainingConfig
-from rllib_tactical.domain.replay import EpisodeConfig
-from rllib_tactical.rl.prepare import TrainingMarket
-from rllib_tactical.rl.run_folder import RunFolder
-from rllib_tactical.train import run_description
+from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.rl.train import run_description
+from rllib_tactical.rl.training.market import TrainingMarket
 
 RUNNER = "BatchedEnvRunner"
 LEARNER = "_WrappedExecutable"

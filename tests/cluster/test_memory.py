@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from rllib_tactical.rl.loop import run_training
+from rllib_tactical.rl.training.trainer import run_training
 from tests.cluster.runs import LEARNER, RUNNER, alive, changed, start
 from tests.small_ray import small_ray
 

@@ -6,10 +6,10 @@ import numpy as np
 import psutil
 import pytest
 
+from rllib_tactical.artifacts.run_folder import read_checkpoint, read_weights
+from rllib_tactical.bundle.export import export_run
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.export import export_run
-from rllib_tactical.rl.loop import run_training
-from rllib_tactical.rl.run_folder import read_checkpoint, read_weights
+from rllib_tactical.rl.training.trainer import run_training
 from tests.cluster.runs import LEARNER, RUNNER, alive, assert_finite, changed, rows_of, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -12,10 +12,10 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
-from rllib_tactical import cli
-from rllib_tactical.bundle import load_bundle
+from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.data.markets import make_market
+from rllib_tactical.synthetic import make_market
 from tests.cluster.runs import alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

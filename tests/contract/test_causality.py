@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_tactical.domain.features import InputViews, compute_features
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.simulate import Simulator
-from rllib_tactical.domain.synergy import detect_synergies
-from rllib_tactical.domain.tape import build_tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.features.synergy import detect_synergies
+from rllib_tactical.domain.features.table import InputViews, compute_features
+from rllib_tactical.domain.simulation.history import build_tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
+from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import WINDOW, Bars
-from rllib_tactical.domain.votes import Votes
 from tests.domain.builders import (
     FUTURE,
     bars_of,

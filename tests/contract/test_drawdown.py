@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.instruments import instrument_for
-from rllib_tactical.data.load import load_market
-from rllib_tactical.data.markets import MARKETS, make_market
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.tape import build_tape
-from rllib_tactical.domain.votes import constant_votes
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.simulation.history import build_tape
+from rllib_tactical.synthetic import MARKETS, make_market
 
 LIMIT = 0.02
 # bars, and whether they are wild enough to reach the limit: sizes shrink as it comes near

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 HEAVY_FOR_DOMAIN = {
     "fastapi",
@@ -64,11 +66,32 @@ def test_domain_loads_no_framework(project_root: Path) -> None:
 
 def test_bundle_and_inference_load_no_ray(project_root: Path) -> None:
     bundle = _modules(project_root, "rllib_tactical", "bundle")
-    inference = _modules(project_root, "rllib_tactical", "inference")
-    assert bundle, "rllib_tactical.bundle is missing"
-    assert inference, "rllib_tactical.inference is missing"
-    assert "ray" not in _loaded_after_importing(bundle + inference, project_root)
+    assert "rllib_tactical.bundle.inference" in bundle
+    assert "ray" not in _loaded_after_importing(bundle, project_root)
 
 
 def test_the_probe_sees_what_is_loaded(project_root: Path) -> None:
     assert "pandas" in _loaded_after_importing(["pandas"], project_root)
+
+
+def test_every_package_has_its_place_in_the_layers(project_root: Path) -> None:
+    contracts = _contracts(project_root)
+    layers = {name for layer in contracts["layers"]["layers"] for name in layer.split(" | ")}
+    package = project_root / "rllib_tactical"
+    found = {path.stem for path in package.iterdir() if _is_module(path)} - {"__init__"}
+    assert layers == {f"rllib_tactical.{name}" for name in found} | {"envs", "serve"}
+
+
+def test_the_rule_about_click_names_every_package_but_the_command_line(project_root: Path) -> None:
+    contracts = _contracts(project_root)
+    below = {name for layer in contracts["layers"]["layers"][2:] for name in layer.split(" | ")}
+    assert set(contracts["click-in-cli"]["source_modules"]) == below
+
+
+def _is_module(path: Path) -> bool:
+    return path.suffix == ".py" or (path / "__init__.py").is_file()
+
+
+def _contracts(root: Path) -> dict[str, Any]:
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return {contract["id"]: contract for contract in settings["tool"]["importlinter"]["contracts"]}

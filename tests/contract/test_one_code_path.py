@@ -10,21 +10,21 @@ import torch
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
 from rllib_tactical.backtest.engine import bundle_votes, run_backtest
-from rllib_tactical.bundle import export_bundle
-from rllib_tactical.config import PerformanceConfig, ServiceConfig
-from rllib_tactical.data.sessions import sessions_of
-from rllib_tactical.demo import decide_request
-from rllib_tactical.domain.features import FeatureStream
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.replay import EpisodeConfig
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Split, build_tape
+from rllib_tactical.bundle.bundle import export_bundle
+from rllib_tactical.bundle.networks import Actor, actor_weights
+from rllib_tactical.cli.demo import decide_request
+from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig
+from rllib_tactical.data.calendar.sessions import sessions_of
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.features.table import FeatureStream
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.domain.simulation.history import Split, build_tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.networks import Actor, actor_weights
-from serve.decider import Decider
-from serve.desk import Desk, model_record
-from serve.state import RiskState
-from serve.writes import BarInput, BarsRequest, FillInput, FillsRequest
+from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequest
+from serve.decision.decider import Decider
+from serve.decision.risk_state import RiskState
+from serve.state.machine import Desk, model_record
 from tests.market import INSTRUMENT, random_bars
 
 BARS = random_bars(1_400, seed=3)

@@ -45,7 +45,7 @@ def _named_targets(code: str) -> set[str]:
 
 
 def _command_group() -> click.Group:
-    main = importlib.import_module("rllib_tactical.cli").main
+    main = importlib.import_module("rllib_tactical.cli.main").main
     assert isinstance(main, click.Group)
     return main
 

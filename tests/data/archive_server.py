@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib_tactical.data.archive import Month
+from rllib_tactical.data.binance.archive import Month
 from tests.data.tables import walk
 
 HEADER = (

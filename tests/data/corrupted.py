@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.data.check import check_columns
 from rllib_tactical.data.files import read_columns
-from rllib_tactical.data.findings import ERROR_RULES, WARNING_RULES, CheckReport
 from rllib_tactical.data.instruments import load_instrument
+from rllib_tactical.data.quality.findings import ERROR_RULES, WARNING_RULES, CheckReport
+from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.errors import UnreadableError
 from tests.data.tables import NOW_S, START_S, walk_frame
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rllib_tactical.data.check import check_frame
 from rllib_tactical.data.files import read_bars, read_table, write_bars
+from rllib_tactical.data.quality.rules import check_frame
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UnreadableError, UsageError
 from tests.data.tables import NOW_S, walk_bars, walk_frame

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from serve.cluster import reserve_port
+from serve.deploy.ray_serve import reserve_port
 
 START_TIMEOUT_S = 90.0
 MARK = "TACTICAL_TEST_HEAD"

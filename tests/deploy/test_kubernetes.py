@@ -18,8 +18,8 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from rllib_tactical import __version__
-from serve.application import Arguments
-from serve.security import TOKEN_VARIABLE
+from serve.deploy.config_entry import Arguments
+from serve.http.security import TOKEN_VARIABLE
 from tests.deploy.manifests import CLUSTER, groups, read_manifests
 
 VERSIONS = ("1.30", "1.37")
@@ -107,7 +107,7 @@ def test_the_service_is_what_ray_serve_can_deploy(project_root: Path) -> None:
 
 
 def test_the_job_runs_the_training_with_options_that_it_has(project_root: Path) -> None:
-    from rllib_tactical.train import train_command
+    from rllib_tactical.cli.train import train_command
 
     words = of_ray(project_root)["RayJob"]["spec"]["entrypoint"].split()
     assert words[:3] == ["python", "-m", "rllib_tactical.train"]

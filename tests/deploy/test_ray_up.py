@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rllib_tactical.bundle import load_bundle
+from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.data.markets import make_market
+from rllib_tactical.synthetic import make_market
 from tests.deploy.hosts import Lan, why_not
 from tests.deploy.pages import commands_of
 

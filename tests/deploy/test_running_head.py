@@ -17,11 +17,11 @@ import httpx
 import pytest
 import yaml
 
+from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.bundle.export import export_run
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.export import export_run
-from rllib_tactical.rl.run_folder import RunFolder
-from serve.cluster import serve_flags
+from rllib_tactical.synthetic import make_market
+from serve.deploy.ray_serve import serve_flags
 from tests.deploy.head import TOKEN, Head, free_ports
 from tests.deploy.manifests import groups, read_manifest
 from tests.deploy.pages import commands_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from rllib_tactical.domain.features import FeatureTable, InputViews, compute_features
-from rllib_tactical.domain.synergy import SynergyTrack, detect_synergies
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
+from rllib_tactical.domain.features.table import FeatureTable, InputViews, compute_features
+from rllib_tactical.domain.simulation.history import Tape
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Bars, Instrument, Sessions
 
 BAR_SECONDS = 300

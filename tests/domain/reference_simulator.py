@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.rewards import RewardConfig
-from rllib_tactical.domain.tape import Tape
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import Instrument
 
 WEIGHTS = {

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-from envs.market import ACTION_SPACE, OBSERVATION_SPACE
 from envs.multi_agent import TacticalMultiAgentEnv
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.domain.features import network_input
+from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
+from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.types import AGENTS
 from tests.market import random_spec
 

@@ -5,7 +5,7 @@ import pytest
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.domain.tape import Split, build_tape
+from rllib_tactical.domain.simulation.history import Split, build_tape
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError
 from tests.market import INSTRUMENT, random_bars, random_spec, random_tape, sessions_of_length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.market import MarketSpec
-from rllib_tactical.rl.episode import JointEpisode
+from rllib_tactical.rl.sampling.episode import JointEpisode
 
 
 class OpenMarket:

@@ -14,17 +14,17 @@ import psutil
 import pytest
 import yaml
 
-from rllib_tactical.config import ModelConfig, TacticalConfig, TrainingConfig, to_dict
+from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read_weights
+from rllib_tactical.config.schema import ModelConfig, TacticalConfig, TrainingConfig, to_dict
+from rllib_tactical.config.training import EvaluationConfig, StageConfig, StopConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.aggregation import AggregationConfig
-from rllib_tactical.domain.replay import EpisodeConfig
-from rllib_tactical.rl.metrics import TIMES
-from rllib_tactical.rl.prepare import DataSource
-from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
-from rllib_tactical.run_config import EvaluationConfig, StageConfig, StopConfig
-from rllib_tactical.train import train
+from rllib_tactical.domain.decision.aggregation import AggregationConfig
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.rl.train import train
+from rllib_tactical.rl.training.market import DataSource
+from rllib_tactical.rl.training.metrics import TIMES
+from rllib_tactical.synthetic import make_market
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -14,13 +14,15 @@ import ray
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rllib_tactical.bundle import load_bundle
-from rllib_tactical.cli import main
-from rllib_tactical.config import TacticalConfig, TrainingConfig
+from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read_weights
+from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.bundle.export import export_run
+from rllib_tactical.cli.main import main
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.training import StageConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.domain.replay import EpisodeConfig
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import (
     ConfigError,
@@ -29,14 +31,12 @@ from rllib_tactical.errors import (
     UnreadableError,
     UsageError,
 )
-from rllib_tactical.export import export_run
-from rllib_tactical.rl.algorithm import build_config
-from rllib_tactical.rl.market_handle import MarketHandle
-from rllib_tactical.rl.prepare import DataSource, prepare_market
-from rllib_tactical.rl.run_folder import RunFolder, read_checkpoint, read_weights
-from rllib_tactical.rl.weights import actor_weights_of, restore
-from rllib_tactical.run_config import StageConfig
-from rllib_tactical.train import train
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from rllib_tactical.rl.train import train
+from rllib_tactical.rl.training.market import DataSource, prepare_market
+from rllib_tactical.synthetic import make_market
 
 pytestmark = pytest.mark.ray
 

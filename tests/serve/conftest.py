@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rllib_tactical.bundle import Bundle, export_bundle
-from rllib_tactical.domain.features import FeatureTable, compute_features
-from rllib_tactical.domain.pipeline import Rules
+from rllib_tactical.bundle.bundle import Bundle, export_bundle
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.features.table import FeatureTable, compute_features
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES, WINDOW, Bars, Instrument
 
 
@@ -55,7 +55,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """
     import torch
 
-    from rllib_tactical.networks import Actor, actor_weights
+    from rllib_tactical.bundle.networks import Actor, actor_weights
 
     with torch.random.fork_rng():
         torch.manual_seed(7)

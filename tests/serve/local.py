@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.config import PerformanceConfig, ServiceConfig
-from serve.app import AppSettings, DecisionApp
-from serve.desk import model_record
-from serve.keeper import Answer, Keeper, KeeperSettings
-from serve.leases import Report
-from serve.writes import WriteRequest
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig
+from serve.api.write_requests import WriteRequest
+from serve.http.app import AppSettings, DecisionApp
+from serve.replication.coordinator import Answer, Keeper, KeeperSettings
+from serve.state.leases import Report
+from serve.state.machine import model_record
 
 # a lease that does not run out by itself, however busy the machine is
 SERVICE = ServiceConfig(

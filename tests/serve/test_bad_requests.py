@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rllib_tactical.bench.bad_requests import bad_requests
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.domain.features import FeatureTable
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.domain.features.table import FeatureTable
 from tests.serve.conftest import request_at
 from tests.serve.local import running
 from tests.serve.test_state_api import bars_body, fill, fills_body

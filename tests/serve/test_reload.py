@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from rllib_tactical import bundle as bundles
-from rllib_tactical.bundle import Bundle, export_bundle, load_bundle
-from rllib_tactical.config import content_hash
-from rllib_tactical.domain.features import FeatureTable
-from rllib_tactical.domain.pipeline import Rules
-from rllib_tactical.domain.risk import RiskConfig
+from rllib_tactical.bundle import bundle as bundles
+from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
+from rllib_tactical.config.schema import content_hash
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.risk import RiskConfig
+from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.errors import BundleError
-from serve.app import DecisionApp
-from serve.keeper import COPIES
+from serve.http.app import DecisionApp
+from serve.replication.coordinator import COPIES
 from tests.serve.conftest import request_at
 from tests.serve.local import SERVICE, Cluster, LocalKeeper, running
 from tests.serve.test_state_api import accepted, bars_body, refused, with_service

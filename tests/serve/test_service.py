@@ -27,18 +27,18 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rllib_tactical.bench.bad_requests import bad_requests
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.config import PerformanceConfig, ServiceConfig, TacticalConfig
-from rllib_tactical.domain.features import FeatureTable
-from rllib_tactical.domain.ledger import Account
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig, TacticalConfig
+from rllib_tactical.domain.features.table import FeatureTable
+from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
-from serve.client import ServiceAnswerError
-from serve.decider import Decider
-from serve.openapi import OPERATIONS
-from serve.schemas import MAX_BODY_BYTES
-from serve.security import TOKEN_VARIABLE
-from serve.state import RiskState
-from serve.stream import DecisionStream
+from serve.api.decide_request import MAX_BODY_BYTES
+from serve.client.http import ServiceAnswerError
+from serve.client.websocket import DecisionStream
+from serve.decision.decider import Decider
+from serve.decision.risk_state import RiskState
+from serve.http.openapi import OPERATIONS
+from serve.http.security import TOKEN_VARIABLE
 from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
 from tests.serve.test_bad_requests import good_bodies
@@ -63,8 +63,8 @@ def url(ports: None, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
     """Start the service on a Ray instance that already runs."""
     import ray
 
-    from serve.cluster import connect_ray
-    from serve.run import start_service
+    from serve.deploy.launcher import start_service
+    from serve.deploy.ray_serve import connect_ray
 
     assert connect_ray()
     os.environ[TOKEN_VARIABLE] = TOKEN
@@ -398,7 +398,7 @@ def test_bad_requests_get_a_4xx(client: httpx.Client, table: FeatureTable) -> No
 
 
 def test_a_second_service_on_the_same_ray_is_refused(url: str, bundle: Bundle) -> None:
-    from serve.run import start_service
+    from serve.deploy.launcher import start_service
 
     with pytest.raises(ServiceError, match="Serve already runs"):
         start_service(bundle.path, port=0)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from rllib_tactical.bundle import Bundle
-from rllib_tactical.domain.features import FeatureTable, compute_features
-from rllib_tactical.domain.standing import Control
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.domain.features.table import FeatureTable, compute_features
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import ServiceError
-from serve.journal import FILE_NAME
-from serve.security import token_digest
+from serve.http.security import token_digest
+from serve.state.journal import FILE_NAME
 from tests.serve.conftest import request_at, walk
 from tests.serve.local import SHORT_LEASE, Cluster, running
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from rllib_tactical import cli
+from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.data.markets import make_market
+from rllib_tactical.synthetic import make_market
 from tests.small_ray import small_ray
 
 TRAINING = {

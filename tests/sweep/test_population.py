@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rllib_tactical.config import TacticalConfig, from_dict
-from rllib_tactical.data.markets import make_market
-from rllib_tactical.rl.algorithm import build_config
-from rllib_tactical.rl.market_handle import MarketHandle
-from rllib_tactical.rl.prepare import DataSource, prepare_market
-from rllib_tactical.rl.weights import restore
+from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.weights import restore
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from rllib_tactical.rl.training.market import DataSource, prepare_market
 from rllib_tactical.sweep.search import make_scheduler
 from rllib_tactical.sweep.spec import parse_sweep
+from rllib_tactical.synthetic import make_market
 from tests.sweep.conftest import TRAINING, Call, sweep_file
 
 SPACE = {

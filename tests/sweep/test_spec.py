@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rllib_tactical.config import TacticalConfig, from_dict
+from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.training import EvaluationConfig
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
-from rllib_tactical.run_config import EvaluationConfig
+from rllib_tactical.rl.train import cpus_of
 from rllib_tactical.sweep.runner import bundles_of, room_for
 from rllib_tactical.sweep.spec import SweepSpec, load_sweep, parse_sweep, with_changes
-from rllib_tactical.train import cpus_of
 
 LR = {"training.actor_lr": {"log_uniform": [0.0001, 0.001]}}
 

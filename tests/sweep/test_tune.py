@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rllib_tactical.bundle import load_bundle
+from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.sweep.history import read_history
 from tests.sweep.conftest import Call, sweep_file
 
@@ -40,7 +40,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(
     sweep: Path, bars: Path, tmp_path_factory: pytest.TempPathFactory, ray_instance: None
 ) -> Path:
-    from rllib_tactical import cli
+    from rllib_tactical.cli import main as cli
 
     out = tmp_path_factory.mktemp("out") / "sweep"
     with pytest.raises(SystemExit) as stop:

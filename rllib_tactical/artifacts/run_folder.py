@@ -1,0 +1,263 @@
+"""The folder of a training run: what it was started with, its progress, its checkpoints.
+
+    run.json              data, instrument, configuration, standardisation: all but the weights
+    progress.jsonl        one line of metrics per iteration
+    validation.jsonl      one line per validation
+    events.out.tfevents*  the same for TensorBoard
+    training_report.html  the same as curves
+    checkpoints/NNNNNN/   rllib/ (to resume), actors.safetensors and checkpoint.json (to export)
+    rollouts/             sampled steps as Parquet, when asked for
+
+A checkpoint folder appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.artifacts.atomic import atomic_write_bytes, atomic_write_text
+from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.domain.types import Float32Array
+from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
+
+RUN: Final = "run.json"
+PROGRESS: Final = "progress.jsonl"
+VALIDATIONS: Final = "validation.jsonl"
+ROLLOUTS: Final = "rollouts"
+CHECKPOINTS: Final = "checkpoints"
+CHECKPOINT: Final = "checkpoint.json"
+ACTORS: Final = "actors.safetensors"
+RLLIB: Final = "rllib"
+
+
+class RunFolder:
+    """One training run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, run: dict[str, Any]) -> None:
+        """Begin a new run here.
+
+        Raises:
+            TrainingError: the folder holds a run already, or anything else.
+        """
+        if (self.path / RUN).exists():
+            raise TrainingError(
+                f"{self.path} holds a run already: continue it with --resume or name another --out"
+            )
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise TrainingError(f"{self.path} is not an empty folder: name another --out")
+        text = json.dumps(run, indent=2, sort_keys=True) + "\n"
+        self.path.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(self.path / RUN, text)
+
+    def set_config(self, config: dict[str, Any], config_hash: str) -> None:
+        """Note the configuration with which a resumed run goes on."""
+        run = self.read() | {"config": config, "config_hash": config_hash}
+        atomic_write_text(self.path / RUN, json.dumps(run, indent=2, sort_keys=True) + "\n")
+
+    def read(self) -> dict[str, Any]:
+        """Return what the run was started with.
+
+        Raises:
+            UnreadableError: there is no run here, or its file is damaged.
+        """
+        return _read_json(self.path / RUN)
+
+    def append_progress(self, row: dict[str, Any]) -> None:
+        """Add one line of metrics."""
+        _append(self.path / PROGRESS, row)
+
+    def append_validation(self, row: dict[str, Any]) -> None:
+        """Add one line of validation; ``known_at`` is the iteration after which it was known."""
+        _append(self.path / VALIDATIONS, row)
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Return the metrics of every iteration so far."""
+        return list(self.each_progress())
+
+    def each_progress(self) -> Iterator[dict[str, Any]]:
+        """Yield the metrics of one iteration after the other."""
+        return _each_line(self.path / PROGRESS)
+
+    def validations(self) -> list[dict[str, Any]]:
+        """Return every validation so far."""
+        return list(_each_line(self.path / VALIDATIONS))
+
+    def drop_after(self, iteration: int) -> None:
+        """Forget what came past ``iteration``: a resumed run goes through it again."""
+        for name, key in ((PROGRESS, "iteration"), (VALIDATIONS, "known_at")):
+            path = self.path / name
+            if path.exists():
+                kept = [row for row in _each_line(path) if row.get(key, 0) <= iteration]
+                atomic_write_text(path, "".join(_line(row) for row in kept))
+        for file in (self.path / ROLLOUTS).glob("[0-9]*.parquet"):
+            if int(file.name.partition("-")[0]) > iteration:
+                file.unlink()
+
+    def checkpoints(self) -> list[Path]:
+        """Return complete checkpoints, oldest first."""
+        folder = self.path / CHECKPOINTS
+        return sorted(p for p in folder.glob("[0-9]*") if (p / CHECKPOINT).is_file())
+
+    def save(
+        self,
+        iteration: int,
+        weights: dict[str, Float32Array],
+        state: dict[str, Any],
+        save_rllib: Callable[[str], Any],
+        keep: int,
+        pending: int | None = None,
+    ) -> Path:
+        """Write a checkpoint and drop old ones beyond the last ``keep`` and the best.
+
+        Args:
+            iteration: names the checkpoint.
+            weights: the actors' weights, for export.
+            state: counts and validation figures; ``validation.net_pnl`` tells which is best.
+            save_rllib: writes RLlib's own checkpoint into the folder it is given.
+            keep: how many of the newest to keep.
+            pending: the checkpoint that is being validated, which is kept too.
+        """
+        from safetensors.numpy import save
+
+        folder = self.path / CHECKPOINTS
+        folder.mkdir(exist_ok=True)
+        for left_over in folder.glob(".writing-*"):  # of a process that was killed
+            shutil.rmtree(left_over)
+        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        try:
+            staging.chmod(0o755)
+            save_rllib(str(staging.absolute() / RLLIB))  # RLlib takes a relative path for a URI
+            atomic_write_bytes(staging / ACTORS, save(weights))
+            atomic_write_text(
+                staging / CHECKPOINT,
+                json.dumps({"iteration": iteration, **state}, indent=2, allow_nan=False),
+            )
+            final = self.checkpoint(iteration)
+            if final.exists():  # moved aside first, so that one of the two is always there
+                os.replace(final, staging.with_suffix(".old"))
+            os.replace(staging, final)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        for replaced in folder.glob(".writing-*"):
+            shutil.rmtree(replaced)
+        kept = {self.best(), None if pending is None else self.checkpoint(pending)}
+        for old in self.checkpoints()[:-keep]:
+            if old not in kept:
+                shutil.rmtree(old)
+        return final
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Return where the checkpoint of an iteration is, if it is there."""
+        return self.path / CHECKPOINTS / f"{iteration:06d}"
+
+    def add_validation(self, iteration: int, validation: dict[str, Any]) -> None:
+        """Note the validation of a checkpoint that was written before its result was known."""
+        path = self.checkpoint(iteration)
+        if (path / CHECKPOINT).is_file():
+            state = read_checkpoint(path) | {"validation": validation}
+            atomic_write_text(path / CHECKPOINT, json.dumps(state, indent=2, allow_nan=False))
+
+    def best(self) -> Path | None:
+        """Return the checkpoint with the best validation by the full rule, if any has one.
+
+        What is best is said by ``training.evaluation.best_by`` of the run. With a curriculum only
+        the last stage reached counts.
+        """
+        training = self.read().get("config", {}).get("training", {})
+        best_by = training.get("evaluation", {}).get("best_by", "net_pnl")
+        scored = [
+            ((validation.get("stage", 0), score), path)
+            for path in self.checkpoints()
+            if (validation := read_checkpoint(path).get("validation"))
+            and (score := score_of(validation, best_by)) is not None
+        ]
+        return max(scored)[1] if scored else None
+
+
+def score_of(validation: dict[str, Any], best_by: str) -> float | None:
+    """Return the figure of ``Validation.as_dict`` that tells good from bad; None: undefined."""
+    value = validation.get(best_by)
+    return None if value is None else float(value)
+
+
+def config_of(run: dict[str, Any], source: str) -> TacticalConfig:
+    """Return the configuration in a run's file.
+
+    Raises:
+        ConfigError: it has settings that this version does not know.
+    """
+    try:
+        return from_dict(TacticalConfig, run.get("config", {}), source)
+    except ConfigError as error:
+        raise ConfigError(f"{error}: the run is of another version of this program") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's counts and figures.
+
+    Raises:
+        UnreadableError: no checkpoint there, or its file is damaged.
+    """
+    return _read_json(path / CHECKPOINT)
+
+
+def read_weights(checkpoint: Path) -> dict[str, Float32Array]:
+    """Return the actors' weights of a checkpoint.
+
+    Raises:
+        UnreadableError: the weights are missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = checkpoint / ACTORS
+    try:
+        weights: dict[str, Float32Array] = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise UnreadableError(f"{path}: no readable actor weights: {error}") from error
+    return weights
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_line(row))
+
+
+def _each_line(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file; a line cut short by a crash is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UnreadableError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UnreadableError(f"{path}: must hold an object, found {type(values).__name__}")
+    return values

@@ -1,0 +1,267 @@
+"""One call from a bundle and a market to figures beside those of the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from rllib_tactical.backtest import policies as baselines
+from rllib_tactical.backtest.engine import Progress, bundle_votes, hold_votes, run_backtest
+from rllib_tactical.backtest.metrics import TABLE_FIGURES, Metrics, compute_metrics, daily_pnl
+from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.targets import plain_table
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.schema import TrainingConfig
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes, constant_votes
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.types import BoolArray
+from rllib_tactical.statistics.significance import Judgement, Series, judge
+from rllib_tactical.statistics.trials import Trials
+
+Stage = Callable[[str], None]
+"""Called with the name of a piece of work before it begins."""
+
+RIVALS: Final = ("buy_and_hold", "random", "rule_based")
+"""Baselines that a policy has to beat before its P&L is called an edge of its own."""
+
+ORACLE: Final = "oracle"
+"""Name of the run of a planted market's oracle."""
+
+OVER_TRADING: Final = 1.5
+"""A policy that makes this many times the oracle's trades trades too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One policy's backtest: name, label, what it did and its figures."""
+
+    name: str
+    label: str
+    result: BacktestResult
+    metrics: Metrics
+
+    def days(self) -> Series:
+        """Return the run's days for the statistics."""
+        daily = daily_pnl(self.result)
+        pnl = daily["pnl"].to_numpy()
+        returns = pnl / daily["opening"].to_numpy()
+        return Series(self.name, self.label, pnl, returns, self.name in RIVALS)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A policy beside its baselines on the same bars.
+
+    ``training_rule_trades``: trades of the same votes when each counts with the constant
+    confidence of training (``train_confidence``, None where nothing was trained) instead of its
+    probability. ``judgement``: how
+    sure the result is; None when statistics were not asked for or there are too few days.
+    """
+
+    policy: Run
+    baselines: tuple[Run, ...]
+    train_confidence: float | None
+    training_rule_trades: int
+    judgement: Judgement | None = None
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The policy and then the baselines."""
+        return (self.policy, *self.baselines)
+
+    @property
+    def full_rule_trades(self) -> int:
+        """Trades by the full rule with real confidences: what would have been traded."""
+        return len(self.policy.result.trades)
+
+    @property
+    def trades_too_little(self) -> bool:
+        """Whether the full rule trades less than half as often as the training rule."""
+        return 2 * self.full_rule_trades < self.training_rule_trades
+
+    @property
+    def times_oracle_trades(self) -> float | None:
+        """How many times as often as the oracle the policy trades; None without an oracle."""
+        for run in self.baselines:
+            if run.name == ORACLE and len(run.result.trades):
+                return self.full_rule_trades / len(run.result.trades)
+        return None
+
+    @property
+    def trades_too_much(self) -> bool:
+        """Whether the policy trades much more often than the market's oracle."""
+        return (self.times_oracle_trades or 0.0) > OVER_TRADING
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one plain dictionary per policy for a short table, the policy first."""
+        return [
+            {"name": run.name, "label": run.label}
+            | {name: run.metrics.number(name) for name in TABLE_FIGURES}
+            for run in self.runs
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, fit for ``kpis.json`` and ``summary.json``."""
+        times = self.policy.result.equity["timestamp"]
+        figures = self.policy.metrics.to_dict()
+        return {
+            "first_bar": times.iloc[0].isoformat(),
+            "last_bar": times.iloc[-1].isoformat(),
+            "bars": len(times),
+            "kpis": figures["values"],
+            "undefined": figures["undefined"],
+            "targets": plain_table(self.policy.metrics),
+            "trade_counts": {
+                "full_rule": self.full_rule_trades,
+                "training_rule": self.training_rule_trades,
+                "train_confidence": self.train_confidence,
+                "full_rule_trades_too_little": self.trades_too_little,
+                "times_oracle": self.times_oracle_trades,
+            },
+            "statistics": self.judgement.to_dict() if self.judgement is not None else None,
+            "baselines": {run.name: run.metrics.to_dict() for run in self.baselines},
+        }
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    tape: Tape,
+    start: int,
+    stop: int,
+    *,
+    mode: str = "greedy",
+    seed: int = 0,
+    with_baselines: bool = True,
+    extra: dict[str, tuple[str, Votes]] | None = None,
+    with_statistics: bool = True,
+    trials: Trials | None = None,
+    progress: Progress | None = None,
+    stage: Stage | None = None,
+) -> Evaluation:
+    """Backtest a bundle and the baselines over the bars start <= t < stop.
+
+    Args:
+        bundle: the policy with its rules; the instrument is the tape's.
+        tape: the market.
+        start: first decision bar.
+        stop: one past the last bar.
+        mode: ``greedy`` or ``sample``.
+        seed: of sampling and of the random baseline.
+        with_baselines: whether to run them.
+        extra: more policies by name, each with a label and votes, such as a market's oracle.
+        with_statistics: whether to say how sure the result is.
+        trials: what the bundle was chosen from, for the statistics; None when unknown.
+        progress: told about bars that the networks have seen.
+        stage: told about each piece of work.
+
+    Raises:
+        DataError: the range does not fit the tape.
+        BundleError: the actors return values that are not finite.
+    """
+    if stage is not None:
+        stage("networks")
+    votes = bundle_votes(
+        bundle, tape, np.arange(start, stop), mode=mode, seed=seed, progress=progress
+    )
+    confidence = train_confidence_of(bundle)
+    return evaluate_votes(
+        votes,
+        tape,
+        bundle.rules,
+        start,
+        stop,
+        label="Trained agents",
+        train_confidence=confidence,
+        seed=seed,
+        with_baselines=with_baselines,
+        extra=extra,
+        with_statistics=with_statistics,
+        trials=trials,
+        stage=stage,
+    )
+
+
+def evaluate_votes(
+    votes: Votes,
+    tape: Tape,
+    rules: Rules,
+    start: int,
+    stop: int,
+    *,
+    label: str = "Policy",
+    train_confidence: float | None = TrainingConfig().train_confidence,
+    seed: int = 0,
+    with_baselines: bool = True,
+    is_baseline: str | None = None,
+    extra: dict[str, tuple[str, Votes]] | None = None,
+    active: BoolArray | None = None,
+    with_statistics: bool = True,
+    trials: Trials | None = None,
+    stage: Stage | None = None,
+) -> Evaluation:
+    """Backtest any votes and the baselines; arguments as of ``evaluate_bundle``.
+
+    ``train_confidence`` is None where nothing was trained. ``is_baseline`` names the baseline that
+    the votes themselves are, which is not run once more. ``active`` (K,) names the bars on which
+    the policy may vote, all when None; on the others the baselines stay out too.
+    """
+
+    def say(text: str) -> None:
+        if stage is not None:
+            stage(text)
+
+    def run(name: str, text: str, its_votes: Votes) -> Run:
+        say(text.lower())
+        result = run_backtest(tape, its_votes, rules, start, stop)
+        return Run(name, text, result, compute_metrics(result))
+
+    policy = run("policy", label, votes)
+    training_rule_trades = len(policy.result.trades)
+    if train_confidence is not None:
+        constant = constant_votes(votes.index, train_confidence)
+        training_rule_trades = len(run_backtest(tape, constant, rules, start, stop).trades)
+    chosen: dict[str, tuple[str, Votes]] = {}
+    if with_baselines:
+        say("random baseline")
+        made = {
+            "always_hold": baselines.always_hold(tape, start, stop),
+            "buy_and_hold": baselines.buy_and_hold(tape, start, stop),
+            "random": baselines.random_like(policy.result, seed, active),
+            "rule_based": baselines.rule_based(tape, start, stop),
+        }
+        labels = baselines.BASELINES
+        chosen = {name: (labels[name], made[name]) for name in made if name != is_baseline}
+    others = [
+        run(name, text, _only_where(active, its_votes))
+        for name, (text, its_votes) in (chosen | (extra or {})).items()
+    ]
+    judgement = None
+    series = [each.days() for each in (policy, *others)]
+    if with_statistics and len(series[0].pnl) > 1:
+        say("statistics")
+        judgement = judge(series[0], series[1:], len(policy.result.trades), trials, seed)
+    return Evaluation(policy, tuple(others), train_confidence, training_rule_trades, judgement)
+
+
+def _only_where(active: BoolArray | None, votes: Votes) -> Votes:
+    """Return votes that stay out where ``active`` (K,) is false."""
+    if active is None:
+        return votes
+    out, where = hold_votes(len(active)), active[:, None]
+    return Votes(
+        np.where(where, votes.index, out.index), np.where(where, votes.confidence, out.confidence)
+    )
+
+
+def train_confidence_of(bundle: Bundle) -> float:
+    """Return the confidence with which votes counted in the bundle's training, if it says so."""
+    value: Any = bundle.manifest["training"]
+    for key in ("config", "training", "train_confidence"):
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, int | float) and 0.0 < value <= 1.0:
+        return float(value)
+    return TrainingConfig().train_confidence

@@ -1,0 +1,1 @@
+"""The backtest report: charts, tables and the files that a backtest writes."""

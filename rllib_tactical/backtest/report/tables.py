@@ -1,0 +1,130 @@
+"""Tables of a backtest report as texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_FIGURES, Metrics
+from rllib_tactical.backtest.targets import TargetRow, target_table
+from rllib_tactical.backtest.verdict import figure_text
+from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
+from rllib_tactical.statistics.bootstrap import RESAMPLES, Interval
+from rllib_tactical.statistics.significance import Judgement, Outcome
+
+
+def cards(metrics: Metrics) -> list[tuple[str, str]]:
+    """Return the figures shown in large type."""
+    shown = {
+        "Net P&L": "net_pnl",
+        "Trades": "trades",
+        "Win rate": "win_rate",
+        "Profit factor": "profit_factor",
+        "Sharpe": "sharpe",
+        "Max drawdown": "max_drawdown",
+        "Costs": "costs",
+    }
+    return [(label, figure_text(name, metrics.number(name))) for label, name in shown.items()]
+
+
+def tone(net_pnl: float, outcome: Outcome | None) -> str:
+    """Return the colour of a verdict: a profit is good news where it is an edge, else open."""
+    if net_pnl <= 0:
+        return "bad"
+    return "good" if outcome == "edge" else "open"
+
+
+def target_rows(metrics: Metrics) -> list[dict[str, str]]:
+    """Return the table of targets as texts."""
+    return [_target_cells(row) for row in target_table(metrics)]
+
+
+def figure_rows(metrics: Metrics) -> list[dict[str, str]]:
+    """Return every figure with its meaning as texts."""
+    rows = []
+    for name, meaning in DEFINITIONS.items():
+        value = metrics.values[name]
+        if isinstance(value, dict):
+            groups = value.items() if name == "exits" else [("", value)]
+            shown = "; ".join(
+                f"{key.replace('_', ' ')} {group['trades']:,}: {dollars(group['pnl'])}".strip()
+                for key, group in groups
+            )
+        else:
+            shown = figure_text(name, value)
+        reason = metrics.reasons.get(name)
+        text = f"{meaning} (undefined: {reason})" if reason else meaning
+        rows.append({"name": name.replace("_", " "), "value": shown or NOTHING, "meaning": text})
+    return rows
+
+
+def table_row(name: str, label: str, metrics: Metrics) -> dict[str, str]:
+    """Return a policy's line of the short table as texts."""
+    shown = {key: figure_text(key, metrics.number(key)) for key in TABLE_FIGURES}
+    return {"name": name, "label": label} | shown
+
+
+def statistics_cells(judgement: Judgement | None) -> dict[str, Any] | None:
+    """Return the statistics as texts; None without any."""
+    if judgement is None:
+        return None
+    j = judgement
+    trials = "unknown" if j.trials is None else f"{j.trials:,}"
+    deflated = "p, not deflated" if j.trials is None else "Deflated p"
+    rows = [
+        _row("Net P&L a day", dollars(j.pnl.estimate), j.pnl, dollars),
+        _row("Net P&L in all", dollars(j.total.estimate), j.total, dollars),
+        _row("Sharpe ratio (annualised)", _sharpe(j.sharpe), j.sharpe, number),
+        _row("Probability that the true Sharpe ratio is above 0", _share(j.probabilistic_sharpe)),
+        _row("Trials that the policy was chosen from", trials),
+        _row(f"{deflated}: chance does as well", _p(j.p_value)),
+        _row("Probability that choosing among the trials overfits", _share(j.overfitting)),
+        _row("p of: no rival among the baselines earns more", _p(j.beaten_p_value)),
+    ]
+    against = [
+        {
+            "label": c.label,
+            "pnl": dollars(c.pnl.estimate),
+            "pnl_interval": _ends(c.pnl, dollars),
+            "sharpe": number(c.sharpe.estimate),
+            "sharpe_interval": _ends(c.sharpe, number),
+            "p": _p(c.p_value),
+        }
+        for c in j.comparisons
+    ]
+    method = (
+        f"stationary bootstrap of {j.days:,} days, {RESAMPLES:,} resamples, mean block "
+        f"{j.block_days:.1f} days; p of superior predictive ability"
+    )
+    return {"rows": rows, "against": against, "method": method}
+
+
+def _row(label: str, value: str, interval: Interval | None = None, text: Any = None) -> Any:
+    shown = NOTHING if interval is None else _ends(interval, text)
+    return {"label": label, "value": value, "interval": shown}
+
+
+def _ends(interval: Interval, text: Any) -> str:
+    return f"{text(interval.low)} to {text(interval.high)}"
+
+
+def _sharpe(interval: Interval | None) -> str:
+    return number(None if interval is None else interval.estimate)
+
+
+def _share(value: float | None) -> str:
+    return percent(value)
+
+
+def _p(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _target_cells(row: TargetRow) -> dict[str, str]:
+    return {
+        "label": row.label,
+        "value": figure_text(row.name, row.value),
+        "target": figure_text(row.name, row.target),
+        "critical": figure_text(row.name, row.critical),
+        "status": row.status,
+        "why": row.reason or DEFINITIONS[row.name],
+    }

@@ -1,0 +1,215 @@
+"""Write the results of a backtest; a reader never sees half of a file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
+from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.portfolio import Portfolio
+from rllib_tactical.backtest.report.html_report import render_portfolio, render_report
+from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.verdict import verdict
+from rllib_tactical.errors import UsageError
+
+
+@dataclass(slots=True)
+class _Content:
+    """Files to write by name: texts, and tables as Parquet."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def write_backtest(
+    evaluation: Evaluation, out_dir: Path, context: ReportContext, config: dict[str, Any]
+) -> list[Path]:
+    """Write the files of ``FILES`` into a folder, replacing those of an earlier backtest.
+
+    Everything is made before the first file is replaced, so that a failure to make one leaves the
+    folder as it was.
+
+    Args:
+        evaluation: what to write.
+        out_dir: the folder; made when missing.
+        context: title and facts of the report, and what was seen in training.
+        config: content of config.json: policy, data, rules, instrument.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        UsageError: the folder holds anything else, cannot be made or cannot be written to.
+    """
+    require_own_folder(out_dir)
+    paths = _write(out_dir, _content(evaluation, context, config))
+    drop_other_parts(out_dir, ())
+    return paths
+
+
+def write_portfolio(
+    portfolio: Portfolio,
+    out_dir: Path,
+    context: ReportContext,
+    config: dict[str, Any],
+    parts: dict[str, tuple[ReportContext, dict[str, Any]]],
+) -> list[Path]:
+    """Write a backtest of several files: each in a folder below ``parts``, all together on top.
+
+    The tables on top are those of the parts below each other, with a first column ``part``.
+
+    Args:
+        portfolio: what to write.
+        out_dir: the folder; made when missing.
+        context: title, facts and notes of the report on top.
+        config: content of its config.json.
+        parts: context and config of each part.
+
+    Returns:
+        The paths of the files on top.
+
+    Raises:
+        UsageError: the folder holds anything else, cannot be made or cannot be written to.
+    """
+    require_own_folder(out_dir)
+    contents = {name: _content(portfolio.parts[name], *parts[name]) for name in portfolio.parts}
+    reports = {name: f"{PARTS}/{name}/report.html" for name in contents}
+    results = {name: part.policy.result for name, part in portfolio.parts.items()}
+    top = _Content(
+        texts={
+            "kpis.json": _json({"verdict": portfolio.verdict(), **portfolio.to_dict()}),
+            "trades.csv": trades_csv(_stacked({k: r.trades for k, r in results.items()})),
+            CONFIG: _json({"kind": KIND, **config}),
+            "report.html": render_portfolio(portfolio, context, reports),
+        },
+        tables={
+            "equity.parquet": _stacked({k: r.equity for k, r in results.items()}),
+            "decisions.parquet": _stacked({k: r.decisions for k, r in results.items()}),
+        },
+    )
+    for name, content in contents.items():
+        _write(out_dir / PARTS / name, content)
+    drop_other_parts(out_dir, contents)
+    return _write(out_dir, top)
+
+
+def trades_csv(trades: pd.DataFrame) -> str:
+    """Return the trades as CSV; times as ISO-8601 in UTC, numbers with ten digits."""
+    text: str = trades.to_csv(
+        index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.10g", lineterminator="\n"
+    )
+    return text
+
+
+def _content(evaluation: Evaluation, context: ReportContext, config: dict[str, Any]) -> _Content:
+    result = evaluation.policy.result
+    kpis = {"verdict": context.verdict or verdict(evaluation), **evaluation.to_dict()}
+    kpis["seen_in_training"] = context.seen.to_dict() if context.seen is not None else None
+    return _Content(
+        texts={
+            "kpis.json": _json(kpis),
+            "trades.csv": trades_csv(result.trades),
+            CONFIG: _json({"kind": KIND, **config}),
+            "report.html": render_report(evaluation, context),
+        },
+        tables={"equity.parquet": result.equity, "decisions.parquet": result.decisions},
+    )
+
+
+def _write(out_dir: Path, content: _Content) -> list[Path]:
+    # the configuration first: it marks the folder as a backtest's, also when it is cut off
+    names: Sequence[str] = sorted(FILES, key=lambda name: name != CONFIG)
+    paths = [out_dir / name for name in names]
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            if path.name in content.texts:
+                atomic_write_text(path, content.texts[path.name])
+            else:
+                with atomic_file(path) as temporary:
+                    content.tables[path.name].to_parquet(temporary, index=False)
+    except OSError as error:
+        raise UsageError(f"cannot write to {out_dir}: {error.strerror or error}") from error
+    return [out_dir / name for name in FILES]
+
+
+def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    frames = [table.assign(part=name) for name, table in tables.items()]
+    whole = pd.concat(frames, ignore_index=True)
+    return whole[["part", *(name for name in whole.columns if name != "part")]]
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+CONFIG: Final = "config.json"
+
+
+KIND: Final = "backtest"
+
+
+PARTS: Final = "parts"
+
+
+FILES: Final = (
+    "kpis.json",
+    "trades.csv",
+    "equity.parquet",
+    "decisions.parquet",
+    CONFIG,
+    "report.html",
+)
+"""Everything that a backtest writes, in this order; of several files also a folder ``parts``."""
+
+
+def require_own_folder(out: Path) -> None:
+    """Check that results may be written to ``out``: new, empty, or of an earlier backtest.
+
+    Raises:
+        UsageError: it is a file, or holds anything that no backtest wrote.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"--out must be a folder, found a file: {out}")
+    if (out / PARTS).is_dir():
+        for part in sorted((out / PARTS).iterdir()):
+            require_own_folder(part)
+    found = sorted(path.name for path in out.iterdir())
+    strange = [name for name in found if name not in (*FILES, PARTS)]
+    if strange or (found and _kind(out / CONFIG) != KIND):
+        what = ", ".join((strange or found)[:3])
+        raise UsageError(
+            f"--out: {out} holds something that no backtest wrote ({what}): name another folder"
+        )
+
+
+def drop_other_parts(out: Path, kept: Collection[str]) -> None:
+    """Remove the parts of an earlier backtest that are not among ``kept``.
+
+    Call only where ``require_own_folder`` has passed.
+    """
+    folder = out / PARTS
+    if not folder.is_dir():
+        return
+    for part in folder.iterdir():
+        if part.name not in kept:
+            shutil.rmtree(part)
+    if not kept:
+        folder.rmdir()
+
+
+def _kind(path: Path) -> Any:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values.get("kind") if isinstance(values, dict) else None

@@ -1,0 +1,23 @@
+"""What a backtest report says beside the results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rllib_tactical.backtest.training_overlap import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """What a report says about where its figures come from, besides the evaluation itself.
+
+    ``facts`` are pairs of a name and a value for the footer; ``seen`` is None when unknown;
+    ``notes`` are shown as warnings; ``verdict`` stands on top instead of the evaluation's own,
+    where that is a part of something larger.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    seen: Seen | None = None
+    notes: tuple[str, ...] = ()
+    verdict: str | None = None

@@ -1,0 +1,267 @@
+"""From a request to evaluations: files of bars in, policies traded, contexts of reports out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rllib_tactical.artifacts.versions import git_commit
+from rllib_tactical.backtest.comparison import ORACLE, Evaluation, evaluate_bundle, evaluate_votes
+from rllib_tactical.backtest.engine import Progress
+from rllib_tactical.backtest.policies import AS_BASELINE, POLICIES, planted_votes, policy_votes
+from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.sources import Source
+from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.schema import to_dict
+from rllib_tactical.data.dataset import load_market
+from rllib_tactical.data.files import file_sha256
+from rllib_tactical.data.instruments import resolve_base_quantity
+from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.features.causality import check_causality
+from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.types import Bars
+from rllib_tactical.errors import DataError, UsageError
+from rllib_tactical.statistics.trials import Trials
+
+BAR_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to trade: a bundle, or the built-in ``policy`` by ``rules``, over what range.
+
+    ``market`` names the planted market that the bars are of; its oracle then stands beside the
+    policy. ``start_s`` and ``stop_s`` are UTC epoch seconds.
+    """
+
+    bundle: Bundle | None = None
+    policy: str | None = None
+    rules: Rules = field(default_factory=Rules)
+    synergies: str = DETECT
+    start_s: int | None = None
+    stop_s: int | None = None
+    seed: int = 0
+    market: str | None = None
+    with_baselines: bool = True
+    with_statistics: bool = True
+    trials: Trials | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bundle is None) == (self.policy is None):
+            raise UsageError("give --bundle or --policy, one of the two")
+        if self.policy is not None and self.policy not in POLICIES:
+            raise UsageError(
+                f"--policy must be one of {', '.join(POLICIES)}, found {self.policy!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """What reports call the policy."""
+        return f"bundle {self.bundle.bundle_id[:12]}" if self.bundle else f"policy {self.policy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One file's evaluation with what its report and config.json say about it."""
+
+    evaluation: Evaluation
+    context: ReportContext
+    config: dict[str, Any]
+    seen: Seen | None
+
+
+def backtest_source(
+    request: Request,
+    source: Source,
+    *,
+    progress: Progress | None = None,
+    stage: Callable[[str], None] = lambda name: None,
+) -> Outcome:
+    """Load one file, trade it and describe what came of it.
+
+    Raises:
+        TacticalError: the file cannot be read, its bars break a rule, look-ahead was found, the
+            range is too short, or the bundle's actors fail.
+    """
+    bundle = request.bundle
+    bar_seconds = bundle.bar_seconds if bundle is not None else BAR_SECONDS
+    stage("bars")
+    bars, sessions = load_market(source.path, source.instrument, bar_seconds)
+    stage("check for look-ahead")
+    check_causality(bars)
+    stage("features")
+    track = synergies_for(request.synergies, bars, bar_seconds)
+    tape = _sized(build_tape(bars, sessions, source.instrument, track), bundle)
+    start, stop = decision_range(bars, tape.first_decision, request.start_s, request.stop_s)
+    evaluation = _evaluate(request, tape, start, stop, progress, stage)
+    stage("report")
+    sha256 = file_sha256(source.path)
+    seen = seen_in_training(bundle, sha256, evaluation.policy.result) if bundle else None
+    config = _config(request, source, sha256, bar_seconds, evaluation)
+    context = ReportContext(
+        title=f"Backtest of {tape.instrument.symbol} with {request.name}",
+        facts=_facts(config),
+        seen=seen,
+        notes=(source.note,) if source.note else (),
+    )
+    return Outcome(evaluation, context, config, seen)
+
+
+def decision_range(
+    bars: Bars, first_decision: int, first_s: int | None, stop_s: int | None
+) -> tuple[int, int]:
+    """Return the decision bars of a time range as start <= t < stop.
+
+    Args:
+        bars: the history.
+        first_decision: the first bar with warm features.
+        first_s: UTC epoch second of the first bar wanted; the history's begin when None.
+        stop_s: UTC epoch second before which bars must open; the history's end when None.
+
+    Raises:
+        DataError: fewer than two bars are left.
+    """
+    time_s = bars.timestamp_s
+    start = 0 if first_s is None else int(np.searchsorted(time_s, first_s))
+    start = max(start, first_decision)
+    stop = len(bars) if stop_s is None else int(np.searchsorted(time_s, stop_s))
+    if stop - start < 2:
+        raise DataError(
+            f"no bars to trade: the data covers {_iso(time_s[0])} to {_iso(time_s[-1])}, the first "
+            f"{first_decision} bars warm up the features, and {max(0, stop - start)} bars of the "
+            "range are left, at least 2 are needed"
+        )
+    return start, stop
+
+
+def moment(text: str | None, option: str) -> int | None:
+    """Return the UTC epoch second of an ISO date or time; times without an offset are UTC.
+
+    Raises:
+        UsageError: the text is no such time; names the option.
+    """
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{option} must be a date such as 2025-03-31 or an ISO time, found {text!r}"
+        ) from error
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def _evaluate(
+    request: Request,
+    tape: Tape,
+    start: int,
+    stop: int,
+    progress: Progress | None,
+    stage: Callable[[str], None],
+) -> Evaluation:
+    extra: dict[str, tuple[str, Votes]] = {}
+    if request.market is not None and request.policy != ORACLE:
+        votes = planted_votes(request.market, tape, start, stop)
+        extra[ORACLE] = (POLICIES[ORACLE], votes)
+    if request.bundle is not None:
+        return evaluate_bundle(
+            request.bundle,
+            tape,
+            start,
+            stop,
+            seed=request.seed,
+            with_baselines=request.with_baselines,
+            extra=extra,
+            with_statistics=request.with_statistics,
+            trials=request.trials,
+            progress=progress,
+            stage=stage,
+        )
+    name = request.policy or ""
+    votes = policy_votes(name, tape, start, stop, seed=request.seed, market=request.market)
+    return evaluate_votes(
+        votes,
+        tape,
+        request.rules,
+        start,
+        stop,
+        label=POLICIES[name],
+        train_confidence=None,
+        seed=request.seed,
+        with_baselines=request.with_baselines,
+        is_baseline=AS_BASELINE.get(name),
+        extra=extra,
+        with_statistics=request.with_statistics,
+        trials=request.trials,
+        stage=stage,
+    )
+
+
+def _sized(tape: Tape, bundle: Bundle | None) -> Tape:
+    """Give an instrument without base quantity one: the bundle's, else from the warm-up bars."""
+    instrument = tape.instrument
+    own = bundle.instrument if bundle is not None else None
+    if instrument.base_quantity is None and own and instrument.symbol == own.symbol:
+        instrument = dataclasses.replace(instrument, base_quantity=own.base_quantity)
+    mean_atr = float(tape.features.atr[: tape.first_decision].mean())
+    return dataclasses.replace(tape, instrument=resolve_base_quantity(instrument, mean_atr))
+
+
+def _config(
+    request: Request, source: Source, sha256: str, bar_seconds: int, evaluation: Evaluation
+) -> dict[str, Any]:
+    result, bundle = evaluation.policy.result, request.bundle
+    named = request.synergies in (DETECT, NONE)
+    return {
+        **(
+            {
+                "bundle_id": bundle.bundle_id,
+                "bundle_commit": bundle.manifest["git_commit"],
+                "temperature_scale": bundle.temperature_scale,
+                "mode": "greedy",
+            }
+            if bundle is not None
+            else {"policy": request.policy}
+        ),
+        "commit": git_commit(),
+        "seed": request.seed,
+        "data": {"name": source.path.name, "sha256": sha256, "bars": len(result.tape)},
+        "bar_seconds": bar_seconds,
+        "synergies": request.synergies if named else Path(request.synergies).name,
+        "range": {"start": result.start, "stop": result.stop},
+        "instrument": to_dict(result.tape.instrument),
+        "rules": to_dict(result.rules),
+        "rewards": to_dict(result.rewards),
+    }
+
+
+def _facts(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    policy = [("policy", str(config["policy"]))] if "policy" in config else []
+    if "bundle_id" in config:
+        policy.append(("bundle", config["bundle_id"]))
+        policy.append(("temperature scale", f"{config['temperature_scale']:g}"))
+    return (
+        *policy,
+        ("data", f"{config['data']['name']}, {config['data']['bars']:,} bars"),
+        ("data SHA-256", config["data"]["sha256"]),
+        ("program", config["commit"] or "unknown commit"),
+        ("instrument", _one_line(config["instrument"])),
+        *((name, _one_line(values)) for name, values in config["rules"].items()),
+    )
+
+
+def _one_line(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _iso(time_s: np.int64) -> str:
+    return f"{np.datetime64(int(time_s), 's')}Z"

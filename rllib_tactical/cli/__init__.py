@@ -1,0 +1,1 @@
+"""The ``tactical`` command line; only this package imports click."""

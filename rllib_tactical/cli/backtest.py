@@ -1,0 +1,221 @@
+"""The ``tactical backtest`` command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rllib_tactical.artifacts.versions import git_commit
+from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.metrics import Metrics
+from rllib_tactical.backtest.policies import POLICIES
+from rllib_tactical.backtest.portfolio import combine
+from rllib_tactical.backtest.report.writer import (
+    require_own_folder,
+    write_backtest,
+    write_portfolio,
+)
+from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.request import Outcome, Request, backtest_source, moment
+from rllib_tactical.backtest.sources import sources_for
+from rllib_tactical.backtest.verdict import figure_text, verdict
+from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.config.schema import load_config
+from rllib_tactical.data.synergy_events import DETECT, NONE
+from rllib_tactical.errors import UsageError
+from rllib_tactical.statistics.trials import read_trials
+from rllib_tactical.synthetic import MARKETS
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("backtest")
+@click.option("--bundle", "bundle_path", type=_FILE, metavar="DIR", help="Policy bundle.")
+@click.option("--policy", type=click.Choice(list(POLICIES)), help="Or a built-in policy.")
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=_FILE,
+    metavar="FILE",
+    help="Bars to trade; several files are traded side by side.",
+)
+@click.option("--out", required=True, type=_FILE, metavar="DIR", help="Folder for the results.")
+@click.option(
+    "--instrument",
+    multiple=True,
+    metavar="NAME",
+    help="Shipped name or YAML file, one per --data; else the bundle's or the file name's.",
+)
+@click.option(
+    "--synergies",
+    default=DETECT,
+    show_default=True,
+    help="detect them on the bars, none, or a file of events.",
+)
+@click.option("--start", metavar="DATE", help="First day or time (UTC) to decide on.")
+@click.option("--stop", metavar="DATE", help="Day or time (UTC) before which to stop.")
+@click.option(
+    "--market",
+    type=click.Choice(MARKETS),
+    help="The planted market that the bars are of: its oracle joins the report.",
+)
+@click.option(
+    "--config", "config_path", type=_FILE, metavar="YAML", help="Rules of a built-in policy."
+)
+@click.option(
+    "--trials",
+    "trials_path",
+    type=_FILE,
+    metavar="FILE",
+    help="Daily P&L of all trials that the bundle was chosen from, a column each.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--no-baselines", is_flag=True, help="Run the policy only.")
+@click.option("--no-statistics", is_flag=True, help="Do not say how sure the result is.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backtest_command(
+    bundle_path: Path | None,
+    policy: str | None,
+    data: tuple[Path, ...],
+    out: Path,
+    instrument: tuple[str, ...],
+    synergies: str,
+    start: str | None,
+    stop: str | None,
+    market: str | None,
+    config_path: Path | None,
+    trials_path: Path | None,
+    seed: int,
+    no_baselines: bool,
+    no_statistics: bool,
+    as_json: bool,
+) -> None:
+    """Trade bars with a bundle or a built-in policy and write what came of it.
+
+    Writes kpis.json, trades.csv, equity.parquet, decisions.parquet, config.json and report.html
+    into --out, with baselines and statistics. The bars before the first decision (359, or all
+    before --start) warm up features. Of several files each is traded by an account of its own:
+    the folder parts/ has the results of each, and the files on top those of all.
+    """
+    first_s, stop_s = moment(start, "--start"), moment(stop, "--stop")
+    if first_s is not None and stop_s is not None and first_s >= stop_s:
+        raise UsageError(f"--start must be before --stop, found {start} and {stop}")
+    if bundle_path is not None and config_path is not None:
+        raise UsageError("--config is for --policy: a bundle brings its own rules")
+    if len(data) > 1 and synergies not in (DETECT, NONE):
+        raise UsageError("--synergies FILE goes with one --data, because events name no symbol")
+    require_own_folder(out)
+    with _progress() as (bar, task):
+        request = Request(
+            bundle=load_bundle(bundle_path) if bundle_path is not None else None,
+            policy=policy,
+            rules=load_config(config_path).rules,
+            synergies=synergies,
+            start_s=first_s,
+            stop_s=stop_s,
+            seed=seed,
+            market=market,
+            with_baselines=not no_baselines,
+            with_statistics=not no_statistics,
+            trials=read_trials(trials_path) if trials_path is not None else None,
+        )
+        outcomes = {
+            source.name: backtest_source(
+                request,
+                source,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                stage=lambda name: bar.update(task, description=name, completed=0, total=None),
+            )
+            for source in sources_for(data, instrument, request.bundle)
+        }
+        document, rows, text = _write(request, outcomes, out)
+    if as_json:
+        click.echo(json.dumps({"out": str(out), **document}, indent=2, allow_nan=False))
+        return
+    title = ", ".join(outcomes)
+    _print(f"{title}, net of costs", rows, text)
+    for outcome in outcomes.values():
+        for note in _notes(outcome):
+            click.echo(f"Note: {note}")
+    click.echo(f"Report: {out / 'report.html'}")
+
+
+def _write(
+    request: Request, outcomes: dict[str, Outcome], out: Path
+) -> tuple[dict[str, Any], list[tuple[str, Metrics]], str]:
+    """Write results; return a document for programs, lines for the table and the verdict."""
+    if len(outcomes) == 1:
+        (outcome,) = outcomes.values()
+        evaluation = outcome.evaluation
+        write_backtest(evaluation, out, outcome.context, outcome.config)
+        text = verdict(evaluation)
+        rows = [(run.label, run.metrics) for run in evaluation.runs]
+        return {"verdict": text, **evaluation.to_dict()}, rows, text
+    parts: dict[str, Evaluation] = {name: o.evaluation for name, o in outcomes.items()}
+    portfolio = combine(parts, request.trials, request.seed)
+    context = ReportContext(
+        title=f"Backtest of {', '.join(outcomes)} with {request.name}",
+        facts=(("files", str(len(outcomes))), ("program", git_commit() or "unknown commit")),
+        notes=tuple(
+            f"{name}: {note}" for name, outcome in outcomes.items() for note in _notes(outcome)
+        ),
+    )
+    config = {"parts": {name: outcome.config for name, outcome in outcomes.items()}}
+    described = {name: (outcome.context, outcome.config) for name, outcome in outcomes.items()}
+    write_portfolio(portfolio, out, context, config, described)
+    text = portfolio.verdict()
+    rows = [(run.label, run.metrics) for run in portfolio.runs]
+    return {"verdict": text, **portfolio.to_dict()}, rows, text
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    """Return what a reader of one file's result must know."""
+    notes = list(outcome.context.notes)
+    if outcome.seen is not None and outcome.seen.warning:
+        notes.append(outcome.seen.note)
+    evaluation = outcome.evaluation
+    if evaluation.trades_too_little:
+        notes.append(
+            f"{evaluation.full_rule_trades:,} trades by the full rule, "
+            f"{evaluation.training_rule_trades:,} by the rule of training: less than half as often."
+        )
+    return notes
+
+
+def _print(title: str, rows: list[tuple[str, Metrics]], text: str) -> None:
+    console = Console()
+    table = Table(title=escape(title))
+    columns = {
+        "net_pnl": "net P&L",
+        "trades": "trades",
+        "trades_per_day": "a day",
+        "win_rate": "win\nrate",
+        "profit_factor": "profit\nfactor",
+        "sharpe": "Sharpe",
+        "max_drawdown": "max\ndrawdown",
+    }
+    table.add_column("policy")
+    for name in columns.values():
+        table.add_column(name, justify="right", no_wrap=True)
+    for label, metrics in rows:
+        table.add_row(label, *(figure_text(name, metrics.number(name)) for name in columns))
+    console.print(table)
+    console.print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Progress, TaskID]]:
+    """Yield a bar on standard error and its task."""
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield bar, bar.add_task("bundle", total=None)

@@ -1,0 +1,217 @@
+"""The ``tactical bench`` command: run sections, print the table, write JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.bench.machine import machine_facts
+from rllib_tactical.bench.measurement import Figure, Row
+from rllib_tactical.errors import UsageError
+from rllib_tactical.synthetic import MARKETS
+
+SECTIONS = {
+    "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
+    "engine": ("rllib_tactical.bench.engine", "measure_engine", "EngineSize"),
+    "evaluation": ("rllib_tactical.bench.evaluation", "measure_evaluation", "EvaluationSize"),
+    "sweep": ("rllib_tactical.bench.sweep", "measure_sweep", "SweepSize"),
+    "service": ("rllib_tactical.bench.service", "measure_service", "ServiceSize"),
+    "learning": ("rllib_tactical.study", "measure_learning", "LearningSize"),
+}
+"""Name: module, function and class of its sizes. A section's module is imported when it is run."""
+
+LEARNING = "learning"
+DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name != LEARNING)
+"""What runs unless sections are named: the study of learning takes hours."""
+
+METHOD = (
+    "Medians, with smallest and largest; rates and latencies by processor time of one thread, "
+    "unless a row says otherwise."
+)
+VERDICTS = {None: "", True: "met", False: "missed"}
+
+
+@click.command("bench")
+@click.option(
+    "--section",
+    "sections",
+    multiple=True,
+    type=click.Choice(list(SECTIONS)),
+    help='Section to run; may be given several times. All but "learning" by default.',
+)
+@click.option(
+    "--question",
+    "questions",
+    multiple=True,
+    metavar="NAME",
+    help='Of section "learning": question to answer; may be given several times. All by default.',
+)
+@click.option(
+    "--market",
+    "markets",
+    multiple=True,
+    type=click.Choice(MARKETS),
+    help='Of section "learning": market to ask on; may be given several times.',
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    help='Of section "learning": seeds 1 .. N of every question.  [default: 5]',
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help='Of section "learning": account steps of every run.  [default: 409600]',
+)
+@click.option(
+    "--sessions",
+    type=click.IntRange(min=2),
+    help='Of section "learning": sessions of the unseen market.  [default: 200]',
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    help='Of section "learning": start no run after this time; 0 starts none and tells all that is '
+    "finished, of any seed and size.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    help='Of section "learning": most runs at a time; as many as there are CPUs by default.',
+)
+@click.option(
+    "--results",
+    "folder",
+    type=click.Path(path_type=Path),
+    help='Of section "learning": folder of finished runs, tables and plots.  '
+    "[default: runs/learning]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def bench_command(
+    sections: tuple[str, ...], out: Path | None, as_json: bool, **learning: Any
+) -> None:
+    """Measure speed and memory, each figure beside its target and what others reach on this run.
+
+    Other packages come with the extra "bench"; a row of one that is not installed says so.
+
+    Section "learning" trains on planted markets, run after run, for hours: it keeps every finished
+    run and goes on from there when it is called again.
+    """
+    sizes = _learning_sizes(sections, learning)
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    # Ray prints there what it has to say about its workers, and output is for the figures
+    with redirect_stdout(sys.stderr):
+        report = run_sections(
+            sections or DEFAULT_SECTIONS, lambda text: click.echo(text, err=True), **sizes
+        )
+    document = as_document(report)
+    if out is not None:
+        atomic_write_text(out, json.dumps(document, indent=2) + "\n")
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    # a pipe has no width of its own, and folded figures are hard to read
+    console = Console(width=None if sys.stdout.isatty() else 240 if LEARNING in report else 120)
+    for name, rows in report.items():
+        console.print(as_table(name, rows))
+        for line in footnotes(rows):
+            console.print(line, markup=False, highlight=False)
+    facts = document["machine"]
+    console.print(METHOD)
+    console.print(", ".join(f"{key} {value}" for key, value in facts.items()), highlight=False)
+
+
+def _learning_sizes(sections: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``sizes`` of ``run_sections`` from the options of the section "learning"."""
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    if not chosen:
+        return {}
+    if LEARNING not in sections:
+        raise UsageError(
+            f"--{min(chosen).rstrip('s')} and other options of a study go with --section learning"
+        )
+    module, _, size_class = SECTIONS[LEARNING]
+    return {"sizes": {LEARNING: getattr(importlib.import_module(module), size_class)(**chosen)}}
+
+
+def run_sections(
+    names: tuple[str, ...], progress: Callable[[str], None], sizes: dict[str, Any] | None = None
+) -> dict[str, list[Row]]:
+    """Return the rows of each named section.
+
+    Args:
+        names: keys of ``SECTIONS``.
+        progress: called with what is measured next.
+        sizes: sizes by section, where they are not the defaults.
+    """
+    report = {}
+    for name in names:
+        module_name, function, size_class = SECTIONS[name]
+        module = importlib.import_module(module_name)
+        size = (sizes or {}).get(name) or getattr(module, size_class)()
+        report[name] = getattr(module, function)(
+            size, lambda text, name=name: progress(f"{name}: {text}")
+        )
+    return report
+
+
+def as_document(report: dict[str, list[Row]]) -> dict[str, Any]:
+    """Return the machine and all rows as plain values."""
+    return {
+        "format": 1,
+        "method": METHOD,
+        "machine": machine_facts(),
+        "sections": {name: [row.document() for row in rows] for name, rows in report.items()},
+    }
+
+
+def as_table(name: str, rows: list[Row]) -> Table:
+    """Return a section's table: a line per figure, and one per baseline below it."""
+    table = Table(title=f"bench: {name}", title_justify="left")
+    table.add_column("figure", overflow="fold", no_wrap=name != LEARNING)  # names say the size
+    table.add_column("unit", no_wrap=True)
+    means = bool(rows) and all(row.figure.seeds is not None for row in rows)
+    names = ("mean", "- s.e.", "+ s.e.") if means else ("median", "min", "max")
+    for heading in (*names, "target", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        verdict = VERDICTS[row.met]
+        target = "" if row.target is None else _number(row.target)
+        table.add_row(row.name, row.unit, *_numbers(row.figure), target, "", verdict)
+        for baseline in row.baselines:
+            ratio = row.ratio(baseline)
+            shown = "-" if ratio is None else f"{_number(ratio)}x"
+            wanted = "" if baseline.target_ratio is None else f"{_number(baseline.target_ratio)}x"
+            said = VERDICTS[row.met_against(baseline)] if baseline.figure else "not available"
+            table.add_row(f"  {baseline.name}", "", *_numbers(baseline.figure), wanted, shown, said)
+        table.add_section()
+    return table
+
+
+def footnotes(rows: list[Row]) -> list[str]:
+    """Return what each baseline did, or why it could not be measured, once each."""
+    notes = [f"{other.name}: {other.note}" for row in rows for other in row.baselines]
+    return list(dict.fromkeys(notes))
+
+
+def _numbers(figure: Figure | None) -> tuple[str, str, str]:
+    if figure is None:
+        return "-", "-", "-"
+    return _number(figure.median), _number(figure.low), _number(figure.high)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,301 @@
+"""The main job, small and whole: bars -> train -> bundle -> backtest -> serve -> one decision."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import httpx
+import ray
+
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.backtest.comparison import Evaluation, evaluate_bundle
+from rllib_tactical.backtest.report.writer import write_backtest
+from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.training_overlap import seen_in_training
+from rllib_tactical.backtest.verdict import verdict
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.export import export_run
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig, to_dict
+from rllib_tactical.data.files import write_bars
+from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
+from rllib_tactical.errors import ServiceError, UsageError
+from rllib_tactical.rl.train import train
+from rllib_tactical.rl.training.market import DataSource, PreparedPart, prepare_market
+from rllib_tactical.synthetic import make_market
+from rllib_tactical.synthetic.oracle import oracle_votes
+from serve.deploy.launcher import start_service
+from serve.http.security import TOKEN_VARIABLE
+
+MARKET: Final = "momentum"
+MARKET_SEED: Final = 1
+MARKET_BARS: Final = 40_000
+MARKET_DIFFICULTY: Final = 0.0
+TRAIN_SECONDS: Final = 140.0
+SUMMARY: Final = "summary.json"
+
+DEMO_TRAINING: Final = TrainingConfig(iterations=10_000, actor_lr_end_factor=1.0)
+"""The defaults, ended by the clock: the demo is promised in five minutes on any two cores.
+
+How many iterations that makes is not known before, so no rate can fall towards the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoMarket:
+    """What the demo trades: a file of bars, its instrument, and a planted market's name or None."""
+
+    path: Path
+    instrument: Instrument
+    planted: str | None
+
+
+def run_demo(
+    out: Path,
+    data: Path | None = None,
+    instrument: str | None = None,
+    train_seconds: float = TRAIN_SECONDS,
+    say: Callable[[str], None] = click.echo,
+) -> dict[str, Any]:
+    """Do the main job and return what ``summary.json`` holds.
+
+    Args:
+        out: folder of the results; that of an earlier demo is replaced.
+        data: file of bars; a learnability market is made when None.
+        instrument: of ``data``; told by the file's name when None.
+        train_seconds: training time.
+        say: prints a line.
+
+    Raises:
+        TacticalError: bad data, a folder that is no demo's, a service that does not start.
+    """
+    begun = time.monotonic()
+    named = None
+    if data is not None:  # refused before an earlier demo's results are removed
+        named = instrument_for(instrument, data)
+        prepare_market([DataSource(data, named)], TacticalConfig(training=DEMO_TRAINING))
+    _clear(out)
+    say("1/5 bars")
+    if data is None or named is None:
+        market = _planted_market(out, say)
+    else:
+        market = DemoMarket(data, named, None)
+
+    say(f"2/5 training for {train_seconds:.0f} s")
+    config = TacticalConfig(training=DEMO_TRAINING)
+    trained, made_ready = train(
+        [DataSource(market.path, market.instrument)],
+        out / "run",
+        config,
+        max_seconds=train_seconds,
+        say=say,
+    )
+    prepared = made_ready.parts[0]
+    ray.shutdown()  # the service starts a Ray of its own, with the settings that make it fast
+
+    say("3/5 bundle")
+    bundle = export_run(out / "run", out / "bundle")
+    say(f"bundle {bundle.bundle_id[:12]} exported and verified")
+
+    say("4/5 backtest on bars that training has not seen")
+    evaluation = _backtest(out, bundle, prepared, market)
+    say(f"report {out / 'backtest' / 'report.html'}")
+
+    say("5/5 service: one real window to POST /decide")
+    request, answer, url = _ask_service(out / "bundle", prepared.tape, evaluation)
+    for line in _describe_answer(answer, url):
+        say(line)
+
+    summary = {
+        "market": market.planted or market.path.name,
+        "data": prepared.source,
+        "training": {
+            "iterations": trained.iterations,
+            "env_steps": trained.env_steps,
+            "seconds": trained.seconds,
+            "config": to_dict(config.training),
+            "validation": bundle.manifest["metrics"]["validation"],
+        },
+        "bundle_id": bundle.bundle_id,
+        "verdict": verdict(evaluation),
+        "policies": evaluation.rows(),
+        "request": request,
+        "decision": answer,
+        "seconds": time.monotonic() - begun,
+    }
+    atomic_write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    say("")
+    for line in table_lines(evaluation.rows()):
+        say(line)
+    say(verdict(evaluation))
+    say(f"done in {summary['seconds']:.0f} s; everything is in {out}")
+    return summary
+
+
+def table_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the short table of policies as lines of text."""
+    head = f"{'unseen bars, net of costs':<28}{'P&L $':>12}{'trades':>8}{'win rate':>10}"
+    head += f"{'max drawdown':>14}"
+    lines = [head, "-" * len(head)]
+    for row in rows:
+        win = "-" if row["win_rate"] is None else f"{row['win_rate']:.0%}"
+        lines.append(
+            f"{row['label']:<28}{row['net_pnl']:>12,.0f}{int(row['trades']):>8,}{win:>10}"
+            f"{row['max_drawdown']:>14.1%}"
+        )
+    return lines
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo's results; refuse a folder that holds anything else."""
+    if not out.exists():
+        out.mkdir(parents=True)
+    elif not out.is_dir():
+        raise UsageError(f"--out: {out} is a file")
+    known = {"bars.parquet", "run", "bundle", "backtest", SUMMARY}
+    strange = sorted(path.name for path in out.iterdir() if path.name not in known)
+    if strange:
+        raise UsageError(
+            f"--out: {out} holds something that no demo wrote ({', '.join(strange[:3])}): "
+            "name another folder"
+        )
+    for path in out.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _planted_market(out: Path, say: Callable[[str], None]) -> DemoMarket:
+    market = make_market(MARKET, MARKET_SEED, MARKET_BARS, MARKET_DIFFICULTY)
+    path = out / "bars.parquet"
+    write_bars(market.bars, path)
+    say(
+        f"{MARKET_BARS:,} synthetic 5-minute bars with an edge planted in {MARKET} signals "
+        f"(seed {MARKET_SEED}, difficulty {MARKET_DIFFICULTY:g}): {path}"
+    )
+    return DemoMarket(path, market.instrument, MARKET)
+
+
+def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoMarket) -> Evaluation:
+    tape, test = prepared.tape, prepared.splits[2]
+    extra: dict[str, tuple[str, Votes]] = {}
+    if market.planted is not None:
+        raw, close = tape.features.raw[test.start : test.stop], tape.features.close
+        votes = oracle_votes(market.planted, raw, close[test.start : test.stop])
+        extra["oracle"] = ("Oracle of the planted edge", votes)
+    evaluation = evaluate_bundle(bundle, tape, test.start, test.stop, extra=extra)
+    seen = seen_in_training(bundle, prepared.source["sha256"], evaluation.policy.result)
+    context = ReportContext(
+        title=f"Demo on {market.planted or market.path.name}",
+        facts=(("bundle", bundle.bundle_id), ("data SHA-256", prepared.source["sha256"])),
+        seen=seen,
+    )
+    config = {
+        "bundle_id": bundle.bundle_id,
+        "data": prepared.source,
+        "instrument": to_dict(tape.instrument),
+        "rules": to_dict(bundle.rules),
+    }
+    write_backtest(evaluation, out / "backtest", context, config)
+    return evaluation
+
+
+def _ask_service(
+    bundle: Path, tape: Tape, evaluation: Evaluation
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Post the window of the backtest's last entry (else of its last bar) to a real service."""
+    decisions = evaluation.policy.result.decisions
+    entries = decisions[decisions["entered"]]
+    row = (entries if len(entries) else decisions).iloc[-1]
+    request = decide_request(tape, int(row["bar"]))
+    with start_service(bundle, port=0) as service:
+        try:
+            token = os.environ.get(TOKEN_VARIABLE)
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            reply = httpx.post(f"{service.url}/decide", json=request, headers=headers, timeout=30.0)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"POST {service.url}/decide failed: {error}") from error
+        if reply.status_code != 200:
+            raise ServiceError(f"POST /decide answered {reply.status_code}: {reply.text}")
+        return request, reply.json(), service.url
+
+
+def decide_request(tape: Tape, t: int) -> dict[str, Any]:
+    """Return the ``POST /decide`` body for the close of bar ``t``."""
+    kind = int(tape.synergy.kind[t])
+    synergy = None
+    if kind:
+        synergy = {
+            "synergy_type": SYNERGY_TYPES[kind],
+            "direction": int(tape.synergy.direction[t]),
+            "confidence": float(tape.synergy.confidence[t]),
+        }
+    return {
+        "matrix_state": tape.features.raw[t - WINDOW + 1 : t + 1].tolist(),
+        "synergy_context": synergy,
+        "market_context": {
+            "symbol": tape.instrument.symbol,
+            "current_price": float(tape.bars.close[t]),
+            "atr_5min": float(tape.features.atr[t]),
+        },
+    }
+
+
+def _describe_answer(answer: dict[str, Any], url: str) -> list[str]:
+    decision, timing = answer["decision"], answer["timing"]
+    lines = [
+        f"POST {url}/decide -> {decision['action']} with confidence {decision['confidence']:.2f}, "
+        f"execute {str(decision['execute']).lower()} ({decision['reason']}), "
+        f"{timing['total_ms']:.1f} ms"
+    ]
+    for agent, vote in answer["agent_breakdown"].items():
+        chances = " ".join(f"{p:.2f}" for p in vote["probabilities"])
+        lines.append(
+            f"  {agent:<9} {vote['label']:<11} confidence {vote['confidence']:.2f}  [{chances}]"
+        )
+    order = decision["execution_command"]
+    if order is None:
+        lines.append("  no order")
+    else:
+        lines.append(
+            f"  order     {order['side']} {order['quantity']:g} {order['symbol']} "
+            f"{order['order_type']} {order['time_in_force']}, stop loss {order['stop_loss']:g}, "
+            f"take profit {order['take_profit']:g}"
+        )
+    return lines
+
+
+@click.command("demo")
+@click.option("--data", type=click.Path(path_type=Path), help="Bars to use instead of made ones.")
+@click.option("--instrument", help="Of --data: shipped name or YAML; else told by the file's name.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/demo"),
+    show_default=True,
+    help="Folder of the results.",
+)
+@click.option(
+    "--train-seconds",
+    type=click.FloatRange(min=1.0),
+    default=TRAIN_SECONDS,
+    show_default=True,
+    help="Training time.",
+)
+def demo_command(
+    data: Path | None, instrument: str | None, out: Path, train_seconds: float
+) -> None:
+    """Do the main job, small: bars, training, bundle, backtest, service, one decision.
+
+    Without --data a market with a planted edge is made, so that there is something to learn and an
+    oracle to compare with. Takes under five minutes on two cores; summary.json in the results
+    folder holds the figures that are printed.
+    """
+    run_demo(out, data, instrument, train_seconds)

@@ -1,0 +1,34 @@
+"""The ``tactical features`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("features")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--bar", default="5min", show_default=True, help="Bar length.")
+def features_command(file: Path, out: Path, bar: str) -> None:
+    """Write timestamp, the seven raw features by name, atr_14 and close of every bar.
+
+    Row t holds what is known at the close of bar t. The file type follows the suffix of --out.
+    """
+    import pyarrow as pa
+
+    from rllib_tactical.data.calendar.bar_length import parse_bar_length
+    from rllib_tactical.data.files import read_bars, write_table
+    from rllib_tactical.domain.features.causality import check_causality
+    from rllib_tactical.domain.features.table import compute_features
+    from rllib_tactical.domain.types import FEATURE_NAMES
+
+    bars = read_bars(file, bar_seconds=parse_bar_length(bar))
+    check_causality(bars)
+    table = compute_features(bars)
+    columns = {"timestamp": pa.array(bars.timestamp_s, pa.timestamp("s", tz="UTC"))}
+    columns |= {name: pa.array(table.raw[:, i]) for i, name in enumerate(FEATURE_NAMES)}
+    columns |= {"atr_14": pa.array(table.atr), "close": pa.array(table.close)}
+    write_table(pa.table(columns), out)
+    click.echo(f"{len(bars):,} rows written to {out}")

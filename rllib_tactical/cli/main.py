@@ -1,0 +1,114 @@
+"""The command line: parse, call, print. Every command is a module of this package."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from rllib_tactical import __version__
+from rllib_tactical.errors import TacticalError
+
+_COMMANDS = {
+    "demo": (
+        "rllib_tactical.cli.demo",
+        "demo_command",
+        "The main job, small, from bars to a decision.",
+    ),
+    "data": (
+        "rllib_tactical.cli.data_group",
+        "data_group",
+        "Check, import, fetch and make market data.",
+    ),
+    "features": (
+        "rllib_tactical.cli.features",
+        "features_command",
+        "Write raw features to a file.",
+    ),
+    "train": ("rllib_tactical.cli.train", "train_command", "Train the three agents (MAPPO)."),
+    "tune": ("rllib_tactical.cli.tune", "tune_command", "Sweep hyper-parameters with Ray Tune."),
+    "export": ("rllib_tactical.cli.export", "export_command", "Make a policy bundle of a run."),
+    "backtest": (
+        "rllib_tactical.cli.backtest",
+        "backtest_command",
+        "Trade bars with a bundle or a built-in policy.",
+    ),
+    "evaluate": (
+        "rllib_tactical.cli.evaluate",
+        "evaluate_command",
+        "Walk forward: train, test on what follows, judge.",
+    ),
+    "selftest": (
+        "rllib_tactical.cli.selftest",
+        "selftest_command",
+        "Test a bundle for the ways in which backtests lie.",
+    ),
+    "serve": ("rllib_tactical.cli.serve", "serve_command", "Answer POST /decide over HTTP."),
+    "bench": (
+        "rllib_tactical.cli.bench",
+        "bench_command",
+        "Measure speed and memory against targets and others.",
+    ),
+}
+"""Name: module, attribute and short help. Modules are imported when their command is used, so that
+``tactical --help`` and light commands need not wait for Ray and PyTorch."""
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names in the order of the usual workflow."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command; None when there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their short help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tactical")
+def main() -> None:
+    """Train, judge and serve three cooperating trading agents on 5-minute bars."""
+
+
+def run(arguments: list[str] | None = None) -> Any:
+    """Run the command line and exit: 0 ok, 1 refused or findings, 2 usage or unreadable input."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any numerical library is imported
+    # warnings of third-party packages are for developers; tests turn them into errors
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        result = main.main(args=arguments, standalone_mode=False)
+    except TacticalError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OSError as error:
+        # a full disk or a folder without write permission is the user's to mend, not a bug's trace
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        sys.exit(2)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    run()

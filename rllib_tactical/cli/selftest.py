@@ -1,0 +1,100 @@
+"""The ``tactical selftest`` command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.backtest.sources import sources_for
+from rllib_tactical.bundle.bundle import Bundle, load_bundle
+from rllib_tactical.data.dataset import load_market
+from rllib_tactical.data.instruments import resolve_base_quantity
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape
+from rllib_tactical.errors import DataError, UsageError
+from rllib_tactical.selftest.checks import CHECKS, MARKET_BARS, Check, Subject
+from rllib_tactical.selftest.perturb import tape_of
+from rllib_tactical.synthetic import make_market
+
+MAX_BARS = 20_000
+MIN_BARS = EMBARGO_BARS + 500
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("selftest")
+@click.option("--bundle", "bundle_path", required=True, type=_FILE, metavar="DIR", help="Policy.")
+@click.option(
+    "--data",
+    type=_FILE,
+    metavar="FILE",
+    help="Bars to test on, the last 20,000 of them; a made market when left out.",
+)
+@click.option("--instrument", metavar="NAME", help="Instrument of --data, if not the bundle's.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--out", type=_FILE, metavar="FILE", help="JSON file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def selftest_command(
+    bundle_path: Path,
+    data: Path | None,
+    instrument: str | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Test a bundle, and the harness that judges it, for the ways in which backtests lie.
+
+    Look-ahead, dependence on the warm-up, mirrored bars, higher costs, a market of noise, the bars
+    in random order, and planted markets whose oracle must win. Exit code 1 when a test fails.
+    """
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    if data is None and instrument is not None:
+        raise UsageError("--instrument goes with --data")
+    bundle = load_bundle(bundle_path)
+    tape = _tape(bundle, data, instrument, seed)
+    click.echo(f"trading {len(tape):,} bars of {tape.instrument.symbol}", err=True)
+    subject = Subject.of(bundle, tape, seed)
+    checks: list[Check] = []
+    for check in CHECKS:
+        checks.append(check(subject))
+        if not as_json:
+            click.echo(_line(checks[-1]))
+    failed = [check.name for check in checks if check.passed is False]
+    document = {
+        "bundle_id": bundle.bundle_id,
+        "instrument": tape.instrument.symbol,
+        "data": data.name if data is not None else "made",
+        "bars": len(tape),
+        "seed": seed,
+        "failed": failed,
+        "checks": [check.to_dict() for check in checks],
+    }
+    if out is not None:
+        atomic_write_text(out, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    if as_json:
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        ran = sum(check.passed is not None for check in checks)
+        click.echo(f"{ran - len(failed)} of {ran} self-tests passed")
+    return 1 if failed else 0
+
+
+def _tape(bundle: Bundle, data: Path | None, instrument: str | None, seed: int) -> Tape:
+    if data is None:
+        return make_market("regime", seed + 1, MARKET_BARS).tape()
+    (source,) = sources_for((data,), (instrument,) if instrument else (), bundle)
+    bars, _ = load_market(data, source.instrument, bundle.bar_seconds)
+    if len(bars) < MIN_BARS:
+        raise DataError(f"self-tests need at least {MIN_BARS} bars, found {len(bars)}")
+    tape = tape_of(bars[-MAX_BARS:], source.instrument, bundle.bar_seconds)
+    mean_atr = float(tape.features.atr[: tape.first_decision].mean())
+    return dataclasses.replace(tape, instrument=resolve_base_quantity(source.instrument, mean_atr))
+
+
+def _line(check: Check) -> str:
+    word = {True: "pass", False: "FAIL", None: "  - "}[check.passed]
+    return f"{word}  {check.name:<15} {check.figure}"

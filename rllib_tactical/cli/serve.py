@@ -1,0 +1,87 @@
+"""The command ``serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rllib_tactical.config.schema import load_config
+
+
+@click.command("serve")
+@click.option(
+    "--bundle",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Policy bundle to decide with.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8001,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 chooses a free one.",
+)
+@click.option(
+    "--replicas",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processes that decide.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="YAML",
+    help="Configuration; its sections performance and service are used.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("service-state"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for bars, fills, position and overrides; a restart goes on from there.",
+)
+@click.option(
+    "--haproxy/--no-haproxy",
+    default=True,
+    show_default=True,
+    help="Put HAProxy in front, ten times faster than Serve's own proxy.",
+)
+def serve_command(
+    bundle: Path,
+    host: str,
+    port: int,
+    replicas: int,
+    config: Path | None,
+    state: Path,
+    haproxy: bool,
+) -> None:
+    """Answer POST /decide over HTTP until interrupted.
+
+    Beside it: POST /bars, /fills, /admin/model, /admin/override; GET /health, /metrics, /model,
+    /performance. With TACTICAL_TOKEN set, requests need that
+    token, except for /health, /live, /ready and /metrics; other hosts than loopback need it to be
+    set.
+    """
+    settings = load_config(config)
+    # Ray takes seconds to import: not before the options are known to be right
+    from serve.deploy.launcher import serve_forever, start_service
+
+    serve_forever(
+        lambda progress: start_service(
+            bundle,
+            host,
+            port,
+            replicas,
+            settings,
+            fast=haproxy,
+            state=state,
+            progress=progress,
+        ),
+        click.echo,
+    )

@@ -1,0 +1,96 @@
+"""The ``tactical tune`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rllib_tactical.artifacts.storage import Place, place_of
+from rllib_tactical.cli.options import FolderType, training_data_options, training_sources
+from rllib_tactical.config.schema import from_dict
+from rllib_tactical.errors import UsageError
+from rllib_tactical.sweep.folder import SUMMARY, SweepFolder, read_plan
+from rllib_tactical.sweep.results import conclude, result_lines
+from rllib_tactical.sweep.runner import Sweep, run_sweep
+from rllib_tactical.sweep.spec import SweepSpec, load_sweep, with_changes
+
+BAR_SECONDS = 300
+
+
+@click.command("tune")
+@click.option(
+    "--sweep",
+    "sweep_path",
+    type=click.Path(path_type=Path),
+    metavar="YAML",
+    help="What is swept; see tune_configs/. With --resume the sweep's own unless given.",
+)
+@training_data_options
+@click.option(
+    "--out", required=True, type=FolderType(), help="Folder of the sweep, or a URI (s3://...)."
+)
+@click.option("--samples", type=click.IntRange(min=1), help="Number of trials; of grids, rounds.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Training iterations of a trial.")
+@click.option(
+    "--num-env-runners", type=click.IntRange(min=0), help="Ray actors that sample, per trial."
+)
+@click.option("--max-concurrent", type=click.IntRange(min=1), help="Most trials at a time.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the search.")
+@click.option("--resume", is_flag=True, help="Continue the sweep in --out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def tune_command(
+    sweep_path: Path | None,
+    data: tuple[Path, ...],
+    out: Path | str,
+    instrument: tuple[str, ...],
+    synergies: str,
+    samples: int | None,
+    iterations: int | None,
+    num_env_runners: int | None,
+    max_concurrent: int | None,
+    seed: int | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Search for better settings: many short trainings, judged on the validation bars.
+
+    A trial is a training run of its own, in one process; as many run at a time as the Ray cluster
+    has CPUs for. What counts is the net P&L on the validation bars by the full serving rule.
+    Leaves all run folders, the best trial's bundle, report.html, and trials.parquet, from which
+    `tactical backtest --trials` tells how far chance explains the best. --resume goes on after
+    any interruption: finished trials are kept, others continue from their newest checkpoint.
+    """
+    place = place_of(out)
+    spec = _spec(sweep_path, place, resume)
+    spec = with_changes(
+        spec,
+        {"iterations": iterations, "num_env_runners": num_env_runners},
+        samples=samples,
+        max_concurrent=max_concurrent,
+        seed=seed,
+    )
+    sources = training_sources(data, instrument, synergies)
+    folder = SweepFolder(place)
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    try:
+        shared = run_sweep(Sweep(spec, sources, BAR_SECONDS, folder), resume, say)
+        found = conclude(spec, folder, shared, say)
+        if as_json:
+            click.echo((folder.local / SUMMARY).read_text(encoding="utf-8").rstrip())
+            return
+        for line in result_lines(found, folder):
+            click.echo(line)
+    finally:
+        folder.close()
+
+
+def _spec(path: Path | None, place: Place, resume: bool) -> SweepSpec:
+    if path is not None:
+        return load_sweep(path)
+    if not resume:
+        raise UsageError("--sweep is required, unless --resume continues a sweep")
+    return from_dict(SweepSpec, read_plan(place)["sweep"], f"{place}")

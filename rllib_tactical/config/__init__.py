@@ -1,0 +1,1 @@
+"""Configuration: frozen sections, one YAML file, one place for defaults."""

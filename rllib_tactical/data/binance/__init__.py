@@ -1,0 +1,1 @@
+"""Download crypto bars from the public Binance archive."""

@@ -1,0 +1,1 @@
+"""Trading calendars: schedules, sessions of bars, bar lengths."""

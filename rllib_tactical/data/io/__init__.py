@@ -1,0 +1,1 @@
+"""Read columns of numbers from files."""

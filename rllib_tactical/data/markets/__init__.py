@@ -1,6 +1,0 @@
-"""Learnability markets: synthetic bars with a planted edge, and the policy that knows it."""
-
-from rllib_tactical.data.markets.generate import LearnabilityMarket, Signals, make_market
-from rllib_tactical.data.markets.plan import MARKETS, pay_probability
-
-__all__ = ["MARKETS", "LearnabilityMarket", "Signals", "make_market", "pay_probability"]

@@ -1,0 +1,1 @@
+"""Rules that bars must keep, findings of a check, repair."""

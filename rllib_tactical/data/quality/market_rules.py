@@ -1,0 +1,177 @@
+"""The warnings of a check: what looks wrong about a market, judged session by session."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.data.calendar.schedules import ALWAYS_OPEN
+from rllib_tactical.data.calendar.sessions import Placement, place_bars, scheduled_slots
+from rllib_tactical.data.io.parse import MICROS
+from rllib_tactical.data.quality.findings import Collector, iso_time
+from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray
+from rllib_tactical.errors import DataError
+
+ZERO_VOLUME_BARS: Final = 3
+FROZEN_BARS: Final = 12
+OUTLIER_TIMES_MEDIAN: Final = 25.0
+ROLL_TIMES_MEDIAN_GAP: Final = 8.0
+SHORT_SESSION_SHARE: Final = 0.9
+# A median of fewer bars says too little about a session.
+TYPICAL_BARS: Final = 12
+
+
+def check_market(
+    bars: Bars,
+    rows: IntArray,
+    collector: Collector,
+    bar_seconds: int,
+    instrument: Instrument | None,
+) -> None:
+    """Add the warnings about ``bars`` to ``collector``.
+
+    ``bars`` have strictly rising times and positive prices; ``rows`` (int64, shape (T,)) are their
+    rows in the file. One finding is made per run, gap or session, at its first row (for a gap, the
+    first row after it).
+    """
+    _check_runs(bars, rows, collector)
+    calendar, zone = ALWAYS_OPEN, "UTC"
+    if instrument is not None:
+        calendar, zone = instrument.calendar, instrument.timezone
+    try:
+        placed = place_bars(bars.timestamp_s, calendar, zone, bar_seconds)
+    except DataError:
+        # Before the calendar's first year: the days can still be compared with one another.
+        placed = place_bars(bars.timestamp_s, ALWAYS_OPEN, "UTC", bar_seconds)
+    if calendar != ALWAYS_OPEN:
+        collector.add_rows(
+            "outside_session",
+            _run_starts(rows, ~placed.inside),
+            f"bars here lie outside of every session of calendar {calendar}",
+        )
+    _check_coverage(bars, rows, placed, collector, bar_seconds)
+    _check_returns(bars, rows, placed, collector)
+
+
+def _check_runs(bars: Bars, rows: IntArray, collector: Collector) -> None:
+    silent, length = _runs(bars.volume == 0, ZERO_VOLUME_BARS)
+    collector.add_rows(
+        "zero_volume_run", rows[silent], lambda i: f"{length[i]} bars in a row without volume"
+    )
+    same = np.zeros(len(bars), dtype=np.bool_)
+    same[1:] = (
+        (bars.open[1:] == bars.open[:-1])
+        & (bars.high[1:] == bars.high[:-1])
+        & (bars.low[1:] == bars.low[:-1])
+        & (bars.close[1:] == bars.close[:-1])
+    )
+    repeats, more = _runs(same, FROZEN_BARS - 1)
+    collector.add_rows(
+        "frozen_prices", rows[repeats - 1], lambda i: f"{more[i] + 1} bars in a row are identical"
+    )
+
+
+def _check_coverage(
+    bars: Bars, rows: IntArray, placed: Placement, collector: Collector, bar_seconds: int
+) -> None:
+    time_s = bars.timestamp_s
+    before = scheduled_slots(placed.schedule, time_s, bar_seconds)
+    after = scheduled_slots(placed.schedule, time_s + bar_seconds, bar_seconds)
+    missing = before[1:] - after[:-1]
+    gaps = np.flatnonzero(missing > 0)
+    collector.add_rows(
+        "missing_bars",
+        rows[1:][gaps],
+        lambda i: (
+            f"{missing[gaps[i]]} scheduled bar(s) missing after "
+            f"{iso_time(int(time_s[gaps[i]]) * MICROS)}"
+        ),
+    )
+    # The file may start and end within a session: what lies beyond its ends is not missing.
+    inside = np.flatnonzero(placed.inside)
+    if inside.size == 0:
+        return
+    sessions, first, found = np.unique(placed.index[inside], return_index=True, return_counts=True)
+    opens = np.maximum(placed.schedule.open_s[sessions], time_s[0])
+    closes = np.minimum(placed.schedule.close_s[sessions], time_s[-1] + bar_seconds)
+    expected = scheduled_slots(placed.schedule, closes, bar_seconds) - scheduled_slots(
+        placed.schedule, opens, bar_seconds
+    )
+    short = np.flatnonzero(found < SHORT_SESSION_SHARE * expected)
+    collector.add_rows(
+        "short_session",
+        rows[inside[first[short]]],
+        lambda i: (
+            f"session {np.datetime64(int(placed.schedule.day[sessions[short[i]]]), 'D')} has "
+            f"{found[short[i]]} of {expected[short[i]]} bars"
+        ),
+    )
+
+
+def _check_returns(bars: Bars, rows: IntArray, placed: Placement, collector: Collector) -> None:
+    """Compare each bar's return with the typical one of the session before.
+
+    Within a session a return runs from close to close; the first bar's runs from its open, and
+    the jump from the last close to that open is a gap, which has its own rule.
+    """
+    starts = np.concatenate(([True], placed.day[1:] != placed.day[:-1]))
+    base = np.concatenate((bars.open[:1], bars.close[:-1]))
+    moves = bars.close / np.where(starts, bars.open, base) - 1.0
+    session = np.cumsum(starts) - 1
+    # Bars that did not move would make a quiet market's threshold zero.
+    typical = _session_medians(np.abs(moves), session)
+    typical[np.bincount(session) < TYPICAL_BARS] = np.nan
+    limit = np.concatenate(([np.inf], OUTLIER_TIMES_MEDIAN * typical[:-1]))
+    limit[~(limit > 0)] = np.inf
+    outliers = np.flatnonzero(np.abs(moves) > limit[session])
+    collector.add_rows(
+        "outlier_return",
+        rows[outliers],
+        lambda i: (
+            f"return {moves[outliers[i]]:+.4%} is more than {OUTLIER_TIMES_MEDIAN:g} times the "
+            f"median of the previous session, {typical[session[outliers[i]] - 1]:.4%}"
+        ),
+    )
+    first = np.flatnonzero(starts)[1:]
+    gaps = bars.open[first] / bars.close[first - 1] - 1.0
+    # A gap is judged by the market's usual gaps, which need a few sessions to be known.
+    usual = float(np.median(np.abs(gaps))) if gaps.size >= 5 else 0.0
+    threshold = np.maximum(ROLL_TIMES_MEDIAN_GAP * usual, limit[session[first]])
+    jumps = np.flatnonzero(np.abs(gaps) > threshold)
+    collector.add_rows(
+        "roll_jump",
+        rows[first[jumps]],
+        lambda i: (
+            f"jump of {gaps[jumps[i]]:+.4%} between sessions, limit {threshold[jumps[i]]:.4%}: an "
+            "unadjusted contract roll or split?"
+        ),
+    )
+
+
+def _session_medians(values: FloatArray, session: IntArray) -> FloatArray:
+    """Return each session's median of ``values`` > 0; NaN where there is none."""
+    moved = values > 0
+    order = np.lexsort((values[moved], session[moved]))
+    ranked = values[moved][order]
+    count = np.bincount(session[moved], minlength=int(session[-1]) + 1)
+    end = np.cumsum(count)
+    start = end - count
+    has = count > 0
+    medians = np.full(count.size, np.nan)
+    low = ranked[(start + (count - 1) // 2)[has]]
+    high = ranked[(start + count // 2)[has]]
+    medians[has] = 0.5 * (low + high)
+    return medians
+
+
+def _runs(mask: BoolArray, at_least: int) -> tuple[IntArray, IntArray]:
+    """Return where runs of true values start and how long they are, if ``at_least`` long."""
+    edges = np.diff(np.concatenate(([False], mask, [False])).astype(np.int8))
+    start, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    long = end - start >= at_least
+    return start[long], (end - start)[long]
+
+
+def _run_starts(rows: IntArray, mask: BoolArray) -> IntArray:
+    return rows[_runs(mask, 1)[0]]

@@ -1,0 +1,1 @@
+"""From votes to an order: aggregation, sizes, costs, risk, overrides."""

@@ -1,0 +1,181 @@
+"""Vote aggregation: three votes and a synergy become one decision. The only implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_tactical.domain.decision.votes import SIGNS, Votes
+from rllib_tactical.domain.types import (
+    HOLD,
+    LONG,
+    NUM_ACTIONS,
+    NUM_AGENTS,
+    SHORT,
+    SYNERGY_TYPES,
+    AnyArray,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Reason,
+    StrictConfig,
+)
+from rllib_tactical.errors import ConfigError
+
+SYNERGY_WEIGHTS: Final[FloatArray] = np.array(
+    [
+        [0.33, 0.33, 0.34],  # none or unknown
+        [0.5, 0.3, 0.2],
+        [0.4, 0.4, 0.2],
+        [0.3, 0.5, 0.2],
+        [0.35, 0.35, 0.3],
+    ]
+)
+"""Weights of fvg, momentum, entry by synergy type (row 0: no synergy)."""
+
+SIDES: Final[IntArray] = np.array([[LONG], [SHORT], [HOLD]])
+
+TOLERANCE: Final = 1e-9
+
+_CASES: Final = (NUM_ACTIONS, NUM_ACTIONS, NUM_ACTIONS, len(SYNERGY_TYPES), len(SIDES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregationConfig(StrictConfig):
+    """Rules of the vote.
+
+    Raises:
+        ConfigError: a value is outside its range; the message names the field.
+    """
+
+    execution_threshold: float = 0.65
+    min_agents: int = 2
+    counter_synergy_factor: float = 0.7
+    entry_veto: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.execution_threshold <= 1.0:
+            raise ConfigError(
+                "aggregation.execution_threshold must be in (0, 1], "
+                f"found {self.execution_threshold!r}"
+            )
+        if self.min_agents not in (1, 2, 3):
+            raise ConfigError(
+                f"aggregation.min_agents must be 1, 2 or 3, found {self.min_agents!r}"
+            )
+        if not 0.0 <= self.counter_synergy_factor <= 1.0:
+            raise ConfigError(
+                "aggregation.counter_synergy_factor must be in [0, 1], "
+                f"found {self.counter_synergy_factor!r}"
+            )
+
+
+@dataclass(slots=True)
+class Aggregate:
+    """Outcome of N votes. Arrays have shape (N,) unless said otherwise.
+
+    ``side`` int64: the winning side +1 / -1, 0 for hold, whether or not it may be executed;
+    ``score`` float64: the winner's final score (after the counter-synergy discount);
+    ``scores`` (N, 3) float64: long, short, hold before the discount; ``execute`` bool;
+    ``aggressive`` bool: the entry agent asks for more size; ``reason`` int64: ``Reason`` values.
+    """
+
+    side: IntArray
+    score: FloatArray
+    scores: FloatArray
+    execute: BoolArray
+    aggressive: BoolArray
+    reason: IntArray
+
+
+def aggregate(
+    votes: Votes,
+    synergy_kind: NDArray[np.integer],
+    synergy_direction: NDArray[np.integer],
+    config: AggregationConfig,
+) -> Aggregate:
+    """Aggregate N sets of three votes.
+
+    fvg and momentum add weight x confidence to what they vote, hold included. The leading side is
+    the larger of long and short (hold when equal); the entry agent adds its weight x confidence to
+    the leading side when it executes, to hold when it waits. The largest score wins, hold on ties.
+
+    Args:
+        votes: (N, 3) votes.
+        synergy_kind: (N,) 0 for none, 1..4.
+        synergy_direction: (N,) +1, -1 or 0.
+        config: thresholds and the entry veto.
+    """
+    if votes.constant is None:
+        return _aggregate(votes, synergy_kind, synergy_direction, config)
+    index = votes.index
+    chosen = (index[:, 0], index[:, 1], index[:, 2], synergy_kind, synergy_direction + 1)
+    case = np.ravel_multi_index(chosen, _CASES)
+    side, score, scores, execute, aggressive, reason = _constant_cases(votes.constant, config)
+    return Aggregate(
+        side[case],
+        score[case],
+        scores.take(case, axis=0),
+        execute[case],
+        aggressive[case],
+        reason[case],
+    )
+
+
+@lru_cache(maxsize=16)
+def _constant_cases(confidence: float, config: AggregationConfig) -> tuple[AnyArray, ...]:
+    """Return the fields of ``Aggregate`` for every case of votes that count the same.
+
+    Three votes, the synergy's type and its direction make 405 cases: worked out once, looked up
+    in every step of training.
+    """
+    *index, kind, direction = np.indices(_CASES).reshape(len(_CASES), -1)
+    votes = Votes(np.stack(index, axis=1), np.full((len(kind), NUM_AGENTS), confidence))
+    outcome = _aggregate(votes, kind, direction - 1, config)
+    return tuple(np.ascontiguousarray(getattr(outcome, name)) for name in Aggregate.__slots__)
+
+
+def _aggregate(
+    votes: Votes,
+    synergy_kind: NDArray[np.integer],
+    synergy_direction: NDArray[np.integer],
+    config: AggregationConfig,
+) -> Aggregate:
+    # one table per agent: several times cheaper than looking up all three at once
+    fvg, momentum, entry = (signs.take(votes.index[:, agent]) for agent, signs in enumerate(SIGNS))
+    waits = entry < 0
+    points = (SYNERGY_WEIGHTS.take(synergy_kind, axis=0) * votes.confidence).T
+    scores = points[0] * (fvg == SIDES) + points[1] * (momentum == SIDES)  # (3, N)
+    leading = (scores[0] > scores[1]).astype(np.int64) - (scores[0] < scores[1])
+    leading[waits] = HOLD
+    scores += points[2] * (leading == SIDES)
+    long, short, hold = scores
+
+    best = np.maximum(long, short)
+    ahead = (best > hold + TOLERANCE) & (long != short)  # .3 + .2 of one confidence tie with its .5
+    side = np.where(ahead, np.sign(long - short), HOLD).astype(np.int64)
+    moves = side != HOLD
+    score = np.where(moves, best, hold)
+    agents = (fvg == side).astype(np.int64) + (momentum == side) + (leading == side)
+    counter = (synergy_kind > 0) & moves & (synergy_direction == -side)
+    final = np.where(counter, score * config.counter_synergy_factor, score)
+    enough = config.execution_threshold - TOLERANCE
+    reason = np.full(len(side), Reason.EXECUTE.value)
+    if config.entry_veto:
+        reason[waits] = Reason.ENTRY_WAIT.value
+    reason[final < enough] = Reason.COUNTER_SYNERGY.value
+    reason[score < enough] = Reason.BELOW_THRESHOLD.value
+    reason[agents < config.min_agents] = Reason.NO_AGREEMENT.value
+    reason[~moves] = Reason.NO_DIRECTION.value
+    return Aggregate(
+        side=side,
+        score=final,
+        scores=scores.T,
+        execute=reason == Reason.EXECUTE.value,
+        aggressive=entry > 0,
+        reason=reason,
+    )

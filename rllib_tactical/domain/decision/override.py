@@ -1,0 +1,82 @@
+"""What stands above a vote: an operator's order, a halt with a position open, data not to trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.domain.decision.pipeline import Decision
+from rllib_tactical.domain.decision.risk import AccountView
+from rllib_tactical.domain.types import Reason
+
+
+class Control(StrEnum):
+    """What an operator has ordered; it holds until ``none`` is ordered again.
+
+    ``pause``: no orders. ``force_hold``: no orders either, on the operator's responsibility for a
+    market judged untradable. ``flatten``: close what is held, then no orders.
+    """
+
+    NONE = "none"
+    PAUSE = "pause"
+    FORCE_HOLD = "force_hold"
+    FLATTEN = "flatten"
+
+
+_ORDERED: Final = {
+    Control.PAUSE: Reason.PAUSED,
+    Control.FORCE_HOLD: Reason.FORCED_HOLD,
+    Control.FLATTEN: Reason.FLATTEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Why a decision is replaced. ``flatten``: by closing the position, not by holding it.
+
+    ``operator``: an operator ordered it.
+    """
+
+    reason: Reason
+    flatten: bool = False
+    operator: bool = False
+
+
+def standing_order(
+    control: Control, account: AccountView, doubt: Reason | None = None
+) -> Standing | None:
+    """Return what stands above the vote of one account (N = 1), None when nothing does.
+
+    Without a known state there is no order at all; then come the operator's orders; then a session
+    halted by its drawdown, whose position is closed as the simulator does at the next open; then
+    data that are stale or have a gap.
+
+    Args:
+        control: the operator's order.
+        account: the account as it is now.
+        doubt: ``STATE_STALE``, ``DATA_STALE`` or ``DATA_GAP`` when that is the case.
+    """
+    if doubt is Reason.STATE_STALE:
+        return Standing(doubt)
+    if control is not Control.NONE:
+        return Standing(_ORDERED[control], control is Control.FLATTEN, operator=True)
+    if account.halted[0] and account.position_side[0]:
+        return Standing(Reason.SESSION_HALTED, flatten=True)
+    return None if doubt is None else Standing(doubt)
+
+
+def overrule(decision: Decision, account: AccountView, standing: Standing) -> Decision:
+    """Return ``decision`` replaced by what stands above it; the vote stays for the record."""
+    held = account.position_side != 0
+    closes = held & standing.flatten
+    return replace(
+        decision,
+        action=np.where(closes, -account.position_side, 0),
+        execute=closes,
+        closes=closes,
+        quantity=np.where(closes, account.position_quantity, 0.0),
+        reason=np.full(len(closes), standing.reason.value),
+    )

@@ -1,0 +1,117 @@
+"""The only composition of votes, order and risk into a decision.
+
+Training, backtest, paper trading and the decision service all call ``decide``; the service with
+N = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig, aggregate
+from rllib_tactical.domain.decision.orders import OrderConfig, bracket, requested_quantity
+from rllib_tactical.domain.decision.risk import AccountView, RiskConfig, limit_orders
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.types import (
+    BoolArray,
+    FloatArray,
+    Instrument,
+    IntArray,
+    Reason,
+    StrictConfig,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules(StrictConfig):
+    """Everything that turns votes into orders, besides the instrument."""
+
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
+    orders: OrderConfig = field(default_factory=OrderConfig)
+    risk: RiskConfig = field(default_factory=RiskConfig)
+
+
+@dataclass(slots=True)
+class Market:
+    """The present as decisions see it. Arrays have shape (N,).
+
+    ``price`` is the close of the decision bar and ``atr`` its ATR, both in price units;
+    ``synergy_kind`` 0..4 and ``synergy_direction`` +1, -1, 0 describe the synergy in force.
+    """
+
+    price: FloatArray
+    atr: FloatArray
+    synergy_kind: NDArray[np.integer]
+    synergy_direction: NDArray[np.integer]
+
+
+@dataclass(slots=True)
+class Decision:
+    """N decisions. Arrays have shape (N,).
+
+    ``action`` int64 is what is done: +1 buy, -1 sell, 0 nothing; ``execute`` bool; ``closes`` bool:
+    the order closes an opposite position instead of opening one; ``quantity`` lots (0 when nothing
+    is done); ``requested`` lots before the risk limits; ``stop`` and ``target`` prices on the tick,
+    all three 0 where the vote asks for no order; ``reason`` int64 ``Reason`` values; ``vote`` the
+    aggregation behind it.
+    """
+
+    action: IntArray
+    execute: BoolArray
+    closes: BoolArray
+    quantity: FloatArray
+    requested: FloatArray
+    stop: FloatArray
+    target: FloatArray
+    reason: IntArray
+    vote: Aggregate
+
+    @property
+    def confidence(self) -> FloatArray:
+        """The final score of the winning side (N,)."""
+        return self.vote.score
+
+
+def decide(
+    votes: Votes, market: Market, account: AccountView, instrument: Instrument, rules: Rules
+) -> Decision:
+    """Turn N sets of votes into decisions with orders inside the risk limits.
+
+    Raises:
+        OrderError: a vote asks for an order and the instrument's base_quantity is not resolved.
+    """
+    vote = aggregate(votes, market.synergy_kind, market.synergy_direction, rules.aggregation)
+    count = len(vote.side)
+    action, closes = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
+    quantity, requested = np.zeros(count), np.zeros(count)
+    stop, target = np.zeros(count), np.zeros(count)
+    execute, reason = vote.execute, vote.reason
+    who = execute.nonzero()[0]
+    if len(who):  # the rest has no order to work out
+        side, price, atr = vote.side[who], market.price[who], market.atr[who]
+        lots = requested_quantity(vote.score[who], vote.aggressive[who], instrument, rules.orders)
+        requested[who] = lots
+        stop[who], target[who] = bracket(price, side, atr, instrument, rules.orders)
+        allowed, limit = limit_orders(
+            side, lots, price, stop[who], atr, account.take(who), instrument, rules.risk
+        )
+        acts = allowed > 0.0
+        execute, reason = execute.copy(), reason.copy()
+        execute[who], reason[who] = acts, limit
+        action[who] = side * acts
+        closes[who] = limit == Reason.CLOSE_OPPOSITE.value
+        quantity[who] = np.where(acts, allowed, 0.0)
+    return Decision(
+        action=action,
+        execute=execute,
+        closes=closes,
+        quantity=quantity,
+        requested=requested,
+        stop=stop,
+        target=target,
+        reason=reason,
+        vote=vote,
+    )

@@ -1,0 +1,157 @@
+"""Risk limits: what may be traded, given the account. A refusal is a reason code, no exception.
+
+There is no switch that skips them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rllib_tactical.domain.decision.costs import round_trip_cost_per_lot
+from rllib_tactical.domain.decision.orders import floor_to_lot
+from rllib_tactical.domain.types import (
+    BoolArray,
+    FloatArray,
+    Instrument,
+    IntArray,
+    Reason,
+    StrictConfig,
+)
+from rllib_tactical.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskConfig(StrictConfig):
+    """Limits as shares of equity, and the leverage.
+
+    Raises:
+        ConfigError: a value is outside its range; the message names the field.
+    """
+
+    initial_equity: float = 100_000.0
+    max_risk_per_trade: float = 0.02
+    session_drawdown_limit: float = 0.02
+    drawdown_share_per_trade: float = 0.8
+    max_leverage: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_risk_per_trade", "session_drawdown_limit", "drawdown_share_per_trade"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ConfigError(f"risk.{name} must be in (0, 1], found {getattr(self, name)!r}")
+        for name in ("initial_equity", "max_leverage"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
+                found = getattr(self, name)
+                raise ConfigError(f"risk.{name} must be finite and > 0, found {found!r}")
+
+
+@dataclass(slots=True)
+class AccountView:
+    """What risk needs to know of N accounts at the close of the bar. Arrays have shape (N,).
+
+    ``equity`` and ``session_peak`` in dollars, marked to market; ``position_side`` +1, -1 or 0;
+    ``position_quantity`` in lots; ``halted``: the session's limit was hit or trading is paused;
+    ``tradable``: the session has another bar on which an order could fill.
+    """
+
+    equity: FloatArray
+    session_peak: FloatArray
+    position_side: IntArray
+    position_quantity: FloatArray
+    halted: BoolArray
+    tradable: BoolArray
+
+    def take(self, accounts: IntArray) -> AccountView:
+        """Return the view of ``accounts`` (K,) only."""
+        return AccountView(
+            self.equity[accounts],
+            self.session_peak[accounts],
+            self.position_side[accounts],
+            self.position_quantity[accounts],
+            self.halted[accounts],
+            self.tradable[accounts],
+        )
+
+
+def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
+    """Return (session peak - equity) / session peak."""
+    return (session_peak - equity) / session_peak
+
+
+def session_limits(
+    equity: FloatArray,
+    equity_before: FloatArray,
+    session_peak: FloatArray,
+    halted: BoolArray,
+    new_session: BoolArray,
+    config: RiskConfig,
+) -> tuple[FloatArray, BoolArray]:
+    """Return session peak (N,) and halted (N,) after marking accounts to market at a close.
+
+    Args:
+        equity: (N,) dollars at this close.
+        equity_before: (N,) at the close before, where a new session's peak starts.
+        session_peak: (N,) so far.
+        halted: (N,) so far; a new session lifts it.
+        new_session: (N,) whether this close is a session's first.
+        config: the drawdown limit.
+    """
+    if np.count_nonzero(new_session):
+        session_peak = np.where(new_session, equity_before, session_peak)
+        halted = halted & ~new_session
+    peak = np.maximum(session_peak, equity)
+    return peak, halted | (session_drawdown(equity, peak) >= config.session_drawdown_limit)
+
+
+def risk_per_lot(
+    price: FloatArray, stop: FloatArray, atr: FloatArray, instrument: Instrument
+) -> FloatArray:
+    """Return the dollars (N,) one lot loses when it is stopped out, costs included."""
+    distance = np.abs(price - stop) * instrument.point_value
+    return distance + round_trip_cost_per_lot(atr, instrument)
+
+
+def limit_orders(
+    side: IntArray,
+    quantity: FloatArray,
+    price: FloatArray,
+    stop: FloatArray,
+    atr: FloatArray,
+    account: AccountView,
+    instrument: Instrument,
+    config: RiskConfig,
+) -> tuple[FloatArray, IntArray]:
+    """Return the allowed quantity (N,) and the reason (N,) of orders that the vote would execute.
+
+    In this order: a halted or closing session refuses; the loss at the stop, with costs, is kept
+    within 2% of equity and within 80% of the session drawdown still available; the notional within
+    the leverage; a position on the same side refuses; one on the opposite side is closed, whatever
+    the limits say, because closing takes risk away. Quantity is 0 where refused.
+    """
+    lot = instrument.lot_step
+    per_lot = risk_per_lot(price, stop, atr, instrument)
+    drawdown_left = account.equity - account.session_peak * (1.0 - config.session_drawdown_limit)
+    at_risk = np.minimum(
+        config.max_risk_per_trade * account.equity, config.drawdown_share_per_trade * drawdown_left
+    )
+    stop_is_real = np.abs(price - stop) * 2.0 > instrument.tick_size
+    lots = np.zeros(len(side))
+    np.divide(np.maximum(at_risk, 0.0), per_lot, out=lots, where=stop_is_real)
+    by_risk = np.minimum(quantity, floor_to_lot(lots, lot))
+    notional = np.maximum(config.max_leverage * account.equity, 0.0)
+    allowed = np.minimum(by_risk, floor_to_lot(notional / (price * instrument.point_value), lot))
+
+    reason = np.full(len(side), Reason.EXECUTE.value)
+    reason[account.position_side == side] = Reason.ALREADY_POSITIONED.value
+    # asked the other way round, so that an unknown (NaN) state refuses too
+    reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT.value
+    reason[~(by_risk >= lot)] = Reason.RISK_LIMIT.value
+    closes = account.position_side == -side
+    reason[closes] = Reason.CLOSE_OPPOSITE.value
+    reason[~account.tradable] = Reason.SESSION_CLOSED.value
+    reason[account.halted] = Reason.SESSION_HALTED.value
+    allowed = np.where(closes, account.position_quantity, allowed)
+    refused = (reason != Reason.EXECUTE.value) & (reason != Reason.CLOSE_OPPOSITE.value)
+    return np.where(refused, 0.0, allowed), reason

@@ -1,0 +1,1 @@
+"""The seven features, their indicators, synergies, and the causality check."""

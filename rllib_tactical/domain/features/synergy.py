@@ -1,0 +1,116 @@
+"""Synergy context: three signals that agree on a direction within a few bars.
+
+In live use synergies arrive as events; replay reads events from a file or detects them on the bars
+with ``detect_synergies``. Signals in one direction within 10 bars: a gap birth, a 5-bar momentum
+beyond its rolling 80th percentile, a volume ratio above 1.5 (volume has no direction and counts for
+both). Which signal came first gives the type: gap TYPE_1, gap and momentum on the same bar TYPE_2,
+momentum TYPE_3, volume TYPE_4. A synergy stays in force for 3 bars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from rllib_tactical.domain.features.table import FeatureTable
+from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
+
+LOOKBACK: Final = 10
+IN_FORCE: Final = 3
+MOMENTUM_WINDOW: Final = 100
+MOMENTUM_QUANTILE: Final = 0.8
+VOLUME_THRESHOLD: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class SynergyTrack:
+    """The synergy in force at the close of each bar. Arrays have shape (T,).
+
+    ``kind`` int8: 0 none, 1..4 for TYPE_1..TYPE_4; ``direction`` int8: +1, -1, 0 when none;
+    ``confidence`` float64 in [0, 1], 0 when none.
+    """
+
+    kind: NDArray[np.int8]
+    direction: NDArray[np.int8]
+    confidence: FloatArray
+
+    @classmethod
+    def none(cls, length: int) -> SynergyTrack:
+        """Return a track without any synergy."""
+        empty = np.zeros(length, dtype=np.int8)
+        return cls(empty, empty, np.zeros(length))
+
+
+def detect_synergies(table: FeatureTable) -> SynergyTrack:
+    """Return the rule-based synergies of a history; row t depends on bars <= t only.
+
+    A synergy fires on the bar that completes the three signals; further signals while all three
+    stay in the window do not prolong it. Its confidence is 1 minus the share of the 10-bar window
+    that the signals took. When both directions fire on one bar, none counts.
+    """
+    length = len(table)
+    if length == 0:
+        return SynergyTrack.none(0)
+    momentum = table.raw[:, 5]
+    strong = np.abs(momentum) > _rolling_quantile(np.abs(momentum))
+    volume = table.raw[:, 6] > VOLUME_THRESHOLD
+    fired_kind = np.zeros((2, length), dtype=np.int8)
+    fired_confidence = np.zeros((2, length))
+    for row, direction in enumerate((1, -1)):
+        signals = (table.birth == direction, strong & (np.sign(momentum) == direction), volume)
+        fired_kind[row], fired_confidence[row] = _fire(signals)
+    both = (fired_kind[0] > 0) & (fired_kind[1] > 0)
+    direction_t = np.where(fired_kind[0] > 0, 1, -1)
+    kind = np.where(both, 0, fired_kind.max(axis=0))
+    confidence = np.where(both, 0.0, fired_confidence.max(axis=0))
+    last = np.maximum.accumulate(np.where(kind > 0, np.arange(length), -IN_FORCE))
+    live = np.arange(length) - last < IN_FORCE
+    source = np.maximum(last, 0)
+    return SynergyTrack(
+        np.where(live, kind[source], 0).astype(np.int8),
+        np.where(live, direction_t[source], 0).astype(np.int8),
+        np.where(live, confidence[source], 0.0),
+    )
+
+
+def _fire(signals: tuple[BoolArray, BoolArray, BoolArray]) -> tuple[NDArray[np.int8], FloatArray]:
+    """Return type (T,) and confidence (T,) of one direction; 0 where nothing completes."""
+    first = [_first_in_window(signal) for signal in signals]
+    gap, momentum, volume = first
+    complete = (gap >= 0) & (momentum >= 0) & (volume >= 0)
+    start = np.minimum(np.minimum(gap, momentum), volume)
+    t = np.arange(len(gap))
+    kind = np.where(
+        (gap == start) & (momentum == start),
+        2,
+        np.where(gap == start, 1, np.where(momentum == start, 3, 4)),
+    )
+    fires = complete & ~np.concatenate([[False], complete[:-1]])
+    confidence = 1.0 - (t - start) / LOOKBACK
+    return np.where(fires, kind, 0).astype(np.int8), np.where(fires, confidence, 0.0)
+
+
+def _first_in_window(signal: BoolArray) -> IntArray:
+    """Return the index of the first firing in [t-9, t] (T,), or -1 when there is none."""
+    length = len(signal)
+    padded = np.concatenate([np.zeros(LOOKBACK - 1, dtype=np.bool_), signal])
+    windows = sliding_window_view(padded, LOOKBACK)
+    offset = windows.argmax(axis=1)
+    index = np.arange(length) - (LOOKBACK - 1) + offset
+    return np.where(windows.any(axis=1), index, -1).astype(np.int64)
+
+
+def _rolling_quantile(value: FloatArray) -> FloatArray:
+    """Return the 80th percentile of the last 100 values up to and with t; inf before 100 bars."""
+    out = np.full(len(value), np.inf)
+    rank = int(np.ceil(MOMENTUM_QUANTILE * MOMENTUM_WINDOW)) - 1
+    if len(value) >= MOMENTUM_WINDOW:
+        windows = sliding_window_view(value, MOMENTUM_WINDOW)
+        for start in range(0, len(windows), 10_000):  # bounds the partition's copy
+            part = np.partition(windows[start : start + 10_000], rank, axis=1)[:, rank]
+            out[MOMENTUM_WINDOW - 1 + start :][: len(part)] = part
+    return out

@@ -1,0 +1,1 @@
+"""Market history, accounts, fills, rewards and episodes."""

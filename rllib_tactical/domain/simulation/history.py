@@ -1,0 +1,180 @@
+"""A market tape: bars with everything that is known at each bar's close, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
+from rllib_tactical.domain.features.table import (
+    WARMUP_BARS,
+    FeatureTable,
+    InputViews,
+    compute_features,
+)
+from rllib_tactical.domain.types import (
+    NUM_FEATURES,
+    WINDOW,
+    Bars,
+    BoolArray,
+    Float32Array,
+    Instrument,
+    IntArray,
+    Sessions,
+)
+from rllib_tactical.errors import DataError
+
+EMBARGO_BARS = WINDOW + WARMUP_BARS
+"""Bars left out between two splits, and before the first decision of a history."""
+
+
+MARKET_FEATURES: Final = (
+    "session_sin",
+    "session_cos",
+    "synergy_type_1",
+    "synergy_type_2",
+    "synergy_type_3",
+    "synergy_type_4",
+    "synergy_direction",
+    "synergy_confidence",
+    "atr_to_close",
+)
+"""What the critic sees of the market besides the matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """One instrument's history, ready for replay. All per-bar arrays have length T."""
+
+    bars: Bars
+    features: FeatureTable
+    inputs: InputViews
+    sessions: Sessions
+    synergy: SynergyTrack
+    instrument: Instrument
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+    @property
+    def first_decision(self) -> int:
+        """The first bar with a full window of features past their warm-up."""
+        return EMBARGO_BARS - 1
+
+    def market_features(self, t: IntArray) -> Float32Array:
+        """Return the critic's view of the market (N, 9) float32, ordered as MARKET_FEATURES."""
+        angle = 2.0 * np.pi * self.sessions.elapsed[t]
+        out = np.empty((len(t), len(MARKET_FEATURES)), dtype=np.float32)
+        out[:, 0] = np.sin(angle)
+        out[:, 1] = np.cos(angle)
+        out[:, 2:6] = self.synergy.kind[t][:, None] == np.arange(1, 5)
+        out[:, 6] = self.synergy.direction[t]
+        out[:, 7] = self.synergy.confidence[t]
+        out[:, 8] = self.features.atr[t] / self.bars.close[t]
+        return out
+
+
+def build_tape(
+    bars: Bars, sessions: Sessions, instrument: Instrument, synergy: SynergyTrack | None = None
+) -> Tape:
+    """Compute features, network inputs and synergies of a history.
+
+    Args:
+        bars: T bars; T must be at least 361 to allow one decision and one fill.
+        sessions: session arrays of the same bars.
+        instrument: what the bars are of.
+        synergy: synergies read from events; detected on the bars when None.
+
+    Raises:
+        DataError: too few bars.
+    """
+    if len(bars) <= EMBARGO_BARS:
+        raise DataError(
+            f"at least {EMBARGO_BARS + 1} bars are needed ({WARMUP_BARS} warm-up + {WINDOW} window "
+            f"+ one fill), found {len(bars)}"
+        )
+    features = compute_features(bars)
+    if synergy is None:
+        synergy = detect_synergies(features)
+    return Tape(bars, features, InputViews(features), sessions, synergy, instrument)
+
+
+class Tapes:
+    """Several tapes under one running bar number: bar t of tape k is ``offsets[k] + t``."""
+
+    def __init__(self, tapes: tuple[Tape, ...]) -> None:
+        self.tapes = tapes
+        lengths = np.array([len(tape) for tape in tapes], dtype=np.int64)
+        self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)])
+
+    def gather(self, bar: IntArray) -> Float32Array:
+        """Return network inputs (N, 60, 7) float32 of running bar numbers (N,)."""
+        out = np.empty((len(bar), WINDOW, NUM_FEATURES), dtype=np.float32)
+        for tape, rows, t in self._parts(bar):
+            out[rows] = tape.inputs.gather(t)
+        return out
+
+    def market_features(self, bar: IntArray) -> Float32Array:
+        """Return the critic's view of the market (N, 9) float32 at running bar numbers (N,)."""
+        out = np.empty((len(bar), len(MARKET_FEATURES)), dtype=np.float32)
+        for tape, rows, t in self._parts(bar):
+            out[rows] = tape.market_features(t)
+        return out
+
+    def decision_context(self, bar: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
+        """Return what decisions see beside votes and accounts, at running bar numbers (N,).
+
+        The synergy's kind (0 for none) and direction, int64, and whether the bar is a session's
+        last, on which every order is refused.
+        """
+        kind, direction = np.zeros((2, len(bar)), dtype=np.int64)
+        closing = np.zeros(len(bar), dtype=np.bool_)
+        for tape, rows, t in self._parts(bar):
+            kind[rows], direction[rows] = tape.synergy.kind[t], tape.synergy.direction[t]
+            closing[rows] = tape.sessions.is_last[t]
+        return kind, direction, closing
+
+    def _parts(self, bar: IntArray) -> Iterator[tuple[Tape, IntArray, IntArray]]:
+        """Yield each tape that is asked for, the rows that ask, and their bars on it."""
+        owner = np.searchsorted(self.offsets, bar, side="right") - 1
+        for k, tape in enumerate(self.tapes):
+            rows = np.flatnonzero(owner == k)
+            if len(rows):
+                yield tape, rows, bar[rows] - self.offsets[k]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A named range of decision bars: ``start`` <= t < ``stop``."""
+
+    name: str
+    start: int
+    stop: int
+
+
+def split_tape(length: int, fractions: tuple[float, float, float]) -> tuple[Split, Split, Split]:
+    """Return train, validation and test ranges with an embargo of 360 bars between them.
+
+    Args:
+        length: number of bars of the history.
+        fractions: shares of the history, which sum to 1; a share of 0 gives an empty range.
+
+    Raises:
+        DataError: a split with a positive share has no bar left after the embargo.
+    """
+    edges = np.round(np.cumsum((0.0, *fractions)) * length).astype(int)
+    splits = []
+    for name, share, start, stop in zip(
+        ("train", "validation", "test"), fractions, edges[:-1], edges[1:], strict=True
+    ):
+        first = int(min(start + EMBARGO_BARS - (start == 0), stop))
+        if share > 0 and first + 2 > stop:  # one bar to decide on and one to fill on
+            raise DataError(
+                f"the {name} split needs more than {EMBARGO_BARS} bars (warm-up, window and "
+                f"embargo), found {int(stop - start)} of {length}"
+            )
+        splits.append(Split(name, first, int(stop)))
+    return splits[0], splits[1], splits[2]

@@ -1,0 +1,356 @@
+"""The market simulator: N accounts, one bar per step. The only implementation of fills.
+
+Decide at the close of bar t, fill at the open of t+1 plus/minus half spread and slippage. From the
+fill bar on, stop and target are checked inside each bar: a bar that opens beyond a level fills at
+the open; when both levels are inside one bar the stop is taken. Stops are market orders and pay
+half spread and slippage, targets are limit orders and pay neither; every side pays commission. The
+position is flat at the session's last close. When the session drawdown limit is reached at a close,
+the position is flattened at the next open and the session is halted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.domain.decision import costs
+from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.risk import (
+    AccountView,
+    risk_per_lot,
+    session_drawdown,
+    session_limits,
+)
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.rewards import (
+    RewardConfig,
+    RewardEvents,
+    compute_rewards,
+    quiet_rewards,
+)
+from rllib_tactical.domain.simulation.transition import ExitReason, Exits, Step
+from rllib_tactical.domain.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
+
+ACCOUNT_FEATURES: Final = (
+    "position_side",
+    "unrealised_pnl_atr",
+    "bars_in_trade",
+    "session_drawdown_used",
+)
+"""What the critic sees of an account; the market's part is in ``tape.MARKET_FEATURES``."""
+
+
+_ACCOUNT_STATE: Final = (
+    "t",
+    "cash",
+    "equity",
+    "session_peak",
+    "halted",
+    "side",
+    "quantity",
+    "entry_price",
+    "entry_t",
+    "stop",
+    "target",
+    "_entry_cash",
+    "_cost_factor",
+    "_trade_cost",
+    "_after_mitigation",
+    "_counter_trend",
+)
+
+
+class Simulator:
+    """N accounts on one tape. Public arrays have shape (N,) and describe the close of bar ``t``."""
+
+    def __init__(self, tape: Tape, rules: Rules, rewards: RewardConfig, num_accounts: int) -> None:
+        self.tape, self.rules, self.rewards = tape, rules, rewards
+        self.num_accounts = num_accounts
+        instrument = tape.instrument
+        self._pnl_scale = instrument.pnl_scale or rewards.pnl_scale
+        count = num_accounts
+        self.t = np.zeros(count, dtype=np.int64)
+        self.cash = np.zeros(count)
+        self.equity = np.zeros(count)
+        self.session_peak = np.zeros(count)
+        self.halted = np.zeros(count, dtype=np.bool_)
+        self.side = np.zeros(count, dtype=np.int64)
+        self.quantity = np.zeros(count)
+        self.entry_price = np.zeros(count)
+        self.entry_t = np.zeros(count, dtype=np.int64)
+        self.stop = np.zeros(count)
+        self.target = np.zeros(count)
+        self._entry_cash = np.zeros(count)  # cash before the open trade's first cost
+        self._cost_factor = np.ones(count)
+        self._trade_cost = np.zeros(count)
+        self._after_mitigation = np.zeros(count, dtype=np.bool_)
+        self._counter_trend = np.zeros(count, dtype=np.bool_)
+        self._no_exits = Exits.empty(count)
+        for array in (getattr(self._no_exits, name) for name in Exits.__slots__):
+            array.flags.writeable = False  # returned by every step without an exit
+        self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
+
+    def reset(
+        self,
+        accounts: IntArray,
+        t: IntArray,
+        equity: FloatArray | None = None,
+        cost_factor: FloatArray | float = 1.0,
+    ) -> None:
+        """Start ``accounts`` (K,) afresh, flat, at the close of bars ``t`` (K,).
+
+        ``equity`` (K,) in dollars; the rules' initial equity when None. ``cost_factor`` multiplies
+        what fills cost; orders are sized for the instrument's own costs.
+        """
+        if equity is None:
+            equity = np.full(len(accounts), self.rules.risk.initial_equity)
+        self.t[accounts] = t
+        self._cost_factor[accounts] = cost_factor
+        for array in (self.cash, self.equity, self.session_peak):
+            array[accounts] = equity
+        for flags in (self.halted, self._after_mitigation, self._counter_trend):
+            flags[accounts] = False
+        self.side[accounts] = 0
+        self.quantity[accounts] = 0.0
+
+    def state(self) -> dict[str, AnyArray]:
+        """Return copies of all that the accounts are, arrays (N,) by name."""
+        return {name.removeprefix("_"): getattr(self, name).copy() for name in _ACCOUNT_STATE}
+
+    def set_state(self, state: dict[str, AnyArray]) -> None:
+        """Make the accounts what they were when ``state`` was taken of as many on this tape."""
+        for name in _ACCOUNT_STATE:
+            setattr(self, name, state[name.removeprefix("_")].copy())
+
+    @property
+    def open_cost(self) -> FloatArray:
+        """Dollars (N,) of spread, slippage and commission the open trade has paid; 0 when flat."""
+        return np.where(self.side != 0, self._trade_cost, 0.0)
+
+    def market(self) -> Market:
+        """Return what decisions see of the market at the close of ``t``."""
+        tape, t = self.tape, self.t
+        return Market(
+            price=tape.bars.close[t],
+            atr=tape.features.atr[t],
+            synergy_kind=tape.synergy.kind[t],
+            synergy_direction=tape.synergy.direction[t],
+        )
+
+    def view(self) -> AccountView:
+        """Return what the risk limits see of the accounts."""
+        return AccountView(
+            equity=self.equity,
+            session_peak=self.session_peak,
+            position_side=self.side,
+            position_quantity=self.quantity,
+            halted=self.halted,
+            tradable=~self.tape.sessions.is_last[self.t],
+        )
+
+    def step(self, votes: Votes) -> Step:
+        """Decide at the close of ``t``, fill and mark on bar t + 1, and move there.
+
+        Every account must stand before the tape's last bar.
+        """
+        tape, t = self.tape, self.t
+        market = self.market()
+        decision = decide(votes, market, self.view(), tape.instrument, self.rules)
+        bar, equity_before = t + 1, self.equity
+        self._exits = self._no_exits
+
+        who = self.side.nonzero()[0]
+        if len(who):
+            who = who[(self.halted | decision.closes)[who]]
+            if len(who):
+                why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
+                self._close_at_market(who, tape.bars.open[bar[who]], why)
+
+        entered = decision.execute & ~decision.closes
+        entry_price = self._no_exits.price  # NaN
+        who = entered.nonzero()[0]
+        enters = len(who) > 0
+        if enters:
+            self._enter(who, decision, tape.bars.open[bar[who]])
+            entry_price = np.full(self.num_accounts, np.nan)
+            entry_price[who] = self.entry_price[who]
+
+        who = self.side.nonzero()[0]
+        if len(who):
+            self._check_levels(who)
+            who = tape.sessions.is_last[bar].nonzero()[0]
+            who = who[self.side[who] != 0]
+            if len(who):
+                why = np.full(len(who), int(ExitReason.SESSION_END))
+                self._close_at_market(who, tape.bars.close[bar[who]], why)
+
+        self.t = bar
+        self._mark(equity_before)
+        exits, change = self._exits, self.equity - equity_before
+        if enters or exits is not self._no_exits:
+            events = self._events(decision, market, entered, entry_price, change, equity_before)
+            rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
+        else:
+            rewards, base, bonus = quiet_rewards(change, self.rewards, self._pnl_scale)
+        return Step(
+            t=t,
+            decision=decision,
+            entered=entered,
+            exited=exits.exited,
+            entry_price=entry_price,
+            exit_price=exits.price,
+            exit_reason=exits.reason,
+            quantity=exits.quantity,
+            trade_side=exits.side,
+            trade_entry_t=exits.entry_t,
+            trade_entry_price=exits.entry_price,
+            trade_pnl=exits.pnl,
+            trade_cost=exits.cost,
+            equity_change=change,
+            rewards=rewards,
+            base=base,
+            bonus=bonus,
+        )
+
+    def account_features(self) -> Float32Array:
+        """Return the critic's view of the accounts (N, 4) float32, ordered as ACCOUNT_FEATURES.
+
+        Unrealised P&L is in ATRs, clipped to [-10, 10]; bars in trade in units of 60 bars, capped
+        at 2; the drawdown used is a share of the limit, capped at 2.
+        """
+        t = self.t
+        drawdown = session_drawdown(self.equity, self.session_peak)
+        out = np.zeros((len(t), len(ACCOUNT_FEATURES)), dtype=np.float32)
+        who = self.side.nonzero()[0]
+        if len(who):
+            side, held_t = self.side[who], t[who]
+            atr, close = self.tape.features.atr[held_t], self.tape.bars.close[held_t]
+            move = side * (close - self.entry_price[who])
+            pnl_atr = np.divide(move, atr, out=np.zeros(len(who)), where=atr > 0)
+            out[who, 0] = side
+            out[who, 1] = np.minimum(np.maximum(pnl_atr, -10.0), 10.0)
+            out[who, 2] = np.minimum((held_t - self.entry_t[who]) / 60.0, 2.0)
+        out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
+        return out
+
+    def _adverse(self, who: IntArray) -> FloatArray:
+        """Return by how much market orders of accounts ``who`` (K,) fill worse on bar t + 1."""
+        atr = self.tape.features.atr[self.t[who]]
+        return costs.adverse_move(atr, self.tape.instrument) * self._cost_factor[who]
+
+    def _enter(self, who: IntArray, decision: Decision, open_: FloatArray) -> None:
+        tape, instrument = self.tape, self.tape.instrument
+        t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
+        price = costs.market_fill(open_, side, self._adverse(who))
+        fee = costs.commission(quantity, instrument) * self._cost_factor[who]
+        self._entry_cash[who] = self.cash[who]
+        self._trade_cost[who] = fee + np.abs(price - open_) * quantity * instrument.point_value
+        self.cash[who] -= fee
+        self.side[who], self.quantity[who] = side, quantity
+        self.entry_price[who], self.entry_t[who] = price, t
+        self.stop[who], self.target[who] = decision.stop[who], decision.target[who]
+        signal = tape.features.raw[:, 4]
+        self._after_mitigation[who] = (signal[t] > 0) | (signal[np.maximum(t - 1, 0)] > 0)
+        self._counter_trend[who] = np.sign(tape.features.raw[t, 5]) == -side
+
+    def _check_levels(self, who: IntArray) -> None:
+        """Close accounts whose stop or target bar t + 1 reaches; mirrored so that up is profit."""
+        bars, bar, side = self.tape.bars, self.t[who] + 1, self.side[who]
+        stop, target = self.stop[who] * side, self.target[who] * side
+        low, high = bars.low[bar] * side, bars.high[bar] * side  # the other way round when short
+        stopped = np.minimum(low, high) <= stop
+        done = (stopped | (np.maximum(low, high) >= target)).nonzero()[0]
+        if len(done):
+            who, side, stop, target = who[done], side[done], stop[done], target[done]
+            start = bars.open[bar[done]] * side
+            # a limit at the open fills before anything inside the bar
+            stopped = stopped[done] & (start < target)
+            level = np.where(stopped, np.minimum(start, stop), np.maximum(start, target))
+            cost = np.where(stopped, self._adverse(who), 0.0)
+            price = np.asarray((level - cost) * side, dtype=np.float64)
+            why = np.where(stopped, int(ExitReason.STOP), int(ExitReason.TARGET))
+            self._close(who, price, why, cost)
+
+    def _close_at_market(self, who: IntArray, price: FloatArray, why: IntArray) -> None:
+        """Close accounts ``who`` (K,) by market orders at the bar's ``price`` (K,)."""
+        adverse = self._adverse(who)
+        self._close(who, costs.market_fill(price, -self.side[who], adverse), why, adverse)
+
+    def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
+        if self._exits is self._no_exits:
+            self._exits = Exits.empty(self.num_accounts)
+        instrument, exits = self.tape.instrument, self._exits
+        side, quantity = self.side[who], self.quantity[who]
+        fee = costs.commission(quantity, instrument) * self._cost_factor[who]
+        gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
+        self.cash[who] += gained - fee
+        exits.exited[who], exits.reason[who], exits.price[who] = True, why, price
+        exits.side[who], exits.quantity[who] = side, quantity
+        exits.entry_t[who], exits.entry_price[who] = self.entry_t[who], self.entry_price[who]
+        exits.pnl[who] = self.cash[who] - self._entry_cash[who]
+        exits.cost[who] = self._trade_cost[who] + fee + adverse * quantity * instrument.point_value
+        exits.after_mitigation[who] = self._after_mitigation[who]
+        exits.counter_trend[who] = self._counter_trend[who]
+        self.side[who] = 0
+        self.quantity[who] = 0.0
+
+    def _mark(self, equity_before: FloatArray) -> None:
+        """Value the accounts at the close of ``t`` and halt those at the drawdown limit."""
+        tape, t = self.tape, self.t
+        self.equity = self.cash.copy()
+        who = self.side.nonzero()[0]
+        if len(who):
+            held = self.side[who] * (tape.bars.close[t[who]] - self.entry_price[who])
+            self.equity[who] += held * self.quantity[who] * tape.instrument.point_value
+        self.session_peak, self.halted = session_limits(
+            self.equity,
+            equity_before,
+            self.session_peak,
+            self.halted,
+            tape.sessions.is_first[t],
+            self.rules.risk,
+        )
+
+    def _events(
+        self,
+        decision: Decision,
+        market: Market,
+        entered: BoolArray,
+        entry_price: FloatArray,
+        change: FloatArray,
+        equity_before: FloatArray,
+    ) -> RewardEvents:
+        exits, count = self._exits, len(entered)
+        at_gap, with_synergy = np.zeros((2, count), dtype=np.bool_)
+        shortfall, risked, alignment = np.zeros((3, count))
+        who = entered.nonzero()[0]
+        if len(who):
+            instrument = self.tape.instrument
+            side, price, atr = decision.action[who], market.price[who], market.atr[who]
+            raw = self.tape.features.raw.take(self.t[who] - 1, axis=0)
+            near = instrument.gap_proximity_points or atr
+            at_gap[who] = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - price) <= near)
+            per_lot = risk_per_lot(price, decision.stop[who], atr, instrument)
+            risked[who] = decision.requested[who] * per_lot / equity_before[who]
+            shortfall[who] = side * (entry_price[who] - price) / price
+            agrees = market.synergy_direction[who] == side
+            with_synergy[who] = (market.synergy_kind[who] > 0) & agrees
+            # raw momentum is relative to C_{t-5}; turned back into price units, then into ATRs
+            move = price * raw[:, 5] / (100.0 + raw[:, 5])
+            atrs = np.divide(move, atr, out=np.zeros(len(who)), where=atr > 0)
+            alignment[who] = side * np.tanh(atrs)
+        return RewardEvents(
+            equity_change=change,
+            entered=entered,
+            with_synergy=with_synergy,
+            shortfall=shortfall,
+            requested_risk=risked,
+            at_gap=at_gap,
+            alignment=alignment,
+            closed=exits.exited,
+            trade_pnl=exits.pnl,
+            after_mitigation=exits.after_mitigation,
+            counter_trend=exits.counter_trend,
+        )

@@ -1,0 +1,90 @@
+"""What one step of the simulator did: fills, trades that ended, rewards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from rllib_tactical.domain.decision.pipeline import Decision
+from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
+
+
+class ExitReason(IntEnum):
+    """Why a trade ended. The lower-case name is what reports show."""
+
+    NONE = 0
+    OPPOSITE = 1
+    STOP = 2
+    TARGET = 3
+    SESSION_END = 4
+    HALT = 5
+
+
+# like all that is made anew at every step not frozen: frozen fields cost three times as much to set
+@dataclass(slots=True)
+class Step:
+    """What one step did to N accounts. Arrays have shape (N,) unless said otherwise.
+
+    ``t`` int64 the bar decided on (fills happen on t + 1); ``decision`` at the close of t;
+    ``entered`` / ``exited`` bool; ``entry_price`` / ``exit_price`` fills, NaN where none;
+    ``exit_reason`` int64; ``quantity`` lots of the trade that ended; ``trade_side`` of it;
+    ``trade_entry_t`` its decision bar; ``trade_entry_price``; ``trade_pnl`` net dollars of it;
+    ``trade_cost`` dollars of spread, slippage and commission paid by it; ``equity_change`` dollars;
+    ``rewards`` (N, 3); ``base`` (N,) and ``bonus`` (N, 3) its parts.
+    """
+
+    t: IntArray
+    decision: Decision
+    entered: BoolArray
+    exited: BoolArray
+    entry_price: FloatArray
+    exit_price: FloatArray
+    exit_reason: IntArray
+    quantity: FloatArray
+    trade_side: IntArray
+    trade_entry_t: IntArray
+    trade_entry_price: FloatArray
+    trade_pnl: FloatArray
+    trade_cost: FloatArray
+    equity_change: FloatArray
+    rewards: FloatArray
+    base: FloatArray
+    bonus: FloatArray
+
+
+@dataclass(slots=True)
+class Exits:
+    """Trades that ended on the bar being simulated; arrays (N,), see ``Step``."""
+
+    exited: BoolArray
+    reason: IntArray
+    price: FloatArray
+    side: IntArray
+    quantity: FloatArray
+    entry_t: IntArray
+    entry_price: FloatArray
+    pnl: FloatArray
+    cost: FloatArray
+    after_mitigation: BoolArray
+    counter_trend: BoolArray
+
+    @classmethod
+    def empty(cls, count: int) -> Exits:
+        """Return what a step without an exit did to ``count`` accounts."""
+        whole, real = np.zeros(count, dtype=np.int64), np.zeros(count)
+        never = np.zeros(count, dtype=np.bool_)
+        return cls(
+            never.copy(),
+            whole.copy(),
+            np.full(count, np.nan),
+            whole.copy(),
+            real.copy(),
+            whole.copy(),
+            real.copy(),
+            real.copy(),
+            real.copy(),
+            never.copy(),
+            never.copy(),
+        )

@@ -1,1 +1,0 @@
-"""Walk-forward evaluation and self-tests: training, backtest and statistics put together."""

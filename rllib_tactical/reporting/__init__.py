@@ -1,0 +1,1 @@
+"""The toolkit of HTML reports: pages, plots and number formats."""

@@ -1,0 +1,1 @@
+"""MAPPO: configuration, modules, learner, advantages."""

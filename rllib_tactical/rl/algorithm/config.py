@@ -1,0 +1,169 @@
+"""The RLlib configuration of MAPPO, built from ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.tune.registry import register_env
+
+from envs.multi_agent import TacticalMultiAgentEnv
+from envs.parallel import TacticalParallelEnv
+from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.domain.simulation.history import MARKET_FEATURES
+from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.rl.algorithm.learner import MappoLearner
+from rllib_tactical.rl.algorithm.mappo import Mappo
+from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
+from rllib_tactical.rl.names import CRITIC
+from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+
+ENV_NAME = "tactical_market"
+
+SAMPLE_TIMEOUT_S = 600.0
+
+
+def _make_env(context: Any) -> TacticalMultiAgentEnv:
+    return TacticalMultiAgentEnv(TacticalParallelEnv(context["market"].open()))
+
+
+def _map_agent(agent_id: str, episode: Any, **kwargs: Any) -> str:
+    return agent_id
+
+
+def build_config(
+    config: TacticalConfig,
+    market: MarketHandle,
+    standardisation: Standardisation,
+    runner: Literal["batched", "stock"] = "batched",
+    resumed_at: int = 0,
+    stage: int = 0,
+    record_to: Path | None = None,
+) -> PPOConfig:
+    """Return the PPOConfig of three actors and one centralized critic.
+
+    Args:
+        config: our configuration.
+        market: what to replay.
+        standardisation: of the network input, estimated on the training bars.
+        runner: the batched env runner, or RLlib's own with the MultiAgentEnv.
+        resumed_at: the iteration from which a run continues; remote runners draw anew from there.
+        stage: number of the curriculum's stage that ``market`` is; episodes stay within one.
+        record_to: folder for the Parquet files of sampled steps, on every runner's machine.
+    """
+    register_env(ENV_NAME, _make_env)
+    training = config.training
+    accounts = training.num_envs * max(1, training.num_env_runners)
+    learners = max(1, training.num_learners)
+    per_bar = training.accounts_per_bar if runner == "batched" else 1
+    seed = int(np.random.SeedSequence([training.seed, resumed_at]).generate_state(1)[0] >> 1)
+    return (
+        PPOConfig(algo_class=Mappo)
+        .environment(
+            ENV_NAME,
+            env_config={
+                "market": market,
+                "accounts_per_bar": per_bar,
+                "stage": stage,
+                "record_to": record_to,
+                "credit": training.credit,
+                "trace": training.trace,
+                "joint": config.model.actors == "joint",
+            },
+            disable_env_checking=True,
+        )
+        .env_runners(
+            env_runner_cls=BatchedEnvRunner if runner == "batched" else None,
+            num_env_runners=training.num_env_runners,
+            num_envs_per_env_runner=training.num_envs,
+            # a slow fragment would be thrown away and asked for again, for ever
+            sample_timeout_s=SAMPLE_TIMEOUT_S,
+            rollout_fragment_length=training.batch_size // accounts,
+        )
+        .learners(
+            num_learners=training.num_learners,
+            num_cpus_per_learner=1 if training.num_learners else "auto",
+            num_gpus_per_learner=training.learner_gpus,
+            # our own connector makes the whole batch
+            add_default_connectors_to_learner_pipeline=False,
+        )
+        .multi_agent(
+            policies=tuple(AGENTS),
+            policy_mapping_fn=_map_agent,
+            algorithm_config_overrides_per_module={
+                CRITIC: PPOConfig.overrides(lr=training.critic_lr)
+            },
+        )
+        .rl_module(rl_module_spec=module_spec(config, standardisation))
+        .training(
+            learner_class=MappoLearner,
+            lr=_linear(training, training.actor_lr, training.actor_lr_end_factor),
+            gamma=training.gamma,
+            lambda_=training.gae_lambda,
+            clip_param=training.clip,
+            entropy_coeff=_linear(
+                training, training.entropy_coefficient, training.entropy_end_factor
+            ),
+            vf_loss_coeff=training.value_coefficient,
+            grad_clip=training.grad_norm,
+            grad_clip_by="global_norm",
+            use_kl_loss=False,
+            use_critic=False,
+            num_epochs=training.epochs,
+            train_batch_size_per_learner=training.batch_size // learners,
+            minibatch_size=max(1, training.minibatch_size // learners),
+        )
+        .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
+        .reporting(metrics_num_episodes_for_smoothing=100)
+    )
+
+
+def _linear(training: TrainingConfig, value: float, end_factor: float) -> float | list[list[float]]:
+    """Return ``value``, or its schedule over the run: [account steps, value] pairs."""
+    if end_factor == 1.0:
+        return value
+    return [[0, value], [training.iterations * training.batch_size, end_factor * value]]
+
+
+def module_spec(config: TacticalConfig, standardisation: Standardisation) -> MultiRLModuleSpec:
+    """Return the specification of the four modules: three actors and the learner-only critic."""
+    scale = dataclasses.asdict(standardisation)
+    specs = {
+        agent: RLModuleSpec(
+            module_class=ActorModule,
+            observation_space=OBSERVATION_SPACE,
+            action_space=ACTION_SPACE,
+            model_config={
+                "attention": getattr(config.agents, agent).attention,
+                "temperature": getattr(config.agents, agent).temperature,
+                "standardisation": scale,
+                "precision": config.training.precision,
+            },
+        )
+        for agent in AGENTS
+    }
+    specs[CRITIC] = RLModuleSpec(
+        module_class=CriticModule,
+        learner_only=True,
+        observation_space=OBSERVATION_SPACE,
+        action_space=ACTION_SPACE,
+        model_config={
+            "account_features": len(ACCOUNT_FEATURES) + len(MARKET_FEATURES),
+            "hidden": config.model.critic_hidden,
+            "dropout": config.model.critic_dropout,
+            "shared_head": config.model.critic_heads == "shared",
+            "independent": config.model.critic == "independent",
+            "precision": config.training.precision,
+            "standardisation": scale,
+        },
+    )
+    return MultiRLModuleSpec(rl_module_specs=specs)

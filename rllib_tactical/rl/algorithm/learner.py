@@ -1,0 +1,245 @@
+"""The MAPPO learner: PPO's clipped loss for the actors, advantages of one centralized critic."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core import ALL_MODULES
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.utils.metrics import (
+    MODULE_TRAIN_BATCH_SIZE_MEAN,
+    NUM_ENV_STEPS_TRAINED,
+    NUM_ENV_STEPS_TRAINED_LIFETIME,
+    NUM_MODULE_STEPS_TRAINED,
+    NUM_MODULE_STEPS_TRAINED_LIFETIME,
+)
+from torch import Tensor
+
+from rllib_tactical.errors import TrainingError
+from rllib_tactical.rl.algorithm.connector import CentralizedBatch, Minibatch, Minibatches
+from rllib_tactical.rl.names import CRITIC
+from rllib_tactical.runtime.process import leave_fresh_memory_as_it_is
+
+SKIPPED = "skipped_updates"
+"""Metric: updates of a module that were left out because its gradient was not finite."""
+
+
+OTHERS = "others"
+"""Where a forward pass's outputs hold the others' part of a joint action's log ratio."""
+
+RANDOM = "random"
+"""Where a learner's state holds the state of the random numbers it draws."""
+
+
+class MappoLearner(PPOTorchLearner):
+    """PPO for the actors with advantages of one centralized critic.
+
+    The critic is an RLModule of its own, so it has an optimizer, is saved, restored and wrapped for
+    several learners like any other; its loss is its own method.
+    """
+
+    def build(self) -> None:
+        """Build as PPO does, then make the batch with ``CentralizedBatch``."""
+        super().build()
+        leave_fresh_memory_as_it_is()
+        self._learner_connector.append(
+            CentralizedBatch(
+                market=self.config.env_config["market"],
+                gamma=self.config.gamma,
+                lam=self.config.lambda_,
+                distributed=self.config.num_learners > 1,
+                credit=self.config.env_config["credit"],
+                trace=self.config.env_config["trace"],
+                joint=self.config.env_config["joint"],
+            )
+        )
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and that of the draws: order of rows, dropout."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        state[RANDOM] = {"cpu": torch.get_rng_state().numpy()}
+        if self._device.type == "cuda":
+            state[RANDOM]["cuda"] = torch.cuda.get_rng_state(self._device).numpy()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take RLlib's state, and that of the draws if it is there."""
+        super().set_state(state)
+        random = state.get(RANDOM, {})
+        if "cpu" in random:
+            torch.set_rng_state(torch.from_numpy(random["cpu"]))
+        if "cuda" in random and self._device.type == "cuda":
+            torch.cuda.set_rng_state(torch.from_numpy(random["cuda"]), self._device)
+
+    @classmethod
+    def rl_module_required_apis(cls) -> list[type]:
+        """Ask nothing of the actors: no actor has a value function."""
+        return []
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Give a module Adam, all of whose parameters are updated in one call."""
+        params = self.get_parameters(self._module[module_id])
+        self.register_optimizer(
+            module_id=module_id,
+            optimizer=torch.optim.Adam(params, fused=True),
+            params=params,
+            lr_or_lr_schedule=config.lr,
+        )
+
+    def compute_losses(
+        self, *, fwd_out: dict[str, Any], batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Return every module's loss.
+
+        For joint actors the ratio is that of the three votes together. In each actor's loss the
+        others' part of it stands as a number, so that the losses' gradients are the joint loss's.
+        """
+        if self.config.env_config["joint"]:
+            agents = [module_id for module_id in fwd_out if module_id != CRITIC]
+            ratios = {each: _log_ratio(fwd_out[each], batch[each])[1] for each in agents}
+            for each in agents:
+                others = [ratios[other].detach() for other in agents if other != each]
+                fwd_out[each][OTHERS] = sum(others)
+        losses: dict[str, Tensor] = super().compute_losses(fwd_out=fwd_out, batch=batch)
+        return losses
+
+    def compute_loss_for_module(
+        self,
+        *,
+        module_id: str,
+        config: Any,
+        batch: dict[str, Any],
+        fwd_out: dict[str, Any],
+    ) -> Tensor:
+        """Return one actor's loss: clipped surrogate minus the entropy bonus.
+
+        L = -min(r A, clip(r, 1 - eps, 1 + eps) A) - c H (Schulman et al., 2017, eq. 7 and 9).
+        """
+        log_probabilities, log_ratio = _log_ratio(fwd_out, batch)
+        log_ratio = log_ratio + fwd_out.get(OTHERS, 0.0)
+        ratio, advantages = log_ratio.exp(), batch[Postprocessing.ADVANTAGES]
+        clipped = ratio.clamp(1 - config.clip_param, 1 + config.clip_param)
+        surrogate = torch.min(ratio * advantages, clipped * advantages).mean()
+        entropy = -(log_probabilities.exp() * log_probabilities).sum(-1).mean()
+        coefficient = self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
+        with torch.no_grad():
+            self.metrics.log_dict(
+                {
+                    POLICY_LOSS_KEY: -surrogate,
+                    ENTROPY_KEY: entropy,
+                    "approximate_kl": (ratio - 1 - log_ratio).mean(),
+                    "clip_fraction": (ratio != clipped).float().mean(),
+                },
+                key=module_id,
+                window=self.updates_per_batch,
+            )
+        loss: Tensor = -surrogate - coefficient * entropy
+        return loss
+
+    @property
+    def updates_per_batch(self) -> int:
+        """Minibatches per sampled batch: metrics are means over them."""
+        epochs: int = self.config.num_epochs
+        return epochs * self._minibatches
+
+    @property
+    def _minibatches(self) -> int:
+        """Minibatches per epoch, whatever a batch holds: the same for every learner."""
+        rows, minibatch = self.config.train_batch_size_per_learner, self.config.minibatch_size
+        return max(1, round(float(rows / (minibatch or rows))))
+
+    def postprocess_gradients(self, gradients_dict: Any) -> Any:
+        """Clip each module's gradient by its own norm."""
+        for module_id in self.module.keys():  # noqa: SIM118 - not a dictionary
+            limit = self.config.get_config_for_module(module_id).grad_clip
+            for name, optimizer in self.get_optimizers_for_module(module_id):
+                params = [p for group in optimizer.param_groups for p in group["params"]]
+                norm = torch.nn.utils.clip_grad_norm_(params, limit or math.inf, foreach=True)
+                self.metrics.log_value(
+                    (module_id, f"gradients_{name}_global_norm"),
+                    norm,
+                    window=self.updates_per_batch,
+                )
+                # a gradient that is not finite must not reach the optimizer's moments
+                skipped = not bool(torch.isfinite(norm))
+                self.metrics.log_value((module_id, SKIPPED), float(skipped), reduce="sum")
+                if skipped:
+                    optimizer.zero_grad(set_to_none=True)
+        return gradients_dict
+
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Set what follows a schedule to its value at this batch's first step.
+
+        RLlib does so after an update only: the first one of a continued run would be made with the
+        rates of its checkpoint and the entropy coefficient of a new run. And it goes by the steps
+        sampled, of which an iteration has more while an env runner is lost.
+        """
+        super().before_gradient_based_update(timesteps=timesteps)
+        begun = self._weights_seq_no * self.config.total_train_batch_size
+        for optimizer, schedule in self._optimizer_lr_schedules.items():
+            self._set_optimizer_lr(optimizer, lr=float(schedule.update(timestep=begun)))
+        for module_id in self.module.keys():  # noqa: SIM118 - not a dictionary
+            self.entropy_coeff_schedulers_per_module[module_id].update(timestep=begun)
+
+    def apply_gradients(self, gradients_dict: Any) -> None:
+        """Take one step of every optimizer."""
+        for optimizer in self._named_optimizers.values():
+            optimizer.step()
+
+    def _create_iterator_if_necessary(
+        self, *, training_data: Any, num_epochs: int = 1, **kwargs: Any
+    ) -> Minibatches:
+        fewest = self._fewest(sum(map(len, training_data.episodes)))
+        if fewest == 0:
+            raise TrainingError("a batch must have a bar for every learner: enlarge batch_size")
+        batch = self._learner_connector(
+            rl_module=self.module,
+            batch={},
+            episodes=training_data.episodes,
+            shared_data={},
+            metrics=self.metrics,
+        )
+        # RLlib knows the actors as policies that may be frozen; the critic always learns
+        trained = {
+            module_id: columns
+            for module_id, columns in batch.items()
+            if module_id == CRITIC or self.should_module_be_updated(module_id, batch)
+        }
+        return Minibatches(trained, num_epochs, min(self._minibatches, fewest))
+
+    def _fewest(self, rows: int) -> int:
+        """Return the smallest number of rows of any learner: all must make as many steps."""
+        if self.config.num_learners <= 1:
+            return rows
+        shared = torch.tensor(rows, device=self._device)
+        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MIN)
+        return int(shared)
+
+    def _set_slicing_by_batch_id(self, batch: Minibatch, *, value: bool) -> Minibatch:
+        """Do nothing: there are no recurrent states to keep together."""
+        return batch
+
+    def _log_steps_trained_metrics(self, batch: Minibatch) -> None:
+        """Count account steps, where RLlib would count rows."""
+        steps, log = batch.env_steps(), self.metrics.log_value
+        for module_id in batch.policy_batches:
+            log((module_id, MODULE_TRAIN_BATCH_SIZE_MEAN), steps, reduce="mean")
+            log((module_id, NUM_MODULE_STEPS_TRAINED), steps, reduce="sum")
+            log((module_id, NUM_MODULE_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
+        log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum", with_throughput=True)
+        log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
+
+
+def _log_ratio(fwd_out: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return an actor's log probabilities (bars, 3) and log ratios (bars, K).
+
+    K accounts stood on each bar.
+    """
+    log_probabilities = torch.log_softmax(fwd_out[Columns.ACTION_DIST_INPUTS], dim=-1)
+    logp = log_probabilities.gather(-1, batch[Columns.ACTIONS].long())
+    return log_probabilities, logp - batch[Columns.ACTION_LOGP]

@@ -1,0 +1,1 @@
+"""Console, MLflow and HTML report of a training run."""

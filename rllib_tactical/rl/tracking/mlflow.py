@@ -1,0 +1,150 @@
+"""Training in an MLflow store: parameters, metrics and the report. The package is optional."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.rl.tracking.report import REPORT
+from rllib_tactical.rl.training.metrics import Row
+
+EXPERIMENT: Final = "rllib-tactical"
+RUN_FILE: Final = "mlflow.json"
+SQLITE: Final = "sqlite:///"
+BATCH: Final = 100
+"""Parameters that MLflow takes in one call."""
+TRY_AGAIN_AFTER_S: Final = 300.0
+"""How long a store that failed is left alone: its client may take minutes to give up each time."""
+
+
+class MlflowLog:
+    """One MLflow run beside a training run; a resumed training goes on with its run.
+
+    Args:
+        uri: tracking URI: a server's address or ``sqlite:///FILE``. The files of a SQLite store go
+            into ``mlflow-artifacts`` beside the database.
+        say: prints a line, when the store fails while training goes on.
+
+    Raises:
+        TrainingError: MLflow is not installed.
+        UsageError: the store cannot be opened.
+    """
+
+    def __init__(self, uri: str, say: Callable[[str], Any] = print) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        try:
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise TrainingError(
+                "--mlflow needs a package that is not installed: "
+                'pip install -c constraints.txt -e ".[mlflow]"'
+            ) from error
+        self._uri, self._failure, self._say = uri, MlflowException, say
+        self._failed_at: float | None = None
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            self._experiment = self._find_experiment()
+        except (MlflowException, ImportError) as error:
+            raise UsageError(f"--mlflow {uri}: {_first_sentence(error)}") from error
+
+    @contextmanager
+    def run(self, folder: RunFolder) -> Iterator[None]:
+        """Log while the block runs; its end tells the run's status and leaves the report there.
+
+        Raises:
+            UsageError: the run cannot be opened. Later failures of the store are only said.
+        """
+        try:
+            self._run = self._open_run(folder)
+        except self._failure as error:
+            raise UsageError(f"--mlflow {self._uri}: {_first_sentence(error)}") from error
+        status = "FAILED"
+        try:
+            yield
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            with self._failures_said():
+                report = folder.path / REPORT
+                if report.is_file():
+                    self._client.log_artifact(self._run, str(report))
+                self._client.set_terminated(self._run, status)
+
+    def log(self, row: Row) -> None:
+        """Log the numbers of an iteration at its account steps; not while the store is failing."""
+        if self._failed_at is not None and time.monotonic() - self._failed_at < TRY_AGAIN_AFTER_S:
+            return
+        from mlflow.entities import Metric
+
+        now, step = int(time.time() * 1000), int(row["env_steps"])
+        metrics = [
+            Metric(name, float(value), now, step)
+            for name, value in row.items()
+            if isinstance(value, int | float)
+        ]
+        with self._failures_said():
+            self._client.log_batch(self._run, metrics=metrics)
+            self._failed_at = None
+
+    @contextmanager
+    def _failures_said(self) -> Iterator[None]:
+        """Let a failing store end nothing: what it misses is in the run folder."""
+        try:
+            yield
+        except (self._failure, OSError) as error:  # files may go another way than metrics
+            if self._failed_at is None:
+                self._say(f"MLflow fails, training goes on without it: {_first_sentence(error)}")
+            self._failed_at = time.monotonic()
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        place = None
+        if self._uri.startswith(SQLITE):
+            database = Path(self._uri.removeprefix(SQLITE)).absolute()
+            place = (database.parent / "mlflow-artifacts").as_uri()
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=place))
+
+    def _open_run(self, folder: RunFolder) -> str:
+        from mlflow.entities import Param
+
+        note = folder.path / RUN_FILE
+        if note.is_file():
+            known = json.loads(note.read_text(encoding="utf-8"))
+            if known.get("uri") == self._uri:
+                try:
+                    self._client.update_run(known["run_id"], status="RUNNING")
+                    return str(known["run_id"])
+                except self._failure:
+                    pass  # the store was emptied meanwhile: begin anew
+        run = self._client.create_run(self._experiment, run_name=folder.path.name)
+        run_id = str(run.info.run_id)
+        params = [Param(name, text) for name, text in _flat(folder.read()["config"])]
+        for first in range(0, len(params), BATCH):
+            self._client.log_batch(run_id, params=params[first : first + BATCH])
+        atomic_write_text(note, json.dumps({"uri": self._uri, "run_id": run_id}))
+        return run_id
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", json.dumps(value)
+
+
+def _first_sentence(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split(". ")[0].splitlines()[0]

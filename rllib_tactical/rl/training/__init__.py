@@ -1,0 +1,1 @@
+"""The training loop, validation, curriculum, stop criteria, warm start."""

@@ -1,0 +1,93 @@
+"""The curriculum: planted markets before real bars, and when a run is promoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envs.market import MarketPart, MarketSpec
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import DATA, StageConfig, check_validated
+from rllib_tactical.domain.simulation.history import split_tape
+from rllib_tactical.errors import ConfigError, TacticalError
+from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
+from rllib_tactical.synthetic import make_market
+
+
+def stage_market(
+    stage: StageConfig, config: TacticalConfig, standardisation: Standardisation
+) -> TrainingMarket:
+    """Make a stage's market, split as the configuration splits any; equal stages, equal bars.
+
+    Args:
+        stage: any but the last.
+        config: splits, episodes, rules and rewards.
+        standardisation: of the run's own training bars: it is part of the actors, which stay.
+
+    Raises:
+        UsageError: bars, seed or difficulty are out of range.
+        DataError: too few bars for the splits or an episode.
+    """
+    made = make_market(stage.market, stage.seed, stage.bars, stage.difficulty)
+    tape = made.tape()
+    splits = split_tape(len(tape), config.training.splits)
+    source = {"name": f"{stage.market} market", "rows": len(tape)}
+    spec = MarketSpec(
+        parts=(MarketPart(tape, splits[0]),),
+        rules=config.rules,
+        rewards=config.rewards,
+        episodes=config.training.episodes,
+        train_confidence=config.training.train_confidence,
+    )
+    spec.replays(1, seed=0)  # a split too short for an episode is found here
+    return TrainingMarket(spec, (PreparedPart(tape, splits, source),), standardisation)
+
+
+def check_new_run(config: TacticalConfig, standardisation: Standardisation) -> None:
+    """Refuse what a run would find out after hours: a criterion never met, a stage not entered.
+
+    Every stage's market is made once.
+
+    Raises:
+        ConfigError: see ``check_validated``; or a stage's market cannot be made or is too short,
+            and the message names the stage.
+    """
+    training = config.training
+    check_validated(training.splits[1], training.evaluation, training.stop, training.curriculum)
+    for stage in config.training.curriculum:
+        if stage.market != DATA:
+            try:
+                stage_market(stage, config, standardisation)
+            except TacticalError as error:
+                raise ConfigError(f"training.curriculum: stage {stage.name!r}: {error}") from error
+
+
+def oracle_of(stage: StageConfig | None) -> str | None:
+    """Return the name of the oracle that a stage's market has."""
+    return stage.market if stage is not None and stage.market != DATA else None
+
+
+def promoted(
+    stage: StageConfig,
+    iterations: int,
+    reward: float | None,
+    validation: dict[str, Any] | None,
+) -> bool:
+    """Return whether the run leaves a stage.
+
+    Args:
+        stage: the one it is in.
+        iterations: done in it.
+        reward: mean of the last 100 episodes in it, None before so many.
+        validation: the newest scheduled one made in it.
+    """
+    if stage.market == DATA or iterations < stage.min_iterations:
+        return False
+    if stage.max_iterations is not None and iterations >= stage.max_iterations:
+        return True
+    if stage.promote_at is None:
+        return False
+    value = reward
+    if stage.promote_by != "reward":
+        value = None if validation is None else validation.get(stage.promote_by)
+    return value is not None and value >= stage.promote_at

@@ -1,0 +1,77 @@
+"""One flat row of metrics per iteration, from RLlib's nested results."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.rl.names import CRITIC, MONITOR
+from rllib_tactical.rl.training.validator import Evaluated
+
+Row = dict[str, Any]
+"""Numbers by name; None where a figure is undefined."""
+
+TIMES = frozenset({"seconds", "steps_per_s", "total_seconds"})
+"""What depends on the machine: all else of a run on the local runner follows from its seed."""
+
+
+def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
+    """Return the flat metrics of one iteration from RLlib's result.
+
+    Rewards are mean episode returns, None where no episode ended; P&L, costs (dollars) and
+    trades are sums over the iteration's steps by the training rule. What ``Monitor.update`` returns
+    is in it.
+    """
+    runners, learners = result["env_runners"], result["learners"]
+    trading = runners.get("trading", {})
+    steps = int(runners["num_env_steps_sampled"])
+    returns = runners.get("agent_episode_returns_mean", {})
+    ended = {agent: float(returns[agent]) for agent in AGENTS if agent in returns}
+    bonus, base = float(trading.get("bonus", 0.0)), float(trading.get("base", 0.0))
+    row: Row = {
+        "iteration": iteration,
+        "env_steps": int(runners["num_env_steps_sampled_lifetime"]),
+        "seconds": seconds,
+        "steps_per_s": steps / seconds,
+        "pnl": float(trading.get("pnl", 0.0)),
+        "costs": float(trading.get("costs", 0.0)),
+        "trades": int(trading.get("trades", 0)),
+        "wins": int(trading.get("wins", 0)),
+        "bonus_share": bonus / (bonus + base) if bonus + base else 0.0,
+        "value_loss": float(learners[CRITIC]["vf_loss"]),
+        "value_explained_variance": float(learners[CRITIC]["vf_explained_var"]),
+    }
+    for agent in AGENTS:
+        learner = learners[agent]
+        reward = ended.get(agent, math.nan)  # no episode may have ended in the iteration
+        row[f"reward_{agent}"] = reward if math.isfinite(reward) else None
+        row[f"entropy_{agent}"] = float(learner["entropy"])
+        row[f"policy_loss_{agent}"] = float(learner["policy_loss"])
+        row[f"kl_{agent}"] = float(learner["approximate_kl"])
+        row[f"clip_fraction_{agent}"] = float(learner["clip_fraction"])
+    monitored: Row = result.get(MONITOR, {})
+    return row | monitored
+
+
+def validation_metrics(evaluated: Evaluated) -> Row:
+    """Return the flat metrics of a validation, with the iteration and steps that it judges."""
+    validation = evaluated.validation
+    return {
+        "validation_iteration": evaluated.iteration,
+        "validation_env_steps": evaluated.env_steps,
+        "validation_net_pnl": validation.net_pnl,
+        "validation_sharpe": validation.sharpe,
+        "validation_trades": validation.trades,
+        "validation_trades_per_day": validation.trades_per_day,
+        "validation_training_rule_trades": validation.training_rule_trades,
+        "validation_oracle_share": validation.oracle_share,
+        "temperature_scale": validation.temperature_scale,
+    }
+
+
+def broken_metrics(row: Row) -> list[str]:
+    """Return the names of metrics that are not finite: training has diverged."""
+    return sorted(
+        name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)
+    )

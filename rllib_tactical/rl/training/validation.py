@@ -1,0 +1,198 @@
+"""Validation by the full serving rule, and the choice of the temperature scale."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.metrics import daily_pnl, sharpe_ratio
+from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.bundle.inference import LogitsEngine, logits_of
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, softmax
+from rllib_tactical.domain.simulation.history import Split, Tape
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the actors are worth on validation bars.
+
+    ``temperature_scale``: the scale with the best net P&L by the full rule. ``net_pnl`` dollars,
+    ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualised; None where it is undefined) by
+    that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
+    and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
+    of the oracle's net P&L on the same bars, both at equal size, where the market has an oracle.
+    ``reward``: mean of the last 100 episode rewards when it was made, None before so many.
+    """
+
+    temperature_scale: float
+    net_pnl: float
+    trades: int
+    training_rule_trades: int
+    by_scale: list[dict[str, float]]
+    trades_per_day: float = 0.0
+    sharpe: float | None = None
+    stage: int = 0
+    oracle_share: float | None = None
+    reward: float | None = None
+
+    @property
+    def trades_too_little(self) -> bool:
+        """Whether the full rule trades less than half as often as the training rule."""
+        return 2 * self.trades < self.training_rule_trades
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Validation:
+        """Return the figures that ``as_dict`` gave; those that older runs lack are undefined."""
+        return cls(
+            temperature_scale=float(values["temperature_scale"]),
+            net_pnl=float(values["net_pnl"]),
+            trades=int(values["trades"]),
+            training_rule_trades=int(values["training_rule_trades"]),
+            by_scale=values["by_scale"],
+            trades_per_day=float(values.get("trades_per_day", 0.0)),
+            sharpe=values.get("sharpe"),
+            stage=int(values.get("stage", 0)),
+            oracle_share=values.get("oracle_share"),
+            reward=values.get("reward"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures for reports and the bundle."""
+        return {
+            "temperature_scale": self.temperature_scale,
+            "net_pnl": self.net_pnl,
+            "trades": self.trades,
+            "trades_per_day": self.trades_per_day,
+            "sharpe": self.sharpe,
+            "training_rule_trades": self.training_rule_trades,
+            "trades_too_little": self.trades_too_little,
+            "by_scale": self.by_scale,
+            "stage": self.stage,
+            "oracle_share": self.oracle_share,
+            "reward": self.reward,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PartFigures:
+    """One instrument's figures: per scale its net P&L, trades and P&L by date, and more.
+
+    ``days`` of the split; ``equity`` dollars before the first decision; ``equal_size_pnl``: net
+    P&L at equal size by the scale that is best here, where it was asked for.
+    """
+
+    net_pnl: list[float]
+    trades: list[int]
+    by_date: list[dict[str, float]]
+    training_rule_trades: int
+    days: int
+    equity: float
+    equal_size_pnl: float | None = None
+
+
+def equal_size(rules: Rules) -> Rules:
+    """Return the rules with one size for every order, whatever its confidence.
+
+    The oracle votes with confidence 1; what agents earn by trading larger is not skill.
+    """
+    orders = dataclasses.replace(
+        rules.orders,
+        full_size_confidence=rules.aggregation.execution_threshold / 2,
+        cap_execute=1.0,
+        cap_aggressive=1.0,
+    )
+    return dataclasses.replace(rules, orders=orders)
+
+
+def validate(
+    engine: LogitsEngine,
+    parts: Sequence[tuple[Tape, Split]],
+    rules: Rules,
+    scales: tuple[float, ...],
+    train_confidence: float,
+) -> Validation:
+    """Trade a split of every instrument greedily with every temperature scale and keep the best.
+
+    P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
+    the networks serves all scales. Ties go to the scale named first.
+    """
+    figures = [trade_part(engine, *part, rules, scales, train_confidence) for part in parts]
+    return combine(figures, scales)
+
+
+def trade_part(
+    engine: LogitsEngine,
+    tape: Tape,
+    split: Split,
+    rules: Rules,
+    scales: tuple[float, ...],
+    train_confidence: float,
+    at_equal_size: bool = False,
+) -> PartFigures:
+    """Trade one instrument's split with every temperature scale; with the best at equal size too.
+
+    The last only where it is asked for, to be compared with an oracle.
+    """
+    start, stop = max(split.start, tape.first_decision), split.stop
+    logits = logits_of(engine, tape.inputs, np.arange(start, stop))
+    votes = [greedy_votes(softmax(logits, scale)) for scale in scales]
+    results = [run_backtest(tape, each, rules, start, stop) for each in votes]
+    equal_size_pnl = None
+    if at_equal_size:
+        best = votes[_best([result.net_pnl for result in results])]
+        equal_size_pnl = run_backtest(tape, best, equal_size(rules), start, stop).net_pnl
+    by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
+    training = run_backtest(tape, by_training_rule, rules, start, stop)
+    return PartFigures(
+        net_pnl=[result.net_pnl for result in results],
+        trades=[len(result.trades) for result in results],
+        by_date=[_by_date(result) for result in results],
+        training_rule_trades=len(training.trades),
+        days=len(np.unique(tape.sessions.session_id[start:stop])),
+        equity=training.initial_equity,
+        equal_size_pnl=equal_size_pnl,
+    )
+
+
+def combine(figures: Sequence[PartFigures], scales: tuple[float, ...]) -> Validation:
+    """Return the validation of all instruments together."""
+    by_scale = [
+        {
+            "scale": scale,
+            "net_pnl": sum(part.net_pnl[k] for part in figures),
+            "trades": float(sum(part.trades[k] for part in figures)),
+        }
+        for k, scale in enumerate(scales)
+    ]
+    best = _best([each["net_pnl"] for each in by_scale])
+    daily: dict[str, float] = {}
+    for part in figures:
+        for date, pnl in part.by_date[best].items():
+            daily[date] = daily.get(date, 0.0) + pnl
+    pnls = np.array([daily[date] for date in sorted(daily)])
+    opening = sum(part.equity for part in figures) + np.cumsum(pnls) - pnls
+    return Validation(
+        temperature_scale=by_scale[best]["scale"],
+        net_pnl=by_scale[best]["net_pnl"],
+        trades=int(by_scale[best]["trades"]),
+        training_rule_trades=sum(part.training_rule_trades for part in figures),
+        by_scale=by_scale,
+        trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in figures)),
+        sharpe=sharpe_ratio(pnls / opening),
+    )
+
+
+def _best(pnls: list[float]) -> int:
+    """Return the index of the best scale; one that never trades wins where trading loses."""
+    return max(range(len(pnls)), key=pnls.__getitem__)
+
+
+def _by_date(result: BacktestResult) -> dict[str, float]:
+    daily = daily_pnl(result).groupby("date", sort=True)["pnl"].sum()
+    return {str(date): float(pnl) for date, pnl in daily.items()}

@@ -1,0 +1,153 @@
+"""Validation beside training: as Ray tasks while training goes on, or in the driver.
+
+Whoever does it, the result is a function of the weights alone, and it is taken at an iteration that
+the configuration fixes. So a run that is resumed decides what the uninterrupted one decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.bundle.inference import TorchEngine
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import Split, Tape
+from rllib_tactical.domain.types import Float32Array
+from rllib_tactical.rl.training.market import TrainingMarket
+from rllib_tactical.rl.training.validation import (
+    PartFigures,
+    Validation,
+    combine,
+    equal_size,
+    trade_part,
+)
+from rllib_tactical.runtime.process import limit_threads
+from rllib_tactical.synthetic.oracle import oracle_votes
+
+WORKERS_TIMEOUT_S = 300.0
+"""How long a validation that is due is waited for: a task may find no CPU after a node was lost."""
+
+Weights = dict[str, Float32Array]
+Parts = list[tuple[Tape, Split]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A finished validation: the iteration and steps whose weights it judges, and the figures."""
+
+    iteration: int
+    env_steps: int
+    validation: Validation
+
+
+class Evaluator:
+    """Trades the validation bars of a market by the full serving rule.
+
+    Args:
+        config: rules, temperature scales and ``training.evaluation``.
+        market: its second splits are traded; one that has none gives no result.
+        stage: number of the curriculum's stage, noted in the results.
+        oracle: name of the learnability market whose oracle is the measure, if there is one.
+    """
+
+    def __init__(
+        self,
+        config: TacticalConfig,
+        market: TrainingMarket,
+        stage: int = 0,
+        oracle: str | None = None,
+    ) -> None:
+        self._settings = (
+            config.rules,
+            config.training.temperature_scales,
+            config.training.train_confidence,
+            oracle is not None,
+        )
+        self._stage = stage
+        self._parts: Parts = [(part.tape, part.splits[1]) for part in market.parts]
+        if any(split.stop <= split.start for _, split in self._parts):
+            self._parts = []
+        workers = config.training.evaluation.workers_for(len(self._parts))
+        # dealt out round robin; each worker keeps what it was sent in the node's object store
+        self._shares = [ray.put(self._parts[k::workers]) for k in range(workers)]
+        self._oracle_pnl = self._earned_by(oracle, config.rules) if oracle is not None else None
+        self._begun: tuple[int, int, float | None, Weights, list[Any]] | None = None
+
+    @property
+    def pending(self) -> int | None:
+        """The iteration whose validation has begun and was not collected."""
+        return None if self._begun is None else self._begun[0]
+
+    def start(self, iteration: int, env_steps: int, reward: float | None, weights: Weights) -> None:
+        """Begin to judge weights; what has begun before must have been collected.
+
+        ``reward`` is noted in the result.
+        """
+        if self._parts:
+            task = ray.remote(num_cpus=1)(_trade)
+            tasks = [task.remote(weights, share, *self._settings) for share in self._shares]
+            self._begun = iteration, env_steps, reward, weights, tasks
+
+    def collect(self) -> Evaluated | None:
+        """Return what was begun, waiting for it; None when nothing was."""
+        if self._begun is None:
+            return None
+        iteration, env_steps, reward, weights, tasks = self._begun
+        self._begun = None
+        figures = self._gather(tasks) if tasks else None
+        if figures is None:
+            figures = _trade(weights, self._parts, *self._settings)
+        validation = dataclasses.replace(
+            combine(figures, self._settings[1]), stage=self._stage, reward=reward
+        )
+        if self._oracle_pnl:
+            earned = sum(part.equal_size_pnl or 0.0 for part in figures)
+            validation = dataclasses.replace(validation, oracle_share=earned / self._oracle_pnl)
+        return Evaluated(iteration, env_steps, validation)
+
+    def _gather(self, tasks: list[Any]) -> list[PartFigures] | None:
+        """Return the workers' figures in the order of the parts; None where they gave none.
+
+        Workers that were lost are asked again next time, those that were waited for in vain never.
+        """
+        try:
+            shares = ray.get(tasks, timeout=WORKERS_TIMEOUT_S)
+        except GetTimeoutError:
+            for task in tasks:
+                ray.cancel(task, force=True)
+            self._shares = []
+            return None
+        except RayError:  # the driver can always do it itself
+            return None
+        return [shares[k % len(shares)][k // len(shares)] for k in range(len(self._parts))]
+
+    def _earned_by(self, oracle: str, rules: Rules) -> float | None:
+        """Return what the oracle earns on the validation bars at equal size; None for nothing."""
+        total = 0.0
+        for tape, split in self._parts:
+            start, stop = max(split.start, tape.first_decision), split.stop
+            close = tape.bars.close[start:stop]
+            votes = oracle_votes(oracle, tape.features.raw[start:stop], close)
+            total += run_backtest(tape, votes, equal_size(rules), start, stop).net_pnl
+        return total if total > 0 else None
+
+
+def _trade(
+    weights: Weights,
+    parts: Parts,
+    rules: Rules,
+    scales: tuple[float, ...],
+    train_confidence: float,
+    at_equal_size: bool,
+) -> list[PartFigures]:
+    limit_threads()
+    engine = TorchEngine(weights)
+    return [
+        trade_part(engine, *part, rules, scales, train_confidence, at_equal_size) for part in parts
+    ]

@@ -1,0 +1,1 @@
+"""Processes and the Ray cluster that a command runs on."""

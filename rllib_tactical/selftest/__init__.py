@@ -1,0 +1,1 @@
+"""Tests of a bundle for the ways in which backtests lie."""

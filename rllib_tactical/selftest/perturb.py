@@ -1,0 +1,85 @@
+"""Markets made from a market, to see what a policy and its harness do with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rllib_tactical.data.calendar.sessions import sessions_of
+from rllib_tactical.domain.features.synergy import SynergyTrack
+from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.types import Bars, Float32Array, FloatArray, Instrument
+
+
+def tape_of(bars: Bars, instrument: Instrument, bar_seconds: int) -> Tape:
+    """Return bars ready for replay, with sessions of the instrument's calendar."""
+    return build_tape(bars, sessions_of(bars, instrument, bar_seconds), instrument)
+
+
+def other_future(bars: Bars, cut: int, tick: float, rng: np.random.Generator) -> Bars:
+    """Return bars that are the same up to and with bar ``cut`` and quite different after it."""
+    count = len(bars) - cut - 1
+    shock = np.exp(np.cumsum(rng.normal(0.0, 0.01, count)))
+    columns = {}
+    for name in ("open", "high", "low", "close"):
+        values = getattr(bars, name).copy()
+        values[cut + 1 :] = _on_tick(values[cut + 1 :] * shock, tick)
+        columns[name] = values
+    volume = bars.volume.copy()
+    volume[cut + 1 :] = rng.permutation(volume[cut + 1 :])
+    return Bars(bars.timestamp_s, **columns, volume=volume)
+
+
+def mirrored_tape(tape: Tape) -> Tape:
+    """Return the tape of prices reflected at the middle of their range, synergies turned."""
+    bars, tick = tape.bars, tape.instrument.tick_size
+    twice = round((float(bars.high.max()) + float(bars.low.min())) / tick) * tick
+    turned = Bars(
+        bars.timestamp_s,
+        open=_on_tick(twice - bars.open, tick),
+        high=_on_tick(twice - bars.low, tick),
+        low=_on_tick(twice - bars.high, tick),
+        close=_on_tick(twice - bars.close, tick),
+        volume=bars.volume,
+    )
+    synergy = SynergyTrack(
+        tape.synergy.kind, np.asarray(-tape.synergy.direction), tape.synergy.confidence
+    )
+    return build_tape(turned, tape.sessions, tape.instrument, synergy)
+
+
+def mirrored_inputs(inputs: Float32Array) -> Float32Array:
+    """Return network inputs (N, 60, 7) as they would be if up was down."""
+    out = inputs.copy()
+    out[..., 0], out[..., 1] = inputs[..., 1], inputs[..., 0]
+    out[..., 2], out[..., 5] = -inputs[..., 2], -inputs[..., 5]
+    return out
+
+
+def permuted_tape(tape: Tape, bar_seconds: int, rng: np.random.Generator) -> Tape:
+    """Return the tape of the same bars in random order, joined by their log returns.
+
+    Shapes of bars (high, low, close and volume, relative to the open) change places with each
+    other; the moves from close to open do so within sessions and between sessions. Prices have the
+    same begin and the same distribution of returns, and nothing in them follows from the past.
+    """
+    bars, first = tape.bars, tape.sessions.is_first
+    leap = np.log(bars.open[1:] / bars.close[:-1])
+    for kind in (first[1:], ~first[1:]):
+        leap[kind] = rng.permutation(leap[kind])
+    order = rng.permutation(len(bars))
+    shape = {name: np.log(getattr(bars, name) / bars.open)[order] for name in _SHAPE}
+    start = np.log(bars.open[0]) + np.concatenate([[0.0], np.cumsum(shape["close"][:-1] + leap)])
+    tick = tape.instrument.tick_size
+    open_, high, low, close = (
+        _on_tick(np.exp(start + move), tick)
+        for move in (np.zeros(len(bars)), *(shape[name] for name in _SHAPE))
+    )
+    drawn = Bars(bars.timestamp_s, open_, high, low, close, bars.volume[order])
+    return tape_of(drawn, tape.instrument, bar_seconds)
+
+
+_SHAPE = ("high", "low", "close")
+
+
+def _on_tick(price: FloatArray, tick: float) -> FloatArray:
+    return np.asarray(np.maximum(np.round(np.rint(price / tick) * tick, 10), tick))

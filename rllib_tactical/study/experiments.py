@@ -1,0 +1,256 @@
+"""The questions of the study: each changes one thing and keeps the rest, seed by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rllib_tactical.config.schema import (
+    TacticalConfig,
+    TrainingConfig,
+    content_hash,
+    from_dict,
+    reward_preset,
+    to_dict,
+)
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS
+from rllib_tactical.synthetic import MARKETS
+
+BASE: Final = "default"
+SINGLE_EDGE: Final = ("gap", "momentum")
+SESSION_BARS: Final = 288
+"""Of a planted market: around the clock, five minutes each."""
+
+Changes = dict[str, Any]
+"""Dotted configuration keys and their values, e.g. ``{"training.gamma": 0.95}``; ``rewards`` alone
+names a preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to train: the default configuration with ``changes``."""
+
+    name: str
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: ``variants`` against each other on the same markets and seeds.
+
+    The first variant is what the others are compared with. ``markets`` it is asked on.
+    """
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+    markets: tuple[str, ...] = SINGLE_EDGE
+
+
+DEFAULT: Final = Variant(BASE, {})
+
+
+def _question(name: str, title: str, *variants: tuple[str, Changes], **more: Any) -> Question:
+    return Question(name, title, (DEFAULT, *(Variant(*each) for each in variants)), **more)
+
+
+QUESTIONS: Final = {
+    question.name: question
+    for question in (
+        Question("learnability", "How much of the oracle do the agents earn?", (DEFAULT,), MARKETS),
+        Question("agents", "Does each agent earn its place?", (DEFAULT,), (*SINGLE_EDGE, "regime")),
+        Question("scale", "Does the temperature scale matter?", (DEFAULT,), MARKETS),
+        _question(
+            "veto", "Entry veto or plain vote?", ("plain vote", {"aggregation.entry_veto": False})
+        ),
+        _question(
+            "confidence",
+            "With which confidence do votes count in training?",
+            ("train_confidence 0.9", {"training.train_confidence": 0.9}),
+        ),
+        _question("preset", "Do bonuses help?", ("rewards: full", {"rewards": "full"})),
+        _question(
+            "timing",
+            "Reward every bar, or the closed trade?",
+            ("on close", {"rewards.timing": "on_close"}),
+        ),
+        Question(
+            "sharing",
+            "Rewards of one's own, or shared? (with bonuses: without them all are equal)",
+            (
+                Variant("rewards: full, per agent", {"rewards": "full"}),
+                Variant("rewards: full, shared", {"rewards": "full", "rewards.shared": True}),
+            ),
+        ),
+        _question(
+            "credit",
+            "Which votes and rewards count?",
+            ("every vote", {"training.credit": "all"}),
+            ("returns across trades", {"training.trace": "episode"}),
+            ("both", {"training.credit": "all", "training.trace": "episode"}),
+        ),
+        _question(
+            "scale_of_reward",
+            "At how many dollars does the reward saturate?",
+            ("$100", {"rewards.pnl_scale": 100.0}),
+        ),
+        _question(
+            "discount",
+            "How far do returns look?",
+            ("gamma 0.95", {"training.gamma": 0.95}),
+            ("gamma 0.9, lambda 0.9", {"training.gamma": 0.9, "training.gae_lambda": 0.9}),
+        ),
+        _question(
+            "rate",
+            "How fast do the actors learn?",
+            ("constant rate", {"training.actor_lr_end_factor": 1.0}),
+            ("actor_lr 0.0003", {"training.actor_lr": 3e-4}),
+        ),
+        _question(
+            "epochs",
+            "How often is a batch used?",
+            ("2 epochs", {"training.epochs": 2}),
+            ("8 epochs", {"training.epochs": 8}),
+        ),
+        _question(
+            "batch",
+            "How much is sampled for an update, and how much of it goes into a step?",
+            ("batch of 4,096", {"training.batch_size": 4096}),
+            ("batch of 16,384", {"training.batch_size": 16384}),
+            ("minibatch of 512", {"training.minibatch_size": 512}),
+        ),
+        _question(
+            "entropy",
+            "How much exploration?",
+            ("entropy 0.003", {"training.entropy_coefficient": 0.003}),
+            ("annealed to 0", {"training.entropy_end_factor": 0.0}),
+        ),
+        _question(
+            "bars",
+            "Accounts on the same bars, or more bars?",
+            ("2 accounts per bar", {"training.accounts_per_bar": 2}),
+            ("32 accounts per bar", {"training.accounts_per_bar": 32}),
+        ),
+        _question(
+            "critic",
+            "MAPPO, IPPO (a critic per agent), or one agent with a joint action?",
+            ("independent critics", {"model.critic": "independent"}),
+            ("one joint agent", {"model.actors": "joint"}),
+        ),
+    )
+}
+"""By name, the most important ones first."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Size:
+    """How long runs are trained and on how much they are judged: alike for all of a table."""
+
+    steps: int
+    train_bars: int
+    test_bars: int
+    difficulty: float
+
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> Size:
+        """Return the size that a stored result was asked for with."""
+        return cls(**result["asked"], difficulty=result["difficulty"])
+
+    @property
+    def sessions(self) -> int:
+        """Sessions of the unseen market that were asked for."""
+        return (self.test_bars - EMBARGO_BARS) // SESSION_BARS - 1
+
+    def __str__(self) -> str:
+        easiest = (
+            f"{self.steps:,} steps, {self.train_bars:,} training bars, {self.sessions} sessions"
+        )
+        return f"{easiest}, difficulty {self.difficulty:g}" if self.difficulty else easiest
+
+
+def unseen_bars(sessions: int) -> int:
+    """Return the bars of an unseen market of so many whole sessions after its warm-up."""
+    return EMBARGO_BARS + (sessions + 1) * SESSION_BARS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training run of the study: everything that its result depends on but the code."""
+
+    market: str
+    seed: int
+    variant: Variant
+    steps: int
+    train_bars: int
+    test_bars: int
+    difficulty: float
+
+    @property
+    def config(self) -> TacticalConfig:
+        """The configuration: the defaults with the variant's changes, trained in this process."""
+        batch_size = self.variant.changes.get("training.batch_size", TrainingConfig().batch_size)
+        return configured(
+            {
+                "training.iterations": -(-self.steps // batch_size),
+                "training.num_env_runners": 0,
+                "training.num_learners": 0,
+                "training.seed": self.seed,
+                **self.variant.changes,
+            }
+        )
+
+    @property
+    def key(self) -> str:
+        """What the result is kept under: a hash of everything it depends on."""
+        asked = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name != "variant"
+        }
+        return content_hash({**asked, "config": to_dict(self.config)})[:16]
+
+    @property
+    def name(self) -> str:
+        """How the run is called in messages."""
+        return f"{self.market} seed {self.seed}, {self.variant.name}"
+
+
+def configured(changes: Changes) -> TacticalConfig:
+    """Return the default configuration with dotted keys changed.
+
+    Raises:
+        ConfigError: an unknown key or a value that breaks a rule.
+    """
+    plain = to_dict(TacticalConfig())
+    rest = dict(changes)
+    if "rewards" in rest:
+        preset = to_dict(reward_preset(rest.pop("rewards")))
+        # a preset is about bonuses; how P&L is paid is a question of its own
+        plain["rewards"] |= {k: v for k, v in preset.items() if k not in ("pnl_scale", "timing")}
+    for dotted, value in rest.items():
+        section, key = dotted.split(".", 1)
+        plain[section][key] = list(value) if isinstance(value, tuple) else value
+    return from_dict(TacticalConfig, plain, "study")
+
+
+def runs_of(question: Question, make: Callable[..., Run], seeds: tuple[int, ...]) -> list[Run]:
+    """Return a question's runs: all variants of a market and seed one after the other.
+
+    A study that is cut short then has pairs rather than halves of them.
+    """
+    return [
+        make(market=market, seed=seed, variant=variant)
+        for seed in seeds
+        for market in question.markets
+        for variant in question.variants
+    ]
+
+
+def unique(runs: list[Run]) -> list[Run]:
+    """Return each run once: questions share their default runs."""
+    return list({run.key: run for run in runs}.values())
+
+
+def replaced(run: Run, **changes: Any) -> Run:
+    """Return the run with fields replaced."""
+    return dataclasses.replace(run, **changes)

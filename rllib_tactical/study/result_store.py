@@ -1,0 +1,69 @@
+"""Finished runs on disk: one JSON file each, named by what the run depends on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.errors import UnreadableError, UsageError
+from rllib_tactical.study.experiments import Run
+from rllib_tactical.study.run import FORMAT
+
+KEY: Final = "[0-9a-f]" * 16
+"""Pattern of a key at the end of a name: other JSON files may lie in the folder."""
+
+
+class Store:
+    """A folder of results. A file is there whole or not at all.
+
+    Raises:
+        UsageError: the folder's place is taken by a file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"results folder {folder}: is a file")
+        self.folder = folder
+
+    def find(self, run: Run) -> dict[str, Any] | None:
+        """Return a finished run's result, None when there is none.
+
+        Raises:
+            UnreadableError: the file in its place is damaged or of another format.
+        """
+        # another question may have asked for the same run by another name
+        path = next(
+            iter(sorted(self.folder.glob(f"{run.market}-{run.seed}-*-{run.key}.json"))), None
+        )
+        return None if path is None else _read(path)
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return every result of the folder, whatever it depends on.
+
+        Raises:
+            UnreadableError: a file is damaged or of another format.
+        """
+        return [_read(path) for path in sorted(self.folder.glob(f"*-*-*-{KEY}.json"))]
+
+    def keep(self, run: Run, result: dict[str, Any]) -> None:
+        """Write a finished run's result."""
+        path = self.path(run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, json.dumps(result, indent=1) + "\n")
+
+    def path(self, run: Run) -> Path:
+        """Return where a run's result is kept."""
+        words = "".join(c if c.isalnum() else "-" for c in run.variant.name)
+        return self.folder / f"{run.market}-{run.seed}-{words}-{run.key}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{path}: not a result of the study: {error}") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise UnreadableError(f"{path}: not a result of the study in format {FORMAT}")
+    return result

@@ -1,0 +1,188 @@
+"""One run of the study: train in this process, judge on a market that was never seen."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from envs.market import MarketPart, MarketSpec
+from rllib_tactical.artifacts.versions import git_commit
+from rllib_tactical.bundle.inference import LogitsEngine, TorchEngine
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig, to_dict
+from rllib_tactical.domain.simulation.history import Split, Tape, split_tape
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.weights import actor_weights_of
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from rllib_tactical.rl.training.metrics import iteration_metrics
+from rllib_tactical.rl.training.validation import Validation, equal_size, validate
+from rllib_tactical.runtime.process import limit_threads, without_expected_noise
+from rllib_tactical.study.experiments import Run
+from rllib_tactical.study.scoring import (
+    judged,
+    judged_without,
+    logits,
+    margins,
+    oracle,
+    play,
+    scale_without,
+    serving_votes,
+)
+from rllib_tactical.synthetic import LearnabilityMarket, make_market
+
+UNSEEN: Final = 1_000
+"""Added to a run's seed for the market that it is judged on."""
+
+SPLITS: Final = (0.85, 0.15, 0.0)
+POINTS: Final = 4
+"""How often a run is looked at on its way."""
+
+CURVE_BARS: Final = 9_000
+STANDARDISATION_STEP: Final = 50
+
+FORMAT: Final = 1
+
+
+commit: Final = functools.cache(git_commit)
+"""The commit when it is first asked for: the code is loaded, whatever is checked out later."""
+
+
+@functools.lru_cache(maxsize=2)
+def _market(name: str, seed: int, bars: int, difficulty: float) -> tuple[LearnabilityMarket, Tape]:
+    market = make_market(name, seed, bars, difficulty)
+    return market, market.tape()
+
+
+def train_run(run: Run) -> dict[str, Any]:
+    """Train and judge; Ray must be running. Return plain values.
+
+    Seconds of processor time and of the clock are those of training alone: making markets and
+    judging are not counted.
+    """
+    limit_threads()
+    commit()
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    config = run.config
+    _, tape = _market(run.market, run.seed, run.train_bars, run.difficulty)
+    train, validation, _ = split_tape(len(tape), SPLITS)
+    spec = MarketSpec(
+        parts=(MarketPart(tape, train),),
+        rules=config.rules,
+        rewards=config.rewards,
+        episodes=config.training.episodes,
+        train_confidence=config.training.train_confidence,
+    )
+    windows = np.arange(tape.first_decision, train.stop, STANDARDISATION_STEP)
+    standardisation = Standardisation.estimate(tape.inputs.gather(windows))
+    with without_expected_noise():
+        algorithm = build_config(config, MarketHandle(spec), standardisation).build_algo()
+    try:
+        return _trained(run, config, algorithm, tape, validation)
+    finally:
+        algorithm.stop()
+
+
+def _trained(
+    run: Run, config: TacticalConfig, algorithm: Any, tape: Tape, validation: Split
+) -> dict[str, Any]:
+    steps, processor, wall = 0, 0.0, 0.0
+    curve: list[dict[str, Any]] = []
+    sampled_trades: list[float] = []
+    while steps < run.steps:
+        begun, processor_begun = time.monotonic(), time.process_time()
+        result = algorithm.train()
+        wall += time.monotonic() - begun
+        processor += time.process_time() - processor_begun
+        row = iteration_metrics(result, len(sampled_trades) + 1, 1.0)
+        sampled = row["env_steps"] - steps
+        steps = row["env_steps"]
+        sampled_trades.append(row["trades"] / sampled)
+        if steps * POINTS >= run.steps * (len(curve) + 1):
+            weights = actor_weights_of(algorithm)
+            point = _look(run, config, weights, tape, validation, last=steps >= run.steps)
+            curve.append(
+                {
+                    "steps": steps,
+                    "processor_s": processor,
+                    "wall_s": wall,
+                    "entropy": [row[f"entropy_{agent}"] for agent in ("fvg", "momentum", "entry")],
+                    "explained": row["value_explained_variance"],
+                    "bonus_share": row["bonus_share"],
+                    **point,
+                }
+            )
+    few = max(1, len(sampled_trades) // 10)
+    return {
+        "format": FORMAT,
+        "commit": commit(),
+        "market": run.market,
+        "seed": run.seed,
+        "variant": run.variant.name,
+        "changes": run.variant.changes,
+        "asked": {"steps": run.steps, "train_bars": run.train_bars, "test_bars": run.test_bars},
+        "difficulty": run.difficulty,
+        "steps": steps,
+        "processor_s": processor,
+        "wall_s": wall,
+        "sampled_trades_per_bar": {
+            "first": float(np.mean(sampled_trades[:few])),
+            "last": float(np.mean(sampled_trades[-few:])),
+        },
+        "curve": curve,
+        "training": to_dict(config.training),
+    }
+
+
+def _look(
+    run: Run,
+    config: TacticalConfig,
+    weights: dict[str, Any],
+    tape: Tape,
+    validation: Split,
+    last: bool,
+) -> dict[str, Any]:
+    """Choose the temperature scale on validation bars, then trade the unseen market.
+
+    On the way a part of it is enough; the last look takes all of it and everything else.
+    """
+    engine = TorchEngine(weights)
+    if not last:
+        validation = Split(validation.name, validation.stop - CURVE_BARS, validation.stop)
+    chosen: Validation = validate(
+        engine,
+        [(tape, validation)],
+        equal_size(config.rules),  # as it is judged: a larger order is no better vote
+        config.training.temperature_scales,
+        config.training.train_confidence,
+    )
+    market, unseen = _market(run.market, UNSEEN + run.seed, run.test_bars, run.difficulty)
+    start = unseen.first_decision
+    stop = len(unseen) if last else min(len(unseen), start + CURVE_BARS)
+    found = logits(engine, unseen, start, stop)
+    point: dict[str, Any] = {
+        "scale": chosen.temperature_scale,
+        "oracle": oracle(market, unseen, start, stop).document(),
+        "margins": margins(market, unseen, found, start, stop),
+    }
+    if last:
+        point |= judged(config, unseen, found, start, stop, chosen.temperature_scale)
+        scales = _scales_without(config, engine, tape, validation)
+        point["without_rescaled"] = judged_without(config, unseen, found, start, stop, scales)
+    else:
+        votes = serving_votes(found, chosen.temperature_scale)
+        point["policy"] = play(unseen, votes, config.rules, start, stop).document()
+    return point
+
+
+def _scales_without(
+    config: TacticalConfig, engine: LogitsEngine, tape: Tape, validation: Split
+) -> dict[str, float]:
+    """Return the scale chosen anew on the validation bars for the votes without each agent."""
+    start, stop = max(validation.start, tape.first_decision), validation.stop
+    found = logits(engine, tape, start, stop)
+    return {agent: scale_without(config, tape, found, start, stop, agent) for agent in AGENTS}

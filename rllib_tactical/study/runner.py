@@ -1,0 +1,194 @@
+"""Run what is missing of the study as Ray tasks, then tell what all finished runs say."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.bench.measurement import Row
+from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.study.analysis import Answer, answer, rows_of
+from rllib_tactical.study.completed import finished_answers, narrowed
+from rllib_tactical.study.experiments import QUESTIONS, Question, Run, runs_of, unique, unseen_bars
+from rllib_tactical.study.report import write_page
+from rllib_tactical.study.result_store import Store
+
+FOLDER: Final = Path("runs/learning")
+PAGE: Final = "learning.html"
+TABLES: Final = "learning.txt"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningSize:
+    """What is asked and how long it is trained; finished runs are kept in ``folder``.
+
+    ``questions`` names of ``QUESTIONS``, all when empty; ``seeds`` 1 .. N; ``steps`` account steps
+    of every run; ``sessions`` of the unseen market; ``markets`` narrows
+    every question to some of its own, all when empty. After ``minutes`` no further run is started;
+    the next call goes on from there. With 0 none is, and what is told is all that is finished of
+    the questions and markets, whatever its seeds and sizes.
+    """
+
+    folder: Path = FOLDER
+    questions: tuple[str, ...] = ()
+    markets: tuple[str, ...] = ()
+    seeds: int = 5
+    steps: int = 409_600
+    minutes: float | None = None
+    parallel: int | None = None
+    train_bars: int = 400_000
+    sessions: int = 200
+    difficulty: float = 0.0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.questions if name not in QUESTIONS]
+        if unknown:
+            raise UsageError(
+                f"--question: found {', '.join(unknown)}, expected some of {', '.join(QUESTIONS)}"
+            )
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """The questions, the most important ones first."""
+        return tuple(QUESTIONS[name] for name in self.questions or QUESTIONS)
+
+    def runs(self, question: Question) -> list[Run]:
+        """Return a question's runs."""
+        make = functools.partial(
+            Run,
+            steps=self.steps,
+            train_bars=self.train_bars,
+            test_bars=unseen_bars(self.sessions),
+            difficulty=self.difficulty,
+        )
+        runs = runs_of(question, make, tuple(range(1, self.seeds + 1)))
+        return [run for run in runs if not self.markets or run.market in self.markets]
+
+
+def measure_learning(size: LearningSize, progress: Progress) -> list[Row]:
+    """Train what is missing and return the rows of all questions.
+
+    Writes ``learning.html`` (a table and a plot per question and size) and ``learning.txt`` into
+    the folder: everything that is finished there, asked for or not.
+
+    Args:
+        size: what is asked.
+        progress: called with every run that starts or ends, and the time left.
+
+    Raises:
+        TrainingError: runs failed; the others are kept.
+    """
+    store = Store(size.folder)
+    failed: list[str] = []
+    if size.minutes != 0:
+        wanted = unique([run for question in size.asked for run in size.runs(question)])
+        wanted.sort(key=lambda run: run.seed)  # a study cut short has few seeds of every question
+        failed = _run_missing(wanted, store, size, progress)
+    everything = finished_answers(store)
+    _write(everything, store.folder)
+    progress(f"tables and plots: {store.folder / PAGE}")
+    if failed:
+        raise TrainingError(f"{len(failed)} runs failed, the others are kept: {'; '.join(failed)}")
+    answers = narrowed(everything, size.questions, size.markets)
+    if size.minutes != 0:
+        answers = [
+            answer(
+                question,
+                [(run, found) for run in size.runs(question) if (found := store.find(run))],
+            )
+            for question in size.asked
+        ]
+    return [row for each in answers for row in rows_of(each)]
+
+
+def _write(answers: list[Answer], folder: Path) -> None:
+    from rllib_tactical.artifacts.atomic import atomic_write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [each.text() for each in answers] or ["no finished runs with the present defaults"]
+    atomic_write_text(folder / TABLES, "\n\n".join(texts) + "\n")
+    write_page(folder / PAGE, answers)
+
+
+def _run_missing(
+    wanted: list[Run], store: Store, size: LearningSize, progress: Progress
+) -> list[str]:
+    """Train what has no result yet; return what failed with its reasons."""
+    missing = [run for run in wanted if store.find(run) is None]
+    progress(f"{len(wanted) - len(missing)} of {len(wanted)} runs are finished")
+    if not missing:
+        return []
+    import ray
+
+    from rllib_tactical.study.run import train_run
+
+    joined = ray.is_initialized()
+    if not joined:
+        _start_ray()
+    room = int(ray.cluster_resources().get("CPU", 1))
+    room = min(room, size.parallel or room, len(missing))
+    task = ray.remote(num_cpus=1, max_retries=1)(train_run)
+    waiting, failed, done = list(missing), [], 0
+    running: dict[Any, Run] = {}
+    begun = time.monotonic()
+    try:
+        while waiting or running:
+            late = size.minutes is not None and time.monotonic() - begun > 60 * size.minutes
+            while waiting and len(running) < room and not late:
+                run = waiting.pop(0)
+                running[task.remote(run)] = run
+            if not running:
+                break
+            ready, _ = ray.wait(list(running), timeout=5.0)
+            for reference in ready:
+                run = running.pop(reference)
+                try:
+                    store.keep(run, ray.get(reference))
+                    done += 1
+                    left = (time.monotonic() - begun) / done * (len(missing) - done)
+                    progress(f"{run.name}: done, {done} of {len(missing)}, left {_clock(left)}")
+                except ray.exceptions.RayError as error:
+                    cause = getattr(error, "cause", None) or error
+                    failed.append(f"{run.name}: {_reason(cause)}")
+                    progress(failed[-1])
+    finally:
+        if not joined:
+            ray.shutdown()
+    if waiting:
+        progress(f"stopped after {size.minutes:g} minutes with {len(waiting)} runs to go")
+    return failed
+
+
+def _reason(cause: BaseException) -> str:
+    """Return the last line of an error's message, or its class where it has none."""
+    lines = str(cause).strip().splitlines()
+    return lines[-1] if lines else type(cause).__name__
+
+
+def _start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start a Ray of this process's own.
+
+    A Ray that somebody else runs on this machine is left alone: it may end before the study.
+    """
+    import ray
+
+    named = "RAY_ADDRESS" in os.environ
+    ray.init(
+        None if named else "local",
+        include_dashboard=None if named else False,
+        logging_level="ERROR",
+        log_to_driver=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h"

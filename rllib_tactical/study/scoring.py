@@ -1,0 +1,160 @@
+"""What actors are worth on a planted market: by the full serving rule, at equal position size."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.bundle.inference import LogitsEngine, logits_of
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import EXECUTE, Votes, greedy_votes, softmax
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.types import AGENTS, FloatArray
+from rllib_tactical.rl.training.validation import equal_size
+from rllib_tactical.synthetic import LearnabilityMarket
+from rllib_tactical.synthetic.oracle import oracle_votes
+
+NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
+"""A vote without an opinion: hold, neutral; and an entry agent that lets every trade pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Figures per session: net dollars with their standard error, trades, costs in dollars."""
+
+    net: float
+    error: float
+    trades: float
+    costs: float
+    sessions: int
+
+    def document(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dataclasses.asdict(self)
+
+
+def play(tape: Tape, votes: Votes, rules: Rules, start: int, stop: int) -> Played:
+    """Trade votes (K, 3) of the bars ``start`` <= t < ``stop`` at equal size."""
+    result = run_backtest(tape, votes, equal_size(rules), start, stop)
+    equity = result.equity["equity"].to_numpy()
+    last = np.flatnonzero(tape.sessions.is_last[start:stop])
+    pnl = np.diff(equity[last])  # whole sessions only; the account is flat between them
+    count = max(1, len(pnl))
+    bars = (stop - start) / _session_bars(tape)
+    return Played(
+        net=float(result.net_pnl / bars),
+        error=float(pnl.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        trades=len(result.trades) / bars,
+        costs=float(result.trades["costs"].sum()) / bars,
+        sessions=len(pnl),
+    )
+
+
+def oracle(market: LearnabilityMarket, tape: Tape, start: int, stop: int) -> Played:
+    """Return what the planted edge's own rule earns."""
+    part = slice(start, stop)
+    votes = oracle_votes(market.name, tape.features.raw[part], tape.features.close[part])
+    return play(tape, votes, Rules(), start, stop)
+
+
+def logits(engine: LogitsEngine, tape: Tape, start: int, stop: int) -> FloatArray:
+    """Return the actors' logits (K, 3, 3) at the closes of ``start`` <= t < ``stop``."""
+    return logits_of(engine, tape.inputs, np.arange(start, stop))
+
+
+def serving_votes(found: FloatArray, scale: float) -> Votes:
+    """Return greedy votes with their real confidences at a temperature scale."""
+    return greedy_votes(softmax(found, scale))
+
+
+def without(votes: Votes, agent: str) -> Votes:
+    """Return the votes with one agent's replaced by a neutral one of confidence 1."""
+    index, confidence = votes.index.copy(), votes.confidence.copy()
+    column = AGENTS.index(agent)
+    index[:, column], confidence[:, column] = NEUTRAL[agent], 1.0
+    return Votes(index, confidence)
+
+
+def scale_without(
+    config: TacticalConfig, tape: Tape, found: FloatArray, start: int, stop: int, agent: str
+) -> float:
+    """Return the temperature scale at which the votes without an agent's earn most, at equal size.
+
+    A neutral vote adds nothing to a trade, so that the others need more confidence to reach the
+    threshold: a scale that was chosen for all three would take trades away that they could make.
+    As for the whole policy, ties go to the scale named first.
+    """
+    scales = config.training.temperature_scales
+    earned = [
+        play(tape, without(serving_votes(found, scale), agent), config.rules, start, stop).net
+        for scale in scales
+    ]
+    return scales[int(np.argmax(earned))]
+
+
+def judged_without(
+    config: TacticalConfig,
+    tape: Tape,
+    found: FloatArray,
+    start: int,
+    stop: int,
+    scales: dict[str, float],
+) -> dict[str, Any]:
+    """Return the scale and the figures of the votes without each agent of ``scales``."""
+    return {
+        agent: {
+            "scale": scale,
+            "figures": play(
+                tape, without(serving_votes(found, scale), agent), config.rules, start, stop
+            ).document(),
+        }
+        for agent, scale in scales.items()
+    }
+
+
+def margins(
+    market: LearnabilityMarket, tape: Tape, found: FloatArray, start: int, stop: int
+) -> list[float]:
+    """Return by how much fvg and momentum prefer the oracle's side where it has one, -1 to 1.
+
+    Mean probability (scale 1) of the right side minus that of the wrong one: what was learnt so
+    far, with less noise than P&L, for runs that are too short to earn much.
+    """
+    part = slice(start, stop)
+    votes = oracle_votes(market.name, tape.features.raw[part], tape.features.close[part])
+    side = 1 - votes.index[:, 0]
+    chances = softmax(found[side != 0], 1.0)
+    prefers = (chances[:, :2, 0] - chances[:, :2, 2]) * side[side != 0, None]
+    return [float(each) for each in prefers.mean(axis=0)]
+
+
+def judged(
+    config: TacticalConfig, tape: Tape, found: FloatArray, start: int, stop: int, scale: float
+) -> dict[str, Any]:
+    """Return the policy's figures at the chosen scale, at every scale, and without each agent.
+
+    Without an agent the scale is that of all three; ``judged_without`` takes others.
+    """
+    rules = config.rules
+    votes = serving_votes(found, scale)
+    return {
+        "policy": play(tape, votes, rules, start, stop).document(),
+        "scales": {
+            f"{each:g}": play(tape, serving_votes(found, each), rules, start, stop).document()
+            for each in config.training.temperature_scales
+        },
+        "without": {
+            agent: play(tape, without(votes, agent), rules, start, stop).document()
+            for agent in AGENTS
+        },
+    }
+
+
+def _session_bars(tape: Tape) -> float:
+    starts = np.flatnonzero(tape.sessions.is_first)
+    return float(np.median(np.diff(starts))) if len(starts) > 1 else float(len(tape))

@@ -1,0 +1,59 @@
+"""The market of a sweep: in the object store once, opened once per worker process."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.simulation.history import Split
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMarket:
+    """A prepared market whose bars are in Ray's object store; some kilobytes to send."""
+
+    handle: MarketHandle
+    splits: tuple[tuple[Split, Split, Split], ...]
+    sources: tuple[dict[str, Any], ...]
+    standardisation: Standardisation
+
+    @classmethod
+    def share(cls, market: TrainingMarket) -> SharedMarket:
+        """Put a market into the object store; this process must outlive its users."""
+        return cls(
+            MarketHandle(market.spec),
+            tuple(part.splits for part in market.parts),
+            tuple(part.source for part in market.parts),
+            market.standardisation,
+        )
+
+    def market(self, config: TacticalConfig) -> TrainingMarket:
+        """Return the market with the rules, rewards and episodes of a trial.
+
+        What is estimated on training bars is the same for all trials: splits are not swept.
+
+        Raises:
+            DataError: a split is too short for the trial's episodes.
+            ConfigError: the trial's accounts do not go round the instruments.
+        """
+        parts = self.handle.open().parts
+        spec = dataclasses.replace(
+            self.handle.open(),
+            parts=parts,
+            rules=config.rules,
+            rewards=config.rewards,
+            episodes=config.training.episodes,
+            train_confidence=config.training.train_confidence,
+        )
+        training = config.training
+        spec.replays(training.num_envs, seed=0, group_size=training.accounts_per_bar)
+        prepared = tuple(
+            PreparedPart(part.tape, splits, source)
+            for part, splits, source in zip(parts, self.splits, self.sources, strict=True)
+        )
+        return TrainingMarket(spec, prepared, self.standardisation)

@@ -1,0 +1,166 @@
+"""Seeded synthetic markets with a planted edge, for judging whether training works at all.
+
+A market is a sequence of slots. In a gap slot the price jumps up and down again, or down and up;
+a coin toss decides whether the rise leaves a bullish gap below or the fall a bearish one above,
+and only the wicks show which. The price hovers near the gap until a wick touches it, and two to
+four bars later it opens away by several ATR; in some slots it opens away before any touch. A
+momentum slot is a burst of volatile bars; when its five bars add up to a strong move, the last of
+them trades on several times the usual volume, and two to four bars later the price opens away.
+
+What differs between the markets is only whose jumps follow their signal: in a linked slot the jump
+goes the signal's way with probability p (and against a gap that was not touched), in every other
+slot either way with probability 1/2. Closes and volumes carry no information about the jumps of
+gap slots, and gaps none about those of momentum slots, so that a rule of the other family can only
+lose its costs. The jumps come between two bars: spread over several bars they would feed trend
+followers; inside a bar, brackets with a near stop and a far target would profit from either sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.data.calendar.sessions import sessions_of
+from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
+from rllib_tactical.domain.features.table import compute_features
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape, build_tape
+from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray, Sessions
+from rllib_tactical.errors import UsageError
+from rllib_tactical.synthetic.draw import Canvas, draw_burst_slots, draw_gap_slots, pull_back
+from rllib_tactical.synthetic.plan import COMPLETE, GAP, MARKETS, MOMENTUM, SlotPlan, plan_slots
+from rllib_tactical.synthetic.shape import TICK, quote_ticks, shape_gaps
+
+START_S: Final = 946_857_600  # Monday 2000-01-03 00:00 UTC
+BAR_S: Final = 300
+MAX_BARS: Final = 2_500_000  # what lies between the start and the present
+_JUMP: Final = (3.0, 4.6)  # after gap and momentum signals: beyond the target of 3 ATR, in units
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Where patterns were planted, in time order. Arrays have shape (K,).
+
+    ``bar`` int64: the bar at whose close the signal is complete; ``family`` int64: 0 gap touch,
+    1 momentum; ``side`` int64: +1 / -1 as the signal points; ``jump`` int64: the bar that opens
+    away; ``paid`` bool: the jump goes the signal's way; ``linked`` bool: it does so with
+    probability p instead of 1/2.
+    """
+
+    bar: IntArray
+    family: IntArray
+    side: IntArray
+    jump: IntArray
+    paid: BoolArray
+    linked: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class LearnabilityMarket:
+    """A synthetic market: ``bars`` with their ``sessions``, and the ``instrument`` sized for them.
+
+    ``signals`` is what the generator knows and no policy may see.
+    """
+
+    name: str
+    seed: int
+    difficulty: float
+    bars: Bars
+    sessions: Sessions
+    instrument: Instrument
+    signals: Signals
+
+    def tape(self) -> Tape:
+        """Return the market ready for replay."""
+        return build_tape(self.bars, self.sessions, self.instrument)
+
+
+def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> LearnabilityMarket:
+    """Return a learnability market.
+
+    Equal arguments give equal markets, and the first bars do not depend on how many are asked for.
+
+    Args:
+        name: "gap", "momentum", "regime" (switches between the two every day or two) or "noise".
+        seed: any integer >= 0.
+        bars: number of 5-minute bars, around the clock from 2000-01-03 UTC.
+        difficulty: 0 (frequent signals that pay with probability 0.97) to 1 (rare, 0.6).
+
+    Raises:
+        UsageError: an unknown name or a value out of range.
+    """
+    _require(name in MARKETS, "market", name, f"one of {', '.join(MARKETS)}")
+    _require(seed >= 0, "seed", seed, "an integer >= 0")
+    _require(
+        EMBARGO_BARS < bars <= MAX_BARS, "bars", bars, f"{EMBARGO_BARS + 1} to {MAX_BARS} bars"
+    )
+    _require(0.0 <= difficulty <= 1.0, "difficulty", difficulty, "a number from 0 to 1")
+    plan = plan_slots(name, seed, bars, difficulty)
+    history, signals = _render(plan, seed, bars)
+    instrument = resolve_base_quantity(
+        load_instrument("SYNTH"), float(np.mean(compute_features(history).atr))
+    )
+    sessions = sessions_of(history, instrument)
+    return LearnabilityMarket(name, seed, difficulty, history, sessions, instrument, signals)
+
+
+def _require(condition: bool, name: str, found: object, expected: str) -> None:
+    if not condition:
+        raise UsageError(f"{name}: found {found!r}, expected {expected}")
+
+
+def _render(plan: SlotPlan, seed: int, bars: int) -> tuple[Bars, Signals]:
+    count = int(np.searchsorted(plan.start, bars))
+    plan = SlotPlan(*(getattr(plan, name)[:count] for name in SlotPlan.__slots__))
+    length = int(plan.start[-1] + plan.length[-1])
+    normal, wick_up, wick_down, traded = (
+        np.random.default_rng([seed, stream]) for stream in range(1, 5)
+    )
+    noise = normal.standard_normal(length)
+    canvas = Canvas(
+        move=0.35 * noise,
+        jump=np.zeros(length),
+        upper=0.3 * wick_up.standard_exponential(length),
+        lower=0.3 * wick_down.standard_exponential(length),
+        activity=np.ones(length),
+    )
+    gap_slots = np.flatnonzero(plan.family == GAP)
+    burst_slots = np.flatnonzero(plan.family == MOMENTUM)
+    draw_gap_slots(plan, gap_slots, canvas, noise)
+    burst_side = draw_burst_slots(plan, burst_slots, canvas, noise)
+
+    side = np.where(plan.fate == COMPLETE, plan.side, 0)
+    side[burst_slots] = burst_side
+    jump = plan.start + plan.length - plan.rest - 1
+    way = np.where(plan.pays == plan.touched, side, -side)
+    leaps, size = jump[side != 0], (np.where(plan.family == GAP, *_JUMP) * way)[side != 0]
+    canvas.jump[leaps] = size
+    canvas.move[leaps] = size + np.clip(0.1 * noise[leaps], -0.2, 0.2)
+    signals = _choose(
+        Signals(jump - plan.delay, plan.family, side, jump, plan.pays, plan.linked),
+        (side != 0) & plan.touched & (jump < bars),
+    )
+    pull_back(plan, canvas.move)
+
+    ticks = quote_ticks(canvas)
+    shape_gaps(plan, gap_slots, ticks, noise)
+    volume = np.rint(
+        1000.0 * canvas.activity * np.exp(0.2 * traded.standard_normal(length)) * _daily(length)
+    )
+    open_, high, low, close = (np.round(column * TICK, 2)[:bars] for column in ticks)
+    time_s = START_S + BAR_S * np.arange(bars, dtype=np.int64)
+    history = Bars(time_s, open_, high, low, close, volume[:bars])
+    return history, signals
+
+
+def _choose(signals: Signals, kept: BoolArray) -> Signals:
+    return Signals(*(getattr(signals, name)[kept] for name in Signals.__slots__))
+
+
+def _daily(length: int) -> FloatArray:
+    """Return the mild daily rhythm of volume (T,)."""
+    day = 86_400 // BAR_S
+    angle = 2.0 * np.pi * np.arange(length) / day
+    rhythm: FloatArray = 1.0 + 0.3 * np.cos(angle)
+    return rhythm

@@ -1,0 +1,1 @@
+"""Walk-forward: train on each part of the history, trade the next one."""

@@ -1,0 +1,250 @@
+"""The request of ``POST /decide``: its shape, its ranges, and what is wrong with a bad one.
+
+``read_request`` turns a body into typed, checked values or raises a ``RequestError`` that names the
+field. The good path decodes once with msgspec; only a refused body is looked at again, to say where
+it is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from rllib_tactical.domain.features.fvg import MAX_AGE
+from rllib_tactical.domain.features.indicators import EMA_WEIGHT, MOMENTUM_LIMIT
+from rllib_tactical.domain.types import (
+    FEATURE_NAMES,
+    NUM_FEATURES,
+    SYNERGY_TYPES,
+    WINDOW,
+    FloatArray,
+)
+from serve.api.decode_errors import explain, refuse_duplicate_keys
+from serve.api.errors import exact, invalid
+
+MAX_BODY_BYTES: Final = 256 * 1024
+MAX_PRICE: Final = 1e9
+
+_WHOLE: Final = [0, 1, 3, 4]
+_WHOLE_COLUMNS: Final = np.isin(np.arange(NUM_FEATURES), _WHOLE)
+_LOW: Final[FloatArray] = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -MOMENTUM_LIMIT, 0.0])
+# V / EMA cannot exceed 1/a because EMA = a V + (1 - a) EMA_before; the slack is for rounding
+_HIGH: Final[FloatArray] = np.array(
+    [1.0, 1.0, MAX_PRICE, MAX_AGE, 1.0, MOMENTUM_LIMIT, 1.0 / EMA_WEIGHT + 1e-6]
+)
+
+Price = Annotated[float, Meta(gt=0.0, le=MAX_PRICE)]
+Row = Annotated[list[float], Meta(min_length=NUM_FEATURES, max_length=NUM_FEATURES)]
+Matrix = Annotated[list[Row], Meta(min_length=WINDOW, max_length=WINDOW)]
+Symbol = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class MarketContext(Struct, forbid_unknown_fields=True, frozen=True):
+    """The market now: ``current_price`` and ``atr_5min`` (14-bar ATR) in price units."""
+
+    symbol: Symbol | UnsetType = UNSET
+    current_price: Price | UnsetType = UNSET
+    atr_5min: Price | UnsetType = UNSET
+
+
+class SynergyContext(Struct, forbid_unknown_fields=True, frozen=True):
+    """A detected synergy. ``market_context`` is free-form; the keys of the market are checked."""
+
+    synergy_type: Literal["TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4"]
+    direction: Literal[1, -1]
+    confidence: Annotated[float, Meta(ge=0.0, le=1.0)]
+    signal_sequence: Annotated[list[Any], Meta(max_length=256)] = []
+    market_context: dict[str, Any] = {}
+    event_id: Annotated[str, Meta(max_length=256)] | None = None
+    timestamp: datetime | float | None = None
+
+
+class OverrideParams(Struct, forbid_unknown_fields=True, frozen=True):
+    """What a request may change for itself. Risk limits are not among it.
+
+    ``temperature`` multiplies the bundle's temperature scale; ``base_quantity`` (lots) can lower
+    the instrument's, never raise it; ``seed`` replaces the request's own for ``mode`` sample.
+    """
+
+    temperature: Annotated[float, Meta(ge=0.05, le=10.0)] | UnsetType = UNSET
+    mode: Literal["sample", "greedy"] | UnsetType = UNSET
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET
+    execution_threshold: Annotated[float, Meta(ge=0.5, le=1.0)] | UnsetType = UNSET
+    base_quantity: Annotated[float, Meta(gt=0.0, le=MAX_PRICE)] | UnsetType = UNSET
+
+
+class DecideRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of ``POST /decide``. ``matrix_state``: 60 rows of 7 raw features, oldest first.
+
+    Without a matrix, and with ``symbol`` (here or in ``market_context``) alone, the decision is on
+    the bars that were sent to the service.
+    """
+
+    matrix_state: Matrix | UnsetType = UNSET
+    symbol: Symbol | UnsetType = UNSET
+    synergy_context: SynergyContext | None = None
+    market_context: MarketContext | None = None
+    override_params: OverrideParams | None = None
+
+
+class OwnMarket(NamedTuple):
+    """The market as the bars sent to the service give it: matrix (60, 7) raw, price and ATR."""
+
+    matrix: FloatArray
+    price: float
+    atr: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecideInput:
+    """A checked request.
+
+    ``matrix`` (60, 7) float64 raw; ``price`` and ``atr`` in price units; ``synergy_kind`` 0..4 and
+    ``synergy_direction`` +1, -1, 0 when there is none; ``canonical`` identifies the request,
+    whatever the order of its keys or its white space. ``from_bars``: matrix, price and ATR are the
+    service's own.
+    """
+
+    matrix: FloatArray
+    symbol: str
+    price: float
+    atr: float
+    synergy_kind: int
+    synergy_direction: int
+    overrides: OverrideParams
+    canonical: bytes
+    from_bars: bool = False
+
+
+_DECODER: Final = msgspec.json.Decoder(DecideRequest)
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_NO_OVERRIDES: Final = OverrideParams()
+_NO_MARKET: Final = MarketContext()
+_NEEDED: Final = ("symbol", "current_price", "atr_5min")
+
+
+def read_request(
+    body: bytes, symbol: str, base_quantity: float, own: Callable[[], OwnMarket] | None = None
+) -> DecideInput:
+    """Decode and check a request body.
+
+    Args:
+        body: the JSON document.
+        symbol: of the instrument that the bundle decides for.
+        base_quantity: of that instrument in lots, the most an override may ask for.
+        own: returns the service's own market for a request without a matrix.
+
+    Raises:
+        RequestError: 400 when the body is not one JSON document with unique keys, 422 when a field
+            is missing, unknown, of another type or out of range; what ``own`` raises.
+    """
+    try:
+        request = _DECODER.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise explain(body, error) from error
+    refuse_duplicate_keys(body)
+    given = _market(request)
+    from_bars = request.matrix_state is UNSET and own is not None
+    if from_bars:
+        _require_symbol_alone(given)
+    missing = next(
+        (name for name in _NEEDED[: 1 if from_bars else 3] if given[name] is UNSET), None
+    )
+    if request.matrix_state is UNSET and not from_bars:
+        raise invalid("matrix_state", "is required", "missing_field")
+    if missing is not None:
+        raise invalid(f"market_context.{missing}", "is required", "missing_field")
+    if given["symbol"] != symbol:
+        raise invalid(
+            "symbol" if request.symbol is not UNSET else "market_context.symbol",
+            f"this service decides for {symbol!r}, found {given['symbol']!r}",
+            "wrong_symbol",
+        )
+    if own is not None and from_bars:
+        matrix, price, atr = own()
+    else:
+        matrix = np.array(request.matrix_state, dtype=np.float64)
+        _check_matrix(matrix)
+        price, atr = given["current_price"], given["atr_5min"]
+    overrides = request.override_params or _NO_OVERRIDES
+    if overrides.base_quantity is not UNSET and overrides.base_quantity > base_quantity:
+        raise invalid(
+            "override_params.base_quantity",
+            f"may only lower the instrument's {exact(base_quantity)}, "
+            f"found {exact(overrides.base_quantity)}",
+        )
+    synergy = request.synergy_context
+    try:
+        rest = _ENCODER.encode((synergy, symbol, price, atr, overrides))
+    except (OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise invalid("synergy_context", f"holds a value that cannot be used: {error}") from error
+    return DecideInput(
+        matrix=matrix,
+        symbol=symbol,
+        price=price,
+        atr=atr,
+        synergy_kind=SYNERGY_TYPES.index(synergy.synergy_type) if synergy else 0,
+        synergy_direction=synergy.direction if synergy else 0,
+        overrides=overrides,
+        canonical=matrix.tobytes() + rest,
+        from_bars=from_bars,
+    )
+
+
+def _check_matrix(matrix: FloatArray) -> None:
+    bad = (matrix < _LOW) | (matrix > _HIGH) | (_WHOLE_COLUMNS & (np.floor(matrix) != matrix))
+    if not bad.any():
+        return
+    row, column = (int(i) for i in np.argwhere(bad)[0])
+    kind = "a whole number " if column in _WHOLE else ""
+    raise invalid(
+        f"matrix_state[{row}][{column}]",
+        f"{FEATURE_NAMES[column]} must be {kind}in [{_LOW[column]:g}, {_HIGH[column]:g}], "
+        f"found {exact(matrix[row, column])}",
+    )
+
+
+def _require_symbol_alone(given: dict[str, Any]) -> None:
+    """Refuse a price or an ATR without the matrix that it belongs to."""
+    for name in ("current_price", "atr_5min"):
+        if given[name] is not UNSET:
+            raise invalid(
+                "matrix_state",
+                f"is required with market_context.{name}; leave out all three to decide on the "
+                "bars sent to /bars",
+                "missing_field",
+            )
+
+
+def _market(request: DecideRequest) -> dict[str, Any]:
+    """Merge the places where symbol, price and ATR may stand; they must not contradict."""
+    top = request.market_context or _NO_MARKET
+    inner = _NO_MARKET
+    if request.synergy_context is not None and request.synergy_context.market_context:
+        given = request.synergy_context.market_context
+        known = {key: given[key] for key in _NEEDED if key in given}
+        try:
+            inner = msgspec.convert(known, MarketContext, strict=True)
+        except msgspec.ValidationError as error:
+            raise explain(b"", error, prefix="synergy_context.market_context") from error
+    merged: dict[str, Any] = {}
+    for name in _NEEDED:
+        merged[name] = _agreed(
+            getattr(top, name), getattr(inner, name), name, "synergy_context.market_context"
+        )
+    merged["symbol"] = _agreed(merged["symbol"], request.symbol, "symbol", "the top level's")
+    return merged
+
+
+def _agreed(outer: Any, inner: Any, name: str, place: str) -> Any:
+    if outer is UNSET or inner is UNSET or outer == inner:
+        return outer if inner is UNSET else inner
+    raise invalid(
+        f"market_context.{name}", f"{outer!r} contradicts {place} {name} {inner!r}", "contradiction"
+    )

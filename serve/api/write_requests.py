@@ -1,0 +1,135 @@
+"""The bodies that change the service's state: bars, fills, an operator's order, another bundle."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from serve.api.decide_request import MAX_PRICE, Price, Symbol
+from serve.api.decode_errors import explain, refuse_duplicate_keys
+from serve.api.errors import invalid
+
+MAX_BARS: Final = 1000
+MAX_FILLS: Final = 500
+_LAST_S: Final = 7_258_118_399  # the end of 2199, where calendars end
+_MILLISECONDS_FROM: Final = 100_000_000_000
+
+Body = TypeVar("Body")
+
+Epoch = Annotated[int, Meta(ge=0, le=_LAST_S * 1000)]
+Moment = Epoch | datetime
+"""UTC epoch seconds or milliseconds, or ISO-8601 (UTC where it has no offset)."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class BarInput(Struct, forbid_unknown_fields=True, frozen=True):
+    """One closed bar; ``timestamp`` is its open time."""
+
+    timestamp: Moment
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: Annotated[float, Meta(ge=0.0, le=1e18)]
+
+
+class BarsRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of ``POST /bars``: closed bars of one symbol, oldest first."""
+
+    symbol: Symbol
+    bars: Annotated[list[BarInput], Meta(min_length=1, max_length=MAX_BARS)]
+
+
+class VoteLabels(Struct, forbid_unknown_fields=True, frozen=True):
+    """What the three agents voted for."""
+
+    fvg: Literal["long", "hold", "short"]
+    momentum: Literal["up", "neutral", "down"]
+    entry: Literal["wait", "execute", "aggressive"]
+
+
+class OrderMetadata(Struct, forbid_unknown_fields=True, frozen=True):
+    """Where an order comes from; a fill may carry it back, which gives its votes their marks."""
+
+    source: Literal["policy", "fallback", "override"]
+    decision_id: Name
+    bundle_id: Name
+    confidence: Annotated[float, Meta(ge=0.0, le=1.0)]
+    votes: VoteLabels
+    synergy_aligned: bool | None
+
+
+class FillInput(Struct, forbid_unknown_fields=True, frozen=True):
+    """One fill of the broker. ``commission`` in dollars; the instrument's own where left out."""
+
+    fill_id: Name
+    side: Literal["BUY", "SELL"]
+    quantity: Annotated[float, Meta(gt=0.0, le=MAX_PRICE)]
+    price: Price
+    timestamp: Moment
+    commission: Annotated[float, Meta(ge=0.0, le=MAX_PRICE)] | UnsetType = UNSET
+    metadata: OrderMetadata | None = None
+
+
+class FillsRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of ``POST /fills``: fills of one symbol in the order in which they happened."""
+
+    symbol: Symbol
+    fills: Annotated[list[FillInput], Meta(min_length=1, max_length=MAX_FILLS)]
+
+
+class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of ``POST /admin/override``. A repeat with the same ``request_id`` does nothing."""
+
+    action: Literal["pause", "resume", "flatten", "force_hold"]
+    request_id: Name | None = None
+    note: Annotated[str, Meta(max_length=300)] = ""
+
+
+class ModelRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of ``POST /admin/model``: a bundle's folder, as the service's machines see it."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=1024)]
+    bundle_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+WriteRequest = BarsRequest | FillsRequest | OverrideRequest | ModelRequest
+
+_DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (BarsRequest, FillsRequest, OverrideRequest, ModelRequest)
+}
+
+
+def read_body(body: bytes, kind: type[Body]) -> Body:
+    """Decode and check a request body.
+
+    Raises:
+        RequestError: 400 when the body is not one JSON document with unique keys, 422 when a field
+            is missing, unknown, of another type or out of range.
+    """
+    try:
+        request: Body = _DECODERS[kind].decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise explain(body, error) from error
+    refuse_duplicate_keys(body)
+    return request
+
+
+def epoch_seconds(moment: Moment, field: str) -> float:
+    """Return a moment as UTC epoch seconds.
+
+    Raises:
+        RequestError: 422 for a time before 1970 or after 2199.
+    """
+    if isinstance(moment, int):
+        return moment / 1000.0 if moment >= _MILLISECONDS_FROM else float(moment)
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not (math.isfinite(seconds) and 0.0 <= seconds <= _LAST_S):
+        raise invalid(field, f"must lie in the years 1970 to 2199, found {moment.isoformat()}")
+    return seconds

@@ -1,0 +1,319 @@
+"""From a checked request to the answer: features, actors, votes, decision, order. No HTTP, no Ray.
+
+Every number comes from the functions that backtest and training use; this module only converts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from time import perf_counter, time
+from typing import Any, Final
+
+import numpy as np
+from msgspec import UNSET
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.inference import LogitsEngine, probabilities
+from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.domain.decision.override import Standing, overrule, standing_order
+from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.risk import AccountView
+from rllib_tactical.domain.decision.rule_policy import rule_votes
+from rllib_tactical.domain.decision.votes import LABELS, SIGNS, Votes, greedy_votes, sample_votes
+from rllib_tactical.domain.features.table import network_input
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS
+from rllib_tactical.domain.types import (
+    AGENTS,
+    FEATURE_NAMES,
+    LONG,
+    NUM_FEATURES,
+    WINDOW,
+    Float32Array,
+    FloatArray,
+    Instrument,
+    Reason,
+)
+from serve.api.decide_request import DecideInput, OverrideParams, OwnMarket, read_request
+from serve.api.errors import RequestError
+from serve.decision.risk_state import RiskState
+
+_LOG = logging.getLogger(__name__)
+
+STAGES: Final = ("matrix", "inference", "aggregation", "total")
+ACTIONS: Final = {1: "long", 0: "hold", -1: "short"}
+_MOMENTUM_COLUMN: Final = FEATURE_NAMES.index("price_momentum_5")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and what telemetry needs of it. ``body`` is the JSON document.
+
+    ``stages_ms`` has the milliseconds of ``STAGES``; ``breaches`` names the stages over budget;
+    ``fallback`` tells that the actors failed and the rule-based votes answered.
+    """
+
+    body: dict[str, Any]
+    stages_ms: tuple[float, float, float, float]
+    breaches: tuple[str, ...]
+    fallback: bool
+
+
+class Decider:
+    """Decides with one bundle.
+
+    Args:
+        bundle: verified policy bundle.
+        performance: latency budgets of the stages.
+        engine: the actors; by default the bundle's own ONNX engine.
+
+    Raises:
+        BundleError: the bundle's model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        performance: PerformanceConfig,
+        engine: LogitsEngine | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self._engine = engine if engine is not None else bundle.engine()
+        self._base_quantity = float(bundle.instrument.base_quantity or 0.0)
+        self._budgets = tuple(getattr(performance, f"{stage}_ms") for stage in STAGES)
+        self._identity = bundle.bundle_id.encode()
+
+    def warm_up(self) -> None:
+        """Run the actors once, so that the first request does not pay for their set-up."""
+        blank = np.zeros((1, WINDOW, NUM_FEATURES), dtype=np.float32)
+        probabilities(self._engine, blank, self.bundle.temperature_scale)
+
+    def answer(
+        self, body: bytes, state: RiskState, fresh: bool = True, now_s: float | None = None
+    ) -> Answer:
+        """Read a request body and decide; see ``decide``.
+
+        Raises:
+            RequestError: the body is refused, see ``read_request``; 409 when a decision by symbol
+                has too few bars.
+        """
+        start = perf_counter()
+        request = read_request(
+            body,
+            self.bundle.instrument.symbol,
+            self._base_quantity,
+            lambda: own_market(state),
+        )
+        return self.decide(request, state, fresh, now_s, start)
+
+    def decide(
+        self,
+        request: DecideInput,
+        state: RiskState,
+        fresh: bool = True,
+        now_s: float | None = None,
+        start: float | None = None,
+    ) -> Answer:
+        """Decide on a checked request.
+
+        Args:
+            request: from ``read_request``.
+            state: the risk state to decide on.
+            fresh: whether that state is known to be current; without that the answer is hold.
+            now_s: epoch time, by which the age of the bars is told; the clock's when omitted.
+            start: ``perf_counter`` at which work on the request began; now when omitted.
+        """
+        start = perf_counter() if start is None else start
+        overrides = request.overrides
+        price, atr = np.array([request.price]), np.array([request.atr])
+        inputs = network_input(request.matrix[None], price, atr)
+        digest = hashlib.sha256(request.canonical).digest()
+        matrix_done = perf_counter()
+
+        chances = self._probabilities(inputs, overrides)
+        inference_done = perf_counter()
+
+        if chances is None:
+            votes = rule_votes(request.matrix[-1:], price)
+        else:
+            votes = _vote(chances, overrides, digest)
+        instrument, rules = self.bundle.instrument, self.bundle.rules
+        doubt = state.data_doubt(time() if now_s is None else now_s, self.bundle.bar_seconds)
+        # bars that are current tell for a matrix too whether the session goes on
+        tradable = state.market is None or state.market.tradable or doubt is Reason.DATA_STALE
+        account = state.view(request.price, tradable, instrument.point_value, rules.risk)
+        decision = decide(
+            votes,
+            Market(
+                price=price,
+                atr=atr,
+                synergy_kind=np.array([request.synergy_kind]),
+                synergy_direction=np.array([request.synergy_direction]),
+            ),
+            account,
+            _instrument(instrument, overrides),
+            _rules(rules, overrides),
+        )
+        if not fresh:
+            doubt = Reason.STATE_STALE
+        elif not request.from_bars:
+            doubt = None
+        standing = standing_order(state.control, account, doubt)
+        if standing is not None:
+            decision = overrule(decision, account, standing)
+        aggregation_done = perf_counter()
+
+        source = "policy" if chances is not None else "fallback"
+        if standing is not None and standing.operator:
+            source = "override"
+        origin = {
+            "source": source,
+            "decision_id": self._decision_id(digest, account, source, standing),
+            "bundle_id": self.bundle.bundle_id,
+        }
+        body = {
+            "decision": _decision(decision, request, votes, origin),
+            "agent_breakdown": _breakdown(chances, votes, request.matrix),
+            "timing": {},
+            **origin,
+        }
+        marks = (start, matrix_done, inference_done, aggregation_done)
+        return self._timed(body, marks, chances is None)
+
+    def _probabilities(self, inputs: Float32Array, overrides: OverrideParams) -> FloatArray | None:
+        """Return the actors' probabilities (1, 3, 3), None when the actors fail."""
+        scale = self.bundle.temperature_scale
+        if overrides.temperature is not UNSET:
+            scale *= overrides.temperature
+        try:
+            return probabilities(self._engine, inputs, scale)
+        except Exception:
+            # whatever an engine raises, the rule-based votes can still answer
+            _LOG.exception("the actors failed, the rule-based fallback answers")
+            return None
+
+    def _timed(
+        self, body: dict[str, Any], marks: tuple[float, float, float, float], fallback: bool
+    ) -> Answer:
+        start, matrix_done, inference_done, aggregation_done = marks
+        stages = (
+            (matrix_done - start) * 1e3,
+            (inference_done - matrix_done) * 1e3,
+            (aggregation_done - inference_done) * 1e3,
+            (perf_counter() - start) * 1e3,
+        )
+        body["timing"] = {
+            f"{stage}_ms": round(value, 4) for stage, value in zip(STAGES, stages, strict=True)
+        }
+        measured = zip(STAGES, stages, self._budgets, strict=True)
+        over = tuple(stage for stage, took, budget in measured if took > budget)
+        return Answer(body, stages, over, fallback)
+
+    def _decision_id(
+        self, digest: bytes, account: AccountView, source: str, standing: Standing | None
+    ) -> str:
+        """Return the SHA-256 (hex) of request, bundle and risk state: a replay gives the same."""
+        above = "" if standing is None else standing.reason.code
+        sha = hashlib.sha256(digest + self._identity + source.encode() + above.encode())
+        for name in AccountView.__dataclass_fields__:
+            sha.update(getattr(account, name).tobytes())
+        return sha.hexdigest()
+
+
+def own_market(state: RiskState) -> OwnMarket:
+    """Return the market of the bars sent to the service.
+
+    Raises:
+        RequestError: 409 while there are fewer bars than a decision needs.
+    """
+    market = state.market
+    if market is None or not market.ready or state.matrix is None:
+        found = 0 if market is None else market.bars
+        raise RequestError(
+            409,
+            "not_ready",
+            f"matrix_state: without it {EMBARGO_BARS} bars have to be sent to /bars, found {found}",
+            "matrix_state",
+        )
+    return OwnMarket(state.matrix, market.price, market.atr)
+
+
+def _vote(chances: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:
+    if overrides.mode != "sample":
+        return greedy_votes(chances)
+    seed = int.from_bytes(digest[:8]) if overrides.seed is UNSET else overrides.seed
+    return sample_votes(chances, np.random.default_rng(seed).random((1, len(AGENTS))))
+
+
+def _instrument(instrument: Instrument, overrides: OverrideParams) -> Instrument:
+    if overrides.base_quantity is UNSET:
+        return instrument
+    return replace(instrument, base_quantity=overrides.base_quantity)
+
+
+def _rules(rules: Rules, overrides: OverrideParams) -> Rules:
+    if overrides.execution_threshold is UNSET:
+        return rules
+    aggregation = replace(rules.aggregation, execution_threshold=overrides.execution_threshold)
+    return replace(rules, aggregation=aggregation)
+
+
+def _decision(
+    decision: Decision, request: DecideInput, votes: Votes, origin: dict[str, str]
+) -> dict[str, Any]:
+    """Return the ``decision`` part: ``action`` is done, ``side`` is what the vote preferred."""
+    confidence = float(decision.confidence[0])
+    side = int(decision.vote.side[0])
+    scores = decision.vote.scores[0]
+    command = None
+    if decision.execute[0]:
+        opens = not decision.closes[0]
+        aligned = side == request.synergy_direction if request.synergy_kind else None
+        command = {
+            "order_type": "MARKET",
+            "time_in_force": "IOC",
+            "side": "BUY" if decision.action[0] == LONG else "SELL",
+            "quantity": float(decision.quantity[0]),
+            "symbol": request.symbol,
+            "stop_loss": float(decision.stop[0]) if opens else None,
+            "take_profit": float(decision.target[0]) if opens else None,
+            "metadata": {
+                **origin,
+                "confidence": confidence,
+                "votes": {
+                    agent: LABELS[agent][index]
+                    for agent, index in zip(AGENTS, votes.index[0].tolist(), strict=True)
+                },
+                "synergy_aligned": aligned,
+            },
+        }
+    return {
+        "action": ACTIONS[int(decision.action[0])],
+        "confidence": confidence,
+        "execute": bool(decision.execute[0]),
+        "reason": Reason(int(decision.reason[0])).code,
+        "side": ACTIONS[side],
+        "scores": {"long": float(scores[0]), "short": float(scores[1]), "hold": float(scores[2])},
+        "execution_command": command,
+    }
+
+
+def _breakdown(chances: FloatArray | None, votes: Votes, matrix: FloatArray) -> dict[str, Any]:
+    """Return the three votes; without actors there are no probabilities to report."""
+    signed = votes.signed[0].astype(np.float64)
+    expected = signed if chances is None else (chances[0] * SIGNS).sum(axis=1)
+    breakdown: dict[str, Any] = {
+        agent: {
+            "action": int(votes.index[0, i]),
+            "probabilities": None if chances is None else chances[0, i].tolist(),
+            "confidence": float(votes.confidence[0, i]),
+            "label": LABELS[agent][int(votes.index[0, i])],
+            "expected_action": float(expected[i]),
+        }
+        for i, agent in enumerate(AGENTS)
+    }
+    agrees = signed[AGENTS.index("momentum")] * matrix[-1, _MOMENTUM_COLUMN]
+    stance = "trend_following" if agrees > 0 else "counter_trend" if agrees < 0 else "neutral"
+    breakdown["momentum"]["stance"] = stance
+    return breakdown

@@ -1,0 +1,96 @@
+"""A replica's copy of the state, in the form in which decisions use it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from rllib_tactical.config.schema import ServiceConfig
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
+from rllib_tactical.domain.simulation.account import Account, account_view
+from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, FloatArray, Reason
+from serve.state.bars import MarketState
+from serve.state.machine import Snapshot
+
+LIVE_DEFAULTS: Final = ServiceConfig()
+
+
+class RiskState:
+    """Account, operator's order and market at one version of the state; it never changes.
+
+    ``matrix`` (60, 7) float64 raw features of the bars sent to the service, None before there are
+    60. ``accuracy`` per agent and ``trades`` are for health and metrics.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        control: Control = Control.NONE,
+        market: MarketState | None = None,
+        service: ServiceConfig = LIVE_DEFAULTS,
+        trades: int = 0,
+        accuracy: dict[str, float | None] | None = None,
+    ) -> None:
+        self.account, self.control, self.market = account, control, market
+        self.trades, self.accuracy = trades, accuracy or {}
+        self._service = service
+        self.matrix: FloatArray | None = None
+        if market is not None and market.matrix:
+            self.matrix = np.frombuffer(market.matrix).reshape(WINDOW, NUM_FEATURES)
+        self._flat: dict[tuple[bool, RiskConfig], AccountView] = {}
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, service: ServiceConfig) -> RiskState:
+        """Return the state that a snapshot describes."""
+        return cls(
+            snapshot.account,
+            snapshot.control,
+            snapshot.market,
+            service,
+            snapshot.trades,
+            snapshot.accuracy,
+        )
+
+    @property
+    def positions(self) -> int:
+        """How many positions are open."""
+        return abs(self.account.side)
+
+    def view(
+        self, price: float, tradable: bool, point_value: float, risk: RiskConfig
+    ) -> AccountView:
+        """Return the account (N = 1) at a price; without a position no price changes it."""
+        if self.account.side:
+            return account_view(self.account, price, tradable, point_value, risk)
+        found = self._flat.get((tradable, risk))
+        if found is None:
+            found = account_view(self.account, price, tradable, point_value, risk)
+            self._flat[tradable, risk] = found
+        return found
+
+    def market_age_s(self, now_s: float, bar_seconds: int) -> float | None:
+        """Return by how many seconds the next bar is overdue (0 when it is not), None without any.
+
+        Counted from when the calendar has it close; in a replay from a bar's length after the last
+        one's arrival, and not where that one ended its session.
+        """
+        if self.market is None:
+            return None
+        if self._service.live_bars:
+            return max(0.0, now_s - self.market.due_s)
+        if not self.market.tradable:
+            return 0.0
+        return max(0.0, now_s - self.market.arrived_s - bar_seconds)
+
+    def data_doubt(self, now_s: float, bar_seconds: int) -> Reason | None:
+        """Return why the bars sent to the service cannot be trusted now, None when they can."""
+        age = self.market_age_s(now_s, bar_seconds)
+        if age is None or age > self._service.max_bar_age_s:
+            return Reason.DATA_STALE
+        assert self.market is not None
+        since_gap = self.market.bars_since_gap
+        if since_gap is not None and since_gap < self._service.hold_bars_after_gap:
+            return Reason.DATA_GAP
+        return None

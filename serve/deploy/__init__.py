@@ -1,0 +1,1 @@
+"""Start and stop the service on Ray Serve."""

@@ -1,0 +1,126 @@
+"""What runs on Ray: the replicas of the service, and the actor that keeps its state."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from typing import Any, Final
+
+import ray
+from ray import serve as ray_serve
+from ray.exceptions import RayActorError, RayError
+
+from rllib_tactical.errors import ServiceError
+from serve.api.write_requests import WriteRequest
+from serve.http.app import AppSettings, DecisionApp
+from serve.observability.metrics import MULTIPROCESS_VARIABLE
+from serve.replication.coordinator import Answer, Keeper, KeeperSettings
+from serve.state.leases import Report
+
+NAMESPACE: Final = "tactical"
+_CLOSE_TIMEOUT_S: Final = 10.0
+_HEAD_NODE: Final = "node:__internal_head__"
+
+
+def keeper_actor(settings: KeeperSettings, telemetry_folder: str) -> Any:
+    """Return the keeper's handle; the first who asks starts it.
+
+    What it counts goes to ``telemetry_folder``, as the replicas' on the same node does.
+
+    It runs on the head node, where its folder is, outlives whoever started it, and comes back by
+    itself when its process dies; calls wait for that.
+    """
+    options: dict[str, Any] = {
+        "name": _keeper_name(settings),
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "max_restarts": -1,
+        "max_task_retries": -1,
+        "max_concurrency": 1000,
+        "num_cpus": 0,
+        "resources": {_HEAD_NODE: 0.001},
+        "runtime_env": {
+            "env_vars": {"OMP_NUM_THREADS": "1", MULTIPROCESS_VARIABLE: telemetry_folder}
+        },
+    }
+    return ray.remote(Keeper).options(**options).remote(settings)
+
+
+def stop_keeper(settings: KeeperSettings) -> None:
+    """End the keeper for good, if there is one; its folder is free when this returns."""
+    try:
+        handle = ray.get_actor(_keeper_name(settings), namespace=NAMESPACE)
+    except ValueError:
+        return
+    with suppress(RayError):  # one that died before has let go of its folder too
+        ray.get(handle.close.remote(), timeout=_CLOSE_TIMEOUT_S)
+    ray.kill(handle)
+
+
+def _keeper_name(settings: KeeperSettings) -> str:
+    return f"tactical-keeper-{settings.model.launch}"
+
+
+class RayKeeper:
+    """The keeper as replicas reach it. A keeper that was ended is started again.
+
+    Every call raises ``ServiceError`` when that does not help.
+    """
+
+    def __init__(self, settings: KeeperSettings, telemetry_folder: str) -> None:
+        self._settings, self._folder = settings, telemetry_folder
+        self._actor = keeper_actor(settings, telemetry_folder)
+
+    async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
+        """See ``Keeper.poll``."""
+        reply: bytes = await self._call("poll", replica, have, seen, report)
+        return reply
+
+    async def write(self, request: WriteRequest) -> Answer:
+        """See ``Keeper.write``."""
+        answer: Answer = await self._call("write", request)
+        return answer
+
+    async def performance(self, days: int) -> Answer:
+        """See ``Keeper.performance``."""
+        answer: Answer = await self._call("performance", days)
+        return answer
+
+    async def leave(self, replica: str) -> None:
+        """See ``Keeper.leave``."""
+        await self._call("leave", replica)
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._actor, method).remote(*arguments)
+        except RayActorError:
+            self._actor = keeper_actor(self._settings, self._folder)
+        try:
+            return await getattr(self._actor, method).remote(*arguments)
+        except RayActorError as error:
+            raise ServiceError(f"the keeper of the state does not run: {error}") from error
+
+
+@ray_serve.ingress()
+class DecisionReplica:
+    """What Serve runs: one ``DecisionApp`` per replica."""
+
+    # Serve awaits it; only in it does the event loop exist on which requests are answered
+    async def __init__(  # type: ignore[misc]
+        self, settings: AppSettings, keeper: KeeperSettings
+    ) -> None:
+        self._app = DecisionApp(settings, RayKeeper(keeper, settings.telemetry_folder))
+        await self._app.start()
+        # what is there now stays: the collector need not look through it in the midst of a request
+        gc.collect()
+        gc.freeze()
+
+    def __serve_build_asgi_app__(self) -> DecisionApp:
+        """Return the application that Serve calls."""
+        return self._app
+
+
+decision_deployment: Final = ray_serve.deployment(
+    name="decision", max_ongoing_requests=1000, graceful_shutdown_timeout_s=10
+)(DecisionReplica)

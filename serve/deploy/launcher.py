@@ -1,0 +1,274 @@
+"""Start and stop the service: checks, Ray, Serve, and the wait until it answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import ray
+from ray import serve as ray_serve
+
+from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.errors import ServiceError, TacticalError
+from serve.deploy.deployment import decision_deployment, keeper_actor, stop_keeper
+from serve.deploy.ray_serve import (
+    APP_NAME,
+    QUIET,
+    REPLICA_CPUS,
+    Progress,
+    connect_ray,
+    no_progress,
+    quietly,
+    reachable,
+    reserve_port,
+    serve_flags,
+    start_serve,
+    stop_serve,
+    url_host,
+    wait_until_healthy,
+)
+from serve.http.app import AppSettings
+from serve.http.security import TOKEN_VARIABLE, require_safe_binding, token_digest
+from serve.observability.logs import log_level
+from serve.observability.metrics import MULTIPROCESS_VARIABLE
+from serve.replication.coordinator import KeeperSettings, open_state
+from serve.state.machine import model_record
+
+KEEPER_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Service:
+    """A running service. Use it as a context manager, or call ``stop``.
+
+    ``fast`` tells whether HAProxy stands in front; ``extra_ports`` are the ports that HAProxy opens
+    beside the service's own, on every interface: its metrics and its statistics page.
+    """
+
+    url: str
+    bundle_id: str
+    replicas: int
+    authenticated: bool
+    fast: bool
+    extra_ports: tuple[int, ...]
+    state_folder: Path
+    _tear_down: Callable[[], None] = field(repr=False)
+    _stopped: bool = field(default=False, repr=False)
+
+    def stop(self) -> None:
+        """Answer what is in flight and stop; Ray too when the service started it. Idempotent."""
+        if not self._stopped:
+            self._stopped = True
+            self._tear_down()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_service(
+    bundle_path: Path,
+    host: str = "127.0.0.1",
+    port: int = 8001,
+    replicas: int = 1,
+    config: TacticalConfig | None = None,
+    fast: bool = True,
+    state: Path | None = None,
+    progress: Progress = no_progress,
+) -> Service:
+    """Start the service and return once it answers.
+
+    A Ray instance that this process is already connected to is used; otherwise the cluster that
+    ``RAY_ADDRESS`` names, or a new local one. The token is read from ``TACTICAL_TOKEN``.
+
+    Args:
+        bundle_path: the bundle to decide with; it has to be there on every node with a replica.
+        host: address to listen on.
+        port: port to listen on; 0 chooses a free one.
+        replicas: number of processes that decide.
+        config: latency budgets and the service's own settings are taken from it.
+        fast: HAProxy and Serve's throughput mode in place of Serve's Python proxy: about 1 ms
+            instead of 10 ms a request.
+        state: folder of the states; this one's is in it under the instrument's symbol. Without it
+            the state ends with the service.
+        progress: called with what is done next, and often with nothing while waiting; what it
+            raises ends the start.
+
+    Raises:
+        UnreadableError: there is no bundle.
+        BundleError: the bundle is incomplete, altered or made for another version.
+        ServiceError: the host needs a token, the port is in use, the state folder cannot be used,
+            Serve already runs on this Ray, or the service did not come up.
+    """
+    config = config or TacticalConfig()
+    bundle_path = Path(bundle_path).resolve()
+    progress("verifying the bundle")
+    bundle = load_bundle(bundle_path)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    require_safe_binding(host, token)
+    if replicas < 1:
+        raise ServiceError(f"replicas must be >= 1, found {replicas}")
+    level = log_level()
+    port = reserve_port(host, port)
+    folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
+    url = f"http://{url_host(host)}:{port}"
+    # what has been started so far, in the order in which it is to be stopped
+    cleanup = ExitStack()
+    cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        own = state_folder(state or folder / "state", bundle.instrument.symbol)
+        logs = own / "logs"
+        keeper = KeeperSettings(
+            state_folder=str(own),
+            model=model_record(bundle, launch=uuid.uuid4().hex),
+            service=config.service,
+            log_folder=str(logs),
+            log_level=level,
+        )
+        open_state(keeper)[0].close()
+        progress("starting Ray")
+        started_ray = connect_ray()
+        if started_ray:
+            cleanup.callback(ray.shutdown)
+        cleanup.callback(stop_keeper, keeper)
+        cleanup.callback(stop_serve, started_ray)
+        extra_ports = (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)) if fast else ()
+        progress("starting the keeper of the state")
+        telemetry = folder / "telemetry"
+        telemetry.mkdir(mode=0o700)
+        ray.get(keeper_actor(keeper, str(telemetry)).ready.remote(), timeout=KEEPER_TIMEOUT_S)
+        progress("starting Ray Serve" + (" behind HAProxy" if fast else ""))
+        settings = AppSettings(
+            performance=config.performance,
+            service=config.service,
+            telemetry_folder=str(telemetry),
+            log_folder=str(logs),
+            log_level=level,
+            token_digest=None if token is None else token_digest(token),
+        )
+        flags = serve_flags(folder, extra_ports)
+        start_serve(host, port, flags)
+        progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")
+        _deploy(settings, keeper, replicas, flags)
+        progress("waiting for the first answer")
+        wait_until_healthy(f"http://{url_host(reachable(host))}:{port}/ready", progress)
+    except BaseException as error:
+        quietly(cleanup.close)
+        if isinstance(error, TacticalError) or not isinstance(error, Exception):
+            raise
+        reason = " ".join(str(error).strip().splitlines()[-2:])
+        raise ServiceError(f"the service did not start: {reason}") from error
+    return Service(
+        url=url,
+        bundle_id=bundle.bundle_id,
+        replicas=replicas,
+        authenticated=token is not None,
+        fast=fast,
+        extra_ports=extra_ports,
+        state_folder=Path(keeper.state_folder),
+        _tear_down=lambda: quietly(cleanup.close),
+    )
+
+
+def state_folder(parent: Path, symbol: str) -> Path:
+    """Return the folder in ``parent`` for the state of one symbol."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in symbol)
+    return (parent / plain.lstrip(".")).resolve()
+
+
+def serve_forever(start: Callable[[Progress], Service], say: Callable[[str], None]) -> None:
+    """Start the service, say what it bound to, and stop it cleanly on SIGINT or SIGTERM.
+
+    A signal during the start takes effect between two of its steps: Ray's native code does not
+    survive to be interrupted.
+
+    Args:
+        start: returns the running service; called once with its progress.
+        say: receives the lines to show.
+
+    Raises:
+        TacticalError: what ``start`` raises.
+        KeyboardInterrupt: a signal came before the service ran.
+    """
+    asked = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in numbers}
+
+    def listen() -> None:
+        for number in numbers:
+            signal.signal(number, lambda *_: asked.set())
+
+    def progress(step: str = "") -> None:
+        listen()  # again each time: Ray puts handlers of its own in place when it starts
+        if asked.is_set():
+            raise KeyboardInterrupt
+        if step:
+            say(f"{step} ...")
+
+    listen()
+    try:
+        with start(progress) as service:
+            listen()
+            for line in describe(service):
+                say(line)
+            while not asked.wait(timeout=1.0):  # a wait without end would not see the signal
+                pass
+            say("stopping")
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def describe(service: Service) -> list[str]:
+    """Return what a person who started the service wants to know."""
+    lines = [
+        f"listening on {service.url} ({service.replicas} replica"
+        f"{'s' if service.replicas > 1 else ''}, bundle {service.bundle_id[:12]})",
+        "POST /decide /bars /fills /admin/model /admin/override",
+        "GET  /health /live /ready /metrics /model /performance",
+        f"state in {service.state_folder}, logs in its folder logs",
+        f"token required except for /health, /live, /ready and /metrics ({TOKEN_VARIABLE})"
+        if service.authenticated
+        else f"no token: set {TOKEN_VARIABLE} to require one",
+    ]
+    if service.extra_ports:
+        ports = " and ".join(str(port) for port in service.extra_ports)
+        lines.append(f"HAProxy's own metrics and statistics are on all interfaces, ports {ports}")
+    return lines
+
+
+def _deploy(
+    settings: AppSettings, keeper: KeeperSettings, replicas: int, flags: dict[str, str]
+) -> None:
+    environment = {
+        **flags,
+        "OMP_NUM_THREADS": "1",
+        MULTIPROCESS_VARIABLE: settings.telemetry_folder,
+    }
+    deployment = decision_deployment.options(
+        num_replicas=replicas,
+        logging_config=QUIET,
+        ray_actor_options={
+            "num_cpus": REPLICA_CPUS,
+            "runtime_env": {"env_vars": environment},
+        },
+    )
+    ray_serve.run(deployment.bind(settings, keeper), name=APP_NAME, route_prefix="/")

@@ -1,0 +1,374 @@
+"""The HTTP side: routes, authentication, limits and errors around a ``Decider`` and the state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig, to_dict
+from rllib_tactical.errors import BundleError, ServiceError
+from serve.api.decide_request import MAX_BODY_BYTES
+from serve.api.errors import RequestError, error_body, invalid
+from serve.api.write_requests import (
+    BarsRequest,
+    FillsRequest,
+    ModelRequest,
+    OverrideRequest,
+    WriteRequest,
+    read_body,
+)
+from serve.decision.deadline import bundle_engine, under_time_limit
+from serve.decision.decider import Answer as DecidedAnswer
+from serve.decision.decider import Decider
+from serve.http.asgi import (
+    ClientGoneError,
+    HttpRequest,
+    HttpResponse,
+    Receive,
+    Scope,
+    Send,
+    answer_lifespan,
+    json_response,
+    refuse_stream,
+    stream_messages,
+)
+from serve.http.openapi import MAX_DAYS, openapi_document
+from serve.http.security import OPEN_PATHS, is_authorised, require_local_caller
+from serve.observability.health import ResourceProbe, StateAge, health_report
+from serve.observability.logs import log_to_folder
+from serve.observability.metrics import CONTENT_TYPE, Telemetry
+from serve.replication.coordinator import Answer
+from serve.replication.replica import Follower, KeeperPort
+
+_LOG = logging.getLogger(__name__)
+STREAM_PATH: Final = "/ws"
+PUBLIC_MANIFEST: Final = (
+    "format_version",
+    "bundle_id",
+    "parent",
+    "feature_spec",
+    "feature_hash",
+    "rules",
+    "rules_hash",
+    "instrument",
+    "bar_seconds",
+    "temperature_scale",
+    "metrics",
+    "git_commit",
+    "versions",
+)
+"""What ``GET /model`` shows: the manifest without file names and the training's own settings."""
+
+Answered = tuple[HttpResponse, DecidedAnswer | None]
+"""An answer, and the decision that it tells, if any."""
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Answered]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSettings:
+    """What a replica needs to start.
+
+    ``telemetry_folder`` is local to the node and made by whichever replica comes first.
+    ``token_digest`` is the SHA-256 of the token that requests must carry, None for no token.
+    Logs go to ``log_folder``, None for nowhere.
+    """
+
+    performance: PerformanceConfig
+    service: ServiceConfig
+    telemetry_folder: str
+    token_digest: bytes | None = None
+    log_folder: str | None = None
+    log_level: str = "INFO"
+
+
+class DecisionApp:
+    """The service as an ASGI application. Knows nothing of Ray.
+
+    Args:
+        settings: limits and folders.
+        port: the keeper of the state.
+        name: identity of this replica; made up when omitted.
+    """
+
+    def __init__(self, settings: AppSettings, port: KeeperPort, name: str | None = None) -> None:
+        folder = Path(settings.telemetry_folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._settings, self._digest = settings, settings.token_digest
+        self._performance, self._service = settings.performance, settings.service
+        self._port = port
+        name = name or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._follower = Follower(port, self._load, name, settings.service)
+        if settings.log_folder is not None:
+            log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
+        self._telemetry = Telemetry(folder)
+        self._probe = ResourceProbe()
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/decide": {"POST": self._decide},
+            "/bars": {"POST": self._writes(BarsRequest)},
+            "/fills": {"POST": self._writes(FillsRequest)},
+            "/admin/override": {"POST": self._writes(OverrideRequest)},
+            "/admin/model": {"POST": self._writes(ModelRequest)},
+            "/health": {"GET": self._health},
+            "/live": {"GET": self._live},
+            "/ready": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
+            "/model": {"GET": self._model},
+            "/performance": {"GET": self._show_performance},
+            "/openapi.json": {"GET": self._document},
+        }
+
+    async def start(self) -> None:
+        """Get state and bundle; from then on requests can be answered.
+
+        Raises:
+            TacticalError: the bundle cannot be used.
+        """
+        await self._follower.start()
+
+    async def stop(self) -> None:
+        """Let the keeper know that this replica does not decide any more."""
+        await self._follower.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            request = HttpRequest.of(scope, receive)
+            response, decided = await self.handle(request)
+            try:
+                await response.send(send)
+            finally:
+                # nobody waits for the counting
+                self._count(request.path, response.status, decided)
+        elif scope["type"] == "websocket":
+            await self._stream(scope, receive, send)
+        else:
+            await answer_lifespan(receive, send)
+
+    async def handle(self, request: HttpRequest) -> Answered:
+        """Answer any request; whatever goes wrong becomes a JSON error.
+
+        Returns:
+            The answer, and the decision in it if it is one.
+        """
+        path = request.path
+        try:
+            found = await self._route(request, path)
+            return found if isinstance(found, tuple) else (found, None)
+        except RequestError as error:
+            response = json_response(error.body(), error.status, _headers_for(error))
+        except ClientGoneError:
+            response = json_response(
+                error_body("client_disconnected", "the request did not end"), 400
+            )
+        except Exception:
+            _LOG.exception(
+                "request failed", extra={"fields": {"method": request.method, "path": path}}
+            )
+            self._telemetry.record_error()
+            response = json_response(
+                error_body("internal_error", "the service failed; see its log"), 500
+            )
+        return response, None
+
+    def _count(self, path: str, status: int, decided: DecidedAnswer | None) -> None:
+        known = path in self._routes or path == STREAM_PATH
+        try:
+            if decided is not None:
+                self._telemetry.record_decision(decided)
+            self._telemetry.record_request(path if known else "other", status)
+        except Exception:
+            # the answer is out: a full disk must not turn it into a failure
+            _LOG.exception("an answer was not counted")
+
+    async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
+        if path not in OPEN_PATHS and not is_authorised(
+            request.header(b"authorization"), self._digest
+        ):
+            raise RequestError(401, "unauthorised", "a valid bearer token is required")
+        if path not in OPEN_PATHS and self._digest is None:
+            require_local_caller(request.headers)
+        methods = self._routes.get(path)
+        if methods is None:
+            known = ", ".join(sorted(self._routes))
+            raise RequestError(404, "unknown_path", f"no such path; there are {known}")
+        handler = methods.get(request.method)
+        if handler is None:
+            allowed = ", ".join(methods)
+            raise MethodError(allowed, request.method)
+        return await handler(request)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer each message of a WebSocket as ``POST /decide`` answers a body."""
+        headers = dict(scope["headers"])
+        token = headers.get(b"authorization", b"").decode("latin-1") or None
+        try:
+            if scope["path"] != STREAM_PATH or not is_authorised(token, self._digest):
+                raise RequestError(401, "unauthorised", "a valid bearer token is required")
+            if self._digest is None:
+                require_local_caller(headers)
+        except RequestError:
+            await refuse_stream(receive, send)
+            return
+        async for message in stream_messages(receive, send, MAX_BODY_BYTES):
+            decided = None
+            try:
+                response, decided = self._decided(message)
+            except RequestError as error:
+                response = json_response(error.body(), error.status)
+            except Exception:
+                _LOG.exception("request failed", extra={"fields": {"path": STREAM_PATH}})
+                self._telemetry.record_error()
+                response = json_response(
+                    error_body("internal_error", "the service failed; see its log"), 500
+                )
+            try:
+                await send({"type": "websocket.send", "text": response.body.decode()})
+            finally:
+                self._count(STREAM_PATH, response.status, decided)
+
+    async def _decide(self, request: HttpRequest) -> Answered:
+        return self._decided(await request.body(MAX_BODY_BYTES))
+
+    def _decided(self, body: bytes) -> Answered:
+        active = self._follower.active
+        answer = active.decider.answer(body, active.state, self._follower.fresh)
+        _log_decision(answer)  # before it is sent: no answer is without its line
+        return json_response(answer.body), answer
+
+    def _writes(self, kind: type[Any]) -> Handler:
+        async def handler(request: HttpRequest) -> HttpResponse:
+            body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
+            limit = self._service.write_timeout_s
+            if kind is ModelRequest:
+                limit += self._service.reload_timeout_s
+            return await self._ask(self._port.write(body), limit)
+
+        return handler
+
+    async def _show_performance(self, request: HttpRequest) -> HttpResponse:
+        text = request.query(("days",)).get("days", "30")
+        days = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+        if not 1 <= days <= MAX_DAYS:
+            raise invalid("days", f"must be a whole number in 1..{MAX_DAYS}, found {text}")
+        return await self._ask(self._port.performance(days), self._service.write_timeout_s)
+
+    async def _ask(self, question: Awaitable[Answer], limit_s: float) -> HttpResponse:
+        try:
+            status, body = await asyncio.wait_for(question, limit_s)
+        except TimeoutError:
+            _LOG.error("the keeper did not answer", extra={"fields": {"limit_s": limit_s}})
+            return _unavailable("the state did not answer in time; try again")
+        except ServiceError:
+            _LOG.exception("the keeper cannot be reached")
+            return _unavailable("the state cannot be reached; try again")
+        return HttpResponse(body, status)
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        active, now_s = self._follower.active, time.time()
+        bundle = active.decider.bundle
+        report = health_report(
+            now_s,
+            self._probe.read(),
+            self._telemetry.recent(),
+            self._performance,
+            bundle.bundle_id,
+            active.state,
+            StateAge(
+                state_age_s=self._follower.age_s,
+                lease_s=self._service.lease_s,
+                bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
+            ),
+        )
+        return json_response(report)
+
+    async def _live(self, request: HttpRequest) -> HttpResponse:
+        return json_response({"status": "live"})
+
+    async def _ready(self, request: HttpRequest) -> HttpResponse:
+        if self._follower.fresh:
+            return json_response({"status": "ready"})
+        return json_response(
+            error_body("state_stale", "the risk state may be old: decisions hold"), 503
+        )
+
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
+        state = self._follower.active.state
+        self._telemetry.show_state(state.positions, state.accuracy)
+        return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
+
+    async def _model(self, request: HttpRequest) -> HttpResponse:
+        manifest = self._follower.active.decider.bundle.manifest
+        return json_response(public_manifest(manifest, self._performance))
+
+    async def _document(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(openapi_document(self._digest is not None))
+
+    def _load(self, path: str, bundle_id: str) -> Decider:
+        """Return a warm decider of the bundle at ``path``.
+
+        Raises:
+            UnreadableError: the bundle is not there.
+            BundleError: it cannot be used, or is another one.
+        """
+        bundle = load_bundle(Path(path))
+        if bundle.bundle_id != bundle_id:
+            raise BundleError(
+                f"bundle {bundle_id[:12]} was chosen, {path} now holds {bundle.bundle_id[:12]}"
+            )
+        engine = bundle_engine(bundle)
+        Decider(bundle, self._performance, engine).warm_up()
+        # not before it is warm: the first run takes longer than any limit for the others
+        guarded = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
+        return Decider(bundle, self._performance, guarded)
+
+
+def _unavailable(message: str) -> HttpResponse:
+    return json_response(error_body("state_unavailable", message), 503)
+
+
+def _log_decision(answer: DecidedAnswer) -> None:
+    level = logging.WARNING if answer.breaches or answer.fallback else logging.INFO
+    if not _LOG.isEnabledFor(level):
+        return
+    body = answer.body
+    fields = {
+        "decision_id": body["decision_id"],
+        "bundle_id": body["bundle_id"],
+        "source": body["source"],
+        "action": body["decision"]["action"],
+        "reason": body["decision"]["reason"],
+        "confidence": body["decision"]["confidence"],
+        "total_ms": body["timing"]["total_ms"],
+    }
+    if answer.breaches:
+        fields["over_budget"] = answer.breaches
+    _LOG.log(level, "decision", extra={"fields": fields})
+
+
+class MethodError(RequestError):
+    """A known path, asked with a method that it does not have."""
+
+    def __init__(self, allowed: str, found: str) -> None:
+        super().__init__(405, "method_not_allowed", f"the method must be {allowed}, found {found}")
+        self.allowed = allowed
+
+
+def public_manifest(manifest: Mapping[str, Any], performance: PerformanceConfig) -> dict[str, Any]:
+    """Return the part of a bundle's manifest that ``GET /model`` shows, and the latency budgets."""
+    shown = {key: manifest[key] for key in PUBLIC_MANIFEST}
+    return {**shown, "performance": to_dict(performance)}
+
+
+def _headers_for(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, MethodError):
+        return ((b"allow", error.allowed.encode()),)
+    return ((b"www-authenticate", b"Bearer"),) if error.status == 401 else ()

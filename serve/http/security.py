@@ -1,0 +1,102 @@
+"""Who may ask: the token, and where the service may listen without one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+from rllib_tactical.errors import ServiceError
+from serve.api.errors import RequestError
+
+TOKEN_VARIABLE: Final = "TACTICAL_TOKEN"
+OPEN_PATHS: Final = frozenset({"/health", "/metrics", "/live", "/ready"})
+MIN_TOKEN_LENGTH: Final = 16
+_SCHEME: Final = "bearer "
+
+
+@lru_cache(maxsize=64)
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach ``host``. A name other than localhost is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_strong_token(token: str) -> None:
+    """Refuse a token that can be guessed, or that no header can carry.
+
+    Raises:
+        ServiceError: it is shorter than 16 characters or has others than printable ASCII.
+    """
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ServiceError(
+            f"{TOKEN_VARIABLE} must have at least {MIN_TOKEN_LENGTH} characters, found {len(token)}"
+        )
+    if not all("!" <= letter <= "~" for letter in token):
+        raise ServiceError(f"{TOKEN_VARIABLE} must be printable ASCII without spaces")
+
+
+def require_safe_binding(host: str, token: str | None) -> None:
+    """Refuse to listen where others can reach the service without a token.
+
+    Raises:
+        ServiceError: no token on a host that is not loopback, or see ``require_strong_token``.
+    """
+    if token is not None:
+        require_strong_token(token)
+    if token is None and not is_loopback(host):
+        raise ServiceError(
+            f"host {host} can be reached from other machines: set {TOKEN_VARIABLE} to the token "
+            "that requests have to carry, or listen on 127.0.0.1"
+        )
+
+
+def require_local_caller(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what a web page in somebody's browser sends to a service that asks for no token.
+
+    A browser lets any page send simple requests to this machine, and marks them: they have an
+    ``Origin``, or say that they come from another site. A page whose own name was made to lead here
+    gives that name as ``Host``.
+
+    Args:
+        headers: of the request, names in lower case.
+
+    Raises:
+        RequestError: 403.
+    """
+    site = headers.get(b"sec-fetch-site", b"none")
+    host = headers.get(b"host", b"localhost").decode("latin-1")
+    name = host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+    if b"origin" in headers or site not in (b"none", b"same-origin") or not is_loopback(name):
+        raise RequestError(
+            403,
+            "foreign_page",
+            f"without a token the service answers programs on this machine alone, by the name of "
+            f"127.0.0.1 or localhost and not from a web page: set {TOKEN_VARIABLE} for others",
+        )
+
+
+def token_digest(token: str) -> bytes:
+    """Return what replicas keep instead of the token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def is_authorised(header: str | None, digest: bytes | None) -> bool:
+    """Return whether an ``Authorization`` header carries the token, in constant time.
+
+    Args:
+        header: value of the header, ``Bearer TOKEN``; None when there is none.
+        digest: of the expected token; None when no token is asked for.
+    """
+    if digest is None:
+        return True
+    if header is None or header[: len(_SCHEME)].lower() != _SCHEME:
+        return False
+    return hmac.compare_digest(token_digest(header[len(_SCHEME) :]), digest)

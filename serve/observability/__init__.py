@@ -1,0 +1,1 @@
+"""Health, metrics, latency windows and logs."""

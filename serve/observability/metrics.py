@@ -1,0 +1,187 @@
+"""Prometheus metrics of the service, summed over the replicas of a node.
+
+prometheus_client keeps one file per process in ``PROMETHEUS_MULTIPROC_DIR``; every replica can
+answer a scrape for all of them. Without that variable the metrics are those of one process.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from rllib_tactical.domain.types import AGENTS
+from serve.decision.decider import STAGES, Answer
+from serve.observability.latency_window import DecisionWindow, Recent
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+LATENCY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
+STAGE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS)
+CONFIDENCE_BUCKETS: Final = tuple(round(0.1 * i, 1) for i in range(11))
+PNL_BUCKETS: Final = (-500, -100, -50, -25, -10, 0, 10, 25, 50, 100, 500)
+ENSEMBLE: Final = "ensemble"
+
+
+class TradeTelemetry:
+    """Counts the trades that end; kept by the keeper, which alone sees each of them once."""
+
+    def __init__(self) -> None:
+        # on a node without replicas nobody else makes the folder
+        if folder := os.environ.get(MULTIPROCESS_VARIABLE):
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.registry = CollectorRegistry()
+        self._pnl = Histogram(
+            "tactical_trade_pnl_dollars",
+            "Net P&L of a trade in dollars",
+            buckets=PNL_BUCKETS,
+            registry=self.registry,
+        )
+
+    def record_trade(self, pnl: float) -> None:
+        """Count one trade that has ended."""
+        self._pnl.observe(pnl)
+
+
+class Telemetry:
+    """Counts and times what the service does.
+
+    Args:
+        folder: the node's telemetry folder, which must also be ``PROMETHEUS_MULTIPROC_DIR`` of the
+            process; None for a single process.
+        clock: returns the epoch time in seconds.
+    """
+
+    def __init__(self, folder: Path | None = None, clock: Any = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._window = DecisionWindow(folder)
+        self._registry = registry = CollectorRegistry()
+        self._inference = Histogram(
+            "tactical_inference_latency_seconds",
+            "Time the three actors take for one decision",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self._decisions = Counter(
+            "tactical_decisions",
+            "Decisions by action, of each agent and of the ensemble",
+            ["action_type", "agent"],
+            registry=registry,
+        )
+        self._positions = Gauge(
+            "tactical_active_positions",
+            "Positions known to the service",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self._accuracy = Gauge(
+            "tactical_agent_accuracy",
+            "Share of trades in which the agent's vote was right",
+            ["agent_id"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self._confidence = Histogram(
+            "tactical_model_confidence",
+            "Confidence of the decisions",
+            buckets=CONFIDENCE_BUCKETS,
+            registry=registry,
+        )
+        stage = Histogram(
+            "tactical_stage_latency_seconds",
+            "Time per stage of a decision",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        breaches = Counter(
+            "tactical_latency_budget_breaches",
+            "Decisions whose stage took longer than its budget",
+            ["stage"],
+            registry=registry,
+        )
+        self._requests = Counter(
+            "tactical_requests",
+            "Answers by endpoint and status",
+            ["endpoint", "status"],
+            registry=registry,
+        )
+        self._fallbacks = Counter(
+            "tactical_fallback_decisions",
+            "Decisions by the rule-based fallback because the actors failed",
+            registry=registry,
+        )
+        # children are looked up once: a label lookup costs more than the observation
+        self._stages = [stage.labels(name) for name in STAGES]
+        self._breaches = {name: breaches.labels(name) for name in STAGES}
+        self._actions: dict[tuple[str, str], Any] = {}
+        self._positions.set(0)
+
+    def record_decision(self, answer: Answer) -> None:
+        """Count one answered decision."""
+        decision = answer.body["decision"]
+        for child, took_ms in zip(self._stages, answer.stages_ms, strict=True):
+            child.observe(took_ms / 1e3)
+        self._inference.observe(answer.stages_ms[STAGES.index("inference")] / 1e3)
+        self._confidence.observe(decision["confidence"])
+        self._count_action(decision["action"], ENSEMBLE)
+        for agent in AGENTS:
+            self._count_action(answer.body["agent_breakdown"][agent]["label"], agent)
+        for name in answer.breaches:
+            self._breaches[name].inc()
+        if answer.fallback:
+            self._fallbacks.inc()
+        self._window.add_decision(
+            self._clock(), answer.stages_ms, decision["confidence"], answer.fallback
+        )
+
+    def show_state(self, positions: int, accuracy: dict[str, float | None]) -> None:
+        """Set what the state says at the moment of a scrape."""
+        self._positions.set(positions)
+        for agent, share in accuracy.items():
+            if share is not None:
+                self._accuracy.labels(agent).set(share)
+
+    def record_error(self) -> None:
+        """Count one request that got no decision because the service failed."""
+        self._window.add_error(self._clock())
+
+    def record_request(self, endpoint: str, status: int) -> None:
+        """Count one answer. ``endpoint`` is a known path, or ``other``."""
+        self._requests.labels(endpoint, str(status)).inc()
+
+    def recent(self) -> Recent:
+        """Return the last hour of all replicas on this node."""
+        return self._window.recent(self._clock())
+
+    def scrape(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        if self._folder is None:
+            return generate_latest(self._registry)
+        self._forget_dead_replicas()
+        registry = CollectorRegistry()
+        # prometheus_client leaves its multiprocess module without types
+        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def _count_action(self, action: str, agent: str) -> None:
+        child = self._actions.get((action, agent))
+        if child is None:
+            child = self._actions[action, agent] = self._decisions.labels(action, agent)
+        child.inc()
+
+    def _forget_dead_replicas(self) -> None:
+        """Drop the gauges of processes that have ended; what they counted stays."""
+        assert self._folder is not None
+        for path in self._folder.glob("gauge_live*_*.db"):
+            pid = path.stem.rpartition("_")[2]
+            if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+                with suppress(OSError):
+                    mark_process_dead(int(pid), str(self._folder))  # type: ignore[no-untyped-call]

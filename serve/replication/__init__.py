@@ -1,0 +1,1 @@
+"""One coordinator owns the state; replicas follow it."""

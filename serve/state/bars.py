@@ -1,0 +1,229 @@
+"""The closed bars of the symbol: what is accepted, and the matrix that comes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from rllib_tactical.data.calendar.sessions import follow_sessions, next_bar_s
+from rllib_tactical.domain.features.table import FeatureStream
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS
+from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
+from rllib_tactical.errors import TacticalError
+from serve.api.errors import RequestError, exact, invalid
+from serve.api.write_requests import BarInput, epoch_seconds
+
+KEPT_BARS: Final = 20_000
+"""Bars remembered to tell a repeat from a conflict: ten weeks of 5-minute bars around the clock."""
+
+FUTURE_SLACK_S: Final = 5.0
+"""How far the clocks of service and exchange may differ."""
+
+
+class BarRow(NamedTuple):
+    """One bar as it is kept and journalled; ``time_s`` is its open in UTC epoch seconds."""
+
+    time_s: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class MarketState(msgspec.Struct, frozen=True):
+    """What decisions by symbol see of the market, at the close of the last bar.
+
+    ``matrix`` (60, 7) float64 bytes, empty until there are 60 bars; ``bars`` counts all;
+    ``bars_since_gap`` None when no bar is missing in the window; ``tradable``: the session has
+    another bar; ``arrived_s`` the epoch time at which the last bar came in; ``due_s`` that at which
+    the next scheduled one closes.
+    """
+
+    matrix: bytes
+    price: float
+    atr: float
+    last_s: int
+    arrived_s: float
+    bars: int
+    tradable: bool
+    bars_since_gap: int | None
+    due_s: float
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are enough bars: a full window past the features' warm-up."""
+        return self.bars >= EMBARGO_BARS
+
+
+@dataclass(frozen=True, slots=True)
+class BarPlan:
+    """Bars of a request that are new, how many it repeats, and the gaps the new ones leave."""
+
+    new: tuple[BarRow, ...]
+    repeated: int
+    gaps: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBar:
+    """What the account needs of a bar: begin, close, and whether a session begins with it."""
+
+    time_s: int
+    close: float
+    new_session: bool
+
+
+class Feed:
+    """Bars of one instrument, each accepted once."""
+
+    def __init__(self, instrument: Instrument, bar_seconds: int) -> None:
+        self._instrument, self._bar_seconds = instrument, bar_seconds
+        self._stream = FeatureStream()
+        self._rows: dict[int, BarRow] = {}
+        self._last: int | None = None
+        self._arrived_s = 0.0
+        self._tradable = True
+        self._since_gap: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of bars accepted so far."""
+        return self._stream.count
+
+    @property
+    def last_s(self) -> int | None:
+        """When the newest bar opened, None before there is one."""
+        return self._last
+
+    def check(self, bars: list[BarInput], now_s: float) -> BarPlan:
+        """Return what ``push`` would do with the bars of a request; nothing changes.
+
+        Raises:
+            RequestError: 422 for a bar off the grid, out of order, not closed yet or with prices
+                that contradict each other; 409 for a bar that was accepted with other values.
+        """
+        new: list[BarRow] = []
+        repeated, before = 0, -1
+        for i, bar in enumerate(bars):
+            row = self._row(bar, f"bars[{i}]", now_s)
+            if row.time_s <= before:
+                raise invalid(
+                    f"bars[{i}].timestamp",
+                    f"must be later than the bar before it, found {row.time_s} after {before}",
+                    "out_of_order",
+                )
+            before = row.time_s
+            if self._last is not None and row.time_s <= self._last:
+                self._require_repeat(row, f"bars[{i}]")
+                repeated += 1
+            else:
+                new.append(row)
+        return BarPlan(tuple(new), repeated, self._gaps(new))
+
+    def push(self, rows: tuple[BarRow, ...], arrived_s: float) -> list[ClosedBar]:
+        """Accept bars that ``check`` found to be new, and return what the account marks them by."""
+        first, last, missing = self._place(rows)
+        closed = []
+        for row, is_first, is_last, lost in zip(rows, first, last, missing, strict=True):
+            self._stream.push(*row[1:])
+            self._rows[row.time_s] = row
+            if lost:
+                self._since_gap = 0
+            elif self._since_gap is not None:
+                since = self._since_gap + 1
+                self._since_gap = since if since < WINDOW else None
+            self._last, self._tradable = row.time_s, not is_last
+            closed.append(ClosedBar(row.time_s, row.close, bool(is_first)))
+        self._arrived_s = arrived_s
+        while len(self._rows) > KEPT_BARS:
+            del self._rows[next(iter(self._rows))]
+        return closed
+
+    def state(self) -> MarketState | None:
+        """Return what decisions see, None before the first bar."""
+        if self._last is None:
+            return None
+        full = self._stream.count >= WINDOW
+        following_s = next_bar_s(self._last, self._instrument, self._bar_seconds)
+        if following_s is None:  # the calendar ends: as if the next one came at once
+            following_s = self._last + self._bar_seconds
+        return MarketState(
+            matrix=self._stream.matrix().tobytes() if full else b"",
+            price=self._stream.close,
+            atr=self._stream.atr,
+            last_s=self._last,
+            arrived_s=self._arrived_s,
+            bars=self._stream.count,
+            tradable=self._tradable,
+            bars_since_gap=self._since_gap,
+            due_s=float(following_s + self._bar_seconds),
+        )
+
+    def _row(self, bar: BarInput, field: str, now_s: float) -> BarRow:
+        seconds = epoch_seconds(bar.timestamp, f"{field}.timestamp")
+        if seconds % self._bar_seconds:
+            raise invalid(
+                f"{field}.timestamp",
+                f"must be a multiple of {self._bar_seconds} s (UTC), found {exact(seconds)}",
+                "off_grid",
+            )
+        if seconds + self._bar_seconds > now_s + FUTURE_SLACK_S:
+            raise invalid(
+                f"{field}.timestamp",
+                f"the bar has not closed yet: it closes at {exact(seconds + self._bar_seconds)}, "
+                f"now is {now_s:.0f}",
+                "not_closed",
+            )
+        top, bottom = max(bar.open, bar.close), min(bar.open, bar.close)
+        if bar.high < top:
+            raise invalid(
+                f"{field}.high",
+                f"must be >= open and close ({exact(top)}), found {exact(bar.high)}",
+            )
+        if bar.low > bottom:
+            raise invalid(
+                f"{field}.low",
+                f"must be <= open and close ({exact(bottom)}), found {exact(bar.low)}",
+            )
+        return BarRow(int(seconds), bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+    def _require_repeat(self, row: BarRow, field: str) -> None:
+        kept = self._rows.get(row.time_s)
+        if kept is None:
+            raise invalid(
+                f"{field}.timestamp",
+                f"must be later than the last bar ({self._last}), found {row.time_s}",
+                "out_of_order",
+            )
+        if kept != row:
+            name = next(
+                name for name in BarRow._fields if getattr(kept, name) != getattr(row, name)
+            )
+            raise RequestError(
+                409,
+                "conflict",
+                f"{field}.{name}: the bar at {row.time_s} was accepted with "
+                f"{exact(getattr(kept, name))}, found {exact(getattr(row, name))}",
+                f"{field}.{name}",
+            )
+
+    def _gaps(self, new: list[BarRow]) -> tuple[dict[str, Any], ...]:
+        if not new:
+            return ()
+        try:
+            _, _, missing = self._place(tuple(new))
+        except TacticalError as error:
+            raise invalid("bars[0].timestamp", str(error)) from error
+        before = [self._last, *(row.time_s for row in new)]
+        return tuple(
+            {"after": before[i], "before": new[i].time_s, "missing_bars": int(missing[i])}
+            for i in np.flatnonzero(missing).tolist()
+        )
+
+    def _place(self, rows: tuple[BarRow, ...]) -> tuple[Any, Any, Any]:
+        times: IntArray = np.array([row.time_s for row in rows], dtype=np.int64)
+        return follow_sessions(self._last, times, self._instrument, self._bar_seconds)

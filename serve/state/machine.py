@@ -1,0 +1,365 @@
+"""The state of the service as one value that changes by records: bars, fills, orders, the model.
+
+A write is checked against the state, journalled as a record, and applied; after a restart the same
+records are applied again and give the same state. Nothing here reads a clock or a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.schema import from_dict, to_dict
+from rllib_tactical.data.calendar.sessions import follow_sessions, opens_between
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.domain.decision.risk import RiskConfig
+from rllib_tactical.domain.simulation.account import Account
+from rllib_tactical.domain.types import Instrument
+from rllib_tactical.errors import DataError, ServiceError
+from serve.api.errors import RequestError, invalid
+from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
+from serve.state.bars import BarRow, Feed, MarketState
+from serve.state.portfolio import Book, Fill, Trade
+
+FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
+"""What of an instrument another bundle may not change: positions and bars are kept in its terms."""
+
+CONTROLS: Final = {
+    "pause": Control.PAUSE,
+    "resume": Control.NONE,
+    "flatten": Control.FLATTEN,
+    "force_hold": Control.FORCE_HOLD,
+}
+
+
+class ModelRecord(msgspec.Struct, tag="model", frozen=True):
+    """A bundle was chosen. ``launch`` names the start of the service that it came with, if any.
+
+    ``live_bars``: from here on bars are of now; false where a journal does not tell.
+    """
+
+    path: str
+    bundle_id: str
+    instrument: dict[str, Any]
+    risk: dict[str, Any]
+    bar_seconds: int
+    launch: str | None = None
+    live_bars: bool = False
+
+
+class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
+    """Bars were accepted at epoch time ``at_s``."""
+
+    at_s: float
+    rows: tuple[BarRow, ...]
+
+
+class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
+    """Fills were accepted."""
+
+    at_s: float
+    fills: tuple[Fill, ...]
+
+
+class ControlRecord(msgspec.Struct, tag="control", frozen=True):
+    """An operator gave an order."""
+
+    at_s: float
+    action: str
+    request_id: str | None
+    note: str = ""
+
+
+class SessionRecord(msgspec.Struct, tag="session", frozen=True):
+    """A session began by the clock, where no bars tell so."""
+
+    at_s: float
+
+
+Record = ModelRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What a replica needs to decide.
+
+    ``accuracy`` per agent, None before there is a trade of which the votes are known; ``trades``
+    counts those.
+    """
+
+    bundle_path: str
+    bundle_id: str
+    control: Control
+    account: Account
+    market: MarketState | None
+    trades: int
+    accuracy: dict[str, float | None]
+
+
+@dataclass(slots=True)
+class Effect:
+    """What applying a record did, for metrics: trades that ended."""
+
+    trades: list[Trade] = field(default_factory=list)
+
+
+def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = True) -> ModelRecord:
+    """Return the record of choosing a verified bundle."""
+    return ModelRecord(
+        path=str(bundle.path),
+        bundle_id=bundle.bundle_id,
+        instrument=to_dict(bundle.instrument),
+        risk=to_dict(bundle.rules.risk),
+        bar_seconds=bundle.bar_seconds,
+        launch=launch,
+        live_bars=live_bars,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The newest price that the account was marked at, and its epoch time; 0 before there is one.
+
+    ``time_s`` of a bar is its last second.
+    """
+
+    time_s: float = 0.0
+    price: float = 0.0
+
+
+class Desk:
+    """The state. The first record has to be a ``ModelRecord``.
+
+    The account is marked at every bar's close, as in a backtest. While bars do not come (there are
+    none, or the newest is overdue by more than a bar's length) fills mark it, and the clock begins
+    sessions. What is older than the newest price never marks.
+
+    In a replay the times of bars say nothing about those of fills, nor the clock about sessions:
+    then bars alone mark the account from the first one on.
+    """
+
+    def __init__(self) -> None:
+        self.model: ModelRecord | None = None
+        self.launch: str | None = None
+        self.control = Control.NONE
+        self.version = 0
+        self.agent_accuracy: dict[str, float | None] = {}
+        self._requests: dict[str, str] = {}
+        self._marked = _Mark()
+        self._session_s = 0.0  # up to when sessions have begun by the clock
+        self._feed: Feed
+        self._book: Book
+        self._instrument: Instrument
+
+    @property
+    def trades(self) -> list[Trade]:
+        """The trades so far, in order of their exits."""
+        return self._book.trades
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is traded."""
+        return self._instrument
+
+    def check_model(self, record: ModelRecord) -> None:
+        """Refuse a bundle for another market than the state is about.
+
+        Raises:
+            ServiceError: names what differs.
+        """
+        if self.model is None:
+            return
+        differ = [
+            f"{name} {record.instrument.get(name)!r} instead of {self.model.instrument.get(name)!r}"
+            for name in FIXED
+            if record.instrument.get(name) != self.model.instrument.get(name)
+        ]
+        if record.bar_seconds != self.model.bar_seconds:
+            differ.append(f"bars of {record.bar_seconds} s instead of {self.model.bar_seconds}")
+        if differ:
+            raise ServiceError(f"the bundle is for another market: {', '.join(differ)}")
+
+    def check_bars(
+        self, request: BarsRequest, now_s: float
+    ) -> tuple[BarsRecord | None, dict[str, Any]]:
+        """Return the record that a request leads to, None when it is all repeats, and the answer.
+
+        Raises:
+            RequestError: see ``Feed.check``; 422 for another symbol.
+        """
+        self._require_symbol(request.symbol)
+        plan = self._feed.check(request.bars, now_s)
+        answer = {
+            "symbol": request.symbol,
+            "accepted": len(plan.new),
+            "repeated": plan.repeated,
+            "gaps": list(plan.gaps),
+        }
+        return BarsRecord(now_s, plan.new) if plan.new else None, answer
+
+    def check_fills(
+        self, request: FillsRequest, now_s: float
+    ) -> tuple[FillsRecord | None, dict[str, Any]]:
+        """Return the record that a request leads to, None when it is all repeats, and the answer.
+
+        Raises:
+            RequestError: see ``Book.check``; 422 for another symbol.
+        """
+        self._require_symbol(request.symbol)
+        plan = self._book.check(request.fills, now_s)
+        answer = {
+            "symbol": request.symbol,
+            "accepted": len(plan.new),
+            "repeated": plan.repeated,
+        }
+        return FillsRecord(now_s, plan.new) if plan.new else None, answer
+
+    def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
+        """Return the record of an operator's order, None for a repeat of it.
+
+        Raises:
+            RequestError: 409 when the request id was used for another order.
+        """
+        known = self._requests.get(request.request_id or "")
+        if known is not None:
+            if known != request.action:
+                raise RequestError(
+                    409,
+                    "conflict",
+                    f"request_id: it was used for {known}, found {request.action}",
+                    "request_id",
+                )
+            return None
+        return ControlRecord(now_s, request.action, request.request_id, request.note)
+
+    def check_session(self, now_s: float) -> SessionRecord | None:
+        """Return the record that begins a session when the clock has reached it and no bar did."""
+        if self._feed.count:
+            if not self._live_bars:
+                return None
+            now_s -= self._patience_s  # the first bar of a session may still come
+        before_s = self._marked.time_s
+        if before_s < self._session_s <= now_s:  # later than now: by a clock that was ahead
+            before_s = self._session_s
+        begins = self._begins_session(before_s, now_s) and self._opens(before_s, now_s)
+        return SessionRecord(now_s) if begins else None
+
+    def apply(self, record: Record) -> Effect:
+        """Change the state by a record that was checked, or read from the journal."""
+        effect = Effect()
+        if isinstance(record, ModelRecord):
+            self._apply_model(record)
+        elif isinstance(record, BarsRecord):
+            self._apply_bars(record)
+        elif isinstance(record, FillsRecord):
+            for fill in record.fills:
+                trade = self._book.apply(fill)
+                if trade is not None:
+                    effect.trades.append(trade)
+                if not self._bars_mark(fill.time_s):
+                    self._mark(fill.time_s, fill.price)
+        elif isinstance(record, SessionRecord):
+            self._book.mark(self._marked.price, True)
+            self._session_s = record.at_s
+        else:
+            self.control = CONTROLS[record.action]
+            if record.request_id:
+                self._requests[record.request_id] = record.action
+        self.version += 1
+        return effect
+
+    def snapshot(self) -> Snapshot:
+        """Return what replicas decide with."""
+        assert self.model is not None
+        return Snapshot(
+            bundle_path=self.model.path,
+            bundle_id=self.model.bundle_id,
+            control=self.control,
+            account=self._book.account,
+            market=self._feed.state(),
+            trades=sum(trade.votes is not None for trade in self._book.trades),
+            accuracy=self.agent_accuracy,
+        )
+
+    def _apply_model(self, record: ModelRecord) -> None:
+        risk = from_dict(RiskConfig, record.risk, "risk")
+        if self.model is None:
+            self._instrument = from_dict(Instrument, record.instrument, "instrument")
+            self._feed = Feed(self._instrument, record.bar_seconds)
+            self._book = Book(self._instrument, risk)
+        self._book.risk = risk
+        self.model = record
+        self.launch = record.launch or self.launch
+
+    @property
+    def _live_bars(self) -> bool:
+        assert self.model is not None
+        return self.model.live_bars
+
+    @property
+    def _patience_s(self) -> int:
+        """How long after a bar's begin it may be waited for: its length, and as long again."""
+        assert self.model is not None
+        return 2 * self.model.bar_seconds
+
+    def _bars_mark(self, time_s: float) -> bool:
+        """Return whether a bar has marked the account, or is about to, at ``time_s``."""
+        last_s = self._feed.last_s
+        if last_s is None or not self._live_bars:
+            return last_s is not None
+        assert self.model is not None
+        return time_s <= last_s + self.model.bar_seconds + self._patience_s
+
+    def _apply_bars(self, record: BarsRecord) -> None:
+        before_s = self._feed.last_s
+        for bar in self._feed.push(record.rows, record.at_s):
+            if not self._live_bars or self._marked.time_s == self._end_of(before_s):
+                self._book.mark(bar.close, bar.new_session)
+                self._marked = _Mark(self._end_of(bar.time_s), bar.close)
+            else:
+                self._mark(self._end_of(bar.time_s), bar.close)
+            before_s = bar.time_s
+
+    def _end_of(self, bar_s: int | None) -> float:
+        """Return the last second of the bar that opens at ``bar_s``; 0 without a bar."""
+        assert self.model is not None
+        return 0.0 if bar_s is None else float(bar_s + self.model.bar_seconds - 1)
+
+    def _mark(self, time_s: float, price: float) -> None:
+        """Mark the account at a price, or at a newer one that is known already."""
+        # by prices alone: where the clock was first, the account is as it was when that began it
+        new_session = self._begins_session(self._marked.time_s, time_s)
+        if time_s >= self._marked.time_s:
+            self._marked = _Mark(time_s, price)
+        self._book.mark(self._marked.price, new_session)
+
+    def _begins_session(self, before_s: float, now_s: float) -> bool:
+        """Return whether ``now_s`` is in another session than ``before_s``, 0 for no time.
+
+        Where the calendar knows nothing of that time no session begins: the old one's drawdown and
+        halt stay.
+        """
+        before, now = int(before_s), int(now_s)
+        if before == 0 or now <= before:
+            return False
+        times = np.array([now], dtype=np.int64)
+        try:  # moments, that is bars of a second
+            first, _, _ = follow_sessions(before, times, self._instrument, 1)
+        except DataError:
+            return False
+        return bool(first[0])
+
+    def _opens(self, before_s: float, now_s: float) -> bool:
+        """Return whether the market has opened in between: a date alone is no session."""
+        return opens_between(int(before_s), int(now_s), self._instrument)
+
+    def _require_symbol(self, symbol: str) -> None:
+        if symbol != self._instrument.symbol:
+            raise invalid(
+                "symbol",
+                f"this service is for {self._instrument.symbol!r}, found {symbol!r}",
+                "wrong_symbol",
+            )

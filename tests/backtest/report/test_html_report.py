@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from rllib_tactical.backtest.comparison import Evaluation, evaluate_votes
+from rllib_tactical.backtest.engine import hold_votes
+from rllib_tactical.backtest.report.charts import candle_figure
+from rllib_tactical.backtest.report.html_report import render_report
+from rllib_tactical.backtest.report.tables import tone
+from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.training_overlap import Part, Seen
+from rllib_tactical.backtest.verdict import figure_text, verdict
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.reporting.format import dollars, percent
+from rllib_tactical.reporting.plots import MAX_POINTS, thin
+from tests.backtest.scenes import result_of
+
+
+def parts_of(html: str) -> tuple[str, str, dict[str, dict[str, object]]]:
+    """Return the document without scripts, its own script, and the plots."""
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert len(scripts) == html.count("<script") == 2
+    plots = json.loads(re.search(r"const plots = (\{.*\});\n", scripts[1]).group(1))
+    return re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL), scripts[1], plots
+
+
+@pytest.fixture(scope="module")
+def html(evaluation: Evaluation) -> str:
+    seen = Seen(True, (Part("train", 10, 1, -5.0),), "10 of 1,500 bars were used.", True)
+    context = ReportContext("Backtest of <TEST> & more", (("bundle", "</script>"),), seen)
+    return render_report(evaluation, context)
+
+
+def test_nothing_is_loaded_from_outside(html: str) -> None:
+    document, script, plots = parts_of(html)
+    assert "http" not in document
+    assert "http" not in script
+    assert not re.search(r"<(link|img|iframe|object|embed)\b|\bsrc=|@import|url\(", document)
+    # map-like traces are the only ones for which the library fetches anything
+    kinds = {trace["type"] for plot in plots.values() for trace in plot["data"]}
+    assert kinds <= {"scatter", "bar", "candlestick"}
+
+
+def test_the_library_is_inside(html: str) -> None:
+    assert "plotly.js v" in html[:20_000]
+    assert len(html) > 3_000_000
+
+
+def test_texts_are_escaped(html: str) -> None:
+    document, _, _ = parts_of(html)
+    assert "Backtest of &lt;TEST&gt; &amp; more" in document
+    assert "&lt;/script&gt;" in document
+
+
+def test_figures_tables_and_notes_are_there(html: str, evaluation: Evaluation) -> None:
+    document, _, plots = parts_of(html)
+    assert list(plots) == [
+        "equity",
+        "candles",
+        "sessions",
+        "rolling",
+        "hours",
+        "weekdays",
+        "holding",
+        "exits",
+        "accuracy",
+        "calibration",
+        "costs",
+    ]
+    for name in plots:
+        assert f'id="{name}"' in document
+    for run in evaluation.runs:
+        assert f"<td>{run.label}</td>" in document
+    assert "10 of 1,500 bars were used." in document
+    assert dollars(evaluation.policy.result.net_pnl) in document
+    assert len(plots["equity"]["data"]) == 2 * len(evaluation.runs)
+
+
+def test_candles_count_bars_so_that_nights_take_no_room(evaluation: Evaluation) -> None:
+    figure, span = candle_figure(evaluation.policy.result)
+    x = figure["data"][0]["x"]
+    assert np.diff(x).tolist() == [1] * (len(x) - 1)
+    assert "trades" in span
+    entries = [*figure["data"][3]["x"], *figure["data"][4]["x"]]
+    trades = evaluation.policy.result.trades
+    inside = (trades["exit_bar"] >= x[0]) & (trades["entry_bar"] <= x[-1])
+    assert sorted(entries) == sorted(trades["entry_bar"][inside])
+
+
+def test_a_report_without_a_trade_and_without_baselines(tape: Tape) -> None:
+    quiet = evaluate_votes(hold_votes(100), tape, Rules(), 400, 500, with_baselines=False)
+    document, _, _ = parts_of(render_report(quiet, ReportContext("Quiet")))
+    assert "Made no trade in" in document
+    assert "nothing to judge" in document
+    assert 'id="hours"' not in document
+
+
+def changed(
+    evaluation: Evaluation, equity: list[float], costs: float, trades: int = 40
+) -> Evaluation:
+    """Return the evaluation of equal trades that make this gain, without baselines."""
+    from rllib_tactical.backtest.metrics import compute_metrics
+
+    trade = {"pnl": (equity[-1] - equity[0]) / trades, "costs": costs / trades}
+    result = result_of(equity, [0] * len(equity), [trade] * trades)
+    run = dataclasses.replace(evaluation.policy, result=result, metrics=compute_metrics(result))
+    return dataclasses.replace(evaluation, policy=run, baselines=(), judgement=None)
+
+
+def test_the_verdict_says_a_loss_plainly(evaluation: Evaluation) -> None:
+    assert verdict(changed(evaluation, [1000.0, 900.0], 30.0)) == (
+        "Loses $100.00 after costs with 40 trades in 1 day; it loses $70.00 even before costs of "
+        "$30.00."
+    )
+    assert verdict(changed(evaluation, [1000.0, 900.0], 130.0)) == (
+        "Loses $100.00 after costs with 40 trades in 1 day; before costs of $130.00 it would have "
+        "earned $30.00."
+    )
+
+
+def test_the_verdict_makes_nothing_of_a_few_trades(evaluation: Evaluation) -> None:
+    for end in (900.0, 1200.0):
+        text = verdict(changed(evaluation, [1000.0, end], 30.0, trades=29))
+        assert text.endswith("Fewer than 30 trades: chance alone explains this.")
+    assert "chance" not in verdict(changed(evaluation, [1000.0, 900.0], 30.0, trades=30))
+
+
+def test_the_verdict_does_not_call_a_gain_an_edge(evaluation: Evaluation) -> None:
+    assert verdict(changed(evaluation, [1000.0, 1200.0], 30.0)) == (
+        "Earns $200.00 after $30.00 of costs with 40 trades in 1 day. How sure this is was not "
+        "worked out: no evidence of an edge by itself."
+    )
+
+
+def test_the_verdict_names_baselines_that_did_as_well(evaluation: Evaluation) -> None:
+    loss = changed(evaluation, [1000.0, 900.0], 30.0)
+    hold = evaluation.baselines[0]
+    assert "Not better than: Always hold ($0.00)." in verdict(
+        dataclasses.replace(loss, baselines=(hold,))
+    )
+    gain = changed(evaluation, [1000.0, 1200.0], 30.0)
+    assert "Better than every baseline." in verdict(dataclasses.replace(gain, baselines=(hold,)))
+    oracle = dataclasses.replace(gain.policy, name="oracle", label="Oracle")
+    text = verdict(dataclasses.replace(gain, baselines=(hold, oracle)))
+    assert "Better than every baseline but the oracle." in text
+
+
+def test_a_gain_is_green_only_where_it_is_an_edge() -> None:
+    assert tone(-1.0, "edge") == tone(0.0, None) == "bad"
+    assert tone(1.0, "edge") == "good"
+    assert tone(1.0, "no_edge") == tone(1.0, "not_distinguishable") == tone(1.0, None) == "open"
+
+
+def test_thinning_keeps_ends_and_extremes() -> None:
+    values = np.random.default_rng(0).normal(size=50_000).cumsum()
+    rows = thin(values)
+    assert len(rows) <= MAX_POINTS + 2
+    assert {0, 49_999, int(values.argmin()), int(values.argmax())} <= set(rows.tolist())
+    assert thin(values[:100]).tolist() == list(range(100))
+
+
+def test_numbers_are_written_to_be_read() -> None:
+    assert dollars(-1234.6) == "-$1,235"
+    assert dollars(12.346) == "$12.35"
+    assert dollars(-0.001) == "$0.00"
+    assert dollars(None) == percent(None) == "-"
+    assert figure_text("slippage", 0.0002) == "0.0200%"
+    assert figure_text("max_drawdown", 0.0512) == "5.12%"
+    assert figure_text("win_rate", 0.551) == "55.1%"
+    assert figure_text("trades", 12) == "12"
+    assert figure_text("sharpe", 1.234) == "1.23"

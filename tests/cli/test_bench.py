@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from rllib_tactical.bench.market import MarketSize
+from rllib_tactical.bench.measurement import Baseline, Figure, Row
+from rllib_tactical.cli import bench as command
+from rllib_tactical.errors import UsageError
+
+TINY = MarketSize(
+    bars=1_200,
+    sample_bars=250,
+    memory_bars=2_000,
+    accounts=4,
+    steps=3,
+    env_steps=5,
+    repetitions=2,
+)
+ROWS = [
+    Row(
+        name="speed",
+        unit="bars/s",
+        figure=Figure(1_234.0, 1_000.0, 2_000.0),
+        target=1_000.0,
+        baselines=(Baseline("absent", None, "not installed: pip install -e '.[bench]'"),),
+    )
+]
+
+
+def test_the_market_section_measures_every_row() -> None:
+    said: list[str] = []
+    rows = command.run_sections(("market",), said.append, {"market": TINY})["market"]
+    names = [row.name for row in rows]
+    assert names == [
+        "batch features",
+        "streaming update p50",
+        "streaming update p99",
+        "replay of 4",
+        "replay of 4, network inputs",
+        "PettingZoo environment",
+        "table and views, 2,000 bars",
+    ]
+    assert all(row.figure.median > 0 for row in rows)
+    targets = {row.name: row.target for row in rows}
+    assert targets["batch features"] == 1_000_000
+    assert targets["PettingZoo environment"] == 5_000
+    # a row of seven features, ATR, float32 inputs, the level's runs: about 100 bytes a bar
+    assert rows[-1].figure.median == pytest.approx(2_000 * 100 / 1e6, rel=0.5)
+    assert said[0] == "market: making the market"
+    json.dumps(command.as_document({"market": rows}))
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_sections(names: tuple[str, ...], progress: Any) -> dict[str, list[Row]]:
+        print("what Ray says about a worker")
+        return {"market": ROWS}
+
+    monkeypatch.setattr(command, "run_sections", run_sections)
+
+
+@pytest.mark.usefixtures("measured")
+def test_prints_a_table_with_verdict_and_reason() -> None:
+    result = CliRunner().invoke(command.bench_command, ["--section", "market"])
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.output.splitlines() if "speed" in line]
+    assert "1,234" in line
+    assert "met" in line
+    assert "not available" in result.output
+    assert "absent: not installed: pip install -e '.[bench]'" in result.output
+
+
+@pytest.mark.usefixtures("measured")
+def test_writes_and_prints_json_with_machine_facts(tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    result = CliRunner().invoke(command.bench_command, ["--json", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    document = json.loads(out.read_text())
+    assert json.loads(result.stdout) == document
+    assert document["sections"]["market"][0]["met"] is True
+    assert {"cpu", "cores", "python", "numpy"} <= set(document["machine"])
+    assert str(tmp_path) not in out.read_text()
+
+
+def test_an_unknown_folder_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "missing" / "bench.json"
+    with pytest.raises(UsageError, match="there is no folder"):
+        CliRunner().invoke(command.bench_command, ["--out", str(out)], catch_exceptions=False)
+
+
+def test_an_unknown_section_is_a_usage_error() -> None:
+    assert CliRunner().invoke(command.bench_command, ["--section", "moon"]).exit_code == 2

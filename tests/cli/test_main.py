@@ -1,0 +1,258 @@
+"""The command line as a user meets it: help, exit codes, and no traceback for a user error."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from rllib_tactical import __version__
+from rllib_tactical.bundle.bundle import export_bundle
+from rllib_tactical.bundle.networks import Actor, actor_weights
+from rllib_tactical.cli.main import main
+from rllib_tactical.data.files import write_bars
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.features.table import compute_features
+from rllib_tactical.domain.types import AGENTS, FEATURE_NAMES
+from rllib_tactical.synthetic import make_market
+from tests.ports import ports_of_serve
+
+
+def tactical(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the real program."""
+    command = [sys.executable, "-m", "rllib_tactical", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    made = make_market("momentum", 1, 3_000, 0.0)
+    path = tmp_path_factory.mktemp("cli") / "SYNTH_5m.csv.gz"
+    write_bars(made.bars, path)
+    return path, made
+
+
+@pytest.fixture(scope="module")
+def bundle(market, tmp_path_factory):
+    weights = {}
+    for agent in AGENTS:
+        weights |= actor_weights(agent, Actor((0.1,) * 7, 1.0))
+    out = tmp_path_factory.mktemp("bundle") / "b"
+    export_bundle(
+        out,
+        weights=weights,
+        rules=Rules(),
+        instrument=market[1].instrument,
+        bar_seconds=300,
+        temperature_scale=1.0,
+        training={},
+        metrics={},
+    )
+    return out
+
+
+def test_help_lists_every_command_without_importing_frameworks():
+    code = (
+        "import sys; from rllib_tactical.cli.main import run\n"
+        "try: run(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'ray', 'torch', 'pandas'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in main.list_commands(None):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("name", main.list_commands(None))
+def test_every_command_explains_itself(name):
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.output
+    assert "--help" in result.output
+
+
+def test_version():
+    assert __version__ in CliRunner().invoke(main, ["--version"]).output
+
+
+def write_broken(path: Path, good: Path) -> Path:
+    frame = pd.read_csv(good)
+    frame.loc[10, "high"] = frame.loc[10, "low"] / 2
+    frame.loc[11, "close"] = -1.0
+    frame.to_csv(path, index=False)
+    return path
+
+
+def user_errors(market, bundle, folder):
+    """Return arguments, exit code and words of the message for what users get wrong."""
+    good = market[0]
+    broken = write_broken(folder / "SYNTH_broken.csv", good)
+    cut = folder / "SYNTH_cut.csv.gz"
+    cut.write_bytes(gzip.compress(b"x" * 5_000)[:-20])
+    config = folder / "bad.yaml"
+    config.write_text("tactical_marl: {training: {epoch: 3}}")
+    unnamed = folder / "mystery.csv.gz"
+    unnamed.write_bytes(good.read_bytes())
+    run, out = folder / "run", folder / "out"
+    tampered = folder / "tampered"
+    tampered.mkdir()
+    for file in bundle.iterdir():
+        (tampered / file.name).write_bytes(file.read_bytes())
+    weights = tampered / "actors.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    return {
+        "no command": (["fly"], 2, "No such command"),
+        "missing option": (["train", "--data", good], 2, "--out"),
+        "data missing": (["train", "--data", folder / "no.csv", "--out", run], 2, "no.csv"),
+        "data unreadable": (["train", "--data", cut, "--out", run], 2, "SYNTH_cut"),
+        "data broken": (["train", "--data", broken, "--out", run], 1, "high"),
+        "instrument unknown": (
+            ["train", "--data", good, "--out", run, "--instrument", "GOLD"],
+            2,
+            "GOLD",
+        ),
+        "instrument untold": (["train", "--data", unnamed, "--out", run], 2, "--instrument"),
+        "config key": (
+            ["train", "--data", good, "--out", run, "--config", config],
+            2,
+            "training.epoch",
+        ),
+        "config missing": (
+            ["train", "--data", good, "--out", run, "--config", folder / "no.yaml"],
+            2,
+            "no.yaml",
+        ),
+        "both lengths": (
+            ["train", "--data", good, "--out", run, "--iterations", 1, "--env-steps", 1],
+            2,
+            "not both",
+        ),
+        "nothing to resume": (["train", "--data", good, "--out", run, "--resume"], 2, "run.json"),
+        "export nothing": (["export", folder / "nothing", "--out", out], 2, "run.json"),
+        "backtest no bundle": (
+            ["backtest", "--bundle", folder / "nothing", "--data", good, "--out", out],
+            2,
+            "no bundle here",
+        ),
+        "backtest tampered": (
+            ["backtest", "--bundle", tampered, "--data", good, "--out", out],
+            1,
+            "hash mismatch",
+        ),
+        "backtest broken data": (
+            [
+                "backtest",
+                "--bundle",
+                bundle,
+                "--data",
+                broken,
+                "--out",
+                out,
+                "--instrument",
+                "SYNTH",
+            ],
+            1,
+            "high",
+        ),
+        "serve tampered": (["serve", "--bundle", tampered], 1, "hash mismatch"),
+        "serve no bundle": (["serve", "--bundle", folder / "nothing"], 2, "no bundle here"),
+        "serve open to all without token": (
+            ["serve", "--bundle", bundle, "--host", "0.0.0.0"],
+            1,
+            "TACTICAL_TOKEN",
+        ),
+        "demo data missing": (
+            ["demo", "--data", folder / "TQQQ.csv", "--out", out],
+            2,
+            "TQQQ.csv",
+        ),
+        "demo over strangers": (["demo", "--out", folder], 2, "no demo wrote"),
+        "features missing": (["features", folder / "no.csv", "--out", out], 2, "no.csv"),
+    }
+
+
+@pytest.fixture(scope="module")
+def errors(market, bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("errors")
+    return user_errors(market, bundle, folder), folder
+
+
+CASES = (
+    "no command",
+    "missing option",
+    "data missing",
+    "data unreadable",
+    "data broken",
+    "instrument unknown",
+    "instrument untold",
+    "config key",
+    "config missing",
+    "both lengths",
+    "nothing to resume",
+    "export nothing",
+    "backtest no bundle",
+    "backtest tampered",
+    "backtest broken data",
+    "serve tampered",
+    "serve no bundle",
+    "serve open to all without token",
+    "demo data missing",
+    "demo over strangers",
+    "features missing",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_user_error_is_one_clear_message(errors, case, monkeypatch):
+    monkeypatch.delenv("TACTICAL_TOKEN", raising=False)
+    table, folder = errors
+    assert set(table) == set(CASES)
+    arguments, code, words = table[case]
+    before = sorted(path.name for path in folder.iterdir())
+    done = tactical(*arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == before, (
+        "something half-written is left"
+    )
+
+
+def test_features_writes_what_the_domain_computes(market, tmp_path):
+    out = tmp_path / "features.parquet"
+    done = tactical("features", market[0], "--out", out)
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(out)
+    assert list(frame) == ["timestamp", *FEATURE_NAMES, "atr_14", "close"]
+    table = compute_features(market[1].bars)
+    np.testing.assert_array_equal(frame[list(FEATURE_NAMES)].to_numpy(), table.raw)
+    np.testing.assert_array_equal(frame["atr_14"].to_numpy(), table.atr)
+
+
+@pytest.mark.ray
+@pytest.mark.serve
+@pytest.mark.slow
+def test_the_demo_does_the_whole_job_twice_in_a_row(tmp_path):
+    out = tmp_path / "demo"
+    with ports_of_serve():
+        for _ in range(2):
+            done = tactical("demo", "--out", out, "--train-seconds", 2)
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
+    for step in ("1/5", "2/5", "3/5", "4/5", "5/5"):
+        assert step in done.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    names = [row["name"] for row in summary["policies"]]
+    assert names == ["policy", "always_hold", "buy_and_hold", "random", "rule_based", "oracle"]
+    for row in summary["policies"]:
+        assert f"{row['net_pnl']:,.0f}" in done.stdout
+    assert summary["decision"]["bundle_id"] == summary["bundle_id"]
+    assert set(summary["decision"]["agent_breakdown"]) == set(AGENTS)
+    report = (out / "backtest" / "report.html").read_text()
+    assert summary["verdict"] in report

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rllib_tactical.data.quality.repair import Change, repair_frame
+from rllib_tactical.data.quality.rules import check_frame
+from rllib_tactical.errors import DataError
+from tests.data.tables import NOW_S, START_S, walk_frame
+
+
+def repair(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Change]]:
+    repaired, changes = repair_frame(frame, now_s=NOW_S)
+    assert check_frame(repaired, now_s=NOW_S).errors == 0
+    return repaired, changes
+
+
+def test_clean_data_stay_as_they_are() -> None:
+    repaired, changes = repair(walk_frame())
+    assert changes == []
+    frame = walk_frame()
+    assert (repaired["timestamp"].astype("int64") // 10**6).tolist() == frame["timestamp"].tolist()
+    for name in ("open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(repaired[name], frame[name])
+
+
+def test_the_input_is_not_changed() -> None:
+    frame = walk_frame().iloc[::-1].reset_index(drop=True)
+    frame.loc[3, "high"] = 1.0
+    before = frame.copy()
+    repair(frame)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_sorting_is_one_change() -> None:
+    frame = walk_frame().iloc[::-1].reset_index(drop=True)
+    repaired, (change,) = repair(frame)
+    assert (change.row, change.rule, change.action) == (None, "out_of_order", "sorted")
+    assert repaired["close"].tolist() == walk_frame()["close"].tolist()
+
+
+def test_duplicates_keep_the_first_and_say_whether_they_differ() -> None:
+    frame = walk_frame(10)
+    conflict = frame.iloc[[4]].assign(volume=12_345.0)
+    frame = pd.concat([frame, frame.iloc[[2]], conflict], ignore_index=True)
+    repaired, changes = repair(frame)
+    assert len(repaired) == 10
+    assert 12_345.0 not in repaired["volume"].tolist()
+    dropped = {c.row: c.message for c in changes if c.rule == "duplicate_timestamp"}
+    assert dropped == {
+        10: "same time and values as row 2",
+        11: "same time as row 4 but other values; the first row was kept",
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("close", np.nan, "unparsable_cell"),
+        ("open", 0.0, "price_not_positive"),
+        ("volume", -1.0, "negative_volume"),
+        ("timestamp", START_S + 301, "off_grid"),
+        ("timestamp", 2_000_000_100, "in_future"),
+    ],
+)
+def test_rows_beyond_mending_are_dropped(column: str, value: float, rule: str) -> None:
+    frame = walk_frame()
+    frame.loc[39, column] = value
+    repaired, (change,) = repair(frame)
+    assert (change.row, change.rule, change.action) == (39, rule, "dropped")
+    assert len(repaired) == 39
+
+
+def test_high_and_low_are_moved_to_span_open_and_close() -> None:
+    frame = walk_frame()
+    frame.loc[5, ["high", "low"]] = [1.0, 1000.0]
+    repaired, changes = repair(frame)
+    assert [c.action for c in changes] == ["raised_high", "lowered_low"]
+    assert repaired.loc[5, "high"] == max(frame.loc[5, "open"], frame.loc[5, "close"])
+    assert repaired.loc[5, "low"] == min(frame.loc[5, "open"], frame.loc[5, "close"])
+
+
+def test_naive_times_become_utc_and_no_bar_is_invented() -> None:
+    frame = walk_frame().drop(index=[7]).reset_index(drop=True)
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s")
+    repaired, (change,) = repair(frame)
+    assert change.action == "set_timezone"
+    assert len(repaired) == 39
+    assert str(repaired["timestamp"].dt.tz) == "UTC"
+
+
+def test_what_cannot_be_repaired() -> None:
+    with pytest.raises(DataError, match="missing_column"):
+        repair_frame(walk_frame().drop(columns="low"))
+    with pytest.raises(DataError, match="empty_file"):
+        repair_frame(pd.DataFrame())
+    with pytest.raises(DataError, match="none of the 40 rows"):
+        repair_frame(walk_frame().assign(close="x"))
+
+
+@given(st.data())
+def test_any_damage_is_repaired_without_new_rows(data: st.DataObject) -> None:
+    frame = walk_frame(12)
+    first = frame.loc[0].copy()
+    values = st.sampled_from([0.0, -1.0, np.nan, np.inf, 1e308, 50.0, 300.0])
+    for _ in range(data.draw(st.integers(0, 10))):
+        row = data.draw(st.integers(1, 11))
+        name = data.draw(st.sampled_from(["open", "high", "low", "close", "volume"]))
+        frame.loc[row, name] = data.draw(values)
+    times = data.draw(st.lists(st.integers(0, 12), min_size=12, max_size=12))
+    frame["timestamp"] = START_S + 300 * np.array(times)
+    frame.loc[0, ["open", "high", "low", "close", "volume"]] = first.drop("timestamp")
+    repaired, _ = repair(frame)
+    assert set(repaired["timestamp"].astype("int64") // 10**6) <= set(frame["timestamp"])
+    again, changes = repair(repaired)
+    assert changes == []
+    pd.testing.assert_frame_equal(again, repaired)

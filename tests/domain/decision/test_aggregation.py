@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig, aggregate
+from rllib_tactical.domain.decision.votes import Votes, constant_votes
+from rllib_tactical.domain.types import Reason
+from rllib_tactical.errors import ConfigError
+from tests.domain.builders import seeds
+from tests.domain.reference_simulator import reference_vote
+
+RULES = AggregationConfig()
+WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
+ALL_VOTES = np.array(list(itertools.product(range(3), repeat=3)))
+
+
+def one(
+    index: tuple[int, int, int],
+    confidence: tuple[float, float, float],
+    kind: int = 0,
+    direction: int = 0,
+    config: AggregationConfig = RULES,
+) -> Aggregate:
+    votes = Votes(np.array([index]), np.array([confidence]))
+    return aggregate(votes, np.array([kind]), np.array([direction]), config)
+
+
+def random_votes(seed: int, count: int = 400) -> tuple[Votes, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    index = rng.integers(0, 3, (count, 3))
+    confidence = rng.uniform(1 / 3, 1.0, (count, 3))
+    confidence[rng.random(count) < 0.3] = 0.9  # the constant of training: scores tie
+    kind = rng.integers(0, 5, count)
+    direction = np.where(kind > 0, rng.choice([1, -1], count), 0)
+    return Votes(index, confidence), kind, direction
+
+
+def test_three_agents_agree() -> None:
+    # .33 x .9 + .33 x .8 + .34 x .7 = .297 + .264 + .238 = .799
+    out = one((0, 0, EXECUTE), (0.9, 0.8, 0.7))
+    assert out.side.tolist() == [1]
+    np.testing.assert_allclose(out.scores, [[0.799, 0.0, 0.0]], rtol=1e-12)
+    np.testing.assert_allclose(out.score, [0.799], rtol=1e-12)
+    assert (out.execute[0], out.aggressive[0], out.reason[0]) == (True, False, Reason.EXECUTE)
+
+
+def test_entry_adds_to_the_leading_side() -> None:
+    # TYPE_1: fvg long .5 x .6 = .30, momentum down .3 x .9 = .27: long leads and gets .2 x .5
+    out = one((0, 2, AGGRESSIVE), (0.6, 0.9, 0.5), kind=1, direction=1)
+    np.testing.assert_allclose(out.scores, [[0.40, 0.27, 0.0]], rtol=1e-12)
+    assert out.aggressive[0]
+    assert out.reason[0] == Reason.BELOW_THRESHOLD
+
+
+def test_entry_that_waits_adds_to_hold() -> None:
+    out = one((2, 2, WAIT), (1.0, 1.0, 0.5))
+    np.testing.assert_allclose(out.scores, [[0.0, 0.66, 0.17]], rtol=1e-12)
+    assert out.side[0] == -1
+    assert out.reason[0] == Reason.ENTRY_WAIT
+    assert not out.execute[0]
+
+
+def test_entry_adds_to_hold_when_neither_side_leads() -> None:
+    # TYPE_2 weights are equal, so equal confidences leave no leading side
+    out = one((0, 2, EXECUTE), (0.8, 0.8, 1.0), kind=2, direction=1)
+    np.testing.assert_allclose(out.scores, [[0.32, 0.32, 0.2]], rtol=1e-12)
+    assert out.side[0] == 0
+    assert out.reason[0] == Reason.NO_DIRECTION
+
+
+def test_hold_votes_count_for_hold() -> None:
+    out = one((1, 1, EXECUTE), (0.5, 0.6, 0.7))
+    np.testing.assert_allclose(out.scores, [[0.0, 0.0, 0.165 + 0.198 + 0.238]], rtol=1e-12)
+    assert out.side[0] == 0
+    np.testing.assert_allclose(out.score, out.scores[:, 2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        (0, (0.33, 0.33, 0.34)),
+        (1, (0.5, 0.3, 0.2)),
+        (2, (0.4, 0.4, 0.2)),
+        (3, (0.3, 0.5, 0.2)),
+        (4, (0.35, 0.35, 0.3)),
+    ],
+)
+def test_weights_by_synergy_type(kind: int, weights: tuple[float, float, float]) -> None:
+    # fvg long, momentum down, entry waits: each weight shows up in a score of its own
+    out = one((0, 2, WAIT), (1.0, 1.0, 1.0), kind=kind)
+    np.testing.assert_allclose(out.scores, [weights], rtol=1e-12)
+
+
+def test_threshold_has_a_tolerance() -> None:
+    # TYPE_4: .35 + .3 is 0.6499999999999999 in floating point and must count as .65
+    assert 0.35 * 1.0 + 0.3 * 1.0 < 0.65 + 1e-16
+    out = one((0, 1, EXECUTE), (1.0, 1.0, 1.0), kind=4, direction=1)
+    assert out.execute[0]
+    assert one((0, 1, EXECUTE), (1.0, 1.0, 1.0 - 1e-8), kind=4, direction=1).reason[0] == (
+        Reason.BELOW_THRESHOLD
+    )
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.7, 1.0, 1 / 3])
+@pytest.mark.parametrize("kind", range(5))
+def test_equal_scores_hold_whatever_the_rounding(kind: int, confidence: float) -> None:
+    """TYPE_1 at .9: momentum .3 and entry .2 sum to a bit more than fvg's .5 in floating point."""
+    config = AggregationConfig(execution_threshold=0.1)
+    votes = constant_votes(ALL_VOTES, confidence)
+    count = len(ALL_VOTES)
+    out = aggregate(votes, np.full(count, kind), np.zeros(count, dtype=np.int64), config)
+    best = out.scores.max(axis=1, keepdims=True)
+    tied = (np.abs(out.scores - best) < 1e-9).sum(axis=1) > 1
+    assert (out.side[tied] == 0).all()
+    assert (out.reason[tied] == Reason.NO_DIRECTION).all()
+
+
+def test_two_of_three_agents_must_be_on_the_winner() -> None:
+    # alone, fvg would pass a threshold of .4 with TYPE_1
+    config = AggregationConfig(execution_threshold=0.4, entry_veto=False)
+    alone = one((0, 1, WAIT), (1.0, 0.5, 0.5), kind=1, direction=1, config=config)
+    assert alone.side[0] == 1
+    assert alone.reason[0] == Reason.NO_AGREEMENT
+    lenient = AggregationConfig(execution_threshold=0.4, entry_veto=False, min_agents=1)
+    assert one((0, 1, WAIT), (1.0, 0.5, 0.5), 1, 1, lenient).execute[0]
+    strict = AggregationConfig(execution_threshold=0.4, min_agents=3)
+    assert one((0, 1, EXECUTE), (1.0, 0.5, 0.5), 1, 1, strict).reason[0] == Reason.NO_AGREEMENT
+    assert one((0, 0, EXECUTE), (1.0, 0.5, 0.5), 1, 1, strict).execute[0]
+
+
+def test_entry_veto_can_be_switched_off() -> None:
+    votes = ((0, 0, WAIT), (1.0, 1.0, 1.0))
+    assert one(*votes).reason[0] == Reason.ENTRY_WAIT
+    assert one(*votes, config=AggregationConfig(entry_veto=False)).execute[0]
+
+
+def test_counter_synergy_discounts_the_score() -> None:
+    votes = ((0, 0, EXECUTE), (0.9, 0.9, 0.9))
+    against = one(*votes, kind=2, direction=-1)
+    np.testing.assert_allclose(against.score, [0.9 * 0.7], rtol=1e-12)
+    np.testing.assert_allclose(against.scores, [[0.9, 0.0, 0.0]], rtol=1e-12)
+    assert against.reason[0] == Reason.COUNTER_SYNERGY
+    assert not against.execute[0]
+    with_it = one(*votes, kind=2, direction=1)
+    np.testing.assert_allclose(with_it.score, [0.9], rtol=1e-12)
+    assert with_it.execute[0]
+    sure = one((0, 0, EXECUTE), (1.0, 1.0, 1.0), kind=2, direction=-1)
+    np.testing.assert_allclose(sure.score, [0.7], rtol=1e-12)
+    assert sure.execute[0]  # .7 still passes .65
+
+
+def test_no_synergy_no_discount() -> None:
+    out = one((0, 0, EXECUTE), (0.9, 0.9, 0.9), kind=0, direction=-1)
+    np.testing.assert_allclose(out.score, [0.9], rtol=1e-12)
+
+
+def test_training_confidence_needs_all_three_without_a_synergy() -> None:
+    """The specification: at .9, two of three are not enough without a synergy."""
+    count = len(ALL_VOTES)
+    zero = np.zeros(count, dtype=np.int64)
+    out = aggregate(constant_votes(ALL_VOTES, 0.9), zero, zero, RULES)
+    agreeing = {tuple(ALL_VOTES[i]) for i in np.flatnonzero(out.execute)}
+    assert agreeing == {(0, 0, 1), (0, 0, 2), (2, 2, 1), (2, 2, 2)}
+
+
+@given(seeds, st.booleans(), st.sampled_from([1, 2, 3]), st.sampled_from([0.3, 0.5, 0.65]))
+def test_agrees_with_the_scalar_reference(
+    seed: int, veto: bool, agents: int, threshold: float
+) -> None:
+    config = AggregationConfig(entry_veto=veto, min_agents=agents, execution_threshold=threshold)
+    votes, kind, direction = random_votes(seed, 60)
+    out = aggregate(votes, kind, direction, config)
+    for i in range(60):
+        expected = reference_vote(
+            list(zip(votes.index[i].tolist(), votes.confidence[i].tolist(), strict=True)),
+            int(kind[i]),
+            int(direction[i]),
+            threshold=threshold,
+            veto=veto,
+            min_agents=agents,
+        )
+        assert out.side[i] == expected.side
+        assert Reason(out.reason[i]).code == expected.reason
+        assert bool(out.aggressive[i]) is expected.aggressive
+        np.testing.assert_allclose(out.score[i], expected.score, rtol=1e-12)
+        np.testing.assert_allclose(out.scores[i], expected.scores, atol=1e-12)
+
+
+@given(seeds, st.booleans(), st.sampled_from([0.4, 0.9, 1.0]))
+def test_votes_that_count_the_same_are_looked_up_bit_for_bit(
+    seed: int, veto: bool, confidence: float
+) -> None:
+    config = AggregationConfig(entry_veto=veto)
+    votes, kind, direction = random_votes(seed)
+    looked_up = aggregate(constant_votes(votes.index, confidence), kind, direction, config)
+    same = Votes(votes.index, np.full(votes.index.shape, confidence))
+    worked_out = aggregate(same, kind, direction, config)
+    for name in Aggregate.__slots__:
+        one_way, other = getattr(looked_up, name), getattr(worked_out, name)
+        assert one_way.dtype == other.dtype
+        np.testing.assert_array_equal(one_way, other)
+
+
+@pytest.mark.parametrize("agent", [0, 1, 2])
+@pytest.mark.parametrize("constant", [True, False])
+def test_an_unknown_vote_is_refused(agent: int, constant: bool) -> None:
+    index = np.ones((1, 3), dtype=np.int64)
+    index[0, agent] = 3
+    votes = constant_votes(index, 0.9) if constant else Votes(index, np.full((1, 3), 0.9))
+    zero = np.zeros(1, dtype=np.int64)
+    with pytest.raises((IndexError, ValueError)):
+        aggregate(votes, zero, zero, RULES)
+
+
+@given(seeds)
+def test_permuting_the_accounts_permutes_the_outcome(seed: int) -> None:
+    votes, kind, direction = random_votes(seed)
+    order = np.random.default_rng(seed).permutation(len(kind))
+    shuffled = Votes(votes.index[order], votes.confidence[order])
+    one_way = aggregate(votes, kind, direction, RULES)
+    other = aggregate(shuffled, kind[order], direction[order], RULES)
+    for name in Aggregate.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(other, name), getattr(one_way, name)[order])
+
+
+@given(seeds)
+def test_execution_implies_every_condition(seed: int) -> None:
+    votes, kind, direction = random_votes(seed)
+    out = aggregate(votes, kind, direction, RULES)
+    assert (out.scores >= 0).all()
+    assert (out.scores.sum(axis=1) <= 1 + 1e-12).all()
+    assert (out.execute == (out.reason == Reason.EXECUTE)).all()
+    go = out.execute
+    assert go.any()
+    assert (out.side[go] != 0).all()
+    assert (out.score[go] >= 0.65 - 1e-9).all()
+    assert (votes.index[go, 2] != WAIT).all()
+    on_side = (votes.signed[:, :2] == out.side[:, None]).sum(axis=1) + 1  # entry executes
+    assert (on_side[go] >= 2).all()
+    winner = np.where(out.side > 0, out.scores[:, 0], out.scores[:, 1])
+    assert (winner[go] > out.scores[go, 2]).all()
+
+
+@given(seeds)
+def test_mirrored_votes_mirror_the_outcome(seed: int) -> None:
+    votes, kind, direction = random_votes(seed)
+    mirrored = votes.index.copy()
+    mirrored[:, :2] = 2 - mirrored[:, :2]
+    straight = aggregate(votes, kind, direction, RULES)
+    other = aggregate(Votes(mirrored, votes.confidence), kind, -direction, RULES)
+    np.testing.assert_array_equal(other.side, -straight.side)
+    np.testing.assert_array_equal(other.scores[:, [1, 0, 2]], straight.scores)
+    for name in ("score", "execute", "aggressive", "reason"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(straight, name))
+
+
+def test_unknown_confidence_never_executes() -> None:
+    for agent in range(3):
+        confidence = [1.0, 1.0, 1.0]
+        confidence[agent] = np.nan
+        assert not one((0, 0, EXECUTE), tuple(confidence)).execute[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("execution_threshold", 0.0),
+        ("execution_threshold", 1.01),
+        ("execution_threshold", float("nan")),
+        ("min_agents", 0),
+        ("min_agents", 4),
+        ("counter_synergy_factor", -0.1),
+        ("counter_synergy_factor", 1.1),
+    ],
+)
+def test_config_out_of_range(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"aggregation.{field}"):
+        AggregationConfig(**{field: value})

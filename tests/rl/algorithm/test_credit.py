@@ -1,0 +1,106 @@
+"""Decisive votes: by hand, and against the decisions that the simulator's pipeline makes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
+from rllib_tactical.domain.decision.aggregation import AggregationConfig
+from rllib_tactical.domain.decision.pipeline import Market, Rules, decide
+from rllib_tactical.domain.decision.risk import AccountView
+from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.rl.algorithm.credit import decisive_votes
+
+LONG, HOLD, SHORT = 0, 1, 2
+WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
+
+
+def decisive(votes, side=0.0, confidence=1.0, refused=False, kind=0, direction=0, **rules):
+    """Return which of fvg, momentum and entry decided something, for one account."""
+    found = decisive_votes(
+        np.array([[votes]]),
+        np.array([[side]]),
+        np.array([[refused]]),
+        np.array([kind]),
+        np.array([direction]),
+        confidence,
+        Rules(aggregation=AggregationConfig(**rules)),
+    )
+    return found[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("votes", "side", "confidence", "expected"),
+    [
+        # nobody trades while the entry agent waits; alone it decides, if the others agree
+        ((LONG, LONG, WAIT), 0, 1.0, [False, False, True]),
+        ((LONG, SHORT, WAIT), 0, 1.0, [False, False, False]),
+        # with full confidence two of three are enough: a hold turned into the opposite stops it
+        ((LONG, LONG, EXECUTE), 0, 1.0, [True, True, True]),
+        ((LONG, SHORT, EXECUTE), 0, 1.0, [True, True, False]),
+        # at 0.9 all three must agree, so one that holds leaves nothing to decide for the entry
+        ((LONG, HOLD, EXECUTE), 0, 0.9, [False, True, False]),
+        ((HOLD, HOLD, EXECUTE), 0, 0.9, [False, False, False]),
+        # a long position: only a short order, which closes it, does anything
+        ((LONG, LONG, EXECUTE), 1, 0.9, [False, False, False]),
+        ((SHORT, SHORT, EXECUTE), 1, 0.9, [True, True, True]),
+        ((SHORT, SHORT, AGGRESSIVE), -1, 0.9, [False, False, False]),
+    ],
+)
+def test_by_hand(votes, side, confidence, expected):
+    assert decisive(votes, side, confidence) == expected
+
+
+def test_size_is_part_of_an_order_but_not_of_a_close():
+    """Without the veto's wait, execute and aggressive differ only in size."""
+    rules = {"entry_veto": True}
+    assert decisive((LONG, LONG, AGGRESSIVE), 0, 0.9, **rules)[2]
+    assert not decisive((LONG, HOLD, WAIT), 1, 0.9, **rules)[2]
+
+
+def test_nothing_is_decided_where_every_order_is_refused():
+    assert decisive((LONG, LONG, EXECUTE), refused=True) == [False] * 3
+
+
+def test_agrees_with_the_decisions_of_the_pipeline():
+    """Every set of votes, synergy and position: another vote changes the order, or it does not."""
+    instrument = resolve_base_quantity(load_instrument("SYNTH"), 0.25)
+    cases = np.indices((3, 3, 3, 5, 3, 3)).reshape(6, -1)
+    votes, kind, direction, side = cases[:3].T, cases[3], cases[4] - 1, cases[5] - 1
+    count, rules = len(kind), Rules()
+
+    def orders(votes):
+        decision = decide(
+            constant_votes(votes, 0.9),
+            Market(np.full(count, 100.0), np.full(count, 0.25), kind, direction),
+            AccountView(
+                equity=np.full(count, 1e5),
+                session_peak=np.full(count, 1e5),
+                position_side=side,
+                position_quantity=np.abs(side) * 100.0,
+                halted=np.zeros(count, bool),
+                tradable=np.ones(count, bool),
+            ),
+            instrument,
+            rules,
+        )
+        return decision.action * decision.quantity
+
+    found = decisive_votes(
+        votes[:, None],
+        side[:, None],
+        np.zeros((count, 1), bool),
+        kind,
+        direction,
+        0.9,
+        rules,
+    )[:, 0]
+    for agent in range(3):
+        made = []
+        for vote in range(3):
+            other = votes.copy()
+            other[:, agent] = vote
+            made.append(orders(other))
+        np.testing.assert_array_equal(found[:, agent], np.ptp(np.stack(made), axis=0) > 0)
+    assert 0.05 < found.mean() < 0.5

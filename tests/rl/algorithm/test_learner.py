@@ -1,0 +1,243 @@
+"""The centralized batch and the losses, on the real modules but without a running algorithm."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import ModelConfig, TacticalConfig
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.errors import ConfigError, TrainingError
+from rllib_tactical.rl.algorithm.config import module_spec
+from rllib_tactical.rl.algorithm.connector import CentralizedBatch, Minibatches
+from rllib_tactical.rl.algorithm.gae import generalised_advantages
+from rllib_tactical.rl.names import CRITIC, STATE
+from tests.market import random_spec
+from tests.rl.segments import OpenMarket, segment
+
+SPEC = random_spec()
+
+
+@pytest.fixture
+def modules():
+    torch.manual_seed(0)
+    return module_spec(TacticalConfig(), Standardisation.identity()).build()
+
+
+def make_batch(modules, episodes):
+    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=0.99, lam=0.95)
+    return connector(rl_module=modules, batch={}, episodes=episodes)
+
+
+def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
+    episodes = [segment(5, 400, accounts=2), segment(3, 700, accounts=2, ended=True, seed=1)]
+    batch = make_batch(modules, episodes)
+    steps_t = np.r_[np.arange(400, 405), np.arange(700, 703)]
+    inputs = SPEC.parts[0].tape.inputs.gather(steps_t)
+    for i, agent in enumerate(AGENTS):
+        np.testing.assert_array_equal(batch[agent][Columns.OBS].numpy(), inputs)
+        np.testing.assert_array_equal(
+            batch[agent][Columns.ACTIONS].numpy(),
+            np.concatenate([part.actions[..., i] for part in episodes]),
+        )
+    state = batch[CRITIC][STATE].numpy()
+    assert state.shape == (8, 2, 13)
+    np.testing.assert_array_equal(state[:5, :, :4], episodes[0].account[:5])
+    for k in range(2):
+        np.testing.assert_array_equal(state[:, k, 4:], SPEC.parts[0].tape.market_features(steps_t))
+
+
+def test_accounts_of_one_bar_get_what_they_would_get_alone(modules):
+    """One segment of two accounts against two segments of one: the same advantages, half the rows.
+
+    An account that went bankrupt in the middle of the group's segment is an episode of its own.
+    """
+    together = segment(6, 400, accounts=2, seed=3)
+    together.terminated[2, 1] = True
+    alone = [part for k in range(2) for part in together.by_account(k)]
+    assert [len(part) for part in alone] == [6, 3, 3]
+    assert [part.is_done for part in alone] == [False, True, False]
+    shared = make_batch(copy.deepcopy(modules), [together])  # a batch moves the critic's moments
+    single = make_batch(copy.deepcopy(modules), alone)
+    for agent in AGENTS:
+        assert shared[agent][Columns.OBS].shape == (6, 60, 7)
+        for column in (Columns.ACTIONS, Columns.ACTION_LOGP, Postprocessing.ADVANTAGES):
+            np.testing.assert_allclose(
+                shared[agent][column].numpy().T.ravel(),
+                single[agent][column].numpy().ravel(),
+                atol=1e-5,
+            )
+    np.testing.assert_allclose(
+        shared[CRITIC][Postprocessing.VALUE_TARGETS].numpy().swapaxes(0, 1).reshape(-1, 3),
+        single[CRITIC][Postprocessing.VALUE_TARGETS].numpy()[:, 0],
+        atol=1e-4,
+    )
+
+
+def test_every_epoch_shows_every_row_once_and_to_all_modules_alike(modules):
+    """Sorted by bar, every minibatch of the first epoch would come from one stretch of time."""
+    batch = make_batch(modules, [segment(50, 400, accounts=2)])
+    order = {row.numpy().tobytes(): i for i, row in enumerate(batch["fvg"][Columns.OBS])}
+    torch.manual_seed(1)
+    minibatches = list(Minibatches(batch, epochs=2, count=4))
+    assert [part.env_steps() for part in minibatches] == [26, 26, 24, 24] * 2
+    epochs = []
+    for epoch in (minibatches[:4], minibatches[4:]):
+        seen = []
+        for part in epoch:
+            rows = [order[r.numpy().tobytes()] for r in part.policy_batches["fvg"][Columns.OBS]]
+            for module, columns in part.policy_batches.items():
+                for name, values in columns.items():
+                    torch.testing.assert_close(values, batch[module][name][rows])
+            inputs = {id(columns[Columns.OBS]) for columns in part.policy_batches.values()}
+            assert len(inputs) == 1  # gathered once, not four times
+            seen += rows
+        assert sorted(seen) == list(range(50))
+        assert seen != list(range(50))
+        epochs.append(seen)
+    assert epochs[0] != epochs[1]
+
+
+def test_equal_advantages_stay_finite(modules):
+    """Rounding may leave a variance below zero, whose root is not a number."""
+    flat = segment(64, 400)
+    flat.rewards[:] = 0.1
+    modules[CRITIC].critic.heads.weight.data.zero_()
+    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=1e-9, lam=1e-9)
+    for scale in np.random.default_rng(0).uniform(0.05, 0.3, 50):
+        flat.rewards[:] = scale
+        batch = connector(rl_module=copy.deepcopy(modules), batch={}, episodes=[flat])
+        assert torch.isfinite(batch["fvg"][Postprocessing.ADVANTAGES]).all()
+
+
+def test_rewards_that_are_not_finite_never_reach_the_moments(modules):
+    broken = segment(5, 400)
+    broken.rewards[2, 0, 1] = np.nan
+    with pytest.raises(TrainingError, match="not finite"):
+        make_batch(modules, [broken])
+    assert modules[CRITIC].moment_weight == 0.0
+
+
+def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modules):
+    episodes = [segment(5, 400), segment(3, 700, ended=True, seed=1)]
+    critic = modules[CRITIC]
+    t = np.r_[np.arange(400, 406), np.arange(700, 704)]
+    account = np.concatenate([part.account for part in episodes])[:, 0]
+    state = np.concatenate([account, SPEC.parts[0].tape.market_features(t)], axis=1)
+    inputs = torch.from_numpy(SPEC.parts[0].tape.inputs.gather(t))
+    values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
+    expected, _ = generalised_advantages(
+        values.astype(np.float64),
+        np.concatenate([part.rewards for part in episodes])[:, 0].astype(np.float64),
+        np.array([0, 0, 0, 0, 0, 0, 0, 1], dtype=bool)[:, None],
+        np.array([5, 3]),
+        0.99,
+        0.95,
+    )
+    expected = (expected - expected.mean(0)) / expected.std(0)
+    batch = make_batch(modules, episodes)
+    for i, agent in enumerate(AGENTS):
+        np.testing.assert_allclose(
+            batch[agent][Postprocessing.ADVANTAGES].numpy()[:, 0], expected[:, i], atol=1e-5
+        )
+
+
+def test_actors_have_no_value_function_and_the_critic_no_inference_part(modules):
+    for agent in AGENTS:
+        assert not any("critic" in name for name, _ in modules[agent].named_parameters())
+    assert modules[CRITIC].get_non_inference_attributes() == ["critic"]
+
+
+def test_value_normalisation_tracks_the_targets_and_undoes_itself(modules):
+    critic = modules[CRITIC]
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        targets = 5 + 3 * rng.standard_normal((256, 3))
+        critic.track_targets(targets.mean(0), (targets**2).mean(0))
+    normalised = critic.normalise_targets(torch.from_numpy(targets).float())
+    assert normalised.mean().abs() < 0.1
+    assert (normalised.std() - 1).abs() < 0.1
+    mean, std = critic.target_scale()
+    torch.testing.assert_close(normalised * std + mean, torch.from_numpy(targets).float())
+
+
+def test_values_are_denormalised(modules):
+    critic = modules[CRITIC]
+    inputs, state = torch.zeros(2, 60, 7), torch.zeros(2, 1, 13)
+    before = critic.values(inputs, state)
+    critic.track_targets(np.full(3, 7.0), np.full(3, 53.0))
+    mean, std = critic.target_scale()
+    torch.testing.assert_close((mean, std), (torch.full((3,), 7.0), torch.full((3,), 2.0)))
+    torch.testing.assert_close(critic.values(inputs, state), before * std + mean)
+
+
+def critic_of(**model):
+    config = TacticalConfig(model=ModelConfig(**model))
+    return module_spec(config, Standardisation.identity()).build()[CRITIC]
+
+
+def test_a_shared_head_gives_every_agent_the_same_value():
+    values = critic_of(critic_heads="shared").values(torch.randn(3, 60, 7), torch.randn(3, 2, 13))
+    assert (values == values[..., :1]).all()
+
+
+def test_independent_critics_see_what_their_actors_see():
+    """IPPO: no account, no market features, no weight in common."""
+    critic = critic_of(critic="independent")
+    inputs = torch.randn(3, 60, 7)
+    one, other = (critic.values(inputs, torch.randn(3, 2, 13)) for _ in range(2))
+    assert one.shape == (3, 2, 3)
+    torch.testing.assert_close(one, other)
+    assert (one[..., 0] != one[..., 1]).all()
+    for agent in range(3):
+        critic.zero_grad()
+        critic.critic(inputs, torch.randn(3, 2, 13))[..., agent].sum().backward()
+        reached = [
+            any(p.grad is not None and bool(p.grad.any()) for p in own.parameters())
+            for own in critic.critic.critics
+        ]
+        assert reached == [i == agent for i in range(3)]
+    central = critic_of().values
+    state = torch.randn(3, 2, 13)
+    assert (central(inputs, state) != central(inputs, state + 1)).all()
+    with pytest.raises(ConfigError, match="critic_heads must be per_agent"):
+        critic_of(critic="independent", critic_heads="shared")
+
+
+def test_dropout_is_off_where_values_are_read():
+    critic = critic_of(critic_dropout=0.5)
+    critic.train()
+    inputs, state = torch.randn(3, 60, 7), torch.randn(3, 1, 13)
+    torch.testing.assert_close(critic.values(inputs, state), critic.values(inputs, state))
+    assert critic.training
+    first, second = (critic.critic(inputs, state) for _ in range(2))
+    assert (first != second).any()
+
+
+def test_bfloat16_stays_near_float32():
+    inputs, state = torch.rand(64, 60, 7), torch.rand(64, 2, 13)
+    torch.manual_seed(0)
+    exact = module_spec(TacticalConfig(), Standardisation.identity()).build()
+    config = TacticalConfig()
+    training = type(config.training)(precision="bfloat16")
+    reduced = module_spec(type(config)(training=training), Standardisation.identity()).build()
+    reduced.set_state(exact.get_state())
+    for module, batch in (
+        ("fvg", {Columns.OBS: inputs}),
+        (CRITIC, {Columns.OBS: inputs, STATE: state}),
+    ):
+        one, other = exact[module].forward_train(batch), reduced[module].forward_train(batch)
+        (key,) = one
+        assert other[key].dtype == torch.float32
+        assert not torch.equal(one[key], other[key])
+        scale = one[key].abs().max()
+        assert (one[key] - other[key]).abs().max() <= 0.02 * scale
+        # what acts, and what values are read from, stays float32
+    torch.testing.assert_close(
+        exact["fvg"].forward_inference({Columns.OBS: inputs}),
+        reduced["fvg"].forward_inference({Columns.OBS: inputs}),
+    )

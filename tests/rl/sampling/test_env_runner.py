@@ -1,0 +1,301 @@
+"""The batched env runner: what it records, and what RLlib's users expect of an env runner."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils.metrics import (
+    EPISODE_RETURN_MEAN,
+    NUM_AGENT_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_EPISODES,
+)
+from scipy.stats import ks_2samp
+
+from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.errors import ConfigError, TrainingError
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.connector import as_joint_episode
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from tests.market import random_spec
+
+pytestmark = pytest.mark.ray
+
+LENGTH = 32
+SPEC = random_spec(length=LENGTH)
+SMALL = TrainingConfig(
+    batch_size=512,
+    minibatch_size=256,
+    epochs=1,
+    num_envs=32,
+    accounts_per_bar=4,
+    num_env_runners=0,
+    episodes=EpisodeConfig(length=LENGTH),
+)
+
+
+def changed(**changes):
+    return TacticalConfig(training=dataclasses.replace(SMALL, **changes))
+
+
+@pytest.fixture
+def build(ray_instance):
+    built = []
+
+    def make(runner="batched", callbacks=None, resumed_at=0, spec=SPEC, **changes):
+        config = build_config(
+            changed(**changes),
+            MarketHandle(spec),
+            Standardisation.identity(),
+            runner=runner,
+            resumed_at=resumed_at,
+        )
+        if callbacks is not None:
+            config.callbacks(callbacks)
+        built.append(config.build_algo())
+        return built[-1]
+
+    yield make
+    for algorithm in built:
+        algorithm.stop()
+
+
+def test_rllibs_stock_runner_trains_on_the_same_learner(build):
+    algorithm = build("stock", num_envs=4, batch_size=64, minibatch_size=32)
+    result = algorithm.train()
+    assert result["env_runners"]["num_env_steps_sampled"] >= 64
+    assert np.isfinite(result["learners"]["critic"]["vf_loss"])
+
+
+def test_whole_episodes_on_request(build):
+    runner = build().env_runner
+    episodes = runner.sample(num_episodes=5, explore=False)
+    assert len(episodes) == 5
+    for episode in episodes:
+        assert len(episode) == episode.env_steps() == LENGTH
+        assert episode.is_truncated
+        assert (np.diff(episode.t) == 1).all()
+    assert runner.get_metrics()[NUM_EPISODES].peek() == 5
+    segments = runner.sample(num_timesteps=160, explore=True)
+    assert sum(part.env_steps() for part in segments) == 160
+    assert (np.concatenate([segment.logp for segment in segments]) < 0).all()
+
+
+def test_rllibs_own_evaluation_gets_the_episodes_it_asks_for(ray_instance):
+    """By its default unit, which comes with another batch mode than training's."""
+    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    algorithm = config.evaluation(evaluation_interval=1, evaluation_duration=10).build_algo()
+    try:
+        found = algorithm.evaluate()["env_runners"]
+        assert (found[NUM_EPISODES], found[NUM_ENV_STEPS_SAMPLED]) == (10, 10 * LENGTH)
+        assert found["episode_len_mean"] == LENGTH
+        # beside training it asks for what a time allows
+        segments = algorithm.env_runner.sample(num_timesteps=2.5 * 32)
+        assert sum(part.env_steps() for part in segments) == 3 * 32
+    finally:
+        algorithm.stop()
+
+
+def test_whole_episodes_are_those_that_the_metrics_describe(build):
+    runner = build().env_runner
+    runner.sample(num_timesteps=32 * LENGTH)
+    earlier = len(runner._ended)
+    episodes = runner.sample(num_episodes=3)
+    assert len(runner._ended) == earlier + 3
+    described = sorted(float(returns.sum()) for _, returns in runner._ended[earlier:])
+    np.testing.assert_allclose(sorted(e.get_return() for e in episodes), described, atol=1e-4)
+
+
+def test_a_forced_reset_begins_whole_episodes(build):
+    """As remote evaluation by time steps asks for: cut ones would count as short episodes."""
+    segments = build().env_runner.sample(num_timesteps=32 * LENGTH, force_reset=True)
+    assert {len(part) for part in segments} == {LENGTH}
+
+
+def test_random_actions_do_not_ask_the_actors(build):
+    segments = build().env_runner.sample(num_timesteps=512, random_actions=True)
+    for part in segments:
+        np.testing.assert_allclose(part.logp, np.log(1 / 3), atol=1e-6)
+
+
+def test_two_runners_draw_different_bars(build):
+    group = build(num_env_runners=2, num_envs=16).env_runner_group
+    one, other = group.foreach_env_runner(
+        lambda runner: [part.t[0] for part in runner.sample(num_timesteps=64)],
+        local_env_runner=False,
+    )
+    assert not set(one) & set(other)
+
+
+def test_complete_episodes_as_batches_are_refused(ray_instance):
+    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    with pytest.raises(TrainingError, match="batch_mode"):
+        config.env_runners(batch_mode="complete_episodes").build_algo()
+
+
+def test_metrics_count_account_steps(build):
+    runner = build().env_runner
+    runner.sample(num_timesteps=32 * LENGTH)
+    metrics = runner.get_metrics()
+    assert metrics[NUM_ENV_STEPS_SAMPLED].peek() == 32 * LENGTH
+    assert [metrics[NUM_AGENT_STEPS_SAMPLED][agent].peek() for agent in AGENTS] == [1024] * 3
+    assert metrics[NUM_EPISODES].peek() >= 32  # the first ones are cut at a random bar
+    assert np.isfinite(metrics[EPISODE_RETURN_MEAN].peek())
+
+
+def test_recorded_probabilities_are_those_of_the_actors(build):
+    runner = build().env_runner
+    segment = runner.sample(num_timesteps=64)[0]
+    inputs = torch.from_numpy(SPEC.parts[0].tape.inputs.gather(segment.t[:-1].astype(np.int64)))
+    for i, agent in enumerate(AGENTS):
+        with torch.no_grad():
+            expected = torch.log_softmax(runner.module[agent].actor(inputs), -1).numpy()
+        chosen = np.take_along_axis(expected, segment.actions[..., i].astype(int), 1)
+        np.testing.assert_allclose(segment.logp[..., i], chosen, atol=1e-5)
+
+
+def test_seeded_sampling_repeats(build):
+    def sampled():
+        segments = build().env_runner.sample(num_timesteps=64)
+        return np.concatenate([np.r_[s.t, s.actions.ravel()] for s in segments])
+
+    np.testing.assert_array_equal(sampled(), sampled())
+    # the seed asks for deterministic algorithms, but not for NaN in all fresh memory
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_a_resumed_run_draws_other_bars(build):
+    def starts(resumed_at):
+        segments = build(resumed_at=resumed_at).env_runner.sample(num_timesteps=64)
+        return sorted(int(s.t[0]) for s in segments)
+
+    assert starts(0) != starts(2)
+    assert starts(2) == starts(2)
+
+
+def test_group_size_must_divide_the_accounts():
+    with pytest.raises(ConfigError, match=r"groups of accounts_per_bar \(4\)"):
+        SPEC.replays(10, seed=0, group_size=4)
+
+
+def test_episodes_do_not_all_end_together(build):
+    segments = build().env_runner.sample(num_timesteps=32 * LENGTH)
+    assert len({len(s) for s in segments if s.is_done}) > 4
+
+
+def test_a_bankrupt_account_leaves_its_group_together(build):
+    """One account's end is a flag in the group's segment; the rest of the group goes on."""
+    runner = build().env_runner
+    runner.sample(num_timesteps=32)  # every group has begun
+    simulator = runner.env.replay.replays[0].simulator
+    simulator.cash[5] = -1.0
+    segments = runner.sample(num_timesteps=32 * 4)
+    assert {part.accounts for part in segments} == {4}
+    group = next(part for part in segments if part.terminated.any())
+    assert group.terminated[0].tolist() == [False, True, False, False]
+    assert group.terminated.sum() == 1
+    assert not group.is_terminated
+    assert len(group) > 1
+    assert simulator.equity[5] > 0
+
+
+def test_both_runners_produce_the_same_distribution_of_episodes(build):
+    """Two samples of 160 episodes of one policy: returns, trades' bars and actions agree."""
+    stock = build("stock", num_envs=8, batch_size=64, minibatch_size=32, seed=1)
+    batched = build(num_envs=8, accounts_per_bar=1, seed=2)
+    state = stock.env_runner.module.get_state()
+    state["fvg"]["actor.out.bias"] = np.float32([1.5, 0.0, -0.5])  # a policy with a lean
+    for algorithm in (stock, batched):
+        algorithm.env_runner.module.set_state(state)
+    samples = [
+        [as_joint_episode(episode) for episode in algorithm.env_runner.sample(num_episodes=160)]
+        for algorithm in (stock, batched)
+    ]
+    figures = {
+        "return": lambda e: e.rewards.sum(),
+        "fvg return": lambda e: e.rewards[..., 0].sum(),
+        "bars in a position": lambda e: (e.account[:, :, 0] != 0).sum(),
+        "first bar": lambda e: e.t[0],
+        "longs": lambda e: (e.actions[..., 0] == 0).sum(),
+        "log probability": lambda e: e.logp.sum(),
+    }
+    for name, figure in figures.items():
+        one, other = ([float(figure(e)) for e in sample] for sample in samples)
+        assert ks_2samp(one, other).pvalue > 1e-3, name
+        if name == "longs":
+            assert np.mean(one) > 0.5 * LENGTH
+
+
+class Recorder(RLlibCallback):
+    """Remembers every call."""
+
+    calls: list = []  # noqa: RUF012 - one for all instances, RLlib makes its own
+
+    def on_episode_created(self, *, episode, env_index, **kwargs):
+        self.calls.append(("created", env_index, len(episode), episode.id_))
+
+    def on_episode_start(self, *, episode, env_index, **kwargs):
+        episode.custom_data["steps"] = 0
+        self.calls.append(("start", env_index, len(episode), episode.id_))
+
+    def on_episode_step(self, *, episode, env_index, rl_module, **kwargs):
+        assert set(rl_module.keys()) == set(AGENTS)
+        episode.custom_data["steps"] += 1
+        self.calls.append(("step", env_index, len(episode), episode.id_))
+
+    def on_episode_end(self, *, episode, env_index, prev_episode_chunks, metrics_logger, **kwargs):
+        parts = [*prev_episode_chunks, episode]
+        assert len({part.id_ for part in parts}) == 1
+        assert episode.is_done
+        length = sum(map(len, parts))
+        assert episode.custom_data["steps"] == length
+        metrics_logger.log_value("whole_length", length, reduce="max", window=1_000)
+        self.calls.append(("end", env_index, length, episode.id_))
+
+
+def test_episode_callbacks_are_called_for_every_account(build):
+    Recorder.calls = []
+    runner = build(callbacks=Recorder, num_envs=4, batch_size=64, minibatch_size=32).env_runner
+    for _ in range(5):
+        runner.sample(num_timesteps=4 * 20)  # episodes of 32 bars reach over two samples
+    calls = Recorder.calls
+    by_kind = {kind: [c for c in calls if c[0] == kind] for kind in {c[0] for c in calls}}
+    assert len(by_kind["step"]) == 5 * 80
+    assert len(by_kind["created"]) == len(by_kind["start"]) == 4 + len(by_kind["end"])
+    assert {c[2] for c in by_kind["start"]} == {0}
+    ended = [c for c in by_kind["end"] if c[2] != LENGTH]
+    assert len(ended) <= 4  # only the first ones are cut
+    assert runner.get_metrics()["whole_length"].peek() == LENGTH
+    # one account's life: start, steps, end, and the next start
+    mine = [c[0] for c in calls if c[1] == 2 and c[0] in ("start", "step", "end")]
+    first = mine.index("end")
+    assert mine[0] == "start"
+    assert set(mine[1:first]) == {"step"}
+    assert mine[first + 1] == "start"
+
+
+def test_callbacks_as_functions_are_called_too(build):
+    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    ended = []
+    config.callbacks(on_episode_end=lambda episode, **kwargs: ended.append(len(episode)))
+    algorithm = config.build_algo()
+    try:
+        algorithm.env_runner.sample(num_episodes=3)
+        assert len(ended) >= 3
+    finally:
+        algorithm.stop()
+
+
+def test_a_step_ships_at_most_64_bytes(build):
+    """What leaves the runner's process, pickled: the arrays and nothing that grows with them."""
+    runner = build(num_envs=64, accounts_per_bar=1, batch_size=4096).env_runner
+    segments = runner.sample(num_timesteps=4096)
+    shipped = len(ray.cloudpickle.dumps(segments)) / 4096
+    assert shipped <= 64

@@ -1,0 +1,121 @@
+"""A real MLflow store on this machine, and none."""
+
+import contextlib
+import sqlite3
+import sys
+
+import pytest
+
+from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
+from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.rl.tracking import mlflow as mlflow_log
+from rllib_tactical.rl.tracking.mlflow import EXPERIMENT, MlflowLog
+from rllib_tactical.rl.tracking.report import REPORT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    config = TacticalConfig()
+    folder = RunFolder(tmp_path / "first")
+    folder.start({"config": to_dict(config), "config_hash": content_hash(config)})
+    (folder.path / REPORT).write_text("<html></html>")
+    return folder
+
+
+def row(k, **more):
+    return {"env_steps": 100 * k, "pnl": 1.5 * k, "reward_cv": None, "converged": False, **more}
+
+
+def test_a_run_and_its_resumption_are_one_mlflow_run(folder, tmp_path):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}"
+    (tmp_path / "store").mkdir()
+    first = MlflowLog(uri)
+    with pytest.raises(KeyboardInterrupt), first.run(folder):
+        first.log(row(1))
+        raise KeyboardInterrupt
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "KILLED"
+    second = MlflowLog(uri)
+    with second.run(folder):
+        second.log(row(2, validation_net_pnl=7.0))
+    (run,) = client.search_runs([experiment])
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
+    assert run.data.params["training.gamma"] == "0.99"
+    assert run.data.metrics == {
+        "env_steps": 200, "pnl": 3.0, "converged": 0.0, "validation_net_pnl": 7.0
+    }  # fmt: skip
+    history = client.get_metric_history(run.info.run_id, "pnl")
+    assert [(point.step, point.value) for point in history] == [(100, 1.5), (200, 3.0)]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == [REPORT]
+    assert (tmp_path / "store" / "mlflow-artifacts").is_dir()
+
+
+@contextlib.contextmanager
+def without_table(uri, name):
+    """Break a store for a while."""
+    path = uri.removeprefix("sqlite:///")
+    for old, new in ((name, "gone"), ("gone", name)):
+        with contextlib.closing(sqlite3.connect(path)) as store:
+            store.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        if new == "gone":
+            yield
+
+
+def test_a_store_that_fails_is_said_once_and_ends_nothing(folder, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    from mlflow.tracking import MlflowClient
+
+    uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    tracking = MlflowLog(uri, said.append)
+    with tracking.run(folder):
+        tracking.log(row(1))
+        with without_table(uri, "metrics"):
+            tracking.log(row(2))
+        tracking.log(row(3))  # the store is left alone for a while
+        assert len(said) == 1
+        monkeypatch.setattr(mlflow_log, "TRY_AGAIN_AFTER_S", 0.0)
+        with without_table(uri, "metrics"):
+            tracking.log(row(4))
+        tracking.log(row(5))
+    assert len(said) == 1
+    assert "MLflow fails" in said[0]
+    client = MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "pnl")
+    assert [point.step for point in history] == [100, 500]
+
+
+def test_a_store_that_fails_at_the_end_hides_no_error(folder, tmp_path):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    tracking = MlflowLog(uri, said.append)
+    with contextlib.ExitStack() as broken:
+        with pytest.raises(TrainingError, match="diverged"), tracking.run(folder):
+            broken.enter_context(without_table(uri, "runs"))
+            raise TrainingError("diverged")
+        assert len(said) == 1
+        with pytest.raises(UsageError, match="--mlflow sqlite"), tracking.run(folder):
+            pass
+
+
+def test_a_store_that_cannot_be_opened_is_refused(tmp_path):
+    pytest.importorskip("mlflow")
+    with pytest.raises(UsageError, match="--mlflow nonsense"):
+        MlflowLog("nonsense://x")
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(TrainingError, match=r"pip install .*\.\[mlflow\]"):
+        MlflowLog("sqlite:///x.db")

@@ -1,0 +1,180 @@
+"""Validation by whoever does it: the same figures from the driver, from workers, after a loss."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import ray
+from ray.exceptions import WorkerCrashedError
+
+from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.metrics import compute_metrics
+from rllib_tactical.bundle.inference import TorchEngine, probabilities
+from rllib_tactical.bundle.networks import Actor, Standardisation, actor_weights
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.training import EvaluationConfig
+from rllib_tactical.domain.decision.orders import OrderConfig
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import AGGRESSIVE, EXECUTE, greedy_votes
+from rllib_tactical.domain.simulation.history import split_tape
+from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.rl.training import validator as evaluator
+from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
+from rllib_tactical.rl.training.validator import Evaluator
+from rllib_tactical.synthetic import make_market
+from rllib_tactical.synthetic.oracle import oracle_votes
+
+SCALES = (0.02, 0.05)
+
+
+def configured(workers=0):
+    training = TrainingConfig(
+        temperature_scales=SCALES, evaluation=EvaluationConfig(workers=workers)
+    )
+    return TacticalConfig(training=training)
+
+
+def part(name, seed):
+    made = make_market(name, seed, 4_000)
+    tape = dataclasses.replace(
+        made.tape(), instrument=dataclasses.replace(made.instrument, symbol=name)
+    )
+    return PreparedPart(tape, split_tape(len(tape), (0.4, 0.6, 0.0)), {})
+
+
+@pytest.fixture(scope="module")
+def market():
+    parts = part("gap", 1), part("momentum", 2), part("regime", 3)
+    return TrainingMarket(None, parts, Standardisation.identity())
+
+
+def actors(entry_vote):
+    """Return actors that trade: fvg and momentum are of one opinion, entry always has its vote."""
+    import torch
+
+    torch.manual_seed(3)
+    actor, entry = Actor((0.2,) * 7, 1.0), Actor((0.2,) * 7, 1.0)
+    torch.nn.init.orthogonal_(actor.out.weight, gain=30.0)
+    with torch.no_grad():
+        actor.out.bias[1] = -5.0
+        entry.out.weight[:] = 0.0
+        entry.out.bias[entry_vote] = 9.0
+    made = {}
+    for agent in AGENTS:
+        made |= actor_weights(agent, entry if agent == "entry" else actor)
+    return made
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return actors(EXECUTE)
+
+
+def judge(config, market, weights, **more):
+    made = Evaluator(config, market, **more)
+    assert made.collect() is None
+    made.start(7, 700, 1.5, weights)
+    assert made.pending == 7
+    found = made.collect()
+    assert made.pending is None
+    return found
+
+
+def test_one_instruments_figures_are_those_of_its_backtest(market, weights):
+    alone = dataclasses.replace(market, parts=market.parts[:1])
+    found = judge(configured(), alone, weights, stage=2, oracle="gap")
+    assert (found.iteration, found.env_steps) == (7, 700)
+    tape, split = market.parts[0].tape, market.parts[0].splits[1]
+    inputs = tape.inputs.gather(np.arange(split.start, split.stop))
+    chances = probabilities(TorchEngine(weights), inputs, found.validation.temperature_scale)
+    result = run_backtest(
+        tape, greedy_votes(chances), TacticalConfig().rules, split.start, split.stop
+    )
+    metrics = compute_metrics(result)
+    assert found.validation.trades == metrics.number("trades") > 10
+    assert found.validation.net_pnl == pytest.approx(metrics.number("net_pnl"))
+    assert found.validation.sharpe == pytest.approx(metrics.number("sharpe"))
+    assert found.validation.trades_per_day == pytest.approx(metrics.number("trades_per_day"))
+    assert (found.validation.stage, found.validation.reward) == (2, 1.5)
+    assert found.validation.oracle_share is not None
+    assert abs(found.validation.oracle_share) < 0.5
+
+
+def test_the_share_of_the_oracle_is_at_equal_size(market, weights):
+    """Aggressive orders are larger: they earn or lose more, and are no better votes."""
+    alone = dataclasses.replace(market, parts=market.parts[:1])
+    config = dataclasses.replace(
+        configured(), orders=OrderConfig(cap_execute=0.5, cap_aggressive=0.75)
+    )
+    larger = judge(config, alone, actors(AGGRESSIVE), oracle="gap").validation
+    found = judge(config, alone, weights, oracle="gap").validation
+    assert larger.net_pnl > 1.1 * found.net_pnl > 0
+    assert larger.oracle_share == found.oracle_share
+    tape, split = market.parts[0].tape, market.parts[0].splits[1]
+    part = slice(split.start, split.stop)
+    votes = oracle_votes("gap", tape.features.raw[part], tape.bars.close[part])
+    orders = OrderConfig(full_size_confidence=0.01, cap_execute=1.0, cap_aggressive=1.0)
+    oracle = run_backtest(tape, votes, Rules(orders=orders), split.start, split.stop)
+    inputs = tape.inputs.gather(np.arange(split.start, split.stop))
+    chances = probabilities(TorchEngine(weights), inputs, found.temperature_scale)
+    agents = run_backtest(
+        tape, greedy_votes(chances), Rules(orders=orders), split.start, split.stop
+    )
+    assert found.oracle_share == pytest.approx(agents.net_pnl / oracle.net_pnl)
+
+
+def test_without_validation_bars_there_is_nothing_to_judge(market, weights):
+    empty = dataclasses.replace(
+        market.parts[0], splits=split_tape(len(market.parts[0].tape), (1.0, 0.0, 0.0))
+    )
+    made = Evaluator(configured(), dataclasses.replace(market, parts=(empty,)))
+    made.start(1, 1, None, weights)
+    assert made.collect() is None
+
+
+@pytest.mark.ray
+def test_workers_find_what_the_driver_finds(market, weights, ray_instance):
+    """Three instruments on two workers; then a worker is lost, and the driver steps in."""
+    expected = judge(configured(), market, weights)
+    assert expected.validation.trades > 30
+    assert judge(configured(workers=2), market, weights) == expected
+    assert judge(configured(workers=9), market, weights) == expected
+
+
+@pytest.mark.ray
+def test_when_workers_are_lost_the_driver_judges(market, weights, ray_instance, monkeypatch):
+    def lost(references, timeout):
+        raise WorkerCrashedError
+
+    made = Evaluator(configured(workers=1), market)
+    made.start(7, 700, 1.5, weights)
+    monkeypatch.setattr(evaluator.ray, "get", lost)
+    assert made.collect() == judge(configured(), market, weights)
+
+
+@pytest.mark.ray
+def test_workers_that_find_no_cpu_are_not_waited_for_ever(
+    market, weights, ray_instance, monkeypatch
+):
+    @ray.remote(num_cpus=2)
+    class Holder:
+        def ready(self):
+            return True
+
+    expected = judge(configured(), market, weights)
+    monkeypatch.setattr(evaluator, "WORKERS_TIMEOUT_S", 0.2)
+    holder = Holder.remote()
+    try:
+        assert ray.get(holder.ready.remote())
+        made = Evaluator(configured(workers=1), market)
+        made.start(7, 700, 1.5, weights)
+        assert made.collect() == expected
+    finally:
+        ray.kill(holder)
+
+    def asked_again(references, timeout):
+        raise AssertionError
+
+    monkeypatch.setattr(evaluator.ray, "get", asked_again)
+    made.start(7, 700, 1.5, weights)
+    assert made.collect() == expected

@@ -1,0 +1,140 @@
+"""Beginning with the actors of a run, a checkpoint or a bundle."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from rllib_tactical.artifacts.run_folder import RunFolder, read_weights
+from rllib_tactical.bundle.export import export_run
+from rllib_tactical.cli.main import main
+from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.training import WarmStartConfig
+from rllib_tactical.data.files import write_bars
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.errors import BundleError, TrainingError, UnreadableError
+from rllib_tactical.rl.train import train
+from rllib_tactical.rl.training.market import DataSource
+from rllib_tactical.rl.training.warm_start import read_actors
+from rllib_tactical.synthetic import make_market
+
+pytestmark = pytest.mark.ray
+
+SMALL = TrainingConfig(
+    iterations=1,
+    batch_size=512,
+    minibatch_size=512,
+    epochs=1,
+    num_envs=32,
+    accounts_per_bar=4,
+    num_env_runners=0,
+    episodes=EpisodeConfig(length=32),
+    actor_lr=1e-12,  # what a run ends with is what it began with, nearly
+)
+
+
+def changed(**changes):
+    return TacticalConfig(training=dataclasses.replace(SMALL, **changes))
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    made = make_market("momentum", 1, 6_000, 0.0)
+    path = tmp_path_factory.mktemp("data") / "bars.parquet"
+    write_bars(made.bars, path)
+    return path, made.instrument
+
+
+@pytest.fixture(scope="module")
+def first(market, tmp_path_factory, ray_instance):
+    """A run whose actors are to be gone on with."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    train([DataSource(*market)], out, changed(actor_lr=1e-3, seed=3), say=lambda line: None)
+    return out
+
+
+def ended_with(out):
+    return read_weights(RunFolder(out).checkpoints()[-1])
+
+
+def test_a_run_a_checkpoint_and_a_bundle_give_the_same_actors(first, tmp_path):
+    expected = ended_with(first)
+    export_run(first, tmp_path / "bundle")
+    for path in (first, RunFolder(first).checkpoints()[-1], tmp_path / "bundle"):
+        found = read_actors(path)
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("layers", ["conv", "all"])
+def test_a_run_begins_with_the_layers_that_were_asked_for(layers, first, market, tmp_path):
+    given = ended_with(first)
+    warm = WarmStartConfig(path=str(first), layers=layers)
+    config = changed(warm_start=warm, seed=8)
+    train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+    found = ended_with(tmp_path / "run")
+    taken = {
+        name for name, value in found.items() if np.allclose(value, given[name], atol=1e-7, rtol=0)
+    }
+    always = {n for n in given if n.endswith((".mean", ".std", ".temperature", "out.bias"))}
+    conv = {n for n in given if n.split(".")[1] in ("attention", "conv1", "conv2")}
+    assert taken >= conv
+    if layers == "all":
+        assert taken == set(given)
+    else:
+        assert not {n for n in taken - conv - always if "weight" in n}
+    run = RunFolder(tmp_path / "run").read()
+    assert run["warm_start"]["name"] == "first"
+    assert len(run["warm_start"]["weights_sha256"]) == 64
+
+    with pytest.raises(TrainingError, match="warm start differs"):
+        train([DataSource(*market)], tmp_path / "run", changed(seed=8, iterations=2), resume=True)
+
+
+def test_the_source_is_needed_until_there_is_a_checkpoint(first, market, tmp_path):
+    source, out = tmp_path / "source", tmp_path / "run"
+    shutil.copytree(first, source)
+    warm = WarmStartConfig(path=str(source))
+    train([DataSource(*market)], out, changed(warm_start=warm), say=lambda line: None)
+    shutil.rmtree(source)
+    config = changed(warm_start=warm, iterations=2)
+    train([DataSource(*market)], out, config, resume=True, say=lambda line: None)
+    assert RunFolder(out).read()["warm_start"]["name"] == "source"
+    elsewhere = changed(warm_start=WarmStartConfig(path=str(first)), iterations=2)
+    with pytest.raises(TrainingError, match=r"training\.warm_start"):
+        train([DataSource(*market)], out, elsewhere, resume=True)
+
+    shutil.copytree(RunFolder(out).checkpoints()[-1], source)  # other weights
+    shutil.rmtree(out / "checkpoints")
+    with pytest.raises(TrainingError, match="warm start differs"):
+        train([DataSource(*market)], out, config, resume=True)
+
+
+def test_what_is_no_actors_is_refused_before_anything_starts(market, tmp_path, first):
+    arguments = ["train", "--data", str(market[0]), "--instrument", "SYNTH"]
+    out = tmp_path / "run"
+    for path in (tmp_path / "nothing", market[0]):
+        with pytest.raises(UnreadableError, match="neither a bundle nor a run"):
+            read_actors(path)
+        call = [*arguments, "--out", str(out), "--warm-start", str(path)]
+        result = CliRunner().invoke(main, call)
+        assert isinstance(result.exception, UnreadableError)
+        assert not out.exists()
+    result = CliRunner().invoke(main, [*arguments, "--out", str(out), "--warm-layers", "all"])
+    assert "--warm-start" in str(result.exception)
+
+
+def test_weights_that_are_not_three_actors_are_refused(first, tmp_path):
+    from safetensors.numpy import save
+
+    copied = tmp_path / "checkpoint"
+    copied.mkdir()
+    (copied / "checkpoint.json").write_text("{}")
+    weights = ended_with(first)
+    weights.pop("fvg.out.bias")
+    (copied / "actors.safetensors").write_bytes(save(weights))
+    with pytest.raises(BundleError, match=r"out\.bias"):
+        read_actors(copied)

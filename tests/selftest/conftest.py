@@ -1,0 +1,1 @@
+from tests.backtest.conftest import bundle, tape  # noqa: F401  (fixtures)

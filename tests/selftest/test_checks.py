@@ -1,0 +1,221 @@
+"""Every self-test passes on an honest harness and fails on one that lies in its way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rllib_tactical.backtest.engine import hold_votes, run_backtest
+from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.cli import main as cli
+from rllib_tactical.data.files import write_bars
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.features.table import FeatureTable, InputViews
+from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.types import Bars, Instrument
+from rllib_tactical.selftest import checks as selftest
+from rllib_tactical.selftest.checks import CHECKS, Subject
+from rllib_tactical.selftest.perturb import tape_of
+from rllib_tactical.synthetic.oracle import side_votes
+from tests.market import INSTRUMENT, random_bars
+
+NAMES = (
+    "look-ahead",
+    "recursive",
+    "mirror, fills",
+    "mirror, agents",
+    "cost stress",
+    "noise market",
+    "permuted bars",
+    "oracle wins",
+)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "MARKET_BARS", 4_000)
+    monkeypatch.setattr(selftest, "PERMUTATIONS", 2)
+
+
+@pytest.fixture(scope="module")
+def subject(bundle: Bundle) -> Subject:
+    return Subject.of(bundle, tape_of(random_bars(2_200, seed=3), INSTRUMENT, 300), 0)
+
+
+def with_table(tape: Tape, table: FeatureTable) -> Tape:
+    return dataclasses.replace(tape, features=table, inputs=InputViews(table))
+
+
+def clairvoyant(bundle: Bundle, tape: Tape) -> tuple[Votes, BacktestResult]:
+    """Vote for where the next five bars go."""
+    start, stop = tape.first_decision, len(tape)
+    close = np.concatenate([tape.bars.close, np.full(5, tape.bars.close[-1])])
+    side = np.sign(close[5:] - close[:-5])[start:stop].astype(np.int64)
+    votes = side_votes(side)
+    return votes, run_backtest(tape, votes, bundle.rules, start, stop)
+
+
+def test_an_honest_harness_passes(subject: Subject) -> None:
+    found = [check(subject) for check in CHECKS]
+    assert [check.name for check in found] == list(NAMES)
+    failed = [check for check in found if check.passed is False]
+    assert [check.name for check in failed if check.name != "mirror, agents"] == []
+    for check in found:
+        assert check.figure
+        assert check.rule or check.passed is None
+
+
+def test_features_that_know_the_next_bar_are_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaky(bars: Bars, instrument: Instrument, bar_seconds: int) -> Tape:
+        tape = tape_of(bars, instrument, bar_seconds)
+        raw = np.roll(tape.features.raw, -1, axis=0)
+        return with_table(tape, dataclasses.replace(tape.features, raw=raw))
+
+    monkeypatch.setattr(selftest, "tape_of", leaky)
+    tape = leaky(subject.tape.bars, INSTRUMENT, 300)
+    check = selftest.look_ahead(dataclasses.replace(subject, tape=tape))
+    assert check.passed is False
+
+
+def test_features_that_depend_on_the_first_bar_are_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drifting(bars: Bars, instrument: Instrument, bar_seconds: int) -> Tape:
+        tape = tape_of(bars, instrument, bar_seconds)
+        raw = tape.features.raw.copy()
+        raw[:, 5] = np.clip(100.0 * (bars.close / bars.close[0] - 1.0), -10, 10)
+        return with_table(tape, dataclasses.replace(tape.features, raw=raw))
+
+    monkeypatch.setattr(selftest, "tape_of", drifting)
+    tape = drifting(subject.tape.bars, INSTRUMENT, 300)
+    check = selftest.recursive(dataclasses.replace(subject, tape=tape))
+    assert check.passed is False
+
+
+def test_a_simulator_that_prefers_a_side_is_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = selftest.mirrored_tape
+
+    def crooked(tape: Tape) -> Tape:
+        turned = honest(tape)
+        return dataclasses.replace(turned, bars=tape.bars)
+
+    monkeypatch.setattr(selftest, "mirrored_tape", crooked)
+    assert selftest.mirrored_fills(subject).passed is False
+
+
+class _Engine:
+    """Agents that vote for the sign of the momentum, plus a preference for longs."""
+
+    name = "fake"
+
+    def __init__(self, preference: float) -> None:
+        self.preference = preference
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        side = np.sign(inputs[:, -1, 5]) + self.preference
+        return np.stack([np.stack([side, 0 * side - 0.5, -side], axis=1)] * 3, axis=1)
+
+
+@pytest.mark.parametrize(("preference", "passed"), [(0.0, True), (5.0, False)])
+def test_agents_that_prefer_a_side_are_found(
+    subject: Subject, preference: float, passed: bool
+) -> None:
+    bundle = types.SimpleNamespace(engine=lambda: _Engine(preference))
+    found = selftest.mirrored_votes(dataclasses.replace(subject, bundle=bundle))
+    assert found.passed is passed
+
+
+def test_costs_that_are_not_charged_are_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def free(*arguments: object, cost_factor: float = 1.0) -> BacktestResult:
+        return run_backtest(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(selftest, "run_backtest", free)
+    assert selftest.cost_stress(subject).passed is False
+
+
+def test_a_policy_that_knows_the_future_earns_on_noise_and_is_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "_trade", clairvoyant)
+    assert selftest.noise_market(subject).passed is False
+    assert selftest.permuted_bars(subject).passed is False
+
+
+def test_an_oracle_that_knows_nothing_is_found(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(name: str, tape: Tape, start: int, stop: int, **_: object) -> Votes:
+        rng = np.random.default_rng(0)
+        return side_votes(np.where(rng.random(stop - start) < 0.05, 1, 0))
+
+    monkeypatch.setattr(selftest, "policy_votes", nothing)
+    assert selftest.oracle_wins(subject).passed is False
+
+
+def test_a_policy_that_stays_out_is_neither_passed_nor_failed(subject: Subject) -> None:
+    tape = subject.tape
+    start, stop = tape.first_decision, len(tape)
+    votes = hold_votes(stop - start)
+    idle = dataclasses.replace(
+        subject, votes=votes, result=run_backtest(tape, votes, subject.bundle.rules, start, stop)
+    )
+    assert selftest.mirrored_fills(idle).passed is None
+    assert selftest.cost_stress(idle).passed is None
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.run(["selftest", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def test_the_command_on_a_file(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "bars.csv", tmp_path / "selftest.json"
+    write_bars(random_bars(1_400, seed=5), data)
+    code, text, err = call(capsys, "--bundle", bundle.path, "--data", data, "--out", out, "--json")
+    document = json.loads(text)
+    assert code == (1 if document["failed"] else 0), err
+    assert json.loads(out.read_text()) == document
+    assert [check["name"] for check in document["checks"]] == list(NAMES)
+    assert document["bars"] == 1_400
+    assert document["data"] == "bars.csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--instrument", "TQQQ"], 2, "--instrument goes with --data"),
+        (["--out", "missing/x.json"], 2, "there is no folder missing"),
+        (["--data", "bars.csv"], 1, "self-tests need at least 860 bars, found 700"),
+        (["--bundle", "missing"], 2, "no bundle here"),
+    ],
+)
+def test_errors_are_one_clear_line(
+    bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_bars(random_bars(700), tmp_path / "bars.csv")
+    found, _, err = call(capsys, "--bundle", bundle.path, *arguments)
+    assert found == code
+    assert words in err

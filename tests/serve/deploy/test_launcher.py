@@ -1,0 +1,243 @@
+"""What is refused before Ray starts: bindings, ports, bundles, options."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.cli.serve import serve_command
+from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
+from serve.deploy import launcher as run
+from serve.deploy import ray_serve as cluster
+from serve.deploy.ray_serve import Progress
+from serve.http.security import (
+    TOKEN_VARIABLE,
+    is_authorised,
+    is_loopback,
+    require_safe_binding,
+    token_digest,
+)
+from serve.state.journal import Journal
+
+TOKEN = "a-token-of-sufficient-length"
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail instead of starting Ray: everything here has to be refused before."""
+
+    def refuse() -> bool:
+        raise AssertionError("Ray must not be started")
+
+    monkeypatch.setattr(run, "connect_ray", refuse)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert is_loopback(host)
+    require_safe_binding(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "trading.example", ""])
+def test_other_hosts_need_a_token(host: str) -> None:
+    require_safe_binding(host, TOKEN)
+    with pytest.raises(ServiceError, match=TOKEN_VARIABLE):
+        require_safe_binding(host, None)
+
+
+@pytest.mark.parametrize("token", ["passwörter-sind-lang", "with a space in it", "line\n" * 9])
+def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
+    with pytest.raises(ServiceError, match="printable ASCII"):
+        require_safe_binding("127.0.0.1", token)
+
+
+def test_a_short_token_is_refused() -> None:
+    with pytest.raises(ServiceError, match="at least 16"):
+        require_safe_binding("127.0.0.1", "short")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer {TOKEN}", True),
+        (f"Bearer {TOKEN} ", False),
+        ("Bearer wrong", False),
+        ("Bearer ", False),
+        (f"Basic {TOKEN}", False),
+        (TOKEN, False),
+        (None, False),
+    ],
+)
+def test_only_the_token_authorises(header: str | None, expected: bool) -> None:
+    assert is_authorised(header, token_digest(TOKEN)) is expected
+    assert is_authorised(header, None)
+
+
+def test_unsafe_binding_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ServiceError, match="can be reached from other machines"):
+        run.start_service(bundle.path, host="0.0.0.0")
+
+
+def test_a_port_in_use_is_refused(bundle: Bundle) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"cannot listen on 127.0.0.1 port {port}: .*in use"):
+            run.start_service(bundle.path, port=port)
+
+
+def test_a_free_port_is_none_that_ray_takes_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's own choice is one that Ray's processes may be given a moment later."""
+    found = {cluster.reserve_port("127.0.0.1", 0) for _ in range(20)}
+    assert len(found) > 10
+    assert all(20_000 <= port < 30_000 for port in found)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(cluster, "FREE_PORTS", [taken.getsockname()[1]] * 50)
+        assert cluster.reserve_port("127.0.0.1", 0) != taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("localhost.invalid", 0)])
+def test_an_impossible_address_is_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, host: str, port: int
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    with pytest.raises(ServiceError, match="cannot listen on"):
+        run.start_service(bundle.path, host=host, port=port)
+
+
+def test_replicas_must_be_positive(bundle: Bundle) -> None:
+    with pytest.raises(ServiceError, match="replicas must be >= 1, found 0"):
+        run.start_service(bundle.path, replicas=0)
+
+
+def test_a_missing_or_altered_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no bundle here"):
+        run.start_service(tmp_path)
+    for name in os.listdir(bundle.path):
+        (tmp_path / name).write_bytes((bundle.path / name).read_bytes())
+    weights = tmp_path / "actors.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(BundleError, match="hash mismatch"):
+        run.start_service(tmp_path)
+
+
+def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "TEST")
+    with pytest.raises(ServiceError, match="another service is using it"):
+        run.start_service(bundle.path, port=0, state=tmp_path)
+    journal.append({"type": "diary"})
+    journal.close()
+    with pytest.raises(ServiceError, match="was written by another version"):
+        run.start_service(bundle.path, port=0, state=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"), [("TQQQ", "TQQQ"), ("BTC/USD", "BTC_USD"), ("../x", "_x")]
+)
+def test_a_symbol_names_its_state_folder(tmp_path: Path, symbol: str, name: str) -> None:
+    assert run.state_folder(tmp_path, symbol) == tmp_path / name
+
+
+def test_the_command_explains_itself_and_needs_a_bundle() -> None:
+    done = CliRunner().invoke(serve_command, ["--help"])
+    assert done.exit_code == 0
+    assert "--bundle DIR" in done.output
+    assert CliRunner().invoke(serve_command, []).exit_code == 2
+
+
+def test_the_command_raises_errors_for_the_command_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(serve_command, ["--bundle", str(tmp_path)])
+    assert isinstance(done.exception, UnreadableError)
+
+
+def running(folder: Path, stopped: list[str]) -> run.Service:
+    return run.Service(
+        url="http://127.0.0.1:8001",
+        bundle_id="ab" * 32,
+        replicas=2,
+        authenticated=False,
+        fast=True,
+        extra_ports=(1, 2),
+        state_folder=folder,
+        _tear_down=lambda: stopped.append("stopped"),
+    )
+
+
+def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Path) -> None:
+    stopped: list[str] = []
+    said: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        progress("starting Ray")
+        progress("")
+        return running(tmp_path, stopped)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("HAProxy"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    run.serve_forever(start, say)
+    assert said[0] == "starting Ray ..."
+    assert said[1] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
+    assert f"state in {tmp_path}, logs in its folder logs" in said
+    assert said[-1] == "stopping"
+    assert stopped == ["stopped"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_during_the_start_ends_it_at_the_next_step(tmp_path: Path) -> None:
+    steps: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        progress("starting Ray")
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("Ray has started")  # the signal did not cut into this
+        progress("starting Ray Serve")
+        raise AssertionError("the start has to end")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run.serve_forever(start, steps.append)
+    assert steps == ["starting Ray ...", "Ray has started"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
+    stopped: list[str] = []
+
+    def start(progress: Progress) -> run.Service:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as ray.init does
+        progress("")
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return running(tmp_path, stopped)
+
+    def say(line: str) -> None:
+        if line.startswith("HAProxy"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run.serve_forever(start, say)
+    assert stopped == ["stopped"]
+
+
+def test_a_service_is_stopped_once(tmp_path: Path) -> None:
+    stopped: list[str] = []
+    with running(tmp_path, stopped) as service:
+        pass
+    service.stop()
+    assert stopped == ["stopped"]
