@@ -8,16 +8,16 @@ import numpy as np
 
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay
-from rllib_tactical.domain.simulation.history import Split, Tape, Tapes
+from rllib_tactical.domain.simulation.history import MarketHistories, MarketHistory, Split
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class MarketPart:
-    """One instrument's tape and the split of it that episodes are drawn from."""
+    """One instrument's market history and the split of it that episodes are drawn from."""
 
-    tape: Tape
+    history: MarketHistory
     split: Split
 
 
@@ -35,9 +35,9 @@ class MarketSpec:
     train_confidence: float
 
     @property
-    def tapes(self) -> Tapes:
-        """The tapes of all parts under one running bar number."""
-        return Tapes(tuple(part.tape for part in self.parts))
+    def histories(self) -> MarketHistories:
+        """The market histories of all parts under one running bar number."""
+        return MarketHistories(tuple(part.history for part in self.parts))
 
     def replays(
         self, num_accounts: int, seed: int | None = None, group_size: int = 1
@@ -58,7 +58,7 @@ class MarketSpec:
         seeds = np.random.SeedSequence(seed).spawn(count)
         return [
             Replay(
-                part.tape,
+                part.history,
                 part.split,
                 self.rules,
                 self.rewards,

@@ -23,7 +23,7 @@ ACCOUNT_STATE = "account_features"
 """Key in infos of the critic's account features (4,) float32."""
 
 BAR = "bar"
-"""Key in infos of the bar's running number over all instruments; ``t`` is the one on its tape."""
+"""Key in infos of the bar's running number over all instruments; ``t`` counts on its own."""
 
 
 _REASON_CODES = [reason.code for reason in Reason]
@@ -43,7 +43,7 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
 
     def __init__(self, spec: MarketSpec, seed: int | None = None) -> None:
         self._spec = spec
-        self._offsets = spec.tapes.offsets.tolist()
+        self._offsets = spec.histories.offsets.tolist()
         self._replays: list[Replay] = spec.replays(len(spec.parts), seed)
         self._rng = np.random.default_rng(seed)
         self._choose()
@@ -79,7 +79,7 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
 
         Args:
             actions: the vote's index of every agent.
-            confidences: probability of each chosen action, for the full rule; without them votes
+            confidences: probability of each chosen action, for the serving rule; without them votes
                 count with the constant training confidence.
         """
         index = np.array([[actions[agent] for agent in AGENTS]], dtype=np.int64)
@@ -122,7 +122,7 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
         simulator = self._replay.simulator
         t = simulator.t.item()
         return {
-            "symbol": simulator.tape.instrument.symbol,
+            "symbol": simulator.history.instrument.symbol,
             "t": t,
             BAR: self._offsets[self._part] + t,
             ACCOUNT_STATE: simulator.account_features()[0],

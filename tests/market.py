@@ -7,7 +7,7 @@ import numpy as np
 from envs.market import MarketPart, MarketSpec
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
-from rllib_tactical.domain.simulation.history import Split, Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, Split, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import Bars, Instrument, Sessions
 
@@ -42,15 +42,15 @@ def sessions_of_length(count: int, bars: int = SESSION_BARS) -> Sessions:
     return Sessions(np.arange(count) // bars, place == 0, last, (place + 1) / bars)
 
 
-def random_tape(count: int = 1_500, seed: int = 0) -> Tape:
-    """Return a tape of random bars."""
-    return build_tape(random_bars(count, seed), sessions_of_length(count), INSTRUMENT)
+def random_history(count: int = 1_500, seed: int = 0) -> MarketHistory:
+    """Return a market history of random bars."""
+    return build_history(random_bars(count, seed), sessions_of_length(count), INSTRUMENT)
 
 
 def random_spec(count: int = 1_500, seed: int = 0, length: int = 64) -> MarketSpec:
-    """Return a market spec whose episodes cover the whole tape."""
+    """Return a market spec whose episodes cover the whole market history."""
     return MarketSpec(
-        parts=(MarketPart(random_tape(count, seed), Split("train", 0, count)),),
+        parts=(MarketPart(random_history(count, seed), Split("train", 0, count)),),
         rules=Rules(),
         rewards=RewardConfig(),
         episodes=EpisodeConfig(length=length),

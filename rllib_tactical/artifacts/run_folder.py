@@ -1,6 +1,6 @@
 """The folder of a training run: what it was started with, its progress, its checkpoints.
 
-    run.json              data, instrument, configuration, standardisation: all but the weights
+    run.json              data, instrument, configuration, standardization: all but the weights
     progress.jsonl        one line of metrics per iteration
     validation.jsonl      one line per validation
     events.out.tfevents*  the same for TensorBoard
@@ -168,7 +168,7 @@ class RunFolder:
             atomic_write_text(path / CHECKPOINT, json.dumps(state, indent=2, allow_nan=False))
 
     def best(self) -> Path | None:
-        """Return the checkpoint with the best validation by the full rule, if any has one.
+        """Return the checkpoint with the best validation by the serving rule, if any has one.
 
         What is best is said by ``training.evaluation.best_by`` of the run. With a curriculum only
         the last stage reached counts.

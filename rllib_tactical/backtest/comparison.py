@@ -10,16 +10,16 @@ import numpy as np
 
 from rllib_tactical.backtest import policies as baselines
 from rllib_tactical.backtest.engine import Progress, bundle_votes, hold_votes, run_backtest
-from rllib_tactical.backtest.metrics import TABLE_FIGURES, Metrics, compute_metrics, daily_pnl
+from rllib_tactical.backtest.metrics import TABLE_METRICS, Metrics, compute_metrics, daily_pnl
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import plain_table
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TrainingConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import BoolArray
-from rllib_tactical.statistics.significance import Judgement, Series, judge
+from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import Trials
 
 Stage = Callable[[str], None]
@@ -29,7 +29,7 @@ RIVALS: Final = ("buy_and_hold", "random", "rule_based")
 """Baselines that a policy has to beat before its P&L is called an edge of its own."""
 
 ORACLE: Final = "oracle"
-"""Name of the run of a planted market's oracle."""
+"""Name of the run of a synthetic market's oracle."""
 
 OVER_TRADING: Final = 1.5
 """A policy that makes this many times the oracle's trades trades too much."""
@@ -53,12 +53,12 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Comparison:
     """A policy beside its baselines on the same bars.
 
     ``training_rule_trades``: trades of the same votes when each counts with the constant
     confidence of training (``train_confidence``, None where nothing was trained) instead of its
-    probability. ``judgement``: how
+    probability. ``significance``: how
     sure the result is; None when statistics were not asked for or there are too few days.
     """
 
@@ -66,7 +66,7 @@ class Evaluation:
     baselines: tuple[Run, ...]
     train_confidence: float | None
     training_rule_trades: int
-    judgement: Judgement | None = None
+    significance: Significance | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -75,12 +75,12 @@ class Evaluation:
 
     @property
     def full_rule_trades(self) -> int:
-        """Trades by the full rule with real confidences: what would have been traded."""
+        """Trades by the serving rule with real confidences: what would have been traded."""
         return len(self.policy.result.trades)
 
     @property
     def trades_too_little(self) -> bool:
-        """Whether the full rule trades less than half as often as the training rule."""
+        """Whether the serving rule trades less than half as often as the training rule."""
         return 2 * self.full_rule_trades < self.training_rule_trades
 
     @property
@@ -100,7 +100,7 @@ class Evaluation:
         """Return one plain dictionary per policy for a short table, the policy first."""
         return [
             {"name": run.name, "label": run.label}
-            | {name: run.metrics.number(name) for name in TABLE_FIGURES}
+            | {name: run.metrics.number(name) for name in TABLE_METRICS}
             for run in self.runs
         ]
 
@@ -122,14 +122,14 @@ class Evaluation:
                 "full_rule_trades_too_little": self.trades_too_little,
                 "times_oracle": self.times_oracle_trades,
             },
-            "statistics": self.judgement.to_dict() if self.judgement is not None else None,
+            "statistics": self.significance.to_dict() if self.significance is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.baselines},
         }
 
 
-def evaluate_bundle(
+def compare_bundle(
     bundle: Bundle,
-    tape: Tape,
+    history: MarketHistory,
     start: int,
     stop: int,
     *,
@@ -141,12 +141,12 @@ def evaluate_bundle(
     trials: Trials | None = None,
     progress: Progress | None = None,
     stage: Stage | None = None,
-) -> Evaluation:
+) -> Comparison:
     """Backtest a bundle and the baselines over the bars start <= t < stop.
 
     Args:
-        bundle: the policy with its rules; the instrument is the tape's.
-        tape: the market.
+        bundle: the policy with its rules; the instrument is the market history's.
+        history: the market.
         start: first decision bar.
         stop: one past the last bar.
         mode: ``greedy`` or ``sample``.
@@ -159,18 +159,18 @@ def evaluate_bundle(
         stage: told about each piece of work.
 
     Raises:
-        DataError: the range does not fit the tape.
+        DataError: the range does not fit the market history.
         BundleError: the actors return values that are not finite.
     """
     if stage is not None:
         stage("networks")
     votes = bundle_votes(
-        bundle, tape, np.arange(start, stop), mode=mode, seed=seed, progress=progress
+        bundle, history, np.arange(start, stop), mode=mode, seed=seed, progress=progress
     )
     confidence = train_confidence_of(bundle)
-    return evaluate_votes(
+    return compare_votes(
         votes,
-        tape,
+        history,
         bundle.rules,
         start,
         stop,
@@ -185,9 +185,9 @@ def evaluate_bundle(
     )
 
 
-def evaluate_votes(
+def compare_votes(
     votes: Votes,
-    tape: Tape,
+    history: MarketHistory,
     rules: Rules,
     start: int,
     stop: int,
@@ -202,36 +202,36 @@ def evaluate_votes(
     with_statistics: bool = True,
     trials: Trials | None = None,
     stage: Stage | None = None,
-) -> Evaluation:
-    """Backtest any votes and the baselines; arguments as of ``evaluate_bundle``.
+) -> Comparison:
+    """Backtest any votes and the baselines; arguments as of ``compare_bundle``.
 
     ``train_confidence`` is None where nothing was trained. ``is_baseline`` names the baseline that
     the votes themselves are, which is not run once more. ``active`` (K,) names the bars on which
     the policy may vote, all when None; on the others the baselines stay out too.
     """
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         if stage is not None:
             stage(text)
 
     def run(name: str, text: str, its_votes: Votes) -> Run:
-        say(text.lower())
-        result = run_backtest(tape, its_votes, rules, start, stop)
+        log(text.lower())
+        result = run_backtest(history, its_votes, rules, start, stop)
         return Run(name, text, result, compute_metrics(result))
 
     policy = run("policy", label, votes)
     training_rule_trades = len(policy.result.trades)
     if train_confidence is not None:
         constant = constant_votes(votes.index, train_confidence)
-        training_rule_trades = len(run_backtest(tape, constant, rules, start, stop).trades)
+        training_rule_trades = len(run_backtest(history, constant, rules, start, stop).trades)
     chosen: dict[str, tuple[str, Votes]] = {}
     if with_baselines:
-        say("random baseline")
+        log("random baseline")
         made = {
-            "always_hold": baselines.always_hold(tape, start, stop),
-            "buy_and_hold": baselines.buy_and_hold(tape, start, stop),
+            "always_hold": baselines.always_hold(history, start, stop),
+            "buy_and_hold": baselines.buy_and_hold(history, start, stop),
             "random": baselines.random_like(policy.result, seed, active),
-            "rule_based": baselines.rule_based(tape, start, stop),
+            "rule_based": baselines.rule_based(history, start, stop),
         }
         labels = baselines.BASELINES
         chosen = {name: (labels[name], made[name]) for name in made if name != is_baseline}
@@ -239,12 +239,12 @@ def evaluate_votes(
         run(name, text, _only_where(active, its_votes))
         for name, (text, its_votes) in (chosen | (extra or {})).items()
     ]
-    judgement = None
+    significance = None
     series = [each.days() for each in (policy, *others)]
     if with_statistics and len(series[0].pnl) > 1:
-        say("statistics")
-        judgement = judge(series[0], series[1:], len(policy.result.trades), trials, seed)
-    return Evaluation(policy, tuple(others), train_confidence, training_rule_trades, judgement)
+        log("statistics")
+        significance = judge(series[0], series[1:], len(policy.result.trades), trials, seed)
+    return Comparison(policy, tuple(others), train_confidence, training_rule_trades, significance)
 
 
 def _only_where(active: BoolArray | None, votes: Votes) -> Votes:

@@ -24,7 +24,7 @@ from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import session_drawdown
 from rllib_tactical.domain.decision.votes import WAIT, Votes, greedy_votes, sample_votes, softmax
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import Step
@@ -43,7 +43,7 @@ _STAY_OUT = 1  # index of "hold" and "neutral"
 
 def policy_probabilities(
     engine: LogitsEngine,
-    tape: Tape,
+    history: MarketHistory,
     t: IntArray,
     temperature_scale: float,
     progress: Progress | None = None,
@@ -56,7 +56,7 @@ def policy_probabilities(
     out = np.empty((len(t), NUM_AGENTS, NUM_ACTIONS))
     for first in range(0, len(t), PROGRESS_BARS):
         part = t[first : first + PROGRESS_BARS]
-        logits = logits_of(engine, tape.inputs, part)
+        logits = logits_of(engine, history.inputs, part)
         out[first : first + len(part)] = softmax(logits, temperature_scale)
         if progress is not None:
             progress(first + len(part), len(t))
@@ -65,7 +65,7 @@ def policy_probabilities(
 
 def bundle_votes(
     bundle: Bundle,
-    tape: Tape,
+    history: MarketHistory,
     t: IntArray,
     temperature_scale: float | None = None,
     *,
@@ -77,7 +77,7 @@ def bundle_votes(
 
     Args:
         bundle: the policy.
-        tape: the market.
+        history: the market.
         t: decision bars, each past the first full window.
         temperature_scale: instead of the bundle's own.
         mode: ``greedy`` (the most probable action) or ``sample`` (drawn with ``seed``).
@@ -91,10 +91,10 @@ def bundle_votes(
     if mode not in ("greedy", "sample"):
         raise ConfigError(f"mode must be greedy or sample, found {mode!r}")
     scale = bundle.temperature_scale if temperature_scale is None else temperature_scale
-    chances = policy_probabilities(bundle.engine(), tape, t, scale, progress)
+    probabilities = policy_probabilities(bundle.engine(), history, t, scale, progress)
     if mode == "greedy":
-        return greedy_votes(chances)
-    return sample_votes(chances, np.random.default_rng(seed).random((len(t), NUM_AGENTS)))
+        return greedy_votes(probabilities)
+    return sample_votes(probabilities, np.random.default_rng(seed).random((len(t), NUM_AGENTS)))
 
 
 def hold_votes(count: int) -> Votes:
@@ -105,7 +105,7 @@ def hold_votes(count: int) -> Votes:
 
 
 def run_backtest(
-    tape: Tape,
+    history: MarketHistory,
     votes: Votes,
     rules: Rules,
     start: int,
@@ -119,22 +119,22 @@ def run_backtest(
     stop - 1, so nothing beyond ``stop`` is touched.
 
     Args:
-        tape: the market.
+        history: the market.
         votes: (K, 3) votes of the K = stop - start bars; the last one is not acted upon.
         rules: aggregation, orders and risk.
-        start: first decision bar, at least ``tape.first_decision``.
-        stop: one past the last bar, at most ``len(tape)``.
+        start: first decision bar, at least ``history.first_decision``.
+        stop: one past the last bar, at most ``len(history)``.
         rewards: weights of the rewards whose parts are recorded; the defaults when None.
         cost_factor: multiplies what fills cost; orders are sized for the instrument's own costs.
 
     Raises:
-        DataError: the range does not fit the tape or the votes do not fit the range.
+        DataError: the range does not fit the market history or the votes do not fit the range.
     """
     count = stop - start
-    if not (tape.first_decision <= start and count >= 2 and stop <= len(tape)):
+    if not (history.first_decision <= start and count >= 2 and stop <= len(history)):
         raise DataError(
-            f"a backtest needs at least two bars between bar {tape.first_decision} and bar "
-            f"{len(tape)}, found {start} to {stop}"
+            f"a backtest needs at least two bars between bar {history.first_decision} and bar "
+            f"{len(history)}, found {start} to {stop}"
         )
     if votes.index.shape != (count, NUM_AGENTS) or votes.confidence.shape != votes.index.shape:
         raise DataError(
@@ -142,12 +142,12 @@ def run_backtest(
             f"found {votes.index.shape}"
         )
     rewards = RewardConfig() if rewards is None else rewards
-    log, passes = _simulate(tape, votes, rules, rewards, start, stop, cost_factor)
-    equity = equity_table(tape, rules, start, stop, log)
-    decisions = decision_table(tape, votes, start, log)
-    trades = trade_table(tape, start, log, equity, decisions)
+    log, passes = _simulate(history, votes, rules, rewards, start, stop, cost_factor)
+    equity = equity_table(history, rules, start, stop, log)
+    decisions = decision_table(history, votes, start, log)
+    trades = trade_table(history, start, log, equity, decisions)
     return BacktestResult(
-        tape=tape,
+        history=history,
         rules=rules,
         rewards=rewards,
         votes=votes,
@@ -196,8 +196,8 @@ class _Lanes:
         return np.flatnonzero(self.opening != self.tried)
 
 
-def _make_lanes(tape: Tape, start: int, stop: int, equity: float) -> _Lanes:
-    first, last = tape.sessions.is_first, tape.sessions.is_last
+def _make_lanes(history: MarketHistory, start: int, stop: int, equity: float) -> _Lanes:
+    first, last = history.sessions.is_first, history.sessions.is_last
     inner = np.arange(start + 1, stop - 1)
     cuts = inner[first[inner] & last[inner - 1]]
     edges = np.concatenate([[start], cuts, [stop - 1]]).astype(np.int64)
@@ -206,7 +206,7 @@ def _make_lanes(tape: Tape, start: int, stop: int, equity: float) -> _Lanes:
 
 
 def _simulate(
-    tape: Tape,
+    history: MarketHistory,
     votes: Votes,
     rules: Rules,
     rewards: RewardConfig,
@@ -215,11 +215,11 @@ def _simulate(
     cost_factor: float,
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Return what every bar's step reported, and how many passes over the sessions it took."""
-    lanes = _make_lanes(tape, start, stop, rules.risk.initial_equity)
+    lanes = _make_lanes(history, start, stop, rules.risk.initial_equity)
     log: dict[str, NDArray[Any]] = {}
     todo, settled, passes = np.arange(len(lanes.start)), 0, 0
     while len(todo):  # each pass settles at least the first unsettled lane
-        _run_lanes(tape, votes, rules, rewards, start, lanes, todo, log, cost_factor)
+        _run_lanes(history, votes, rules, rewards, start, lanes, todo, log, cost_factor)
         todo, passes = lanes.open_again(), passes + 1
         if len(todo) and passes > 1:
             # where size follows equity guesses fail soon: do not run far ahead of what is settled
@@ -229,7 +229,7 @@ def _simulate(
 
 
 def _run_lanes(
-    tape: Tape,
+    history: MarketHistory,
     votes: Votes,
     rules: Rules,
     rewards: RewardConfig,
@@ -240,7 +240,7 @@ def _run_lanes(
     cost_factor: float,
 ) -> None:
     """Step the lanes ``todo`` side by side and record their steps in ``log`` by bar."""
-    simulator = Simulator(tape, rules, rewards, len(todo))
+    simulator = Simulator(history, rules, rewards, len(todo))
     everyone = np.arange(len(todo))
     simulator.reset(everyone, lanes.start[todo], lanes.opening[todo], cost_factor)
     nothing, spare = hold_votes(1), len(votes.index)

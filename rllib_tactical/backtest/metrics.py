@@ -69,7 +69,7 @@ DEFINITIONS: Final = {
 """What each figure means."""
 
 
-TABLE_FIGURES: Final = (
+TABLE_METRICS: Final = (
     "net_pnl",
     "trades",
     "trades_per_day",
@@ -127,16 +127,16 @@ def compute_metrics(*results: BacktestResult) -> Metrics:
     metrics.put("trades", len(trades))
     metrics.put("days", len(daily))
     metrics.put("trades_per_day", len(trades) / len(daily))
-    trade_figures(metrics, pnl)
+    trade_metrics(metrics, pnl)
     for name, value in accuracies(trades).items():
         metrics.put(f"accuracy_{name}", value, _NO_TRADE)
     metrics.put("calibration_error", calibration_error(trades), _NO_TRADE)
-    _daily_figures(metrics, daily)
+    _daily_metrics(metrics, daily)
     metrics.put("max_drawdown", max_drawdown(total_equity(results)["equity"].to_numpy()))
     sessions = max(float(result.equity["session_drawdown"].max()) for result in results)
     metrics.put("max_session_drawdown", sessions)
-    _cost_figures(metrics, float(trades["costs"].sum()), net)
-    _execution_figures(metrics, results)
+    _cost_metrics(metrics, float(trades["costs"].sum()), net)
+    _execution_metrics(metrics, results)
     for side in ("long", "short"):
         part = pnl[(trades["side"] == side).to_numpy()]
         metrics.values[f"{side}_trades"] = {"trades": len(part), "pnl": float(part.sum())}
@@ -166,8 +166,8 @@ def daily_pnl(result: BacktestResult) -> pd.DataFrame:
     last = equity.groupby("session", sort=True).last()
     closing = last["equity"].to_numpy()
     opening = np.concatenate([[result.initial_equity], closing[:-1]])
-    local = last["timestamp"].dt.tz_convert(result.tape.instrument.timezone)
-    exits = result.tape.sessions.session_id[result.trades["exit_bar"].to_numpy(dtype=np.int64)]
+    local = last["timestamp"].dt.tz_convert(result.history.instrument.timezone)
+    exits = result.history.sessions.session_id[result.trades["exit_bar"].to_numpy(dtype=np.int64)]
     count = pd.Series(exits).value_counts().reindex(last.index, fill_value=0)
     return pd.DataFrame(
         {
@@ -231,7 +231,7 @@ def sharpe_ratio(returns: FloatArray) -> float | None:
     return float(np.mean(returns)) / deviation * math.sqrt(DAYS_PER_YEAR)
 
 
-def trade_figures(metrics: Metrics, pnl: FloatArray) -> None:
+def trade_metrics(metrics: Metrics, pnl: FloatArray) -> None:
     """Put the figures that follow from the trades' net P&L (K,) in dollars alone."""
     wins, losses = pnl[pnl > 0], pnl[pnl < 0]
     won, lost = float(wins.sum()), float(-losses.sum())
@@ -247,7 +247,7 @@ def trade_figures(metrics: Metrics, pnl: FloatArray) -> None:
     metrics.put("average_trade", float(pnl.mean()) if len(pnl) else None, _NO_TRADE)
 
 
-def _daily_figures(metrics: Metrics, daily: pd.DataFrame) -> None:
+def _daily_metrics(metrics: Metrics, daily: pd.DataFrame) -> None:
     pnl = daily["pnl"].to_numpy()
     few = "a deviation needs at least two days"
     metrics.put("daily_pnl_mean", float(pnl.mean()))
@@ -258,14 +258,14 @@ def _daily_figures(metrics: Metrics, daily: pd.DataFrame) -> None:
     metrics.put("sharpe", sharpe, few if len(pnl) < 2 else "the daily returns do not vary")
 
 
-def _cost_figures(metrics: Metrics, costs: float, net: float) -> None:
+def _cost_metrics(metrics: Metrics, costs: float, net: float) -> None:
     gross = net + costs
     metrics.put("costs", costs)
     share = costs / (costs + abs(gross)) if costs + abs(gross) > 0 else None
     metrics.put("cost_share", share, "nothing was paid and nothing was earned")
 
 
-def _execution_figures(metrics: Metrics, results: Sequence[BacktestResult]) -> None:
+def _execution_metrics(metrics: Metrics, results: Sequence[BacktestResult]) -> None:
     checks = pd.concat([_checks(result) for result in results], ignore_index=True)
     stops = checks.loc[checks["stopped"], "kept"]
     kept = float(stops.mean()) if len(stops) else None
@@ -280,10 +280,10 @@ def _execution_figures(metrics: Metrics, results: Sequence[BacktestResult]) -> N
 
 def _checks(result: BacktestResult) -> pd.DataFrame:
     """Return for each trade whether it was stopped, filled, sized and levered as it should be."""
-    trades, instrument = result.trades, result.tape.instrument
+    trades, instrument = result.trades, result.history.instrument
     side = np.where(trades["side"] == "long", 1, -1)
     exit_t = trades["exit_bar"].to_numpy(dtype=np.int64) - 1
-    atr = result.tape.features.atr[exit_t]
+    atr = result.history.features.atr[exit_t]
     modelled = adverse_move(atr, instrument) + 0.5 * instrument.tick_size
     missed_by = side * (trades["stop"].to_numpy() - trades["exit_price"].to_numpy())
     quantity = trades["quantity"].to_numpy()

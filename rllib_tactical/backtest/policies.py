@@ -11,7 +11,7 @@ from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.trades import entry_bars
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import EXECUTE, Votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic.oracle import oracle_votes, side_votes
@@ -37,7 +37,7 @@ AS_BASELINE: Final = {
 
 def policy_votes(
     name: str,
-    tape: Tape,
+    history: MarketHistory,
     start: int,
     stop: int,
     *,
@@ -48,42 +48,42 @@ def policy_votes(
 
     Args:
         name: one of ``POLICIES``. ``random`` votes for either side on a twentieth of the bars.
-        tape: the market.
+        history: the market.
         start: first decision bar.
         stop: one past the last bar.
         seed: of ``random``.
-        market: for ``oracle``, which planted market the bars are of.
+        market: for ``oracle``, which synthetic market the bars are of.
 
     Raises:
         UsageError: an unknown name, or an oracle without its market.
     """
     if name == "hold":
-        return always_hold(tape, start, stop)
+        return always_hold(history, start, stop)
     if name == "buy-and-hold":
-        return buy_and_hold(tape, start, stop)
+        return buy_and_hold(history, start, stop)
     if name == "rules":
-        return rule_based(tape, start, stop)
+        return rule_based(history, start, stop)
     if name == "random":
         rng = np.random.default_rng(seed)
         coin = rng.integers(0, 2, stop - start) * 2 - 1
         return side_votes(np.where(rng.random(stop - start) < RANDOM_RATE, coin, 0))
     if name == "oracle":
-        return planted_votes(market, tape, start, stop)
+        return planted_votes(market, history, start, stop)
     raise UsageError(f"--policy must be one of {', '.join(POLICIES)}, found {name!r}")
 
 
-def planted_votes(market: str | None, tape: Tape, start: int, stop: int) -> Votes:
-    """Return the votes of a planted market's oracle for the bars start <= t < stop.
+def planted_votes(market: str | None, history: MarketHistory, start: int, stop: int) -> Votes:
+    """Return the votes of a synthetic market's oracle for the bars start <= t < stop.
 
     Raises:
         UsageError: no market is named, or an unknown one.
     """
     if market is None:
         raise UsageError(
-            "--policy oracle needs --market: only of a planted market is the oracle known"
+            "--policy oracle needs --market: only of a synthetic market is the oracle known"
         )
     part = slice(start, stop)
-    return oracle_votes(market, tape.features.raw[part], tape.bars.close[part])
+    return oracle_votes(market, history.features.raw[part], history.bars.close[part])
 
 
 BASELINES: Final = {
@@ -112,12 +112,12 @@ RATE_TOLERANCE: Final = 0.1
 _SEARCH_STEPS: Final = 14
 
 
-def always_hold(tape: Tape, start: int, stop: int) -> Votes:
+def always_hold(history: MarketHistory, start: int, stop: int) -> Votes:
     """Return votes that never trade."""
     return hold_votes(stop - start)
 
 
-def buy_and_hold(tape: Tape, start: int, stop: int) -> Votes:
+def buy_and_hold(history: MarketHistory, start: int, stop: int) -> Votes:
     """Return votes that are long with full confidence on every bar.
 
     The rules still apply: stops, targets and session ends close the position, and the next bar
@@ -128,10 +128,10 @@ def buy_and_hold(tape: Tape, start: int, stop: int) -> Votes:
     return Votes(index, np.ones(index.shape))
 
 
-def rule_based(tape: Tape, start: int, stop: int) -> Votes:
+def rule_based(history: MarketHistory, start: int, stop: int) -> Votes:
     """Return the votes of the rule-based policy (``domain.policies.rule_votes``)."""
     part = slice(start, stop)
-    return rule_votes(tape.features.raw[part], tape.bars.close[part])
+    return rule_votes(history.features.raw[part], history.bars.close[part])
 
 
 def random_like(policy: BacktestResult, seed: int = 0, active: BoolArray | None = None) -> Votes:
@@ -173,7 +173,9 @@ def random_like(policy: BacktestResult, seed: int = 0, active: BoolArray | None 
     share, best, best_miss = min(1.0, wanted / count), votes_at(0.0), float(wanted)
     for _ in range(_SEARCH_STEPS):
         votes = votes_at(share)
-        made = len(run_backtest(policy.tape, votes, policy.rules, policy.start, policy.stop).trades)
+        made = len(
+            run_backtest(policy.history, votes, policy.rules, policy.start, policy.stop).trades
+        )
         if abs(made - wanted) < best_miss:
             best, best_miss = votes, abs(made - wanted)
         if best_miss <= RATE_TOLERANCE * wanted:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from rllib_tactical.backtest.comparison import RIVALS, Evaluation
+from rllib_tactical.backtest.comparison import RIVALS, Comparison
 from rllib_tactical.backtest.metrics import Metrics, compute_metrics, total_daily, total_equity
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import plain_table
 from rllib_tactical.backtest.verdict import outcome_text
-from rllib_tactical.statistics.significance import Judgement, Series, judge
+from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import Trials
 
 
@@ -41,9 +41,9 @@ class TotalRun:
 class Portfolio:
     """A policy over several files beside the baselines; ``parts`` by name of the file's source."""
 
-    parts: dict[str, Evaluation]
+    parts: dict[str, Comparison]
     runs: tuple[TotalRun, ...]
-    judgement: Judgement | None
+    significance: Significance | None
 
     @property
     def policy(self) -> TotalRun:
@@ -53,7 +53,7 @@ class Portfolio:
     def verdict(self) -> str:
         """Return the outcome in plain words."""
         others = [(run.name, run.label, run.metrics) for run in self.runs[1:]]
-        return outcome_text(self.policy.metrics, others, self.judgement)
+        return outcome_text(self.policy.metrics, others, self.significance)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, fit for ``kpis.json``."""
@@ -66,13 +66,13 @@ class Portfolio:
             "kpis": figures["values"],
             "undefined": figures["undefined"],
             "targets": plain_table(self.policy.metrics),
-            "statistics": self.judgement.to_dict() if self.judgement is not None else None,
+            "statistics": self.significance.to_dict() if self.significance is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.runs[1:]},
             "parts": {name: part.to_dict() for name, part in self.parts.items()},
         }
 
 
-def combine(parts: dict[str, Evaluation], trials: Trials | None = None, seed: int = 0) -> Portfolio:
+def combine(parts: dict[str, Comparison], trials: Trials | None = None, seed: int = 0) -> Portfolio:
     """Take evaluations of one policy on several files together.
 
     Baselines count where every file has them.
@@ -91,8 +91,8 @@ def combine(parts: dict[str, Evaluation], trials: Trials | None = None, seed: in
             results = tuple(each.result for each in at)
             runs.append(TotalRun(run.name, run.label, results, compute_metrics(*results)))
     series = [run.days() for run in runs]
-    judgement = None
-    if every[0].judgement is not None and len(series[0].pnl) > 1:
+    significance = None
+    if every[0].significance is not None and len(series[0].pnl) > 1:
         trades = sum(len(result.trades) for result in runs[0].results)
-        judgement = judge(series[0], series[1:], trades, trials, seed)
-    return Portfolio(parts, tuple(runs), judgement)
+        significance = judge(series[0], series[1:], trades, trials, seed)
+    return Portfolio(parts, tuple(runs), significance)

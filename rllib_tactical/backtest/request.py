@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rllib_tactical.artifacts.versions import git_commit
-from rllib_tactical.backtest.comparison import ORACLE, Evaluation, evaluate_bundle, evaluate_votes
+from rllib_tactical.backtest.comparison import ORACLE, Comparison, compare_bundle, compare_votes
 from rllib_tactical.backtest.engine import Progress
 from rllib_tactical.backtest.policies import AS_BASELINE, POLICIES, planted_votes, policy_votes
 from rllib_tactical.backtest.report_context import ReportContext
@@ -27,7 +27,7 @@ from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.causality import check_causality
-from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.statistics.trials import Trials
@@ -39,7 +39,7 @@ BAR_SECONDS = 300
 class Request:
     """What to trade: a bundle, or the built-in ``policy`` by ``rules``, over what range.
 
-    ``market`` names the planted market that the bars are of; its oracle then stands beside the
+    ``market`` names the synthetic market that the bars are of; its oracle then stands beside the
     policy. ``start_s`` and ``stop_s`` are UTC epoch seconds.
     """
 
@@ -73,7 +73,7 @@ class Request:
 class Outcome:
     """One file's evaluation with what its report and config.json say about it."""
 
-    evaluation: Evaluation
+    comparison: Comparison
     context: ReportContext
     config: dict[str, Any]
     seen: Seen | None
@@ -100,20 +100,20 @@ def backtest_source(
     check_causality(bars)
     stage("features")
     track = synergies_for(request.synergies, bars, bar_seconds)
-    tape = _sized(build_tape(bars, sessions, source.instrument, track), bundle)
-    start, stop = decision_range(bars, tape.first_decision, request.start_s, request.stop_s)
-    evaluation = _evaluate(request, tape, start, stop, progress, stage)
+    history = _sized(build_history(bars, sessions, source.instrument, track), bundle)
+    start, stop = decision_range(bars, history.first_decision, request.start_s, request.stop_s)
+    comparison = _compare(request, history, start, stop, progress, stage)
     stage("report")
     sha256 = file_sha256(source.path)
-    seen = seen_in_training(bundle, sha256, evaluation.policy.result) if bundle else None
-    config = _config(request, source, sha256, bar_seconds, evaluation)
+    seen = seen_in_training(bundle, sha256, comparison.policy.result) if bundle else None
+    config = _config(request, source, sha256, bar_seconds, comparison)
     context = ReportContext(
-        title=f"Backtest of {tape.instrument.symbol} with {request.name}",
+        title=f"Backtest of {history.instrument.symbol} with {request.name}",
         facts=_facts(config),
         seen=seen,
         notes=(source.note,) if source.note else (),
     )
-    return Outcome(evaluation, context, config, seen)
+    return Outcome(comparison, context, config, seen)
 
 
 def decision_range(
@@ -160,22 +160,22 @@ def moment(text: str | None, option: str) -> int | None:
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
 
 
-def _evaluate(
+def _compare(
     request: Request,
-    tape: Tape,
+    history: MarketHistory,
     start: int,
     stop: int,
     progress: Progress | None,
     stage: Callable[[str], None],
-) -> Evaluation:
+) -> Comparison:
     extra: dict[str, tuple[str, Votes]] = {}
     if request.market is not None and request.policy != ORACLE:
-        votes = planted_votes(request.market, tape, start, stop)
+        votes = planted_votes(request.market, history, start, stop)
         extra[ORACLE] = (POLICIES[ORACLE], votes)
     if request.bundle is not None:
-        return evaluate_bundle(
+        return compare_bundle(
             request.bundle,
-            tape,
+            history,
             start,
             stop,
             seed=request.seed,
@@ -187,10 +187,10 @@ def _evaluate(
             stage=stage,
         )
     name = request.policy or ""
-    votes = policy_votes(name, tape, start, stop, seed=request.seed, market=request.market)
-    return evaluate_votes(
+    votes = policy_votes(name, history, start, stop, seed=request.seed, market=request.market)
+    return compare_votes(
         votes,
-        tape,
+        history,
         request.rules,
         start,
         stop,
@@ -206,20 +206,20 @@ def _evaluate(
     )
 
 
-def _sized(tape: Tape, bundle: Bundle | None) -> Tape:
+def _sized(history: MarketHistory, bundle: Bundle | None) -> MarketHistory:
     """Give an instrument without base quantity one: the bundle's, else from the warm-up bars."""
-    instrument = tape.instrument
+    instrument = history.instrument
     own = bundle.instrument if bundle is not None else None
     if instrument.base_quantity is None and own and instrument.symbol == own.symbol:
         instrument = dataclasses.replace(instrument, base_quantity=own.base_quantity)
-    mean_atr = float(tape.features.atr[: tape.first_decision].mean())
-    return dataclasses.replace(tape, instrument=resolve_base_quantity(instrument, mean_atr))
+    mean_atr = float(history.features.atr[: history.first_decision].mean())
+    return dataclasses.replace(history, instrument=resolve_base_quantity(instrument, mean_atr))
 
 
 def _config(
-    request: Request, source: Source, sha256: str, bar_seconds: int, evaluation: Evaluation
+    request: Request, source: Source, sha256: str, bar_seconds: int, comparison: Comparison
 ) -> dict[str, Any]:
-    result, bundle = evaluation.policy.result, request.bundle
+    result, bundle = comparison.policy.result, request.bundle
     named = request.synergies in (DETECT, NONE)
     return {
         **(
@@ -234,11 +234,11 @@ def _config(
         ),
         "commit": git_commit(),
         "seed": request.seed,
-        "data": {"name": source.path.name, "sha256": sha256, "bars": len(result.tape)},
+        "data": {"name": source.path.name, "sha256": sha256, "bars": len(result.history)},
         "bar_seconds": bar_seconds,
         "synergies": request.synergies if named else Path(request.synergies).name,
         "range": {"start": result.start, "stop": result.stop},
-        "instrument": to_dict(result.tape.instrument),
+        "instrument": to_dict(result.history.instrument),
         "rules": to_dict(result.rules),
         "rewards": to_dict(result.rewards),
     }

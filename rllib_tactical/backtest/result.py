@@ -9,7 +9,7 @@ import pandas as pd
 
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import FloatArray
 
@@ -21,13 +21,13 @@ ACTION_NAMES: Final = {1: "long", 0: "hold", -1: "short"}
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """One account over the bars ``start`` <= t < ``stop`` of a tape (K = stop - start bars).
+    """One account over the bars ``start`` <= t < ``stop`` of a history (K = stop - start bars).
 
     The account decides at the close of each bar but the last, on which the last fill happens. All
     timestamps are UTC open times of bars; money is in dollars, quantities in lots, prices in quote
     currency. Columns:
 
-    ``equity`` (K rows), at the close of each bar: ``bar`` index into the tape, ``timestamp``,
+    ``equity`` (K rows), at the close of each bar: ``bar`` index into the history, ``timestamp``,
     ``session`` id, ``equity`` marked to market, ``session_drawdown`` share of the session's peak
     equity, ``position`` signed lots.
 
@@ -45,7 +45,7 @@ class BacktestResult:
     the sessions were simulated until each began with the equity that its predecessor ended with.
     """
 
-    tape: Tape
+    history: MarketHistory
     rules: Rules
     rewards: RewardConfig
     votes: Votes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_told_by
+from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_from_file_name
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UsageError
 
@@ -65,7 +65,7 @@ def _instrument(
             return instrument, None
         note = f"The bundle decides for {own.symbol} and trades {instrument.symbol} here."
         return instrument, note
-    told = symbol_told_by(path)
+    told = symbol_from_file_name(path)
     if told not in (None, own.symbol.upper()):
         raise UsageError(
             f"--instrument is needed: the bundle decides for {own.symbol}, and {path.name} is "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rllib_tactical.backtest.result import ACTION_NAMES
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, IntArray, Reason
 
 Log = dict[str, NDArray[Any]]
@@ -21,20 +21,22 @@ _REASON_CODES = [reason.code for reason in Reason]
 _ACTIONS = [ACTION_NAMES[sign] for sign in (-1, 0, 1)]
 
 
-def utc_times(tape: Tape, bar: IntArray) -> pd.DatetimeIndex:
+def utc_times(history: MarketHistory, bar: IntArray) -> pd.DatetimeIndex:
     """Return the UTC open times of bars (K,)."""
-    return pd.to_datetime(tape.bars.timestamp_s[bar], unit="s", utc=True)
+    return pd.to_datetime(history.bars.timestamp_s[bar], unit="s", utc=True)
 
 
-def equity_table(tape: Tape, rules: Rules, start: int, stop: int, log: Log) -> pd.DataFrame:
+def equity_table(
+    history: MarketHistory, rules: Rules, start: int, stop: int, log: Log
+) -> pd.DataFrame:
     """Return the account at the close of the bars start .. stop - 1, see ``BacktestResult``."""
     bar = np.arange(start, stop)
     signed = log["side"] * log["held"]
     return pd.DataFrame(
         {
             "bar": bar,
-            "timestamp": utc_times(tape, bar),
-            "session": tape.sessions.session_id[bar],
+            "timestamp": utc_times(history, bar),
+            "session": history.sessions.session_id[bar],
             "equity": np.concatenate([[rules.risk.initial_equity], log["equity"]]),
             "session_drawdown": np.concatenate([[0.0], log["drawdown"]]),
             "position": np.concatenate([[0.0], signed]),
@@ -42,7 +44,7 @@ def equity_table(tape: Tape, rules: Rules, start: int, stop: int, log: Log) -> p
     )
 
 
-def decision_table(tape: Tape, votes: Votes, start: int, log: Log) -> pd.DataFrame:
+def decision_table(history: MarketHistory, votes: Votes, start: int, log: Log) -> pd.DataFrame:
     """Return the decisions of the bars start .. stop - 2, see ``BacktestResult``."""
     count = len(log["action"])
     bar = np.arange(start, start + count)
@@ -50,7 +52,7 @@ def decision_table(tape: Tape, votes: Votes, start: int, log: Log) -> pd.DataFra
     ordered = log["execute"] & ~log["closes"]
     columns: dict[str, Any] = {
         "bar": bar,
-        "timestamp": utc_times(tape, bar),
+        "timestamp": utc_times(history, bar),
         "action": _named(log["action"] + 1, _ACTIONS),
         "execute": log["execute"],
         "closes": log["execute"] & log["closes"],

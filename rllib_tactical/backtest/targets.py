@@ -41,7 +41,7 @@ TARGETS: Final = (
     Target("accuracy_ensemble", "Accuracy of the ensemble", 0.70, 0.55, "share"),
     Target("win_rate", "Win rate", 0.55, 0.45, "share"),
     Target("daily_pnl_mean", "Mean daily P&L", 100.0, -50.0, "dollars"),
-    Target("sharpe", "Sharpe ratio (daily, annualised)", 1.5, 0.8),
+    Target("sharpe", "Sharpe ratio (daily, annualized)", 1.5, 0.8),
     Target("max_drawdown", "Maximum drawdown", 0.02, 0.05, "share"),
     Target("sizing_accuracy", "Sizing accuracy", 0.90, 0.75, "share"),
     Target("stop_adherence", "Stop adherence", 0.95, 0.85, "share"),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rllib_tactical.backtest.result import END_OF_DATA
 from rllib_tactical.backtest.tables import Log, utc_times
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.transition import ExitReason
 from rllib_tactical.domain.types import AGENTS, FloatArray, IntArray
 
@@ -47,7 +47,7 @@ TRADE_COLUMNS: Final = {
 
 
 def trade_table(
-    tape: Tape, start: int, log: Log, equity: pd.DataFrame, decisions: pd.DataFrame
+    history: MarketHistory, start: int, log: Log, equity: pd.DataFrame, decisions: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the trades in order of exit, one row each, with the columns of ``TRADE_COLUMNS``.
 
@@ -68,7 +68,7 @@ def trade_table(
     if log["side"][-1] != 0:
         entry_row = np.flatnonzero(log["entered"])[-1]
         last = {
-            "exit_price": tape.bars.close[start + len(values) - 1],
+            "exit_price": history.bars.close[start + len(values) - 1],
             "trade_pnl": values[-1] - values[entry_row],
             "trade_cost": log["open_cost"][-1],
             "side": log["side"][-1],
@@ -79,11 +79,11 @@ def trade_table(
         }
         part = {name: np.append(part[name], value) for name, value in last.items()}
         reasons.append(END_OF_DATA)
-    return _table(tape, start, part, reasons, values, decisions)
+    return _table(history, start, part, reasons, values, decisions)
 
 
 def _table(
-    tape: Tape,
+    history: MarketHistory,
     start: int,
     part: Log,
     reasons: list[str],
@@ -92,14 +92,14 @@ def _table(
 ) -> pd.DataFrame:
     side, entry_t = part["side"].astype(np.int64), part["entry_t"].astype(np.int64)
     exit_bar = part["exit_bar"].astype(np.int64)
-    price, decided = part["entry_price"], tape.bars.close[entry_t]
+    price, decided = part["entry_price"], history.bars.close[entry_t]
     at_entry = decisions.iloc[entry_t - start]
-    worst, best = _excursions(tape, part, reasons)
-    scale = part["quantity"] * tape.instrument.point_value
-    kind, direction = tape.synergy.kind[entry_t], tape.synergy.direction[entry_t]
+    worst, best = _excursions(history, part, reasons)
+    scale = part["quantity"] * history.instrument.point_value
+    kind, direction = history.synergy.kind[entry_t], history.synergy.direction[entry_t]
     columns: dict[str, Any] = {
-        "entry_time": utc_times(tape, entry_t + 1),
-        "exit_time": utc_times(tape, exit_bar),
+        "entry_time": utc_times(history, entry_t + 1),
+        "exit_time": utc_times(history, exit_bar),
         "side": np.where(side > 0, "long", "short"),
         "quantity": part["quantity"],
         "requested": at_entry["requested"].to_numpy(),
@@ -126,13 +126,15 @@ def _table(
     return pd.DataFrame(columns)
 
 
-def _excursions(tape: Tape, part: Log, reasons: list[str]) -> tuple[FloatArray, FloatArray]:
+def _excursions(
+    history: MarketHistory, part: Log, reasons: list[str]
+) -> tuple[FloatArray, FloatArray]:
     """Return the worst (<= 0) and the best (>= 0) move in price units during each trade.
 
     Whole bars count by their high and low. Of the bar on which a trade ends inside or at the open,
     only the exit price counts, because what came after it is not the trade's.
     """
-    high, low = tape.bars.high, tape.bars.low
+    high, low = history.bars.high, history.bars.low
     to_the_close = {ExitReason.SESSION_END.name.lower(), END_OF_DATA}
     worst, best = np.zeros(len(reasons)), np.zeros(len(reasons))
     rows = zip(

@@ -103,7 +103,7 @@ def _epoch(text: Any) -> int | None:
 
 
 def _parts(spans: dict[str, tuple[int, int]], result: BacktestResult) -> tuple[Part, ...]:
-    time_s = result.tape.bars.timestamp_s[result.start : result.stop]
+    time_s = result.history.bars.timestamp_s[result.start : result.stop]
     change = np.diff(result.equity["equity"].to_numpy(), prepend=result.initial_equity)
     exits = result.trades["exit_bar"].to_numpy(dtype=np.int64) - result.start
     unclaimed = np.ones(len(time_s), dtype=np.bool_)

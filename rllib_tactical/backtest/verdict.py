@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rllib_tactical.backtest.comparison import ORACLE, OVER_TRADING, RIVALS, Evaluation
+from rllib_tactical.backtest.comparison import ORACLE, OVER_TRADING, RIVALS, Comparison
 from rllib_tactical.backtest.metrics import Metrics
 from rllib_tactical.reporting.format import count_of, dollars, number, percent
-from rllib_tactical.statistics.significance import FEW_TRADES, Judgement, in_words
+from rllib_tactical.statistics.significance import FEW_TRADES, Significance, in_words
 
 
-def verdict(evaluation: Evaluation) -> str:
+def verdict(comparison: Comparison) -> str:
     """Return the outcome in plain words: what was earned, and how sure that is."""
-    others = [(run.name, run.label, run.metrics) for run in evaluation.baselines]
-    text = outcome_text(evaluation.policy.metrics, others, evaluation.judgement)
-    if evaluation.trades_too_much:
-        times = evaluation.times_oracle_trades or 0.0
+    others = [(run.name, run.label, run.metrics) for run in comparison.baselines]
+    text = outcome_text(comparison.policy.metrics, others, comparison.significance)
+    if comparison.trades_too_much:
+        times = comparison.times_oracle_trades or 0.0
         text += (
             f" It trades {times:.1f} times as often as the oracle (more than {OVER_TRADING:g} "
             "times is over-trading)."
@@ -24,7 +24,7 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def outcome_text(
-    metrics: Metrics, others: Sequence[tuple[str, str, Metrics]], judgement: Judgement | None
+    metrics: Metrics, others: Sequence[tuple[str, str, Metrics]], significance: Significance | None
 ) -> str:
     """Return the outcome of a policy beside others (name, label, figures)."""
     net, trades = metrics.number("net_pnl") or 0.0, int(metrics.number("trades") or 0)
@@ -55,8 +55,8 @@ def outcome_text(
             name == ORACLE and (run.number("net_pnl") or 0.0) >= net for name, _, run in others
         )
         text += f" Better than every baseline{' but the oracle' if oracle else ''}."
-    if judgement is not None:
-        return f"{text} {in_words(judgement)}"
+    if significance is not None:
+        return f"{text} {in_words(significance)}"
     if trades < FEW_TRADES:
         return f"{text} Fewer than {FEW_TRADES} trades: chance alone explains this."
     if net <= 0:
@@ -64,7 +64,7 @@ def outcome_text(
     return f"{text} How sure this is was not worked out: no evidence of an edge by itself."
 
 
-def figure_text(name: str, value: float | None) -> str:
+def metric_text(name: str, value: float | None) -> str:
     """Return a figure of ``DEFINITIONS`` in the way in which it is read best."""
     if name in _DOLLARS:
         return dollars(value)

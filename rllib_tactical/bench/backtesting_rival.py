@@ -21,13 +21,13 @@ import pandas as pd
 
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.policies import rule_based
-from rllib_tactical.bench.measurement import Baseline, Figure, Row, measure_rate
+from rllib_tactical.bench.measurement import Baseline, Measurement, Row, measure_rate
 from rllib_tactical.bench.rivals import INSTALL, bar_frame
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
-from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Sessions
-from rllib_tactical.synthetic import LearnabilityMarket
+from rllib_tactical.synthetic import SyntheticMarket
 
 NAME: Final = "backtesting.py"
 CENT: Final = 0.005
@@ -60,14 +60,14 @@ class Agreement:
         return self.ours == self.theirs == self.equal
 
 
-def compare_rule(market: LearnabilityMarket, repetitions: int) -> tuple[Row, Row]:
+def compare_rule(market: SyntheticMarket, repetitions: int) -> tuple[Row, Row]:
     """Measure bars/s of the strategy here and there, and how the trades agree.
 
     The first row trades one endless session, where all trades must agree. There one account is
     stepped bar by bar; with sessions, as in the second row, the backtest steps all of them side by
     side. backtesting.py knows no sessions, so trades that reach across midnight differ.
     """
-    endless = comparable_tape(market)
+    endless = comparable_history(market)
     daily = dataclasses.replace(endless, sessions=market.sessions)
     try:
         run = rival(endless)
@@ -85,26 +85,26 @@ def compare_rule(market: LearnabilityMarket, repetitions: int) -> tuple[Row, Row
 
 def _row(
     name: str,
-    tape: Tape,
+    history: MarketHistory,
     repetitions: int,
-    theirs: Figure | None = None,
+    theirs: Measurement | None = None,
     found: Agreement | None = None,
 ) -> Row:
-    start, stop = tape.first_decision, len(tape)
+    start, stop = history.first_decision, len(history)
 
     def ours() -> None:
-        run_backtest(tape, rule_based(tape, start, stop), FREE_RULES, start, stop)
+        run_backtest(history, rule_based(history, start, stop), FREE_RULES, start, stop)
 
     note = INSTALL if found is None else f"{name}: {_note(found)}"
     return Row(
         name=name,
         unit="bars/s",
-        figure=measure_rate(ours, stop - start, repetitions),
+        measurement=measure_rate(ours, stop - start, repetitions),
         baselines=(Baseline(NAME, theirs, note),),
     )
 
 
-def comparable_tape(market: LearnabilityMarket) -> Tape:
+def comparable_history(market: SyntheticMarket) -> MarketHistory:
     """Return the market as one session, without spread and slippage."""
     count = len(market.bars)
     first, last = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
@@ -112,19 +112,19 @@ def comparable_tape(market: LearnabilityMarket) -> Tape:
     elapsed = (np.arange(count) + 1.0) / count
     sessions = Sessions(np.zeros(count, dtype=np.int64), first, last, elapsed)
     instrument = dataclasses.replace(market.instrument, half_spread_ticks=0.0, slippage_ticks=0.0)
-    return build_tape(market.bars, sessions, instrument)
+    return build_history(market.bars, sessions, instrument)
 
 
-def rival(tape: Tape) -> partial[pd.DataFrame]:
+def rival(history: MarketHistory) -> partial[pd.DataFrame]:
     """Return a call that runs the strategy in backtesting.py and gives its trades.
 
     Raises:
         ImportError: it is not installed.
     """
     module: Any = importlib.import_module("backtesting")
-    start = tape.first_decision
-    decision = _signals(tape)
-    data = bar_frame(tape.bars).iloc[start:].rename(columns=str.capitalize)
+    start = history.first_decision
+    decision = _signals(history)
+    data = bar_frame(history.bars).iloc[start:].rename(columns=str.capitalize)
     rows = [
         (int(side), float(lots), float(stop), float(target))
         for side, lots, stop, target in zip(
@@ -153,20 +153,20 @@ def rival(tape: Tape) -> partial[pd.DataFrame]:
             elif self.position.is_long != (side > 0):
                 self.position.close()
 
-    fee = tape.instrument.commission_per_lot
+    fee = history.instrument.commission_per_lot
     return partial(_run, module, data, Strategy, fee)
 
 
-def agreement(tape: Tape, theirs: pd.DataFrame) -> Agreement:
+def agreement(history: MarketHistory, theirs: pd.DataFrame) -> Agreement:
     """Compare the trades of ``rival`` with ours; one that is open at the end counts in neither."""
-    start, stop = tape.first_decision, len(tape)
-    votes = rule_based(tape, start, stop)
+    start, stop = history.first_decision, len(history)
+    votes = rule_based(history, start, stop)
     votes.index[0] = (1, 1, 0)  # the first bar that backtesting.py acts on is the second
-    trades = run_backtest(tape, votes, FREE_RULES, start, stop).trades
+    trades = run_backtest(history, votes, FREE_RULES, start, stop).trades
     mine = trades[trades["exit_bar"] < stop - 1]
     side = np.where(mine["side"] == "long", 1, -1)
     other = theirs[theirs["ExitBar"] < stop - 1 - start].sort_values("ExitBar")
-    commission = tape.instrument.commission_per_lot * 2.0 * other["Size"].abs()
+    commission = history.instrument.commission_per_lot * 2.0 * other["Size"].abs()
     pnl = (other["ExitPrice"] - other["EntryPrice"]) * other["Size"] - commission
     keys = [
         zip(mine["entry_bar"] - start, mine["exit_bar"] - start, side * mine["quantity"],
@@ -181,19 +181,19 @@ def agreement(tape: Tape, theirs: pd.DataFrame) -> Agreement:
     return Agreement(len(mine), len(other), equal, float(mine["pnl"].sum()), float(pnl.sum()))
 
 
-def _signals(tape: Tape) -> Decision:
+def _signals(history: MarketHistory) -> Decision:
     """Return what the strategy decides at the close of every bar, whatever the account holds."""
-    start, stop = tape.first_decision, len(tape)
+    start, stop = history.first_decision, len(history)
     count, part = stop - start, slice(start, stop)
     equity = np.full(count, FREE_RULES.risk.initial_equity)
     still, flat = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
     return decide(
-        rule_based(tape, start, stop),
+        rule_based(history, start, stop),
         Market(
-            price=tape.bars.close[part],
-            atr=tape.features.atr[part],
-            synergy_kind=tape.synergy.kind[part],
-            synergy_direction=tape.synergy.direction[part],
+            price=history.bars.close[part],
+            atr=history.features.atr[part],
+            synergy_kind=history.synergy.kind[part],
+            synergy_direction=history.synergy.direction[part],
         ),
         AccountView(
             equity=equity,
@@ -203,7 +203,7 @@ def _signals(tape: Tape) -> Decision:
             halted=still,
             tradable=~still,
         ),
-        tape.instrument,
+        history.instrument,
         FREE_RULES,
     )
 

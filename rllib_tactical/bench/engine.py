@@ -15,10 +15,10 @@ import ray
 from ray import cloudpickle
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.bench.measurement import Baseline, Figure, Row, measure_rates, summarise
+from rllib_tactical.bench.measurement import Baseline, Measurement, Row, measure_rates, summarize
 from rllib_tactical.bench.plain_mappo import PlainMappo
 from rllib_tactical.bench.stock_rllib import stock_config
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split
 from rllib_tactical.rl.algorithm.config import build_config
@@ -58,10 +58,10 @@ def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Ro
     """
     limit_threads()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    tape = make_market("momentum", SEED, size.bars).tape()
+    history = make_market("momentum", SEED, size.bars).history()
     config = TacticalConfig()
     spec = MarketSpec(
-        parts=(MarketPart(tape, Split("train", 0, len(tape))),),
+        parts=(MarketPart(history, Split("train", 0, len(history))),),
         rules=config.rules,
         rewards=config.rewards,
         episodes=config.training.episodes,
@@ -90,7 +90,7 @@ def _rows(
     rows = []
     for group in (1, GROUP):
         config = _config(size, group)
-        plain = PlainMappo(config, spec, Standardisation.identity(), group)
+        plain = PlainMappo(config, spec, Standardization.identity(), group)
         with _algorithm(config, handle, OURS) as ours, _algorithm(config, handle, STOCK) as stock:
             progress(f"sampling, {_per_bar(group)}")
             rows.append(_sampling(size, group, ours, stock, plain))
@@ -101,7 +101,7 @@ def _rows(
             rows.append(_iterations(size, group, ours, stock, plain, "training iteration"))
             if group == 1:
                 reduced = _config(size, group, precision="bfloat16")
-                plain = PlainMappo(reduced, spec, Standardisation.identity(), group)
+                plain = PlainMappo(reduced, spec, Standardization.identity(), group)
                 with _algorithm(reduced, handle, OURS) as ours_reduced:
                     progress(f"training, {_per_bar(group)}, bfloat16")
                     what = "bfloat16 iteration"
@@ -126,7 +126,7 @@ def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainM
     return Row(
         name=f"sampling, {size.accounts} accounts, {_per_bar(group)}",
         unit="account-steps/s",
-        figure=figures[OURS],
+        measurement=figures[OURS],
         baselines=_baselines(figures, wanted),
     )
 
@@ -146,22 +146,22 @@ def _iterations(
     return Row(
         name=f"{what}, {_per_bar(group)}",
         unit="account-steps/s",
-        figure=figures[OURS],
+        measurement=figures[OURS],
         baselines=_baselines(figures, {STOCK: 2.5, PLAIN: 1 / 1.15} if group == 1 else {}),
     )
 
 
 def _shipped(size: EngineSize, ours: Any, stock: Any) -> Row:
-    def bytes_per_step(algorithm: Any) -> Figure:
+    def bytes_per_step(algorithm: Any) -> Measurement:
         episodes = algorithm.env_runner.sample(num_timesteps=size.steps)
         steps = sum(episode.env_steps() for episode in episodes)
         held = len(cloudpickle.dumps(episodes)) / steps
-        return Figure(held, held, held)
+        return Measurement(held, held, held)
 
     return Row(
         name="shipped from runner to learner",
         unit="bytes/step",
-        figure=bytes_per_step(ours),
+        measurement=bytes_per_step(ours),
         target=64.0,
         higher_is_better=False,
         baselines=(Baseline(STOCK, bytes_per_step(stock), NOTES[STOCK]),),
@@ -185,7 +185,7 @@ def _scaling(size: EngineSize, handle: MarketHandle, runners: int) -> list[Row]:
                     into.append(size.steps / (time.perf_counter() - begun))
     workers = f"{runners} env runner{'s' if runners > 1 else ''}, {_per_bar(GROUP)}"
     return [
-        Row(name=f"{what}, {workers}", unit="steps/s (wall)", figure=summarise(values))
+        Row(name=f"{what}, {workers}", unit="steps/s (wall)", measurement=summarize(values))
         for what, values in zip(("sampling", "training"), rates, strict=True)
     ]
 
@@ -212,14 +212,14 @@ def _config(size: EngineSize, group: int, **changes: Any) -> TacticalConfig:
 def _algorithm(config: TacticalConfig, handle: MarketHandle, kind: str) -> Iterator[Any]:
     build = build_config if kind == OURS else stock_config
     with without_expected_noise():
-        algorithm = build(config, handle, Standardisation.identity()).build_algo()
+        algorithm = build(config, handle, Standardization.identity()).build_algo()
     try:
         yield algorithm
     finally:
         algorithm.stop()
 
 
-def _baselines(figures: dict[str, Figure], wanted: dict[str, float]) -> tuple[Baseline, ...]:
+def _baselines(figures: dict[str, Measurement], wanted: dict[str, float]) -> tuple[Baseline, ...]:
     return tuple(
         Baseline(name, figures[name], NOTES[name], wanted.get(name)) for name in (STOCK, PLAIN)
     )

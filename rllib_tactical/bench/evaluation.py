@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from rllib_tactical.backtest.comparison import evaluate_bundle
+from rllib_tactical.backtest.comparison import compare_bundle
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.backtest.policies import rule_based
 from rllib_tactical.backtest.report.writer import write_backtest
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.bench.backtesting_rival import compare_rule
-from rllib_tactical.bench.measurement import Figure, Row, summarise
+from rllib_tactical.bench.measurement import Measurement, Row, summarize
 from rllib_tactical.bundle.bundle import Bundle, export_bundle
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.synthetic import make_market
 
@@ -49,10 +49,10 @@ def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) ->
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         progress("making a bundle")
-        tape = make_market("regime", SEED, size.network_bars, DIFFICULTY).tape()
-        bundle = _untrained_bundle(folder / "bundle", tape)
+        history = make_market("regime", SEED, size.network_bars, DIFFICULTY).history()
+        bundle = _untrained_bundle(folder / "bundle", history)
         progress("backtest with networks")
-        rows = _with_networks(bundle, tape, folder, size)
+        rows = _with_networks(bundle, history, folder, size)
         progress("backtest with a built-in policy")
         rows.append(_built_in(size))
         progress("backtesting.py")
@@ -61,14 +61,16 @@ def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) ->
     return rows
 
 
-def _with_networks(bundle: Bundle, tape: Tape, folder: Path, size: EvaluationSize) -> list[Row]:
-    start, stop = tape.first_decision, len(tape)
+def _with_networks(
+    bundle: Bundle, history: MarketHistory, folder: Path, size: EvaluationSize
+) -> list[Row]:
+    start, stop = history.first_decision, len(history)
 
     def alone() -> None:
-        evaluate_bundle(bundle, tape, start, stop, with_baselines=False, with_statistics=False)
+        compare_bundle(bundle, history, start, stop, with_baselines=False, with_statistics=False)
 
     def whole() -> None:
-        evaluation = evaluate_bundle(bundle, tape, start, stop)
+        evaluation = compare_bundle(bundle, history, start, stop)
         write_backtest(evaluation, folder / "out", ReportContext("Benchmark"), {})
 
     bars = f"{size.network_bars:,} bars, networks"
@@ -76,36 +78,38 @@ def _with_networks(bundle: Bundle, tape: Tape, folder: Path, size: EvaluationSiz
         Row(
             name=bars,
             unit="s",
-            figure=_seconds(alone, size.repetitions),
+            measurement=_seconds(alone, size.repetitions),
             target=5.0,
             higher_is_better=False,
         ),
         Row(
             name=f"{bars}, whole report",
             unit="s",
-            figure=_seconds(whole, size.repetitions),
+            measurement=_seconds(whole, size.repetitions),
             higher_is_better=False,
         ),
     ]
 
 
 def _built_in(size: EvaluationSize) -> Row:
-    tape = make_market("regime", SEED, size.policy_bars, DIFFICULTY).tape()
-    start, stop = tape.first_decision, len(tape)
+    history = make_market("regime", SEED, size.policy_bars, DIFFICULTY).history()
+    start, stop = history.first_decision, len(history)
 
     def work() -> None:
-        compute_metrics(run_backtest(tape, rule_based(tape, start, stop), Rules(), start, stop))
+        compute_metrics(
+            run_backtest(history, rule_based(history, start, stop), Rules(), start, stop)
+        )
 
     return Row(
         name=f"{size.policy_bars:,} bars, rules",
         unit="s",
-        figure=_seconds(work, size.repetitions),
+        measurement=_seconds(work, size.repetitions),
         target=2.0,
         higher_is_better=False,
     )
 
 
-def _seconds(work: Callable[[], None], repetitions: int) -> Figure:
+def _seconds(work: Callable[[], None], repetitions: int) -> Measurement:
     """Return seconds of processor time, after one call that does not count."""
     work()
     processor, wall = [], []
@@ -114,11 +118,13 @@ def _seconds(work: Callable[[], None], repetitions: int) -> Figure:
         work()
         processor.append(time.process_time() - start)
         wall.append(time.perf_counter() - wall_start)
-    figure = summarise(processor)
-    return Figure(figure.median, figure.low, figure.high, float(np.median(wall)))
+    measurement = summarize(processor)
+    return Measurement(
+        measurement.median, measurement.low, measurement.high, float(np.median(wall))
+    )
 
 
-def _untrained_bundle(path: Path, tape: Tape) -> Bundle:
+def _untrained_bundle(path: Path, history: MarketHistory) -> Bundle:
     """Return a bundle of networks with random weights that trades."""
     import torch
 
@@ -128,14 +134,14 @@ def _untrained_bundle(path: Path, tape: Tape) -> Bundle:
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         for agent in AGENTS:
-            actor = Actor((1.0,) * tape.features.raw.shape[1], 1.0)
+            actor = Actor((1.0,) * history.features.raw.shape[1], 1.0)
             torch.nn.init.normal_(actor.out.weight, std=3.0)
             weights.update(actor_weights(agent, actor))
     return export_bundle(
         path,
         weights=weights,
         rules=Rules(),
-        instrument=tape.instrument,
+        instrument=history.instrument,
         bar_seconds=BAR_SECONDS,
         temperature_scale=0.125,
         training={},

@@ -11,7 +11,7 @@ import numpy as np
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.bench.measurement import Baseline, Figure, Row, measure_rate, summarise
+from rllib_tactical.bench.measurement import Baseline, Measurement, Row, measure_rate, summarize
 from rllib_tactical.bench.rivals import gym_steps, smart_money_gaps, smart_money_updates
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes
@@ -50,10 +50,10 @@ def measure_market(size: MarketSize, progress: Callable[[str], None]) -> list[Ro
     """
     progress("making the market")
     market = make_market("regime", SEED, size.bars)
-    tape = market.tape()
+    history = market.history()
     sample = market.bars[: size.sample_bars]
     spec = MarketSpec(
-        parts=(MarketPart(tape, Split("train", 0, len(tape))),),
+        parts=(MarketPart(history, Split("train", 0, len(history))),),
         rules=Rules(),
         rewards=RewardConfig(),
         episodes=EpisodeConfig(length=EPISODE_BARS),
@@ -72,11 +72,11 @@ def measure_market(size: MarketSize, progress: Callable[[str], None]) -> list[Ro
 
 
 def _batch_features(bars: Bars, sample: Bars, size: MarketSize) -> Row:
-    figure = measure_rate(lambda: compute_features(bars), len(bars), size.repetitions)
+    measurement = measure_rate(lambda: compute_features(bars), len(bars), size.repetitions)
     return Row(
         name="batch features",
         unit="bars/s",
-        figure=figure,
+        measurement=measurement,
         target=1_000_000,
         baselines=(
             smart_money_gaps(bars, min(size.repetitions, 3)),
@@ -109,7 +109,7 @@ def _streaming(bars: Bars) -> list[Row]:
         Row(
             name=f"streaming update p{share * 100:.0f}",
             unit="us",
-            figure=summarise(
+            measurement=summarize(
                 [float(np.quantile(part, share)) for part in np.array_split(times, 5)]
             ),
             target=target,
@@ -140,7 +140,7 @@ def _replay(spec: MarketSpec, size: MarketSize, gyms: tuple[Baseline, ...], inpu
     return Row(
         name=f"replay of {size.accounts:,}" + (", network inputs" if inputs else ""),
         unit="account-steps/s",
-        figure=measure_rate(run, size.accounts * size.steps, size.repetitions),
+        measurement=measure_rate(run, size.accounts * size.steps, size.repetitions),
         target=500_000 if inputs else 2_000_000,
         baselines=gyms,
     )
@@ -161,7 +161,7 @@ def _environment(spec: MarketSpec, size: MarketSize, gyms: tuple[Baseline, ...])
     return Row(
         name="PettingZoo environment",
         unit="steps/s",
-        figure=measure_rate(run, size.env_steps, size.repetitions),
+        measurement=measure_rate(run, size.env_steps, size.repetitions),
         target=5_000,
         baselines=gyms,
     )
@@ -193,7 +193,7 @@ def _memory(count: int) -> Row:
     return Row(
         name=f"table and views, {count:,} bars",
         unit="MB",
-        figure=Figure(held, held, held),
+        measurement=Measurement(held, held, held),
         target=200.0,
         higher_is_better=False,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Measurement:
     """A quantity measured several times: ``median``, ``low`` and ``high`` in the row's unit.
 
     ``wall`` is the median by the wall clock where the others are by processor time, else None.
@@ -28,14 +28,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What something else reaches in the same run; ``figure`` None when it could not be measured.
+    """What something else reaches in the same run; ``measurement`` may be None.
 
     ``note`` says what was measured, or why nothing was. ``target_ratio``: how many times better
     than this the row should be.
     """
 
     name: str
-    figure: Figure | None
+    measurement: Measurement | None
     note: str
     target_ratio: float | None = None
 
@@ -46,7 +46,7 @@ class Row:
 
     name: str
     unit: str
-    figure: Figure
+    measurement: Measurement
     target: float | None = None
     higher_is_better: bool = True
     baselines: tuple[Baseline, ...] = ()
@@ -57,14 +57,14 @@ class Row:
         if self.target is None:
             return None
         if self.higher_is_better:
-            return self.figure.median >= self.target
-        return self.figure.median <= self.target
+            return self.measurement.median >= self.target
+        return self.measurement.median <= self.target
 
     def ratio(self, baseline: Baseline) -> float | None:
         """Return how many times better than the baseline the median is; None if unmeasured."""
-        if baseline.figure is None:
+        if baseline.measurement is None:
             return None
-        ours, theirs = self.figure.median, baseline.figure.median
+        ours, theirs = self.measurement.median, baseline.measurement.median
         return ours / theirs if self.higher_is_better else theirs / ours
 
     def met_against(self, baseline: Baseline) -> bool | None:
@@ -79,7 +79,7 @@ class Row:
         return {
             "name": self.name,
             "unit": self.unit,
-            **_plain(self.figure),
+            **_plain(self.measurement),
             "target": self.target,
             "better": "higher" if self.higher_is_better else "lower",
             "met": self.met,
@@ -87,7 +87,7 @@ class Row:
                 {
                     "name": baseline.name,
                     "note": baseline.note,
-                    **(_plain(baseline.figure) if baseline.figure else {"median": None}),
+                    **(_plain(baseline.measurement) if baseline.measurement else {"median": None}),
                     "ratio": self.ratio(baseline),
                     "target_ratio": baseline.target_ratio,
                     "met": self.met_against(baseline),
@@ -97,21 +97,21 @@ class Row:
         }
 
 
-def _plain(figure: Figure) -> dict[str, float | None]:
-    if figure.seeds is not None:
-        ends = {"low": figure.low, "high": figure.high}
-        return {"mean": figure.median, **ends, "seeds": figure.seeds}
+def _plain(measurement: Measurement) -> dict[str, float | None]:
+    if measurement.seeds is not None:
+        ends = {"low": measurement.low, "high": measurement.high}
+        return {"mean": measurement.median, **ends, "seeds": measurement.seeds}
     return {
-        "median": figure.median,
-        "min": figure.low,
-        "max": figure.high,
-        "wall_median": figure.wall,
+        "median": measurement.median,
+        "min": measurement.low,
+        "max": measurement.high,
+        "wall_median": measurement.wall,
     }
 
 
-def summarise(values: list[float]) -> Figure:
+def summarize(values: list[float]) -> Measurement:
     """Return median, smallest and largest of one or more values."""
-    return Figure(float(np.median(values)), min(values), max(values))
+    return Measurement(float(np.median(values)), min(values), max(values))
 
 
 def standard_error(values: list[float]) -> float:
@@ -120,7 +120,7 @@ def standard_error(values: list[float]) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
 
 
-def mean_over_seeds(values: list[float]) -> Figure:
+def mean_over_seeds(values: list[float]) -> Measurement:
     """Return the mean of one or more seeds, and that less and plus its standard error.
 
     One seed has no standard error: all three are its value.
@@ -128,10 +128,10 @@ def mean_over_seeds(values: list[float]) -> Figure:
     mean, error = float(np.mean(values)), standard_error(values)
     if np.isnan(error):
         error = 0.0
-    return Figure(mean, mean - error, mean + error, seeds=len(values))
+    return Measurement(mean, mean - error, mean + error, seeds=len(values))
 
 
-def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Figure:
+def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Measurement:
     """Return units per second of processor time, after one call that does not count.
 
     Processor time is what one core needs, whatever else the machine does meanwhile; the work must
@@ -147,7 +147,7 @@ def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Fi
 
 def measure_rates(
     works: dict[str, Callable[[], object]], units: int, repetitions: int
-) -> dict[str, Figure]:
+) -> dict[str, Measurement]:
     """Return units per second of each work by processor time, as ``measure_rate`` does.
 
     The works take turns, so that what else the machine does meanwhile meets all of them.
@@ -164,7 +164,7 @@ def measure_rates(
             wall[name].append(units / max(time.perf_counter() - wall_start, 1e-9))
     figures = {}
     for name, values in processor.items():
-        figure = summarise(values)
+        measurement = summarize(values)
         median = float(np.median(wall[name]))
-        figures[name] = Figure(figure.median, figure.low, figure.high, median)
+        figures[name] = Measurement(measurement.median, measurement.low, measurement.high, median)
     return figures

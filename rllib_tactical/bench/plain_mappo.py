@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from envs.market import MarketSpec
-from rllib_tactical.bundle.networks import Actor, Critic, Standardisation
+from rllib_tactical.bundle.networks import Actor, Critic, Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.aggregation import aggregate
 from rllib_tactical.domain.decision.votes import constant_votes
@@ -59,7 +59,7 @@ class PlainMappo:
     Args:
         config: rates, sizes and coefficients.
         spec: the market.
-        standardisation: of the network input.
+        standardization: of the network input.
         group_size: accounts that replay the same bars; their actors' pass is shared in sampling.
     """
 
@@ -67,13 +67,13 @@ class PlainMappo:
         self,
         config: TacticalConfig,
         spec: MarketSpec,
-        standardisation: Standardisation,
+        standardization: Standardization,
         group_size: int = 1,
     ) -> None:
         training = config.training
         self.training, self.shared = training, config.model.critic_heads == "shared"
         self.rules = spec.rules
-        self.tapes = spec.tapes
+        self.histories = spec.histories
         self.confidence = spec.train_confidence
         self.replay = ReplaySet(spec.replays(training.num_envs, training.seed, group_size))
         self.rng = np.random.default_rng(training.seed)
@@ -81,7 +81,7 @@ class PlainMappo:
             Actor(
                 getattr(config.agents, agent).attention,
                 getattr(config.agents, agent).temperature,
-                standardisation,
+                standardization,
             )
             for agent in AGENTS
         ]
@@ -90,7 +90,7 @@ class PlainMappo:
             config.model.critic_hidden,
             config.model.critic_dropout,
             self.shared,
-            standardisation,
+            standardization,
         )
         networks = [*self.actors, self.critic]
         rates = [training.actor_lr] * NUM_AGENTS + [training.critic_lr]
@@ -136,7 +136,7 @@ class PlainMappo:
         self.weight = DECAY * self.weight + (1 - DECAY)
         mean, std = self._scale()
         data = [
-            _flat(self.tapes.gather(rollout.t.reshape(-1))),
+            _flat(self.histories.gather(rollout.t.reshape(-1))),
             _flat(self._state(rollout.t, rollout.account)),
             _flat(rollout.actions.reshape(-1, NUM_AGENTS)),
             _flat(rollout.logp.reshape(-1, NUM_AGENTS)),
@@ -150,7 +150,7 @@ class PlainMappo:
 
     def advantages(self, rollout: Rollout) -> tuple[FloatArray, FloatArray]:
         """Return advantages and value targets (T, N, 3), step by step from the last."""
-        gamma, lam = self.training.gamma, self.training.gae_lambda
+        gamma, lambda_ = self.training.gamma, self.training.gae_lambda
         values = self._values(rollout.t, rollout.account)
         following = np.concatenate([values[1:], values[:1]])
         own = rollout.cut.copy()
@@ -164,7 +164,7 @@ class PlainMappo:
             if self.training.trace == "trade":  # what follows a trade belongs to other decisions
                 running = running * (rollout.next_account[k, :, :1] != 0)
             delta = rollout.rewards[k] + gamma * following[k] - values[k]
-            running = delta + gamma * lam * running
+            running = delta + gamma * lambda_ * running
             advantages[k] = running
         return advantages, advantages + values
 
@@ -174,7 +174,7 @@ class PlainMappo:
         Tries them all: three votes of three agents, the other two as they were.
         """
         t = rollout.t.reshape(-1)
-        kind, direction, closing = self.tapes.decision_context(t)
+        kind, direction, closing = self.histories.decision_context(t)
         account = rollout.account.reshape(-1, rollout.account.shape[-1])
         actions = rollout.actions.reshape(-1, NUM_AGENTS)
         held, halted = np.sign(account[:, 0]), account[:, 3] >= 1.0
@@ -229,7 +229,7 @@ class PlainMappo:
     @torch.no_grad()
     def _values(self, t: IntArray, account: Float32Array) -> FloatArray:
         mean, std = self._scale()
-        inputs = torch.from_numpy(self.tapes.gather(t.reshape(-1)))
+        inputs = torch.from_numpy(self.histories.gather(t.reshape(-1)))
         state = _flat(self._state(t, account))
         self.critic.eval()
         found = self.critic(inputs, state[:, None])[:, 0].double().numpy()
@@ -238,7 +238,7 @@ class PlainMappo:
         return values
 
     def _state(self, t: IntArray, account: Float32Array) -> Float32Array:
-        market = self.tapes.market_features(t.reshape(-1))
+        market = self.histories.market_features(t.reshape(-1))
         return np.concatenate([account.reshape(len(market), -1), market], axis=-1)
 
     def _scale(self) -> tuple[FloatArray, FloatArray]:

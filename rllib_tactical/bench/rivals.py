@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.bench.measurement import Baseline, Figure, measure_rate, summarise
+from rllib_tactical.bench.measurement import Baseline, Measurement, measure_rate, summarize
 from rllib_tactical.domain.types import WINDOW, Bars
 
 SMART_MONEY = "smart-money-concepts"
@@ -35,7 +35,7 @@ def bar_frame(bars: Bars) -> pd.DataFrame:
 def smart_money_gaps(bars: Bars, repetitions: int) -> Baseline:
     """Measure bars/s of the FVG of smart-money-concepts over a whole history."""
 
-    def measure() -> Figure:
+    def measure() -> Measurement:
         gaps, frame = _smart_money(), bar_frame(bars)
         return measure_rate(partial(gaps, frame), len(bars), repetitions)
 
@@ -50,7 +50,7 @@ def smart_money_updates(bars: Bars) -> tuple[Baseline, Baseline]:
     note = f"FVG only, the last {WINDOW} bars again for each new bar"
     times: list[float] = []
 
-    def measure(share: float) -> Figure:
+    def measure(share: float) -> Measurement:
         if not times:
             gaps, frame = _smart_money(), bar_frame(bars)
             for stop in range(WINDOW, len(frame) + 1):
@@ -58,7 +58,7 @@ def smart_money_updates(bars: Bars) -> tuple[Baseline, Baseline]:
                 start = time.process_time_ns()
                 gaps(window)
                 times.append((time.process_time_ns() - start) / 1e3)
-        return summarise([float(pd.Series(times).quantile(share))])
+        return summarize([float(pd.Series(times).quantile(share))])
 
     p50 = _measured(SMART_MONEY, note, partial(measure, 0.5))
     return p50, _measured(SMART_MONEY, note, partial(measure, 0.99))
@@ -68,7 +68,7 @@ def gym_steps(bars: Bars, steps: int, repetitions: int) -> tuple[Baseline, Basel
     """Measure steps/s of gym-trading-env and gym-anytrading, with windows of 60 bars."""
     note = f"one account, random actions, windows of {WINDOW} bars"
 
-    def measure(make: Callable[[pd.DataFrame], Any]) -> Figure:
+    def measure(make: Callable[[pd.DataFrame], Any]) -> Measurement:
         return measure_rate(_stepper(make(bar_frame(bars)), steps), steps, repetitions)
 
     return (
@@ -110,7 +110,7 @@ def _stepper(env: Any, steps: int) -> Callable[[], None]:
     return run
 
 
-def _measured(name: str, note: str, measure: Callable[[], Figure]) -> Baseline:
+def _measured(name: str, note: str, measure: Callable[[], Measurement]) -> Baseline:
     """Return the baseline, or one without a figure when its package is missing or fails."""
     try:
         with warnings.catch_warnings():

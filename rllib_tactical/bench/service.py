@@ -24,14 +24,14 @@ import psutil
 
 from rllib_tactical.bench.bad_requests import bad_requests
 from rllib_tactical.bench.load import LoadResult, http_request, send_load
-from rllib_tactical.bench.measurement import Baseline, Figure, Row, summarise
+from rllib_tactical.bench.measurement import Baseline, Measurement, Row, summarize
 from rllib_tactical.bench.plain_servers import echo_app
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.bundle.weights import WEIGHTS
 from rllib_tactical.config.schema import PerformanceConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.account import Account
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES, WINDOW, Float32Array
 from rllib_tactical.synthetic import make_market
 from serve.decision.deadline import bundle_engine, under_time_limit
@@ -68,9 +68,9 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> list[
     """
     with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
         folder = Path(name)
-        tape = make_market("momentum", SEED, size.bars).tape()
-        bundle = untrained_bundle(folder / "bundle", tape)
-        bodies = [_body(tape, t) for t in range(400, min(len(tape), 656))]
+        history = make_market("momentum", SEED, size.bars).history()
+        bundle = untrained_bundle(folder / "bundle", history)
+        bodies = [_body(history, t) for t in range(400, min(len(history), 656))]
         progress("decision in the process")
         rows = _in_process(bundle, bodies, size)
         progress("uvicorn alone")
@@ -98,7 +98,7 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> list[
     return rows
 
 
-def untrained_bundle(folder: Path, tape: Tape) -> Bundle:
+def untrained_bundle(folder: Path, history: MarketHistory) -> Bundle:
     """Write a bundle with random weights: what it decides does not matter here."""
     import torch
 
@@ -115,7 +115,9 @@ def untrained_bundle(folder: Path, tape: Tape) -> Bundle:
         folder,
         weights=weights,
         rules=Rules(),
-        instrument=replace(tape.instrument, base_quantity=tape.instrument.base_quantity or 1.0),
+        instrument=replace(
+            history.instrument, base_quantity=history.instrument.base_quantity or 1.0
+        ),
         bar_seconds=300,
         temperature_scale=0.5,
         training={},
@@ -148,13 +150,13 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError("uvicorn did not start")
 
 
-def _body(tape: Tape, t: int) -> bytes:
+def _body(history: MarketHistory, t: int) -> bytes:
     market = {
-        "symbol": tape.instrument.symbol,
-        "current_price": float(tape.features.close[t]),
-        "atr_5min": float(tape.features.atr[t]),
+        "symbol": history.instrument.symbol,
+        "current_price": float(history.features.close[t]),
+        "atr_5min": float(history.features.atr[t]),
     }
-    matrix = tape.features.raw[t - WINDOW + 1 : t + 1].tolist()
+    matrix = history.features.raw[t - WINDOW + 1 : t + 1].tolist()
     return json.dumps({"matrix_state": matrix, "market_context": market}).encode()
 
 
@@ -192,24 +194,28 @@ def _requests(bodies: list[bytes], count: int) -> Iterator[bytes]:
 
 
 def _over_http(ours: _Timed, echo: _Timed, plain: _Timed) -> list[Row]:
-    def others(figure: Callable[[_Timed], Figure]) -> tuple[Baseline, ...]:
+    def others(measurement: Callable[[_Timed], Measurement]) -> tuple[Baseline, ...]:
         return (
-            Baseline("Serve echo", figure(echo), "Ray Serve, same flags, answers with the body"),
-            Baseline("uvicorn", figure(plain), "same decision on uvicorn alone, without state"),
+            Baseline(
+                "Serve echo", measurement(echo), "Ray Serve, same flags, answers with the body"
+            ),
+            Baseline(
+                "uvicorn", measurement(plain), "same decision on uvicorn alone, without state"
+            ),
         )
 
-    def quantile(share: float) -> Callable[[_Timed], Figure]:
+    def quantile(share: float) -> Callable[[_Timed], Measurement]:
         return lambda timed: _quantiles(timed.one.latency_ms, share)
 
-    def rate(timed: _Timed) -> Figure:
-        return Figure(timed.many.rate, timed.many.rate, timed.many.rate)
+    def rate(timed: _Timed) -> Measurement:
+        return Measurement(timed.many.rate, timed.many.rate, timed.many.rate)
 
     failures = ours.one.failures() + ours.many.failures()
     return [
         Row(
             name="1 client p50",
             unit="ms",
-            figure=quantile(0.5)(ours),
+            measurement=quantile(0.5)(ours),
             target=3.0 * quantile(0.5)(echo).median,
             higher_is_better=False,
             baselines=others(quantile(0.5)),
@@ -217,7 +223,7 @@ def _over_http(ours: _Timed, echo: _Timed, plain: _Timed) -> list[Row]:
         Row(
             name="1 client p99.9",
             unit="ms",
-            figure=_quantiles(ours.one.latency_ms, 0.999),
+            measurement=_quantiles(ours.one.latency_ms, 0.999),
             target=100.0,
             higher_is_better=False,
             baselines=others(quantile(0.999)),
@@ -225,7 +231,7 @@ def _over_http(ours: _Timed, echo: _Timed, plain: _Timed) -> list[Row]:
         Row(
             name=f"{CLIENTS} clients",
             unit="requests/s",
-            figure=rate(ours),
+            measurement=rate(ours),
             target=800.0,
             baselines=others(rate),
         ),
@@ -369,19 +375,19 @@ def _quantile_row(name: str, took: list[float], share: float, target: float) -> 
     return Row(
         name=name,
         unit="ms",
-        figure=_quantiles(took, share),
+        measurement=_quantiles(took, share),
         target=target,
         higher_is_better=False,
     )
 
 
-def _quantiles(took: list[float], share: float) -> Figure:
+def _quantiles(took: list[float], share: float) -> Measurement:
     """Return the quantile of all, with the smallest and largest of five parts'."""
     parts = [float(np.quantile(part, share)) for part in np.array_split(took, PARTS)]
-    spread = summarise(parts)
-    return Figure(float(np.quantile(took, share)), spread.low, spread.high)
+    spread = summarize(parts)
+    return Measurement(float(np.quantile(took, share)), spread.low, spread.high)
 
 
 def _single(name: str, unit: str, value: float, target: float | None = None) -> Row:
-    figure = Figure(float(value), float(value), float(value))
-    return Row(name=name, unit=unit, figure=figure, target=target, higher_is_better=False)
+    measurement = Measurement(float(value), float(value), float(value))
+    return Row(name=name, unit=unit, measurement=measurement, target=target, higher_is_better=False)

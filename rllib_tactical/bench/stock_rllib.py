@@ -5,7 +5,7 @@ from __future__ import annotations
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.learner import MappoLearner
@@ -24,8 +24,8 @@ class StockUpdates(MappoLearner):
 
 
 def stock_config(
-    config: TacticalConfig, market: MarketHandle, standardisation: Standardisation
+    config: TacticalConfig, market: MarketHandle, standardization: Standardization
 ) -> PPOConfig:
     """Return the PPOConfig with RLlib's MultiAgentEnvRunner and update loop."""
-    stock: PPOConfig = build_config(config, market, standardisation, runner="stock")
+    stock: PPOConfig = build_config(config, market, standardization, runner="stock")
     return stock.training(learner_class=StockUpdates)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_tactical.artifacts.storage import place_of
-from rllib_tactical.bench.measurement import Baseline, Row, summarise
+from rllib_tactical.bench.measurement import Baseline, Row, summarize
 from rllib_tactical.bench.object_store import bytes_created
 from rllib_tactical.config.schema import TacticalConfig, from_dict
 from rllib_tactical.data.files import write_bars
@@ -64,7 +64,7 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
         for number in sorted(sweep.history):
             values = sweep.trial(number).read_json(TRIAL)["params"]
             config = spec.domains.applied(spec.config, values)
-            train(sources, folder / "hand" / str(number), config, say=lambda text: None)
+            train(sources, folder / "hand" / str(number), config, log=lambda text: None)
         by_hand = time.perf_counter() - begun
         # RLlib puts weights into the store in every iteration, as many there as here, where each
         # run put the bars beside them
@@ -74,12 +74,12 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
         Row(
             name=f"sweep of {size.trials} trials",
             unit="s, wall",
-            figure=summarise([swept]),
+            measurement=summarize([swept]),
             higher_is_better=False,
             baselines=(
                 Baseline(
                     "by hand",
-                    summarise([by_hand]),
+                    summarize([by_hand]),
                     f"the same {size.trials} trials, one after another in one process",
                     target_ratio=1 / 1.2,
                 ),
@@ -88,13 +88,13 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
         Row(
             name=f"copied to a node, {size.trials} trials",
             unit="MB",
-            figure=summarise([created / 1e6]),
+            measurement=summarize([created / 1e6]),
             target=1.1 * copied / 1e6,
             higher_is_better=False,
             baselines=(
                 Baseline(
                     "bars per trial",
-                    summarise([size.trials * copied / 1e6]),
+                    summarize([size.trials * copied / 1e6]),
                     "what it would be if every trial was sent the prepared bars",
                 ),
             ),

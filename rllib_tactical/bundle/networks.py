@@ -22,19 +22,19 @@ POOLED = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Standardisation:
+class Standardization:
     """Mean and standard deviation (7,) of the network input, estimated on training bars only."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
-    def identity(cls) -> Standardisation:
-        """Return the standardisation that changes nothing."""
+    def identity(cls) -> Standardization:
+        """Return the standardization that changes nothing."""
         return cls((0.0,) * NUM_FEATURES, (1.0,) * NUM_FEATURES)
 
     @classmethod
-    def estimate(cls, inputs: Float32Array) -> Standardisation:
+    def estimate(cls, inputs: Float32Array) -> Standardization:
         """Estimate from network inputs (N, 60, 7); a constant feature keeps its scale."""
         flat = np.asarray(inputs, dtype=np.float64).reshape(-1, NUM_FEATURES)
         std = flat.std(axis=0)
@@ -60,7 +60,7 @@ class Actor(nn.Module):
 
     Features x attention weights -> Conv1d 7->32 -> ReLU -> Conv1d 32->64 -> ReLU -> average pool
     to 16 -> 1024->256->128->3. Attention weights are relative to a uniform 1/7, so that with any
-    weights that sum to one the input keeps its scale. The standardisation and the
+    weights that sum to one the input keeps its scale. The standardization and the
     temperature are buffers: they belong to the model and travel with its weights.
     """
 
@@ -73,10 +73,10 @@ class Actor(nn.Module):
         self,
         attention: tuple[float, ...],
         temperature: float,
-        standardisation: Standardisation | None = None,
+        standardization: Standardization | None = None,
     ) -> None:
         super().__init__()
-        scale = standardisation or Standardisation.identity()
+        scale = standardization or Standardization.identity()
         self.register_buffer("mean", torch.tensor(scale.mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(scale.std, dtype=torch.float32))
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
@@ -123,7 +123,7 @@ class Critic(nn.Module):
         hidden: widths of the hidden layers.
         dropout: probability of dropping a hidden unit while training.
         shared_head: one V(s) for all agents instead of one value per agent.
-        standardisation: of the matrix's columns.
+        standardization: of the matrix's columns.
     """
 
     mean: Tensor
@@ -135,10 +135,10 @@ class Critic(nn.Module):
         hidden: tuple[int, ...],
         dropout: float,
         shared_head: bool,
-        standardisation: Standardisation | None = None,
+        standardization: Standardization | None = None,
     ) -> None:
         super().__init__()
-        scale = standardisation or Standardisation.identity()
+        scale = standardization or Standardization.identity()
         self.register_buffer("mean", torch.tensor(scale.mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(scale.std, dtype=torch.float32))
         layers: list[nn.Module] = []
@@ -154,7 +154,7 @@ class Critic(nn.Module):
         nn.init.zeros_(self.heads.bias)
 
     def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
-        """Return normalised values (N, K, 3) of K accounts on each of N bars.
+        """Return normalized values (N, K, 3) of K accounts on each of N bars.
 
         Args:
             inputs: matrices (N, 60, 7).
@@ -177,19 +177,19 @@ class IndependentCritics(nn.Module):
     Args:
         hidden: widths of the hidden layers of each.
         dropout: probability of dropping a hidden unit while training.
-        standardisation: of the matrix's columns.
+        standardization: of the matrix's columns.
     """
 
     def __init__(
-        self, hidden: tuple[int, ...], dropout: float, standardisation: Standardisation
+        self, hidden: tuple[int, ...], dropout: float, standardization: Standardization
     ) -> None:
         super().__init__()
         self.critics = nn.ModuleList(
-            [Critic(0, hidden, dropout, True, standardisation) for _ in range(NUM_AGENTS)]
+            [Critic(0, hidden, dropout, True, standardization) for _ in range(NUM_AGENTS)]
         )
 
     def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
-        """Return normalised values (N, K, 3), the same for all K accounts on a bar."""
+        """Return normalized values (N, K, 3), the same for all K accounts on a bar."""
         values = [critic(inputs, account[:, :1, :0])[..., :1] for critic in self.critics]
         return torch.cat(values, dim=-1).expand(-1, account.shape[1], -1)
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from rllib_tactical.artifacts.versions import git_commit
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.metrics import Metrics
 from rllib_tactical.backtest.policies import POLICIES
 from rllib_tactical.backtest.portfolio import combine
@@ -27,7 +27,7 @@ from rllib_tactical.backtest.report.writer import (
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import Outcome, Request, backtest_source, moment
 from rllib_tactical.backtest.sources import sources_for
-from rllib_tactical.backtest.verdict import figure_text, verdict
+from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import load_config
 from rllib_tactical.data.synergy_events import DETECT, NONE
@@ -67,7 +67,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--market",
     type=click.Choice(MARKETS),
-    help="The planted market that the bars are of: its oracle joins the report.",
+    help="The synthetic market that the bars are of: its oracle joins the report.",
 )
 @click.option(
     "--config", "config_path", type=_FILE, metavar="YAML", help="Rules of a built-in policy."
@@ -156,12 +156,12 @@ def _write(
     """Write results; return a document for programs, lines for the table and the verdict."""
     if len(outcomes) == 1:
         (outcome,) = outcomes.values()
-        evaluation = outcome.evaluation
-        write_backtest(evaluation, out, outcome.context, outcome.config)
-        text = verdict(evaluation)
-        rows = [(run.label, run.metrics) for run in evaluation.runs]
-        return {"verdict": text, **evaluation.to_dict()}, rows, text
-    parts: dict[str, Evaluation] = {name: o.evaluation for name, o in outcomes.items()}
+        comparison = outcome.comparison
+        write_backtest(comparison, out, outcome.context, outcome.config)
+        text = verdict(comparison)
+        rows = [(run.label, run.metrics) for run in comparison.runs]
+        return {"verdict": text, **comparison.to_dict()}, rows, text
+    parts: dict[str, Comparison] = {name: o.comparison for name, o in outcomes.items()}
     portfolio = combine(parts, request.trials, request.seed)
     context = ReportContext(
         title=f"Backtest of {', '.join(outcomes)} with {request.name}",
@@ -183,11 +183,11 @@ def _notes(outcome: Outcome) -> list[str]:
     notes = list(outcome.context.notes)
     if outcome.seen is not None and outcome.seen.warning:
         notes.append(outcome.seen.note)
-    evaluation = outcome.evaluation
-    if evaluation.trades_too_little:
+    comparison = outcome.comparison
+    if comparison.trades_too_little:
         notes.append(
-            f"{evaluation.full_rule_trades:,} trades by the full rule, "
-            f"{evaluation.training_rule_trades:,} by the rule of training: less than half as often."
+            f"{comparison.full_rule_trades:,} trades by the serving rule, "
+            f"{comparison.training_rule_trades:,} by the rule of training: less than half as often."
         )
     return notes
 
@@ -208,7 +208,7 @@ def _print(title: str, rows: list[tuple[str, Metrics]], text: str) -> None:
     for name in columns.values():
         table.add_column(name, justify="right", no_wrap=True)
     for label, metrics in rows:
-        table.add_row(label, *(figure_text(name, metrics.number(name)) for name in columns))
+        table.add_row(label, *(metric_text(name, metrics.number(name)) for name in columns))
     console.print(table)
     console.print(text, markup=False, highlight=False)
 

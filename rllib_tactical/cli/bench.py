@@ -16,7 +16,7 @@ from rich.table import Table
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.bench.machine import machine_facts
-from rllib_tactical.bench.measurement import Figure, Row
+from rllib_tactical.bench.measurement import Measurement, Row
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic import MARKETS
 
@@ -105,7 +105,7 @@ def bench_command(
 
     Other packages come with the extra "bench"; a row of one that is not installed says so.
 
-    Section "learning" trains on planted markets, run after run, for hours: it keeps every finished
+    Section "learning" trains on synthetic markets, run after run, for hours: it keeps each finished
     run and goes on from there when it is called again.
     """
     sizes = _learning_sizes(sections, learning)
@@ -182,7 +182,7 @@ def as_table(name: str, rows: list[Row]) -> Table:
     table = Table(title=f"bench: {name}", title_justify="left")
     table.add_column("figure", overflow="fold", no_wrap=name != LEARNING)  # names say the size
     table.add_column("unit", no_wrap=True)
-    means = bool(rows) and all(row.figure.seeds is not None for row in rows)
+    means = bool(rows) and all(row.measurement.seeds is not None for row in rows)
     names = ("mean", "- s.e.", "+ s.e.") if means else ("median", "min", "max")
     for heading in (*names, "target", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -190,13 +190,15 @@ def as_table(name: str, rows: list[Row]) -> Table:
     for row in rows:
         verdict = VERDICTS[row.met]
         target = "" if row.target is None else _number(row.target)
-        table.add_row(row.name, row.unit, *_numbers(row.figure), target, "", verdict)
+        table.add_row(row.name, row.unit, *_numbers(row.measurement), target, "", verdict)
         for baseline in row.baselines:
             ratio = row.ratio(baseline)
             shown = "-" if ratio is None else f"{_number(ratio)}x"
             wanted = "" if baseline.target_ratio is None else f"{_number(baseline.target_ratio)}x"
-            said = VERDICTS[row.met_against(baseline)] if baseline.figure else "not available"
-            table.add_row(f"  {baseline.name}", "", *_numbers(baseline.figure), wanted, shown, said)
+            said = VERDICTS[row.met_against(baseline)] if baseline.measurement else "not available"
+            table.add_row(
+                f"  {baseline.name}", "", *_numbers(baseline.measurement), wanted, shown, said
+            )
         table.add_section()
     return table
 
@@ -207,10 +209,10 @@ def footnotes(rows: list[Row]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _numbers(figure: Figure | None) -> tuple[str, str, str]:
-    if figure is None:
+def _numbers(measurement: Measurement | None) -> tuple[str, str, str]:
+    if measurement is None:
         return "-", "-", "-"
-    return _number(figure.median), _number(figure.low), _number(figure.high)
+    return _number(measurement.median), _number(measurement.low), _number(measurement.high)
 
 
 def _number(value: float) -> str:

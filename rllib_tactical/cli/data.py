@@ -12,7 +12,7 @@ import pyarrow as pa
 from rllib_tactical.cli.data_output import json_text, print_report, require_output, write_text
 from rllib_tactical.data.calendar.bar_length import bar_label, parse_bar_length
 from rllib_tactical.data.files import read_columns, write_bars, write_table
-from rllib_tactical.data.instruments import load_instrument, symbol_told_by
+from rllib_tactical.data.instruments import load_instrument, symbol_from_file_name
 from rllib_tactical.data.io.parse import MICROS
 from rllib_tactical.data.quality.findings import MAX_PER_RULE, iso_time
 from rllib_tactical.data.quality.repair import Change, repair_columns
@@ -60,7 +60,7 @@ def check_command(
     are no errors, 1 with errors in FILE (repaired or not), 2 when FILE cannot be read.
     """
     bar_seconds = parse_bar_length(bar)
-    name = instrument if instrument is not None else symbol_told_by(file)
+    name = instrument if instrument is not None else symbol_from_file_name(file)
     market = load_instrument(name) if name is not None else None
     if repair is not None:
         require_output(repair, file)

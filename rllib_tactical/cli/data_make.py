@@ -43,7 +43,7 @@ from rllib_tactical.synthetic.sessions import session_results
 def make_command(
     market: str, seed: int, bars: int, difficulty: float, out: Path, as_json: bool
 ) -> None:
-    """Make a learnability market: synthetic bars of the instrument SYNTH.
+    """Make a synthetic market: synthetic bars of the instrument SYNTH.
 
     Equal options make equal files. Prints what the oracle, which trades the planted signals and
     sees the 60x7 matrix only, earns on the bars by the default rules.
@@ -53,8 +53,10 @@ def make_command(
         raise UsageError(f"output file {out}: there is no folder {out.parent}")
     made = make_market(market, seed, bars, difficulty)
     write_bars(made.bars, out)
-    tape = made.tape()
-    oracle = session_results(tape, oracle_votes(market, tape.features.raw, tape.features.close))
+    history = made.history()
+    oracle = session_results(
+        history, oracle_votes(market, history.features.raw, history.features.close)
+    )
     time_s, sessions = made.bars.timestamp_s, len(oracle.pnl)
     document = {
         "out": str(out),

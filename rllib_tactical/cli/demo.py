@@ -16,7 +16,7 @@ import httpx
 import ray
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
-from rllib_tactical.backtest.comparison import Evaluation, evaluate_bundle
+from rllib_tactical.backtest.comparison import Comparison, compare_bundle
 from rllib_tactical.backtest.report.writer import write_backtest
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.training_overlap import seen_in_training
@@ -27,7 +27,7 @@ from rllib_tactical.config.schema import TacticalConfig, TrainingConfig, to_dict
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
 from rllib_tactical.errors import ServiceError, UsageError
 from rllib_tactical.rl.train import train
@@ -52,11 +52,11 @@ How many iterations that makes is not known before, so no rate can fall towards 
 
 @dataclass(frozen=True, slots=True)
 class DemoMarket:
-    """What the demo trades: a file of bars, its instrument, and a planted market's name or None."""
+    """What the demo trades: a file of bars, its instrument, a synthetic market's name or None."""
 
     path: Path
     instrument: Instrument
-    planted: str | None
+    synthetic: str | None
 
 
 def run_demo(
@@ -64,16 +64,16 @@ def run_demo(
     data: Path | None = None,
     instrument: str | None = None,
     train_seconds: float = TRAIN_SECONDS,
-    say: Callable[[str], None] = click.echo,
+    log: Callable[[str], None] = click.echo,
 ) -> dict[str, Any]:
     """Do the main job and return what ``summary.json`` holds.
 
     Args:
         out: folder of the results; that of an earlier demo is replaced.
-        data: file of bars; a learnability market is made when None.
+        data: file of bars; a synthetic market is made when None.
         instrument: of ``data``; told by the file's name when None.
         train_seconds: training time.
-        say: prints a line.
+        log: prints a line.
 
     Raises:
         TacticalError: bad data, a folder that is no demo's, a service that does not start.
@@ -84,39 +84,39 @@ def run_demo(
         named = instrument_for(instrument, data)
         prepare_market([DataSource(data, named)], TacticalConfig(training=DEMO_TRAINING))
     _clear(out)
-    say("1/5 bars")
+    log("1/5 bars")
     if data is None or named is None:
-        market = _planted_market(out, say)
+        market = _synthetic_market(out, log)
     else:
         market = DemoMarket(data, named, None)
 
-    say(f"2/5 training for {train_seconds:.0f} s")
+    log(f"2/5 training for {train_seconds:.0f} s")
     config = TacticalConfig(training=DEMO_TRAINING)
     trained, made_ready = train(
         [DataSource(market.path, market.instrument)],
         out / "run",
         config,
         max_seconds=train_seconds,
-        say=say,
+        log=log,
     )
     prepared = made_ready.parts[0]
     ray.shutdown()  # the service starts a Ray of its own, with the settings that make it fast
 
-    say("3/5 bundle")
+    log("3/5 bundle")
     bundle = export_run(out / "run", out / "bundle")
-    say(f"bundle {bundle.bundle_id[:12]} exported and verified")
+    log(f"bundle {bundle.bundle_id[:12]} exported and verified")
 
-    say("4/5 backtest on bars that training has not seen")
-    evaluation = _backtest(out, bundle, prepared, market)
-    say(f"report {out / 'backtest' / 'report.html'}")
+    log("4/5 backtest on bars that training has not seen")
+    comparison = _backtest(out, bundle, prepared, market)
+    log(f"report {out / 'backtest' / 'report.html'}")
 
-    say("5/5 service: one real window to POST /decide")
-    request, answer, url = _ask_service(out / "bundle", prepared.tape, evaluation)
+    log("5/5 service: one real window to POST /decide")
+    request, answer, url = _ask_service(out / "bundle", prepared.history, comparison)
     for line in _describe_answer(answer, url):
-        say(line)
+        log(line)
 
     summary = {
-        "market": market.planted or market.path.name,
+        "market": market.synthetic or market.path.name,
         "data": prepared.source,
         "training": {
             "iterations": trained.iterations,
@@ -126,18 +126,18 @@ def run_demo(
             "validation": bundle.manifest["metrics"]["validation"],
         },
         "bundle_id": bundle.bundle_id,
-        "verdict": verdict(evaluation),
-        "policies": evaluation.rows(),
+        "verdict": verdict(comparison),
+        "policies": comparison.rows(),
         "request": request,
         "decision": answer,
         "seconds": time.monotonic() - begun,
     }
     atomic_write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    say("")
-    for line in table_lines(evaluation.rows()):
-        say(line)
-    say(verdict(evaluation))
-    say(f"done in {summary['seconds']:.0f} s; everything is in {out}")
+    log("")
+    for line in table_lines(comparison.rows()):
+        log(line)
+    log(verdict(comparison))
+    log(f"done in {summary['seconds']:.0f} s; everything is in {out}")
     return summary
 
 
@@ -172,49 +172,49 @@ def _clear(out: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _planted_market(out: Path, say: Callable[[str], None]) -> DemoMarket:
+def _synthetic_market(out: Path, log: Callable[[str], None]) -> DemoMarket:
     market = make_market(MARKET, MARKET_SEED, MARKET_BARS, MARKET_DIFFICULTY)
     path = out / "bars.parquet"
     write_bars(market.bars, path)
-    say(
+    log(
         f"{MARKET_BARS:,} synthetic 5-minute bars with an edge planted in {MARKET} signals "
         f"(seed {MARKET_SEED}, difficulty {MARKET_DIFFICULTY:g}): {path}"
     )
     return DemoMarket(path, market.instrument, MARKET)
 
 
-def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoMarket) -> Evaluation:
-    tape, test = prepared.tape, prepared.splits[2]
+def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoMarket) -> Comparison:
+    history, test = prepared.history, prepared.splits[2]
     extra: dict[str, tuple[str, Votes]] = {}
-    if market.planted is not None:
-        raw, close = tape.features.raw[test.start : test.stop], tape.features.close
-        votes = oracle_votes(market.planted, raw, close[test.start : test.stop])
+    if market.synthetic is not None:
+        raw, close = history.features.raw[test.start : test.stop], history.features.close
+        votes = oracle_votes(market.synthetic, raw, close[test.start : test.stop])
         extra["oracle"] = ("Oracle of the planted edge", votes)
-    evaluation = evaluate_bundle(bundle, tape, test.start, test.stop, extra=extra)
-    seen = seen_in_training(bundle, prepared.source["sha256"], evaluation.policy.result)
+    comparison = compare_bundle(bundle, history, test.start, test.stop, extra=extra)
+    seen = seen_in_training(bundle, prepared.source["sha256"], comparison.policy.result)
     context = ReportContext(
-        title=f"Demo on {market.planted or market.path.name}",
+        title=f"Demo on {market.synthetic or market.path.name}",
         facts=(("bundle", bundle.bundle_id), ("data SHA-256", prepared.source["sha256"])),
         seen=seen,
     )
     config = {
         "bundle_id": bundle.bundle_id,
         "data": prepared.source,
-        "instrument": to_dict(tape.instrument),
+        "instrument": to_dict(history.instrument),
         "rules": to_dict(bundle.rules),
     }
-    write_backtest(evaluation, out / "backtest", context, config)
-    return evaluation
+    write_backtest(comparison, out / "backtest", context, config)
+    return comparison
 
 
 def _ask_service(
-    bundle: Path, tape: Tape, evaluation: Evaluation
+    bundle: Path, history: MarketHistory, comparison: Comparison
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Post the window of the backtest's last entry (else of its last bar) to a real service."""
-    decisions = evaluation.policy.result.decisions
+    decisions = comparison.policy.result.decisions
     entries = decisions[decisions["entered"]]
     row = (entries if len(entries) else decisions).iloc[-1]
-    request = decide_request(tape, int(row["bar"]))
+    request = decide_request(history, int(row["bar"]))
     with start_service(bundle, port=0) as service:
         try:
             token = os.environ.get(TOKEN_VARIABLE)
@@ -227,23 +227,23 @@ def _ask_service(
         return request, reply.json(), service.url
 
 
-def decide_request(tape: Tape, t: int) -> dict[str, Any]:
+def decide_request(history: MarketHistory, t: int) -> dict[str, Any]:
     """Return the ``POST /decide`` body for the close of bar ``t``."""
-    kind = int(tape.synergy.kind[t])
+    kind = int(history.synergy.kind[t])
     synergy = None
     if kind:
         synergy = {
             "synergy_type": SYNERGY_TYPES[kind],
-            "direction": int(tape.synergy.direction[t]),
-            "confidence": float(tape.synergy.confidence[t]),
+            "direction": int(history.synergy.direction[t]),
+            "confidence": float(history.synergy.confidence[t]),
         }
     return {
-        "matrix_state": tape.features.raw[t - WINDOW + 1 : t + 1].tolist(),
+        "matrix_state": history.features.raw[t - WINDOW + 1 : t + 1].tolist(),
         "synergy_context": synergy,
         "market_context": {
-            "symbol": tape.instrument.symbol,
-            "current_price": float(tape.bars.close[t]),
-            "atr_5min": float(tape.features.atr[t]),
+            "symbol": history.instrument.symbol,
+            "current_price": float(history.bars.close[t]),
+            "atr_5min": float(history.features.atr[t]),
         },
     }
 
@@ -256,9 +256,10 @@ def _describe_answer(answer: dict[str, Any], url: str) -> list[str]:
         f"{timing['total_ms']:.1f} ms"
     ]
     for agent, vote in answer["agent_breakdown"].items():
-        chances = " ".join(f"{p:.2f}" for p in vote["probabilities"])
+        probabilities = " ".join(f"{p:.2f}" for p in vote["probabilities"])
         lines.append(
-            f"  {agent:<9} {vote['label']:<11} confidence {vote['confidence']:.2f}  [{chances}]"
+            f"  {agent:<9} {vote['label']:<11} confidence {vote['confidence']:.2f}  "
+            f"[{probabilities}]"
         )
     order = decision["execution_command"]
     if order is None:

@@ -11,11 +11,11 @@ import click
 
 from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
 from rllib_tactical.artifacts.versions import git_commit
-from rllib_tactical.backtest.metrics import TABLE_FIGURES
+from rllib_tactical.backtest.metrics import TABLE_METRICS
 from rllib_tactical.backtest.report.writer import write_backtest
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import moment
-from rllib_tactical.backtest.verdict import figure_text
+from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TacticalConfig, load_config, to_dict
 from rllib_tactical.data.instruments import instrument_for
@@ -30,7 +30,7 @@ from rllib_tactical.walkforward.study import (
     read_market,
     train_missing,
 )
-from rllib_tactical.walkforward.summary import Summary, summarise
+from rllib_tactical.walkforward.summary import Summary, summarize
 
 _FILE = click.Path(path_type=Path)
 BAR_SECONDS = 300
@@ -93,20 +93,22 @@ def evaluate_command(
         raise UsageError("give --folds or dates, not both")
     market = instrument_for(instrument, data)
     config = _config(config_path, iterations, num_env_runners)
-    bars, tape = read_market(data, market, synergies, BAR_SECONDS)
+    bars, history = read_market(data, market, synergies, BAR_SECONDS)
     if first_s is not None and test_s is not None:
         parts = fold_by_dates(bars, first_s, test_s)
     else:
         parts = walk_forward(len(bars), 4 if folds is None else folds)
     numbers = tuple(range(config.training.seed, config.training.seed + seeds))
-    study = make_study(data, market, (bars, tape), parts, numbers, config, synergies, BAR_SECONDS)
+    study = make_study(
+        data, market, (bars, history), parts, numbers, config, synergies, BAR_SECONDS
+    )
     open_folder(out, study, resume)
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         click.echo(text, err=True)
 
-    bundles = train_missing(study, out, parallel, say)
-    summary = summarise(study, bundles, say)
+    bundles = train_missing(study, out, parallel, log)
+    summary = summarize(study, bundles, log)
     write_summary(study, bundles, summary, out)
     if as_json:
         click.echo(json.dumps({"out": str(out), **summary.to_dict()}, indent=2, allow_nan=False))
@@ -154,13 +156,13 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
 def table_lines(summary: Summary) -> list[str]:
     """Return the short table of seeds and baselines as lines of text."""
     head = f"{'out of sample, net of costs':<34}" + "".join(
-        f"{name.replace('_', ' '):>16}" for name in TABLE_FIGURES
+        f"{name.replace('_', ' '):>16}" for name in TABLE_METRICS
     )
     runs = [each.policy for each in summary.seeds.values()]
     runs += summary.seeds[summary.median].baselines
     lines = [head, "-" * len(head)]
     for run in runs:
-        cells = (figure_text(name, run.metrics.number(name)) for name in TABLE_FIGURES)
+        cells = (metric_text(name, run.metrics.number(name)) for name in TABLE_METRICS)
         lines.append(f"{run.label:<34}" + "".join(f"{cell:>16}" for cell in cells))
     return lines
 

@@ -32,7 +32,7 @@ def export_command(
 ) -> None:
     """Make a policy bundle that backtest and service load.
 
-    Of a run, the checkpoint with the best validation P&L by the full serving rule is taken; of the
+    Of a run, the checkpoint with the best validation P&L by the serving rule is taken; of the
     folder of a sweep, its best trial. Either may be at a URI.
     """
     from rllib_tactical.sweep.best import export_trial

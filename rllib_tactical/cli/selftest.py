@@ -13,10 +13,10 @@ from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.instruments import resolve_base_quantity
-from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.selftest.checks import CHECKS, MARKET_BARS, Check, Subject
-from rllib_tactical.selftest.perturb import tape_of
+from rllib_tactical.selftest.perturb import history_of
 from rllib_tactical.synthetic import make_market
 
 MAX_BARS = 20_000
@@ -48,16 +48,16 @@ def selftest_command(
     """Test a bundle, and the harness that judges it, for the ways in which backtests lie.
 
     Look-ahead, dependence on the warm-up, mirrored bars, higher costs, a market of noise, the bars
-    in random order, and planted markets whose oracle must win. Exit code 1 when a test fails.
+    in random order, and synthetic markets whose oracle must win. Exit code 1 when a test fails.
     """
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"output file {out}: there is no folder {out.parent}")
     if data is None and instrument is not None:
         raise UsageError("--instrument goes with --data")
     bundle = load_bundle(bundle_path)
-    tape = _tape(bundle, data, instrument, seed)
-    click.echo(f"trading {len(tape):,} bars of {tape.instrument.symbol}", err=True)
-    subject = Subject.of(bundle, tape, seed)
+    history = _history(bundle, data, instrument, seed)
+    click.echo(f"trading {len(history):,} bars of {history.instrument.symbol}", err=True)
+    subject = Subject.of(bundle, history, seed)
     checks: list[Check] = []
     for check in CHECKS:
         checks.append(check(subject))
@@ -66,9 +66,9 @@ def selftest_command(
     failed = [check.name for check in checks if check.passed is False]
     document = {
         "bundle_id": bundle.bundle_id,
-        "instrument": tape.instrument.symbol,
+        "instrument": history.instrument.symbol,
         "data": data.name if data is not None else "made",
-        "bars": len(tape),
+        "bars": len(history),
         "seed": seed,
         "failed": failed,
         "checks": [check.to_dict() for check in checks],
@@ -83,16 +83,18 @@ def selftest_command(
     return 1 if failed else 0
 
 
-def _tape(bundle: Bundle, data: Path | None, instrument: str | None, seed: int) -> Tape:
+def _history(bundle: Bundle, data: Path | None, instrument: str | None, seed: int) -> MarketHistory:
     if data is None:
-        return make_market("regime", seed + 1, MARKET_BARS).tape()
+        return make_market("regime", seed + 1, MARKET_BARS).history()
     (source,) = sources_for((data,), (instrument,) if instrument else (), bundle)
     bars, _ = load_market(data, source.instrument, bundle.bar_seconds)
     if len(bars) < MIN_BARS:
         raise DataError(f"self-tests need at least {MIN_BARS} bars, found {len(bars)}")
-    tape = tape_of(bars[-MAX_BARS:], source.instrument, bundle.bar_seconds)
-    mean_atr = float(tape.features.atr[: tape.first_decision].mean())
-    return dataclasses.replace(tape, instrument=resolve_base_quantity(source.instrument, mean_atr))
+    history = history_of(bars[-MAX_BARS:], source.instrument, bundle.bar_seconds)
+    mean_atr = float(history.features.atr[: history.first_decision].mean())
+    return dataclasses.replace(
+        history, instrument=resolve_base_quantity(source.instrument, mean_atr)
+    )
 
 
 def _line(check: Check) -> str:

@@ -103,7 +103,7 @@ def train_command(
     if result.validation is not None and result.validation.trades_too_little:
         click.echo(
             f"note: in the best checkpoint ({result.best_checkpoint.name}) the agents trade less "
-            "than half as often by the full rule as in training"
+            "than half as often by the serving rule as in training"
         )
 
 

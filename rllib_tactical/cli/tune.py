@@ -56,7 +56,7 @@ def tune_command(
     """Search for better settings: many short trainings, judged on the validation bars.
 
     A trial is a training run of its own, in one process; as many run at a time as the Ray cluster
-    has CPUs for. What counts is the net P&L on the validation bars by the full serving rule.
+    has CPUs for. What counts is the net P&L on the validation bars by the serving rule.
     Leaves all run folders, the best trial's bundle, report.html, and trials.parquet, from which
     `tactical backtest --trials` tells how far chance explains the best. --resume goes on after
     any interruption: finished trials are kept, others continue from their newest checkpoint.
@@ -73,12 +73,12 @@ def tune_command(
     sources = training_sources(data, instrument, synergies)
     folder = SweepFolder(place)
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         click.echo(text, err=as_json)
 
     try:
-        shared = run_sweep(Sweep(spec, sources, BAR_SECONDS, folder), resume, say)
-        found = conclude(spec, folder, shared, say)
+        shared = run_sweep(Sweep(spec, sources, BAR_SECONDS, folder), resume, log)
+        found = conclude(spec, folder, shared, log)
         if as_json:
             click.echo((folder.local / SUMMARY).read_text(encoding="utf-8").rstrip())
             return

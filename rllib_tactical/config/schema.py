@@ -18,9 +18,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from rllib_tactical.config.training import (
-    EvaluationConfig,
     StageConfig,
     StopConfig,
+    ValidationConfig,
     WarmStartConfig,
     check_curriculum,
 )
@@ -153,7 +153,7 @@ class TrainingConfig(StrictConfig):
     checkpoint_every: int = 10
     checkpoint_episodes: int = 1000
     keep_checkpoints: int = 10
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: ValidationConfig = field(default_factory=ValidationConfig)
     stop: StopConfig = field(default_factory=StopConfig)
     curriculum: tuple[StageConfig, ...] = ()
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
@@ -246,12 +246,12 @@ class ServiceConfig(StrictConfig):
     """The decision service.
 
     A replica decides on its copy of the risk state for ``lease_s`` after it last heard from the
-    keeper of that state, which it hears from every ``poll_s``. ``inference_timeout_ms``: actors
+    coordinator of that state, which it polls every ``poll_s``. ``inference_timeout_ms``: actors
     that take longer are replaced by the rule-based votes. ``live_bars``: bars are of now, so that
     their age counts from their close; for replays from their arrival. Decisions by symbol hold when
     the last bar is older than ``max_bar_age_s`` beyond a bar's length, and for
     ``hold_bars_after_gap`` bars after missing ones. ``reload_timeout_s``: what replicas have to
-    load another bundle. ``write_timeout_s``: how long a write may wait for the keeper.
+    load another bundle. ``write_timeout_s``: how long a write may wait for the coordinator.
     """
 
     lease_s: float = 2.0

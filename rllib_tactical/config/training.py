@@ -14,8 +14,8 @@ DATA = "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationConfig(StrictConfig):
-    """Validation by the full serving rule.
+class ValidationConfig(StrictConfig):
+    """Validation by the serving rule.
 
     ``every`` so many iterations; 0: with every checkpoint. ``workers``: Ray tasks of one CPU that
     trade the validation bars while training goes on; 0: the driver does, and training waits.
@@ -67,7 +67,7 @@ class StopConfig(StrictConfig):
 class StageConfig(StrictConfig):
     """One stage of a curriculum: a market, and when the run is promoted to the next.
 
-    ``market``: a learnability market (``gap``, ``momentum``, ``regime``, ``noise``) of ``bars``
+    ``market``: a synthetic market (``gap``, ``momentum``, ``regime``, ``noise``) of ``bars``
     bars drawn with ``seed`` at ``difficulty`` 0 to 1; or ``data``, the files of the run, which is
     the last stage and no other.
 
@@ -129,7 +129,7 @@ class WarmStartConfig(StrictConfig):
     """Actor weights to begin with.
 
     ``path``: a run, a checkpoint or a bundle. ``layers`` "conv": attention weights and both
-    convolutions; "all": the actors as they were, input standardisation and temperature included.
+    convolutions; "all": the actors as they were, input standardization and temperature included.
     """
 
     path: str | None = None
@@ -158,7 +158,7 @@ def check_curriculum(stages: tuple[StageConfig, ...]) -> None:
 
 def check_validated(
     share: float,
-    evaluation: EvaluationConfig,
+    evaluation: ValidationConfig,
     stop: StopConfig,
     stages: tuple[StageConfig, ...],
 ) -> None:

@@ -71,7 +71,7 @@ def instrument_for(name_or_path: str | None, data: Path) -> Instrument:
     """
     if name_or_path is not None:
         return load_instrument(name_or_path)
-    symbol = symbol_told_by(data)
+    symbol = symbol_from_file_name(data)
     if symbol is not None:
         return load_instrument(symbol)
     raise ConfigError(
@@ -80,7 +80,7 @@ def instrument_for(name_or_path: str | None, data: Path) -> Instrument:
     )
 
 
-def symbol_told_by(data: Path) -> str | None:
+def symbol_from_file_name(data: Path) -> str | None:
     """Return the shipped instrument that a data file is named for, in capitals, if any."""
     symbol = re.split(r"[_.-]", data.name)[0].upper()
     return symbol if symbol in {name.upper() for name in list_instruments()} else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from rllib_tactical.domain.types import FloatArray, IntArray
 
-Figure = dict[str, Any]
+Plot = dict[str, Any]
 
 
 MAX_POINTS: Final = 3_000
@@ -35,7 +35,7 @@ def thin(values: FloatArray, limit: int = MAX_POINTS) -> IntArray:
 
 
 def bar_axis(labels: list[str], count: int, offset: int = 0) -> dict[str, Any]:
-    """Return an axis that counts bars and is labelled with times."""
+    """Return an axis that counts bars and is labeled with times."""
     rows = np.unique(np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int))
     return {
         "type": "linear",

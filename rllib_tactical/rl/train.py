@@ -34,7 +34,7 @@ def train(
     bar_seconds: int = 300,
     resume: bool = False,
     max_seconds: float | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     mlflow: str | None = None,
 ) -> tuple[TrainingResult, TrainingMarket]:
     """Train on files of bars and leave a run folder that can be resumed and exported.
@@ -46,7 +46,7 @@ def train(
         bar_seconds: length of a bar.
         resume: go on with the run in ``out``.
         max_seconds: end this call's training after the iteration in which so much time has passed.
-        say: prints a line.
+        log: prints a line.
         mlflow: tracking URI of an MLflow store that gets parameters, metrics and the report.
 
     Raises:
@@ -58,12 +58,12 @@ def train(
     begun = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
     if not resume:
-        check_new_run(config, market.standardisation)
+        check_new_run(config, market.standardization)
     # once there is a checkpoint its weights are in it, and their source may change or be gone
     known = before.get("warm_start") if folder.checkpoints() else None
     run = run_description(market, config, known)
-    tracking = None if mlflow is None else MlflowLog(mlflow, say)
-    start_ray(cpus_of(config, len(sources)), say)
+    tracking = None if mlflow is None else MlflowLog(mlflow, log)
+    start_ray(cpus_of(config, len(sources)), log)
     if resume:
         _check_resume(before, run)
         folder.set_config(run["config"], run["config_hash"])
@@ -71,9 +71,12 @@ def train(
         folder.start(run)
     for part in market.parts:
         splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
-        say(f"{len(part.tape):,} bars of {part.tape.instrument.symbol} (decision bars: {splits})")
-    say(f"ready in {time.monotonic() - begun:.1f} s")
-    progress = Progress(say, config.training.stop, max_seconds)
+        log(
+            f"{len(part.history):,} bars of {part.history.instrument.symbol} "
+            f"(decision bars: {splits})"
+        )
+    log(f"ready in {time.monotonic() - begun:.1f} s")
+    progress = Progress(log, config.training.stop, max_seconds)
     if tracking is None:
         result = run_training(config, market, folder, progress, resume, max_seconds)
     else:
@@ -84,11 +87,11 @@ def train(
                 tracking.log(row)
 
             result = run_training(config, market, folder, report, resume, max_seconds)
-    say(
+    log(
         f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
         f"{result.seconds:.0f} s ({result.stopped}); checkpoint {result.last_checkpoint}"
     )
-    say(f"report {out / REPORT}")
+    log(f"report {out / REPORT}")
     return result, market
 
 
@@ -112,12 +115,12 @@ def run_description(
         "format": RUN_FORMAT,
         "bar_seconds": market.parts[0].source["bar_seconds"],
         "parts": [
-            {"data": part.source, "instrument": to_dict(part.tape.instrument)}
+            {"data": part.source, "instrument": to_dict(part.history.instrument)}
             for part in market.parts
         ],
         "config": to_dict(config),
         "config_hash": content_hash(config),
-        "standardisation": dataclasses.asdict(market.standardisation),
+        "standardisation": dataclasses.asdict(market.standardization),
         "git_commit": git_commit(),
         "versions": library_versions(),
     }

@@ -32,7 +32,7 @@ def limit_threads() -> int:
     return threads
 
 
-def leave_fresh_memory_as_it_is() -> None:
+def disable_uninitialized_memory_fill() -> None:
     """Keep PyTorch from writing NaN into all memory that it allocates.
 
     It does so while only deterministic algorithms are allowed, which a seed makes RLlib ask for: to

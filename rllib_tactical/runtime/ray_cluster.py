@@ -15,7 +15,7 @@ GROWTH_TIMEOUT_S: Final = 900.0
 """How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
 
 
-def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> None:
+def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) -> None:
     """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
     RAY_ADDRESS=local starts one whatever is running. A cluster with an autoscaler gets time to add
@@ -43,7 +43,7 @@ def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) 
             raise  # names the address already
         except Exception as error:  # a node that does not come up raises no class of its own
             raise TrainingError(f"Ray did not start: {error}") from error
-    found = make_room(cpus_needed, say)
+    found = make_room(cpus_needed, log)
     if cpus_needed > found:
         raise TrainingError(
             "training.num_env_runners, num_learners and evaluation.workers "
@@ -51,11 +51,11 @@ def start_ray(cpus_needed: int, say: Callable[[str], None] = lambda line: None) 
         )
 
 
-def make_room(cpus_needed: int, say: Callable[[str], None] = lambda line: None) -> float:
+def make_room(cpus_needed: int, log: Callable[[str], None] = lambda line: None) -> float:
     """Return how many CPUs the cluster has, after a wait if it has too few and may grow."""
     found = cluster_cpus()
     if cpus_needed > found and may_grow():
-        say(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
+        log(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
         found = await_cpus(cpus_needed)
     return found
 

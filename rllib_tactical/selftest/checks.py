@@ -16,14 +16,14 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.domain.types import BoolArray, FloatArray
 from rllib_tactical.selftest.perturb import (
+    history_of,
+    mirrored_history,
     mirrored_inputs,
-    mirrored_tape,
     other_future,
-    permuted_tape,
-    tape_of,
+    permuted_history,
 )
 from rllib_tactical.statistics.significance import money
 from rllib_tactical.synthetic import make_market
@@ -59,29 +59,29 @@ class Subject:
     """What is tested: a bundle on a market. ``result`` is its backtest over the whole market."""
 
     bundle: Bundle
-    tape: Tape
+    history: MarketHistory
     votes: Votes
     result: BacktestResult
     seed: int
 
     @classmethod
-    def of(cls, bundle: Bundle, tape: Tape, seed: int) -> Subject:
+    def of(cls, bundle: Bundle, history: MarketHistory, seed: int) -> Subject:
         """Return the subject with its votes and backtest."""
-        votes, result = _trade(bundle, tape)
-        return cls(bundle, tape, votes, result, seed)
+        votes, result = _trade(bundle, history)
+        return cls(bundle, history, votes, result, seed)
 
 
 def look_ahead(subject: Subject) -> Check:
     """Change all bars after a cut: no vote, decision or fill up to it may change."""
-    tape, bundle, rng = subject.tape, subject.bundle, np.random.default_rng(subject.seed)
-    start = tape.first_decision
+    history, bundle, rng = subject.history, subject.bundle, np.random.default_rng(subject.seed)
+    start = history.first_decision
     changed, compared = 0, 0
-    for cut in np.sort(rng.integers(start + 2, len(tape) - 2, CUTS)).tolist():
-        bars = other_future(tape.bars, cut, tape.instrument.tick_size, rng)
-        other = tape_of(bars, tape.instrument, bundle.bar_seconds)
+    for cut in np.sort(rng.integers(start + 2, len(history) - 2, CUTS)).tolist():
+        bars = other_future(history.bars, cut, history.instrument.tick_size, rng)
+        other = history_of(bars, history.instrument, bundle.bar_seconds)
         first = max(start, cut - 500)
         parts = []
-        for each in (tape, other):
+        for each in (history, other):
             votes = bundle_votes(bundle, each, np.arange(first, cut + 1))
             parts.append((votes, run_backtest(each, votes, bundle.rules, first, cut + 1)))
         (votes_a, a), (votes_b, b) = parts
@@ -100,15 +100,15 @@ def look_ahead(subject: Subject) -> Check:
 
 def recursive(subject: Subject) -> Check:
     """Begin the history later: after the warm-up the votes must be the same."""
-    tape, bundle = subject.tape, subject.bundle
+    history, bundle = subject.history, subject.bundle
     equal, worst, count = 0, 0.0, 0
     for shift in WARM_UPS:
-        if len(tape) - shift <= EMBARGO_BARS + 2:
+        if len(history) - shift <= EMBARGO_BARS + 2:
             continue
-        later = tape_of(tape.bars[shift:], tape.instrument, bundle.bar_seconds)
+        later = history_of(history.bars[shift:], history.instrument, bundle.bar_seconds)
         t = np.arange(later.first_decision, min(len(later), later.first_decision + 1_000))
         engine, scale = bundle.engine(), bundle.temperature_scale
-        a = policy_probabilities(engine, tape, t + shift, scale)
+        a = policy_probabilities(engine, history, t + shift, scale)
         b = policy_probabilities(engine, later, t, scale)
         equal += int((a.argmax(axis=-1) == b.argmax(axis=-1)).sum())
         count += a.shape[0] * a.shape[1]
@@ -126,18 +126,18 @@ def recursive(subject: Subject) -> Check:
 
 def mirrored_fills(subject: Subject) -> Check:
     """Reflect prices and votes: the same trades on the other side, with the same P&L."""
-    tape = subject.tape
+    history = subject.history
     # notional depends on the price level, which a reflection changes
     risk = RiskConfig(max_leverage=1e6)
     rules = Rules(
         aggregation=subject.bundle.rules.aggregation, orders=subject.bundle.rules.orders, risk=risk
     )
-    start, stop = tape.first_decision, len(tape)
+    start, stop = history.first_decision, len(history)
     index = subject.votes.index.copy()
     index[:, :2] = 2 - index[:, :2]
-    a = run_backtest(tape, subject.votes, rules, start, stop)
+    a = run_backtest(history, subject.votes, rules, start, stop)
     b = run_backtest(
-        mirrored_tape(tape), Votes(index, subject.votes.confidence), rules, start, stop
+        mirrored_history(history), Votes(index, subject.votes.confidence), rules, start, stop
     )
     keys = [
         set(zip(r.trades["entry_bar"], r.trades["exit_bar"], r.trades["side"], strict=True))
@@ -159,10 +159,10 @@ def mirrored_fills(subject: Subject) -> Check:
 
 def mirrored_votes(subject: Subject) -> Check:
     """Turn the agents' inputs: where they vote for a side they should vote for the other."""
-    bundle, tape = subject.bundle, subject.tape
-    t = np.arange(tape.first_decision, len(tape), 4)
+    bundle, history = subject.bundle, subject.history
+    t = np.arange(history.first_decision, len(history), 4)
     engine = bundle.engine()
-    inputs = tape.inputs.gather(t)
+    inputs = history.inputs.gather(t)
     plain = engine.logits(inputs).argmax(axis=-1)[:, :2]
     turned = engine.logits(mirrored_inputs(inputs)).argmax(axis=-1)[:, :2]
     sided: BoolArray = plain != 1
@@ -179,12 +179,12 @@ def mirrored_votes(subject: Subject) -> Check:
 
 def cost_stress(subject: Subject) -> Check:
     """Trade the same votes at one, two and four times the costs."""
-    tape, rules = subject.tape, subject.bundle.rules
-    start, stop = tape.first_decision, len(tape)
+    history, rules = subject.history, subject.bundle.rules
+    start, stop = history.first_decision, len(history)
     if not len(subject.result.trades):
         return Check("cost stress", None, "the policy makes no trade", "")
     pnl = [
-        run_backtest(tape, subject.votes, rules, start, stop, cost_factor=factor).net_pnl
+        run_backtest(history, subject.votes, rules, start, stop, cost_factor=factor).net_pnl
         for factor in (1.0, 2.0, 4.0)
     ]
     costs = float(subject.result.trades["costs"].sum())
@@ -200,8 +200,8 @@ def cost_stress(subject: Subject) -> Check:
 
 def noise_market(subject: Subject) -> Check:
     """Trade a market without any edge: nothing may be earned before costs."""
-    tape = make_market("noise", subject.seed + 1, MARKET_BARS).tape()
-    _, result = _trade(subject.bundle, tape)
+    history = make_market("noise", subject.seed + 1, MARKET_BARS).history()
+    _, result = _trade(subject.bundle, history)
     return _no_edge("noise market", [result], "")
 
 
@@ -209,7 +209,9 @@ def permuted_bars(subject: Subject) -> Check:
     """Trade the market's own bars in random order: nothing may be earned before costs."""
     rng = np.random.default_rng(subject.seed)
     results = [
-        _trade(subject.bundle, permuted_tape(subject.tape, subject.bundle.bar_seconds, rng))[1]
+        _trade(subject.bundle, permuted_history(subject.history, subject.bundle.bar_seconds, rng))[
+            1
+        ]
         for _ in range(PERMUTATIONS)
     ]
     better = sum(result.net_pnl >= subject.result.net_pnl for result in results)
@@ -218,16 +220,16 @@ def permuted_bars(subject: Subject) -> Check:
 
 
 def oracle_wins(subject: Subject) -> Check:
-    """Trade planted markets: the oracle earns, and nobody earns more."""
+    """Trade synthetic markets: the oracle earns, and nobody earns more."""
     texts, passed = [], True
     for market in ("gap", "momentum"):
-        tape = make_market(market, subject.seed + 1, MARKET_BARS).tape()
-        start, stop = tape.first_decision, len(tape)
-        votes = policy_votes("oracle", tape, start, stop, market=market)
-        oracle = run_backtest(tape, votes, Rules(), start, stop)
-        votes = policy_votes("random", tape, start, stop, seed=subject.seed)
-        chance = run_backtest(tape, votes, Rules(), start, stop)
-        _, bundle = _trade(subject.bundle, tape)
+        history = make_market(market, subject.seed + 1, MARKET_BARS).history()
+        start, stop = history.first_decision, len(history)
+        votes = policy_votes("oracle", history, start, stop, market=market)
+        oracle = run_backtest(history, votes, Rules(), start, stop)
+        votes = policy_votes("random", history, start, stop, seed=subject.seed)
+        chance = run_backtest(history, votes, Rules(), start, stop)
+        _, bundle = _trade(subject.bundle, history)
         mean, error = _mean(daily_pnl(oracle)["pnl"].to_numpy())
         passed &= mean > ERRORS * error and oracle.net_pnl > max(chance.net_pnl, bundle.net_pnl)
         texts.append(
@@ -251,10 +253,10 @@ CHECKS: Final[tuple[Callable[[Subject], Check], ...]] = (
 """All self-tests in the order of the report."""
 
 
-def _trade(bundle: Bundle, tape: Tape) -> tuple[Votes, BacktestResult]:
-    start, stop = tape.first_decision, len(tape)
-    votes = bundle_votes(bundle, tape, np.arange(start, stop))
-    return votes, run_backtest(tape, votes, bundle.rules, start, stop)
+def _trade(bundle: Bundle, history: MarketHistory) -> tuple[Votes, BacktestResult]:
+    start, stop = history.first_decision, len(history)
+    votes = bundle_votes(bundle, history, np.arange(start, stop))
+    return votes, run_backtest(history, votes, bundle.rules, start, stop)
 
 
 def _no_edge(name: str, results: list[BacktestResult], text: str) -> Check:
@@ -277,7 +279,7 @@ def _no_edge(name: str, results: list[BacktestResult], text: str) -> Check:
 def _gross_by_day(result: BacktestResult) -> FloatArray:
     """Return the daily P&L (D,) before costs; a trade's costs count on the day of its exit."""
     daily = daily_pnl(result).set_index("session")
-    exits = result.tape.sessions.session_id[result.trades["exit_bar"].to_numpy(dtype=np.int64)]
+    exits = result.history.sessions.session_id[result.trades["exit_bar"].to_numpy(dtype=np.int64)]
     costs = result.trades["costs"].groupby(exits).sum().reindex(daily.index, fill_value=0.0)
     return np.asarray((daily["pnl"] + costs).to_numpy(), dtype=np.float64)
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.domain.features.synergy import SynergyTrack
-from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, Float32Array, FloatArray, Instrument
 
 
-def tape_of(bars: Bars, instrument: Instrument, bar_seconds: int) -> Tape:
+def history_of(bars: Bars, instrument: Instrument, bar_seconds: int) -> MarketHistory:
     """Return bars ready for replay, with sessions of the instrument's calendar."""
-    return build_tape(bars, sessions_of(bars, instrument, bar_seconds), instrument)
+    return build_history(bars, sessions_of(bars, instrument, bar_seconds), instrument)
 
 
 def other_future(bars: Bars, cut: int, tick: float, rng: np.random.Generator) -> Bars:
@@ -29,9 +29,9 @@ def other_future(bars: Bars, cut: int, tick: float, rng: np.random.Generator) ->
     return Bars(bars.timestamp_s, **columns, volume=volume)
 
 
-def mirrored_tape(tape: Tape) -> Tape:
-    """Return the tape of prices reflected at the middle of their range, synergies turned."""
-    bars, tick = tape.bars, tape.instrument.tick_size
+def mirrored_history(history: MarketHistory) -> MarketHistory:
+    """Return the history of prices reflected at the middle of their range, synergies turned."""
+    bars, tick = history.bars, history.instrument.tick_size
     twice = round((float(bars.high.max()) + float(bars.low.min())) / tick) * tick
     turned = Bars(
         bars.timestamp_s,
@@ -42,9 +42,9 @@ def mirrored_tape(tape: Tape) -> Tape:
         volume=bars.volume,
     )
     synergy = SynergyTrack(
-        tape.synergy.kind, np.asarray(-tape.synergy.direction), tape.synergy.confidence
+        history.synergy.kind, np.asarray(-history.synergy.direction), history.synergy.confidence
     )
-    return build_tape(turned, tape.sessions, tape.instrument, synergy)
+    return build_history(turned, history.sessions, history.instrument, synergy)
 
 
 def mirrored_inputs(inputs: Float32Array) -> Float32Array:
@@ -55,27 +55,29 @@ def mirrored_inputs(inputs: Float32Array) -> Float32Array:
     return out
 
 
-def permuted_tape(tape: Tape, bar_seconds: int, rng: np.random.Generator) -> Tape:
-    """Return the tape of the same bars in random order, joined by their log returns.
+def permuted_history(
+    history: MarketHistory, bar_seconds: int, rng: np.random.Generator
+) -> MarketHistory:
+    """Return the market history of the same bars in random order, joined by their log returns.
 
     Shapes of bars (high, low, close and volume, relative to the open) change places with each
     other; the moves from close to open do so within sessions and between sessions. Prices have the
     same begin and the same distribution of returns, and nothing in them follows from the past.
     """
-    bars, first = tape.bars, tape.sessions.is_first
+    bars, first = history.bars, history.sessions.is_first
     leap = np.log(bars.open[1:] / bars.close[:-1])
     for kind in (first[1:], ~first[1:]):
         leap[kind] = rng.permutation(leap[kind])
     order = rng.permutation(len(bars))
     shape = {name: np.log(getattr(bars, name) / bars.open)[order] for name in _SHAPE}
     start = np.log(bars.open[0]) + np.concatenate([[0.0], np.cumsum(shape["close"][:-1] + leap)])
-    tick = tape.instrument.tick_size
+    tick = history.instrument.tick_size
     open_, high, low, close = (
         _on_tick(np.exp(start + move), tick)
         for move in (np.zeros(len(bars)), *(shape[name] for name in _SHAPE))
     )
     drawn = Bars(bars.timestamp_s, open_, high, low, close, bars.volume[order])
-    return tape_of(drawn, tape.instrument, bar_seconds)
+    return history_of(drawn, history.instrument, bar_seconds)
 
 
 _SHAPE = ("high", "low", "close")

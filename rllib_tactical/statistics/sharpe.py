@@ -1,6 +1,6 @@
 """Sharpe ratios as probabilities: for short and skewed samples, and for the best of many trials.
 
-All ratios here are per observation (per day), not annualised.
+All ratios here are per observation (per day), not annualized.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Series:
 class Comparison:
     """A policy against one other on the same days.
 
-    ``pnl``: difference of the mean daily P&L, dollars; ``sharpe``: difference of the annualised
+    ``pnl``: difference of the mean daily P&L, dollars; ``sharpe``: difference of the annualized
     ratios, where one without variation counts 0; ``p_value`` of "the policy, or the best of its
     trials, does not earn more than the other", None where they never differ.
     """
@@ -75,10 +75,10 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Significance:
     """What is known about a policy from D days, with 95% intervals.
 
-    ``pnl`` per day and ``total`` in dollars; ``sharpe`` annualised, None without variation;
+    ``pnl`` per day and ``total`` in dollars; ``sharpe`` annualized, None without variation;
     ``probabilistic_sharpe``: probability that the true ratio is above zero; ``trials``: how many
     the policy was chosen from, None when unknown; ``deflated_sharpe``: the probability that the
     policy beats what the best of as many trials gets by chance; ``overfitting``: probability that
@@ -146,7 +146,7 @@ def judge(
     trades: int,
     trials: Trials | None = None,
     seed: int = 0,
-) -> Judgement:
+) -> Significance:
     """Judge a policy by its days, beside others on the same days.
 
     Args:
@@ -195,7 +195,7 @@ def judge(
     if rivals:
         beaten = superiority_p_value(policy.pnl, np.column_stack(rivals), block, seed)
     sharpes = trials.sharpes if trials is not None else np.zeros(1)
-    return Judgement(
+    return Significance(
         days=days,
         trades=trades,
         block_days=block,
@@ -211,9 +211,9 @@ def judge(
     )
 
 
-def in_words(judgement: Judgement) -> str:
+def in_words(significance: Significance) -> str:
     """Return the verdict as a sentence."""
-    j = judgement
+    j = significance
     if j.outcome == "nothing":
         return "No trade was made: there is nothing to judge."
     earned = f"{money(j.pnl.estimate)} a day, {_interval(j.pnl)}"
@@ -246,7 +246,7 @@ def _interval(interval: Interval) -> str:
     return f"95% interval {money(interval.low)} to {money(interval.high)}"
 
 
-def _deflated(j: Judgement) -> str:
+def _deflated(j: Significance) -> str:
     if j.p_value is None:
         return "p is undefined"
     if j.trials is None:
@@ -257,7 +257,7 @@ def _deflated(j: Judgement) -> str:
 def _statistics(both: FloatArray) -> FloatArray:
     """Return mean P&L (n), its differences (n - 1), Sharpe ratios (1) and differences (n - 1).
 
-    ``both`` is (D, 2n): P&L of n policies, then returns. Ratios are annualised, 0 without
+    ``both`` is (D, 2n): P&L of n policies, then returns. Ratios are annualized, 0 without
     variation.
     """
     count = both.shape[1] // 2

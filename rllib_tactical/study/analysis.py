@@ -17,11 +17,11 @@ from rllib_tactical.study.score import (
     NOISE,
     OF_ORACLE,
     curve_of,
-    final_worth,
+    final_score,
+    score,
     seconds_to,
     unit_of,
     with_error,
-    worth,
 )
 from rllib_tactical.study.targets import Target, seeds_unit, targets_of
 
@@ -151,8 +151,8 @@ def rows_of(found: Answer) -> list[Row]:
 
 
 def _row(name: str, unit: str, values: dict[int, float]) -> Row:
-    figure = mean_over_seeds(list(values.values()))
-    return Row(name=name, unit=seeds_unit(unit, len(values)), figure=figure)
+    measurement = mean_over_seeds(list(values.values()))
+    return Row(name=name, unit=seeds_unit(unit, len(values)), measurement=measurement)
 
 
 def _variants(question: Question, results: Results) -> list[Line]:
@@ -165,7 +165,7 @@ def _variants(question: Question, results: Results) -> list[Line]:
             ]
             if not mine:
                 continue
-            values = {found["seed"]: final_worth(found) for found in mine}
+            values = {found["seed"]: final_score(found) for found in mine}
             if k == 0:
                 first = values
             pairs = {seed: v - first[seed] for seed, v in values.items() if k and seed in first}
@@ -238,9 +238,9 @@ def _ablation(
     values, pairs = {}, {}
     for seed, (_, figures) in played.items():
         point = last[seed]
-        values[seed] = worth(market, figures, point["oracle"])
+        values[seed] = score(market, figures, point["oracle"])
         if figures is not point["policy"]:
-            pairs[seed] = values[seed] - worth(market, point["policy"], point["oracle"])
+            pairs[seed] = values[seed] - score(market, point["policy"], point["oracle"])
     cells = {
         "trades": with_error([figures["trades"] for _, figures in played.values()]),
         "scale": " ".join(f"{scale:g}" for scale, _ in played.values()),
@@ -252,7 +252,7 @@ def _scales(results: Results) -> list[Line]:
     lines = []
     for market in dict.fromkeys(run.market for run, _ in results):
         mine = [found for run, found in results if run.market == market]
-        chosen = {found["seed"]: final_worth(found) for found in mine}
+        chosen = {found["seed"]: final_score(found) for found in mine}
         trades = [found["curve"][-1]["policy"]["trades"] for found in mine]
         lines.append(
             Line(market, "chosen on validation", chosen, {}, {"trades": with_error(trades)})
@@ -262,7 +262,7 @@ def _scales(results: Results) -> list[Line]:
             played = {found["seed"]: found["curve"][-1]["scales"].get(scale) for found in mine}
             kept = {seed: each for seed, each in played.items() if each}
             values = {
-                found["seed"]: worth(market, kept[found["seed"]], found["curve"][-1]["oracle"])
+                found["seed"]: score(market, kept[found["seed"]], found["curve"][-1]["oracle"])
                 for found in mine
                 if found["seed"] in kept
             }

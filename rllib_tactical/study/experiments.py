@@ -21,7 +21,7 @@ from rllib_tactical.synthetic import MARKETS
 BASE: Final = "default"
 SINGLE_EDGE: Final = ("gap", "momentum")
 SESSION_BARS: Final = 288
-"""Of a planted market: around the clock, five minutes each."""
+"""Of a synthetic market: around the clock, five minutes each."""
 
 Changes = dict[str, Any]
 """Dotted configuration keys and their values, e.g. ``{"training.gamma": 0.95}``; ``rewards`` alone

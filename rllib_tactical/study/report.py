@@ -13,7 +13,7 @@ from rllib_tactical.study.score import DOLLARS, NOISE, OF_ORACLE, unit_of
 PACKAGE: Final = "rllib_tactical.study"
 
 AXES = {OF_ORACLE: "y", DOLLARS: "y2"}
-COLOURS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280", "#65a30d")
+COLORS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280", "#65a30d")
 
 
 def write_page(path: Path, answers: list[Answer]) -> None:
@@ -34,7 +34,7 @@ def write_page(path: Path, answers: list[Answer]) -> None:
         PACKAGE,
         "study.html.j2",
         plots,
-        title="What planted markets teach",
+        title="What synthetic markets teach",
         sections=sections,
         facts=tuple((each.title, each.note) for each in shown if each.note),
     )
@@ -61,7 +61,7 @@ def plot_of(found: Answer) -> dict[str, Any]:
                     "y": [round(line.mean, 2) for line in lines],
                     "yaxis": AXES[unit],
                     "error_y": {"type": "data", "array": [_finite(line.error) for line in lines]},
-                    "marker": {"color": COLOURS[k % len(COLOURS)]},
+                    "marker": {"color": COLORS[k % len(COLORS)]},
                 }
             )
     layout = {"barmode": "group", **_y_axes(found.lines, "mean and s.e. over seeds")}
@@ -83,7 +83,7 @@ def _over_time(lines: tuple[Line, ...]) -> dict[str, Any]:
                     "x": [round(x, 1) for x, _ in curve],
                     "y": [round(y, 1) for _, y in curve],
                     "yaxis": AXES[unit_of(line.market)],
-                    "line": {"color": COLOURS[k % len(COLOURS)]},
+                    "line": {"color": COLORS[k % len(COLORS)]},
                 }
             )
     layout = {

@@ -12,9 +12,9 @@ import numpy as np
 from envs.market import MarketPart, MarketSpec
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.bundle.inference import LogitsEngine, TorchEngine
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig, to_dict
-from rllib_tactical.domain.simulation.history import Split, Tape, split_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, Split, split_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import actor_weights_of
@@ -33,7 +33,7 @@ from rllib_tactical.study.scoring import (
     scale_without,
     serving_votes,
 )
-from rllib_tactical.synthetic import LearnabilityMarket, make_market
+from rllib_tactical.synthetic import SyntheticMarket, make_market
 
 UNSEEN: Final = 1_000
 """Added to a run's seed for the market that it is judged on."""
@@ -43,7 +43,7 @@ POINTS: Final = 4
 """How often a run is looked at on its way."""
 
 CURVE_BARS: Final = 9_000
-STANDARDISATION_STEP: Final = 50
+STANDARDIZATION_STEP: Final = 50
 
 FORMAT: Final = 1
 
@@ -53,9 +53,11 @@ commit: Final = functools.cache(git_commit)
 
 
 @functools.lru_cache(maxsize=2)
-def _market(name: str, seed: int, bars: int, difficulty: float) -> tuple[LearnabilityMarket, Tape]:
+def _market(
+    name: str, seed: int, bars: int, difficulty: float
+) -> tuple[SyntheticMarket, MarketHistory]:
     market = make_market(name, seed, bars, difficulty)
-    return market, market.tape()
+    return market, market.history()
 
 
 def train_run(run: Run) -> dict[str, Any]:
@@ -68,27 +70,27 @@ def train_run(run: Run) -> dict[str, Any]:
     commit()
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     config = run.config
-    _, tape = _market(run.market, run.seed, run.train_bars, run.difficulty)
-    train, validation, _ = split_tape(len(tape), SPLITS)
+    _, history = _market(run.market, run.seed, run.train_bars, run.difficulty)
+    train, validation, _ = split_history(len(history), SPLITS)
     spec = MarketSpec(
-        parts=(MarketPart(tape, train),),
+        parts=(MarketPart(history, train),),
         rules=config.rules,
         rewards=config.rewards,
         episodes=config.training.episodes,
         train_confidence=config.training.train_confidence,
     )
-    windows = np.arange(tape.first_decision, train.stop, STANDARDISATION_STEP)
-    standardisation = Standardisation.estimate(tape.inputs.gather(windows))
+    windows = np.arange(history.first_decision, train.stop, STANDARDIZATION_STEP)
+    standardization = Standardization.estimate(history.inputs.gather(windows))
     with without_expected_noise():
-        algorithm = build_config(config, MarketHandle(spec), standardisation).build_algo()
+        algorithm = build_config(config, MarketHandle(spec), standardization).build_algo()
     try:
-        return _trained(run, config, algorithm, tape, validation)
+        return _trained(run, config, algorithm, history, validation)
     finally:
         algorithm.stop()
 
 
 def _trained(
-    run: Run, config: TacticalConfig, algorithm: Any, tape: Tape, validation: Split
+    run: Run, config: TacticalConfig, algorithm: Any, history: MarketHistory, validation: Split
 ) -> dict[str, Any]:
     steps, processor, wall = 0, 0.0, 0.0
     curve: list[dict[str, Any]] = []
@@ -104,7 +106,7 @@ def _trained(
         sampled_trades.append(row["trades"] / sampled)
         if steps * POINTS >= run.steps * (len(curve) + 1):
             weights = actor_weights_of(algorithm)
-            point = _look(run, config, weights, tape, validation, last=steps >= run.steps)
+            point = _look(run, config, weights, history, validation, last=steps >= run.steps)
             curve.append(
                 {
                     "steps": steps,
@@ -142,7 +144,7 @@ def _look(
     run: Run,
     config: TacticalConfig,
     weights: dict[str, Any],
-    tape: Tape,
+    history: MarketHistory,
     validation: Split,
     last: bool,
 ) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _look(
         validation = Split(validation.name, validation.stop - CURVE_BARS, validation.stop)
     chosen: Validation = validate(
         engine,
-        [(tape, validation)],
+        [(history, validation)],
         equal_size(config.rules),  # as it is judged: a larger order is no better vote
         config.training.temperature_scales,
         config.training.train_confidence,
@@ -171,7 +173,7 @@ def _look(
     }
     if last:
         point |= judged(config, unseen, found, start, stop, chosen.temperature_scale)
-        scales = _scales_without(config, engine, tape, validation)
+        scales = _scales_without(config, engine, history, validation)
         point["without_rescaled"] = judged_without(config, unseen, found, start, stop, scales)
     else:
         votes = serving_votes(found, chosen.temperature_scale)
@@ -180,9 +182,9 @@ def _look(
 
 
 def _scales_without(
-    config: TacticalConfig, engine: LogitsEngine, tape: Tape, validation: Split
+    config: TacticalConfig, engine: LogitsEngine, history: MarketHistory, validation: Split
 ) -> dict[str, float]:
     """Return the scale chosen anew on the validation bars for the votes without each agent."""
-    start, stop = max(validation.start, tape.first_decision), validation.stop
-    found = logits(engine, tape, start, stop)
-    return {agent: scale_without(config, tape, found, start, stop, agent) for agent in AGENTS}
+    start, stop = max(validation.start, history.first_decision), validation.stop
+    found = logits(engine, history, start, stop)
+    return {agent: scale_without(config, history, found, start, stop, agent) for agent in AGENTS}

@@ -16,19 +16,19 @@ DOLLARS: Final = "$ per session"
 
 
 def unit_of(market: str) -> str:
-    """Return the unit of ``worth`` on a market."""
+    """Return the unit of ``score`` on a market."""
     return DOLLARS if market == NOISE else OF_ORACLE
 
 
-def worth(market: str, played: dict[str, Any], oracle: dict[str, Any]) -> float:
+def score(market: str, played: dict[str, Any], oracle: dict[str, Any]) -> float:
     """Return net P&L as percent of the oracle's; on noise in dollars per session."""
     return float(played["net"]) if market == NOISE else percent(played["net"], oracle["net"])
 
 
-def final_worth(result: dict[str, Any]) -> float:
+def final_score(result: dict[str, Any]) -> float:
     """Return the worth of a result's final policy."""
     last = result["curve"][-1]
-    return worth(result["market"], last["policy"], last["oracle"])
+    return score(result["market"], last["policy"], last["oracle"])
 
 
 def percent(net: float, oracle: float) -> float:
@@ -39,7 +39,7 @@ def percent(net: float, oracle: float) -> float:
 def curve_of(result: dict[str, Any]) -> tuple[tuple[float, float], ...]:
     """Return processor seconds of training and worth at every look."""
     return tuple(
-        (point["processor_s"], worth(result["market"], point["policy"], point["oracle"]))
+        (point["processor_s"], score(result["market"], point["policy"], point["oracle"]))
         for point in result["curve"]
     )
 

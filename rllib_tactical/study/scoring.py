@@ -1,4 +1,4 @@
-"""What actors are worth on a planted market: by the full serving rule, at equal position size."""
+"""What actors are worth on a synthetic market: by the serving rule, at equal position size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import EXECUTE, Votes, greedy_votes, softmax
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from rllib_tactical.rl.training.validation import equal_size
-from rllib_tactical.synthetic import LearnabilityMarket
+from rllib_tactical.synthetic import SyntheticMarket
 from rllib_tactical.synthetic.oracle import oracle_votes
 
 NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
@@ -38,14 +38,14 @@ class Played:
         return dataclasses.asdict(self)
 
 
-def play(tape: Tape, votes: Votes, rules: Rules, start: int, stop: int) -> Played:
+def play(history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: int) -> Played:
     """Trade votes (K, 3) of the bars ``start`` <= t < ``stop`` at equal size."""
-    result = run_backtest(tape, votes, equal_size(rules), start, stop)
+    result = run_backtest(history, votes, equal_size(rules), start, stop)
     equity = result.equity["equity"].to_numpy()
-    last = np.flatnonzero(tape.sessions.is_last[start:stop])
+    last = np.flatnonzero(history.sessions.is_last[start:stop])
     pnl = np.diff(equity[last])  # whole sessions only; the account is flat between them
     count = max(1, len(pnl))
-    bars = (stop - start) / _session_bars(tape)
+    bars = (stop - start) / _session_bars(history)
     return Played(
         net=float(result.net_pnl / bars),
         error=float(pnl.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
@@ -55,16 +55,16 @@ def play(tape: Tape, votes: Votes, rules: Rules, start: int, stop: int) -> Playe
     )
 
 
-def oracle(market: LearnabilityMarket, tape: Tape, start: int, stop: int) -> Played:
+def oracle(market: SyntheticMarket, history: MarketHistory, start: int, stop: int) -> Played:
     """Return what the planted edge's own rule earns."""
     part = slice(start, stop)
-    votes = oracle_votes(market.name, tape.features.raw[part], tape.features.close[part])
-    return play(tape, votes, Rules(), start, stop)
+    votes = oracle_votes(market.name, history.features.raw[part], history.features.close[part])
+    return play(history, votes, Rules(), start, stop)
 
 
-def logits(engine: LogitsEngine, tape: Tape, start: int, stop: int) -> FloatArray:
+def logits(engine: LogitsEngine, history: MarketHistory, start: int, stop: int) -> FloatArray:
     """Return the actors' logits (K, 3, 3) at the closes of ``start`` <= t < ``stop``."""
-    return logits_of(engine, tape.inputs, np.arange(start, stop))
+    return logits_of(engine, history.inputs, np.arange(start, stop))
 
 
 def serving_votes(found: FloatArray, scale: float) -> Votes:
@@ -81,7 +81,12 @@ def without(votes: Votes, agent: str) -> Votes:
 
 
 def scale_without(
-    config: TacticalConfig, tape: Tape, found: FloatArray, start: int, stop: int, agent: str
+    config: TacticalConfig,
+    history: MarketHistory,
+    found: FloatArray,
+    start: int,
+    stop: int,
+    agent: str,
 ) -> float:
     """Return the temperature scale at which the votes without an agent's earn most, at equal size.
 
@@ -91,7 +96,7 @@ def scale_without(
     """
     scales = config.training.temperature_scales
     earned = [
-        play(tape, without(serving_votes(found, scale), agent), config.rules, start, stop).net
+        play(history, without(serving_votes(found, scale), agent), config.rules, start, stop).net
         for scale in scales
     ]
     return scales[int(np.argmax(earned))]
@@ -99,7 +104,7 @@ def scale_without(
 
 def judged_without(
     config: TacticalConfig,
-    tape: Tape,
+    history: MarketHistory,
     found: FloatArray,
     start: int,
     stop: int,
@@ -110,7 +115,7 @@ def judged_without(
         agent: {
             "scale": scale,
             "figures": play(
-                tape, without(serving_votes(found, scale), agent), config.rules, start, stop
+                history, without(serving_votes(found, scale), agent), config.rules, start, stop
             ).document(),
         }
         for agent, scale in scales.items()
@@ -118,7 +123,7 @@ def judged_without(
 
 
 def margins(
-    market: LearnabilityMarket, tape: Tape, found: FloatArray, start: int, stop: int
+    market: SyntheticMarket, history: MarketHistory, found: FloatArray, start: int, stop: int
 ) -> list[float]:
     """Return by how much fvg and momentum prefer the oracle's side where it has one, -1 to 1.
 
@@ -126,15 +131,20 @@ def margins(
     far, with less noise than P&L, for runs that are too short to earn much.
     """
     part = slice(start, stop)
-    votes = oracle_votes(market.name, tape.features.raw[part], tape.features.close[part])
+    votes = oracle_votes(market.name, history.features.raw[part], history.features.close[part])
     side = 1 - votes.index[:, 0]
-    chances = softmax(found[side != 0], 1.0)
-    prefers = (chances[:, :2, 0] - chances[:, :2, 2]) * side[side != 0, None]
+    probabilities = softmax(found[side != 0], 1.0)
+    prefers = (probabilities[:, :2, 0] - probabilities[:, :2, 2]) * side[side != 0, None]
     return [float(each) for each in prefers.mean(axis=0)]
 
 
 def judged(
-    config: TacticalConfig, tape: Tape, found: FloatArray, start: int, stop: int, scale: float
+    config: TacticalConfig,
+    history: MarketHistory,
+    found: FloatArray,
+    start: int,
+    stop: int,
+    scale: float,
 ) -> dict[str, Any]:
     """Return the policy's figures at the chosen scale, at every scale, and without each agent.
 
@@ -143,18 +153,18 @@ def judged(
     rules = config.rules
     votes = serving_votes(found, scale)
     return {
-        "policy": play(tape, votes, rules, start, stop).document(),
+        "policy": play(history, votes, rules, start, stop).document(),
         "scales": {
-            f"{each:g}": play(tape, serving_votes(found, each), rules, start, stop).document()
+            f"{each:g}": play(history, serving_votes(found, each), rules, start, stop).document()
             for each in config.training.temperature_scales
         },
         "without": {
-            agent: play(tape, without(votes, agent), rules, start, stop).document()
+            agent: play(history, without(votes, agent), rules, start, stop).document()
             for agent in AGENTS
         },
     }
 
 
-def _session_bars(tape: Tape) -> float:
-    starts = np.flatnonzero(tape.sessions.is_first)
-    return float(np.median(np.diff(starts))) if len(starts) > 1 else float(len(tape))
+def _session_bars(history: MarketHistory) -> float:
+    starts = np.flatnonzero(history.sessions.is_first)
+    return float(np.median(np.diff(starts))) if len(starts) > 1 else float(len(history))

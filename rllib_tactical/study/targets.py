@@ -1,4 +1,4 @@
-"""What the agents should reach on each planted market."""
+"""What the agents should reach on each synthetic market."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from rllib_tactical.bench.measurement import Row, mean_over_seeds, standard_error
 from rllib_tactical.study.experiments import SESSION_BARS
-from rllib_tactical.study.score import NOISE, final_worth, unit_of, with_error
+from rllib_tactical.study.score import NOISE, final_score, unit_of, with_error
 
 TARGETS: Final = {"gap": 80.0, "momentum": 80.0, "regime": 60.0}
 """Percent of the oracle's net P&L by market; noise has other targets."""
@@ -33,7 +33,7 @@ class Target:
         return Row(
             name=f"{name}, {self.name}" if self.name else name,
             unit=seeds_unit(self.unit, len(self.values)),
-            figure=mean_over_seeds(self.values),
+            measurement=mean_over_seeds(self.values),
             target=self.bound,
             higher_is_better=self.higher_is_better,
         )
@@ -59,7 +59,7 @@ def targets_of(results: list[dict[str, Any]]) -> tuple[Target, ...]:
         return _noise(results)
     if market not in TARGETS:
         return ()
-    worths = [final_worth(found) for found in results]
+    worths = [final_score(found) for found in results]
     return (Target("", unit_of(market), worths, TARGETS[market]),)
 
 

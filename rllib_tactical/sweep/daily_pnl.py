@@ -21,7 +21,7 @@ from rllib_tactical.rl.training.market import TrainingMarket
 def daily_table(
     weights: dict[str, Float32Array], config: TacticalConfig, market: TrainingMarket
 ) -> pd.DataFrame:
-    """Return a row per day, a column per temperature scale: net P&L in dollars by the full rule.
+    """Return a row per day, a column per temperature scale: net P&L in dollars by the serving rule.
 
     The index is the local date as text; several instruments are summed by date.
 
@@ -33,13 +33,13 @@ def daily_table(
     engine = TorchEngine(weights)
     total: pd.DataFrame | None = None
     for part in market.parts:
-        tape, split = part.tape, part.splits[1]
-        start, stop = max(split.start, tape.first_decision), split.stop
-        logits = logits_of(engine, tape.inputs, np.arange(start, stop))
+        history, split = part.history, part.splits[1]
+        start, stop = max(split.start, history.first_decision), split.stop
+        logits = logits_of(engine, history.inputs, np.arange(start, stop))
         columns = {}
         for scale in config.training.temperature_scales:
             result = run_backtest(
-                tape, greedy_votes(softmax(logits, scale)), config.rules, start, stop
+                history, greedy_votes(softmax(logits, scale)), config.rules, start, stop
             )
             days = daily_pnl(result)
             columns[f"{scale:g}"] = days.groupby("date")["pnl"].sum()

@@ -10,14 +10,14 @@ import numpy as np
 from rllib_tactical.backtest.report.tables import statistics_cells
 from rllib_tactical.reporting.format import dollars
 from rllib_tactical.reporting.html import render_page
-from rllib_tactical.statistics.significance import Judgement, in_words
+from rllib_tactical.statistics.significance import Significance, in_words
 from rllib_tactical.sweep.history import TrialHistory, best_trial
 from rllib_tactical.sweep.space import Domain
 from rllib_tactical.sweep.spec import SweepSpec
 
 PACKAGE: Final = "rllib_tactical.sweep"
 
-Figure = dict[str, Any]
+Plot = dict[str, Any]
 
 BEST, OTHER, STOPPED = "#1d4ed8", "#93c5fd", "#d1d5db"
 CURVES: Final = 60
@@ -28,7 +28,7 @@ def render_sweep(
     spec: SweepSpec,
     plan: dict[str, Any],
     trials: dict[int, TrialHistory],
-    judgement: Judgement | None,
+    significance: Significance | None,
     importance: dict[str, float] | None,
 ) -> str:
     """Return the report as one HTML document."""
@@ -38,21 +38,21 @@ def render_sweep(
     )
     best = best_trial(scored)
     plots = {
-        "parallel": parallel_figure(spec.domains.domains, scored),
-        "curves": curves_figure(scored[:CURVES]),
+        "parallel": parallel_plot(spec.domains.domains, scored),
+        "curves": curves_plot(scored[:CURVES]),
     }
     if importance is not None:
-        plots["importance"] = importance_figure(importance)
+        plots["importance"] = importance_plot(importance)
     keys = [domain.key for domain in spec.domains.domains]
     return render_page(
         PACKAGE,
         "sweep.html.j2",
         plots,
         title=f"Sweep: {spec.description or spec.search}",
-        verdict=_verdict(best, len(scored), judgement),
+        verdict=_verdict(best, len(scored), significance),
         tone="good" if best is not None and (best.score or 0.0) > 0 else "bad",
         cards=_cards(spec, trials, scored),
-        statistics=statistics_cells(judgement),
+        statistics=statistics_cells(significance),
         has_importance=importance is not None,
         keys=keys,
         table=[_row(trial, keys, best) for trial in scored]
@@ -63,7 +63,7 @@ def render_sweep(
     )
 
 
-def parallel_figure(domains: tuple[Domain, ...], trials: list[TrialHistory]) -> Figure:
+def parallel_plot(domains: tuple[Domain, ...], trials: list[TrialHistory]) -> Plot:
     """Return one line per trial through its values and its result, coloured by the result."""
     scores = [trial.score or 0.0 for trial in trials]
     axes = [_axis(domain, trials) for domain in domains]
@@ -87,7 +87,7 @@ def parallel_figure(domains: tuple[Domain, ...], trials: list[TrialHistory]) -> 
     }
 
 
-def _axis(domain: Domain, trials: list[TrialHistory]) -> Figure:
+def _axis(domain: Domain, trials: list[TrialHistory]) -> Plot:
     values = [_plain(trial.params[domain.key]) for trial in trials]
     if domain.kind == "choice":
         names = [str(_plain(value)) for value in domain.values]
@@ -115,11 +115,11 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def curves_figure(trials: list[TrialHistory]) -> Figure:
+def curves_plot(trials: list[TrialHistory]) -> Plot:
     """Return validation net P&L by iteration, a line per trial; the first trial is the best."""
     traces = []
     for place, trial in reversed(list(enumerate(trials))):
-        colour = BEST if place == 0 else STOPPED if trial.status == "stopped early" else OTHER
+        color = BEST if place == 0 else STOPPED if trial.status == "stopped early" else OTHER
         traces.append(
             {
                 "type": "scatter",
@@ -127,7 +127,7 @@ def curves_figure(trials: list[TrialHistory]) -> Figure:
                 "name": f"trial {trial.number}",
                 "x": [row["iteration"] for row in trial.curve],
                 "y": [round(row["net_pnl"], 2) for row in trial.curve],
-                "line": {"color": colour, "width": 2.4 if place == 0 else 1.2},
+                "line": {"color": color, "width": 2.4 if place == 0 else 1.2},
                 "marker": {"size": 4},
                 "hovertemplate": f"trial {trial.number}, iteration %{{x}}<br>%{{y:$,.0f}}",
                 "showlegend": place == 0,
@@ -144,7 +144,7 @@ def curves_figure(trials: list[TrialHistory]) -> Figure:
     }
 
 
-def importance_figure(importance: dict[str, float]) -> Figure:
+def importance_plot(importance: dict[str, float]) -> Plot:
     """Return a bar per key, the largest on top."""
     keys = list(importance)[::-1]
     return {
@@ -166,14 +166,14 @@ def importance_figure(importance: dict[str, float]) -> Figure:
     }
 
 
-def _verdict(best: TrialHistory | None, count: int, judgement: Judgement | None) -> str:
+def _verdict(best: TrialHistory | None, count: int, significance: Significance | None) -> str:
     if best is None:
         return "No trial has a result."
     text = (
         f"The best of {count} trials is trial {best.number}: {dollars(best.score or 0.0)} on the "
         "validation bars that chose it."
     )
-    return text if judgement is None else f"{text} {in_words(judgement)}"
+    return text if significance is None else f"{text} {in_words(significance)}"
 
 
 def _cards(

@@ -17,7 +17,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.runtime.process import limit_threads
-from rllib_tactical.statistics.significance import Judgement, Series, judge
+from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import DATE, Trials
 from rllib_tactical.sweep.best import export_trial, trial_results
 from rllib_tactical.sweep.folder import BUNDLE, REPORT, SUMMARY, TABLE, SweepFolder, read_plan
@@ -28,7 +28,7 @@ from rllib_tactical.sweep.report import render_sweep
 from rllib_tactical.sweep.shared_market import SharedMarket
 from rllib_tactical.sweep.spec import SweepSpec
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Conclusion:
 
     best: TrialHistory
     bundle: Bundle | None
-    judgement: Judgement | None
+    significance: Significance | None
     importance: dict[str, float] | None
 
 
-def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, say: Say) -> Conclusion:
+def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, log: Log) -> Conclusion:
     """Write the table of trials, the bundle, the summary and the report.
 
     Raises:
@@ -53,7 +53,7 @@ def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, say: Sa
         reasons = sorted({trial.reason for trial in trials.values() if trial.reason})
         raise TrainingError(f"no trial has a result: {'; '.join(reasons) or 'none has begun'}")
     tried = [n for n, trial in trials.items() if trial.score is not None]
-    say(f"daily P&L of {len(tried)} trials on the validation bars")
+    log(f"daily P&L of {len(tried)} trials on the validation bars")
     table = trials_table(folder.place, tried, shared)
     with atomic_file(folder.local / TABLE) as temporary:
         table.reset_index(names=DATE).to_parquet(temporary, index=False)
@@ -62,14 +62,14 @@ def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, say: Sa
     if len(shared.sources) == 1:
         bundle, _ = export_trial(folder.place, folder.local / BUNDLE)
         folder.publish(BUNDLE)
-    judgement = judge_best(best, table, spec.config, len(shared.sources))
-    found = Conclusion(best, bundle, judgement, importances(spec.domains, list(trials.values())))
+    significance = judge_best(best, table, spec.config, len(shared.sources))
+    found = Conclusion(best, bundle, significance, importances(spec.domains, list(trials.values())))
     atomic_write_text(
         folder.local / SUMMARY,
         json.dumps(summary(spec, folder, found), indent=2, allow_nan=False) + "\n",
     )
     folder.publish(SUMMARY)
-    page = render_sweep(spec, read_plan(folder.place), trials, judgement, found.importance)
+    page = render_sweep(spec, read_plan(folder.place), trials, significance, found.importance)
     atomic_write_text(folder.local / REPORT, page)
     folder.publish(REPORT)
     return found
@@ -111,7 +111,7 @@ def _tables(place: Place, number: int, shared: SharedMarket) -> list[tuple[str, 
 
 def judge_best(
     best: TrialHistory, table: pd.DataFrame, config: TacticalConfig, parts: int
-) -> Judgement | None:
+) -> Significance | None:
     """Judge the best trial by the days it was chosen by, deflated by all trials.
 
     Returns on each day are those on the accounts' first equity; None with fewer than two days, or
@@ -136,11 +136,11 @@ def summary(spec: SweepSpec, folder: SweepFolder, found: Conclusion) -> dict[str
     return {
         "identity": plan["identity"],
         "sweep": spec.describe(),
-        "objective": "best validation net P&L in dollars by the full serving rule",
+        "objective": "best validation net P&L in dollars by the serving rule",
         "best_trial": found.best.number,
         "best_net_pnl": found.best.score,
         "bundle_id": None if found.bundle is None else found.bundle.bundle_id,
-        "statistics": None if found.judgement is None else found.judgement.to_dict(),
+        "statistics": None if found.significance is None else found.significance.to_dict(),
         "importance": found.importance,
         "trials": [_row(trial) for trial in folder.history.values()],
     }
@@ -188,10 +188,13 @@ def result_lines(found: Conclusion, folder: SweepFolder) -> list[str]:
     lines.append(
         f"best: trial {best.number}, ${best.score:,.0f} on the validation bars that chose it"
     )
-    if found.judgement is not None and found.judgement.p_value is not None:
-        text = f"deflated p = {found.judgement.p_value:.3f} over {found.judgement.trials} columns"
-        if found.judgement.overfitting is not None:
-            text += f", probability of overfitting {found.judgement.overfitting:.0%}"
+    if found.significance is not None and found.significance.p_value is not None:
+        text = (
+            f"deflated p = {found.significance.p_value:.3f} "
+            f"over {found.significance.trials} columns"
+        )
+        if found.significance.overfitting is not None:
+            text += f", probability of overfitting {found.significance.overfitting:.0%}"
         lines.append(text)
     if found.bundle is not None:
         lines.append(f"bundle {found.bundle.bundle_id[:12]} in {folder.place}/{BUNDLE}")

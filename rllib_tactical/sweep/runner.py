@@ -29,7 +29,7 @@ from rllib_tactical.sweep.trial import TrialPlan, run_trial
 PROBE: Final = ".probe"
 FORMAT: Final = 1
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def room_for(config: TacticalConfig, instruments: int, resources: dict[str, floa
     return int(min(resources[name] // amount for name, amount in needed.items()))
 
 
-def run_sweep(sweep: Sweep, resume: bool, say: Say) -> SharedMarket:
+def run_sweep(sweep: Sweep, resume: bool, log: Log) -> SharedMarket:
     """Run all trials that are not done yet; their results are in the folder's history.
 
     Raises:
@@ -92,12 +92,12 @@ def run_sweep(sweep: Sweep, resume: bool, say: Say) -> SharedMarket:
     spec, folder = sweep.spec, sweep.folder
     market = prepare_market(sweep.sources, spec.config, sweep.bar_seconds)
     if not resume:
-        check_new_run(spec.config, market.standardisation)
+        check_new_run(spec.config, market.standardization)
     run = run_description(market, spec.config)
     plan = describe(spec, market, run)
     start_ray(1)
     instruments = len(sweep.sources)
-    make_room(int(sum(bundle["CPU"] for bundle in bundles_of(spec.config, instruments))), say)
+    make_room(int(sum(bundle["CPU"] for bundle in bundles_of(spec.config, instruments))), log)
     room = room_for(spec.config, instruments, ray.cluster_resources())
     if resume:
         folder.resume(plan)
@@ -106,20 +106,23 @@ def run_sweep(sweep: Sweep, resume: bool, say: Say) -> SharedMarket:
     _check_reach(folder.place)
     for part in market.parts:
         splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
-        say(f"{len(part.tape):,} bars of {part.tape.instrument.symbol} (decision bars: {splits})")
+        log(
+            f"{len(part.history):,} bars of {part.history.instrument.symbol} "
+            f"(decision bars: {splits})"
+        )
     at_a_time = min(room, spec.max_concurrent or room, spec.trials)
     done = sum(trial.status != UNFINISHED for trial in folder.history.values())
-    say(
+    log(
         f"{spec.trials} trials of {spec.config.training.iterations} iterations, {at_a_time} at a "
         f"time; search {spec.search}, scheduler {spec.scheduler}"
         + (f"; {done} are done" if resume else "")
     )
     shared = SharedMarket.share(market)
     if done < spec.trials:
-        _fit(sweep, shared, run, say)
+        _fit(sweep, shared, run, log)
         left = spec.trials - len([t for t in folder.history.values() if t.status != UNFINISHED])
         if left and spec.time_budget_s is None:
-            say(f"{left} trials are not done; --resume goes on")
+            log(f"{left} trials are not done; --resume goes on")
             raise KeyboardInterrupt
     return shared
 
@@ -138,7 +141,7 @@ def describe(spec: SweepSpec, market: TrainingMarket, run: dict[str, Any]) -> di
     }
 
 
-def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], say: Say) -> None:
+def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], log: Log) -> None:
     """Hand the trials to Ray Tune."""
     for name, value in {
         # a result without the objective is refused by the trial itself, with its reason
@@ -200,7 +203,7 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], say: Say) -> N
                 storage_path=place.path,
                 storage_filesystem=place.files,
                 failure_config=tune.FailureConfig(max_failures=spec.max_failures),
-                callbacks=[Recorder(spec, folder, say)],
+                callbacks=[Recorder(spec, folder, log)],
                 verbose=0,
             ),
         )

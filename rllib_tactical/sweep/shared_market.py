@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
@@ -20,7 +20,7 @@ class SharedMarket:
     handle: MarketHandle
     splits: tuple[tuple[Split, Split, Split], ...]
     sources: tuple[dict[str, Any], ...]
-    standardisation: Standardisation
+    standardization: Standardization
 
     @classmethod
     def share(cls, market: TrainingMarket) -> SharedMarket:
@@ -29,7 +29,7 @@ class SharedMarket:
             MarketHandle(market.spec),
             tuple(part.splits for part in market.parts),
             tuple(part.source for part in market.parts),
-            market.standardisation,
+            market.standardization,
         )
 
     def market(self, config: TacticalConfig) -> TrainingMarket:
@@ -53,7 +53,7 @@ class SharedMarket:
         training = config.training
         spec.replays(training.num_envs, seed=0, group_size=training.accounts_per_bar)
         prepared = tuple(
-            PreparedPart(part.tape, splits, source)
+            PreparedPart(part.history, splits, source)
             for part, splits, source in zip(parts, self.splits, self.sources, strict=True)
         )
-        return TrainingMarket(spec, prepared, self.standardisation)
+        return TrainingMarket(spec, prepared, self.standardization)

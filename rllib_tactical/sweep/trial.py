@@ -28,7 +28,7 @@ from rllib_tactical.rl.training.metrics import Row
 from rllib_tactical.rl.training.trainer import run_training
 from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.sweep.folder import TRIAL, TRIALS, trial_name
-from rllib_tactical.sweep.pbt_exploit import adopt
+from rllib_tactical.sweep.pbt_exploit import exploit
 from rllib_tactical.sweep.shared_market import SharedMarket
 from rllib_tactical.sweep.space import Space
 
@@ -149,7 +149,7 @@ def _run(trial: _Trial) -> None:
     # the same checkpoint may be taken again with other values
     if source is not None and (state.get("source"), state["params"]) != (source, trial.drawn):
         before = plan.space.applied(plan.base, state["params"])
-        adopt(
+        exploit(
             folder,
             plan.place / TRIALS / trial_name(source["trial"]),
             source["iteration"],

@@ -27,8 +27,8 @@ from rllib_tactical.sweep.trial import CURRENT, ERROR, TIME, number_of
 class Recorder(Callback):  # type: ignore[misc,unused-ignore]
     """Writes every result into the sweep's folder and prints a line for each that is new."""
 
-    def __init__(self, spec: SweepSpec, folder: SweepFolder, say: Callable[[str], None]) -> None:
-        self._spec, self._folder, self._say = spec, folder, say
+    def __init__(self, spec: SweepSpec, folder: SweepFolder, log: Callable[[str], None]) -> None:
+        self._spec, self._folder, self._log = spec, folder, log
         self._known = {n: set(trial.results) for n, trial in folder.history.items()}
         self._begun = time.monotonic()
         self._ended_before = sum(t.status != UNFINISHED for t in folder.history.values())
@@ -61,7 +61,7 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
                 event[name] = result[name]
         self._folder.append(event)
         of = self._spec.config.training.iterations
-        self._say(
+        self._log(
             f"trial {number}: iteration {result[TIME]}/{of}, validation "
             f"${result[CURRENT]:,.0f} in {result['trades']} trades"
         )
@@ -95,7 +95,7 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
         line = f"trial {number} {status}" + (f": {reason}" if reason else "")
         if best is not None:
             line += f"; best is trial {best.number} with ${best.score:,.0f}"
-        self._say(
+        self._log(
             f"{line}; {done} of {self._spec.trials} done, "
             f"left {int(left) // 60}:{int(left) % 60:02d}"
         )

@@ -1,4 +1,4 @@
-"""Draw the slots of a learnability market: closes, opening jumps, wicks and volumes."""
+"""Draw the slots of a synthetic market: closes, opening jumps, wicks and volumes."""
 
 from __future__ import annotations
 

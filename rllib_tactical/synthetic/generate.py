@@ -25,7 +25,7 @@ import numpy as np
 from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
 from rllib_tactical.domain.features.table import compute_features
-from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape, build_tape
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray, Sessions
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic.draw import Canvas, draw_burst_slots, draw_gap_slots, pull_back
@@ -57,7 +57,7 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnabilityMarket:
+class SyntheticMarket:
     """A synthetic market: ``bars`` with their ``sessions``, and the ``instrument`` sized for them.
 
     ``signals`` is what the generator knows and no policy may see.
@@ -71,13 +71,13 @@ class LearnabilityMarket:
     instrument: Instrument
     signals: Signals
 
-    def tape(self) -> Tape:
+    def history(self) -> MarketHistory:
         """Return the market ready for replay."""
-        return build_tape(self.bars, self.sessions, self.instrument)
+        return build_history(self.bars, self.sessions, self.instrument)
 
 
-def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> LearnabilityMarket:
-    """Return a learnability market.
+def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> SyntheticMarket:
+    """Return a synthetic market.
 
     Equal arguments give equal markets, and the first bars do not depend on how many are asked for.
 
@@ -102,7 +102,7 @@ def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> Lea
         load_instrument("SYNTH"), float(np.mean(compute_features(history).atr))
     )
     sessions = sessions_of(history, instrument)
-    return LearnabilityMarket(name, seed, difficulty, history, sessions, instrument, signals)
+    return SyntheticMarket(name, seed, difficulty, history, sessions, instrument, signals)
 
 
 def _require(condition: bool, name: str, found: object, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""The oracle of each learnability market and the simple rules it is compared with.
+"""The oracle of each synthetic market and the simple rules it is compared with.
 
 All see one bar's raw features and its close, no more: the signals are complete in the last row of
 the 60x7 matrix.

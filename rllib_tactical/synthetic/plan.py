@@ -1,4 +1,4 @@
-"""What happens when in a learnability market: one slot after the other, each with its draws."""
+"""What happens when in a synthetic market: one slot after the other, each with its draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What policies earn on a learnability market, at equal position size, in the one simulator."""
+"""What policies earn on a synthetic market, at equal position size, in the one simulator."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.table import FeatureTable
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import FloatArray, IntArray
-from rllib_tactical.synthetic.generate import LearnabilityMarket, make_market
+from rllib_tactical.synthetic.generate import SyntheticMarket, make_market
 from rllib_tactical.synthetic.oracle import FAMILIES, ORACLES, side_votes
 
 RANDOM_RATE: Final = 0.05
@@ -87,17 +87,19 @@ class MarketReport:
         return max(lines, key=lambda line: line.mean)
 
 
-def session_results(tape: Tape, votes: Votes, rules: Rules | None = None) -> SessionResults:
-    """Play votes, one set per bar of the tape, session by session from a flat account.
+def session_results(
+    history: MarketHistory, votes: Votes, rules: Rules | None = None
+) -> SessionResults:
+    """Play votes, one set per bar of the market history, session by session from a flat account.
 
     Whole sessions only, after the features' warm-up.
 
     Args:
-        tape: the market, T bars.
+        history: the market, T bars.
         votes: (T, 3), for each bar what the agents vote at its close.
         rules: aggregation, orders and risk; the defaults when None.
     """
-    return _play(tape, [votes], rules or Rules())[0]
+    return _play(history, [votes], rules or Rules())[0]
 
 
 def market_report(name: str, seeds: tuple[int, ...], bars: int, difficulty: float) -> MarketReport:
@@ -105,10 +107,10 @@ def market_report(name: str, seeds: tuple[int, ...], bars: int, difficulty: floa
     parts: dict[tuple[str, str], list[SessionResults]] = {}
     for seed in seeds:
         market = make_market(name, seed, bars, difficulty)
-        tape = market.tape()
-        policies = _policies(market, tape.features)
+        history = market.history()
+        policies = _policies(market, history.features)
         for key, result in zip(
-            policies, _play(tape, list(policies.values()), Rules()), strict=True
+            policies, _play(history, list(policies.values()), Rules()), strict=True
         ):
             parts.setdefault(key, []).append(result)
     joined = {key: SessionResults.join(results) for key, results in parts.items()}
@@ -138,7 +140,7 @@ def format_report(report: MarketReport) -> str:
     return "\n".join(lines)
 
 
-def _policies(market: LearnabilityMarket, table: FeatureTable) -> dict[tuple[str, str], Votes]:
+def _policies(market: SyntheticMarket, table: FeatureTable) -> dict[tuple[str, str], Votes]:
     raw, close = table.raw, table.close
     sides = {("oracle", "oracle"): ORACLES[market.name](raw, close)}
     for family, rules in FAMILIES.items():
@@ -168,11 +170,11 @@ def _line(name: str, family: str, result: SessionResults, oracle: SessionResults
     )
 
 
-def _play(tape: Tape, policies: list[Votes], rules: Rules) -> list[SessionResults]:
+def _play(history: MarketHistory, policies: list[Votes], rules: Rules) -> list[SessionResults]:
     """Run every policy on every whole session, all at once: sessions start and end flat."""
-    starts = np.flatnonzero(tape.sessions.is_first)
-    stops = np.append(starts[1:] - 1, len(tape) - 1)
-    whole = (starts >= tape.first_decision) & (tape.sessions.elapsed[stops] == 1.0)
+    starts = np.flatnonzero(history.sessions.is_first)
+    stops = np.append(starts[1:] - 1, len(history) - 1)
+    whole = (starts >= history.first_decision) & (history.sessions.elapsed[stops] == 1.0)
     whole &= stops > starts
     starts, stops = starts[whole], stops[whole]
     count = len(starts)
@@ -182,7 +184,7 @@ def _play(tape: Tape, policies: list[Votes], rules: Rules) -> list[SessionResult
     session = np.tile(np.arange(count), len(policies))
     pnl, cost = np.zeros(len(policy)), np.zeros(len(policy))
     trades, wins = np.zeros(len(policy), dtype=np.int64), np.zeros(len(policy), dtype=np.int64)
-    simulator = Simulator(tape, rules, RewardConfig(), len(policy))
+    simulator = Simulator(history, rules, RewardConfig(), len(policy))
     simulator.reset(np.arange(len(policy)), starts[session])
     longest = int((stops - starts).max(initial=0))
     running = np.ones(len(policy), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Give the bars of a learnability market their prices, and its gaps their edges."""
+"""Give the bars of a synthetic market their prices, and its gaps their edges."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from rllib_tactical.walkforward.folds import Fold
 LOG: Final = "training.log"
 SECONDS_BETWEEN_LINES: Final = 30.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,12 @@ def run_job(job: Job) -> str:
             job.config,
             bar_seconds=job.bar_seconds,
             resume=(run / RUN).is_file(),
-            say=partial(print, file=log),
+            log=partial(print, file=log),
         )
     return export_run(run, job.bundle_path).bundle_id
 
 
-def run_jobs(jobs: list[Job], parallel: int | None, say: Say) -> None:
+def run_jobs(jobs: list[Job], parallel: int | None, log: Log) -> None:
     """Run the jobs as Ray tasks, as many at a time as the cluster has CPUs for.
 
     A job takes one CPU and one more for each of its env runners. All jobs are tried even when one
@@ -132,7 +132,7 @@ def run_jobs(jobs: list[Job], parallel: int | None, say: Say) -> None:
     Args:
         jobs: what to train; every folder must be reachable from every node.
         parallel: most jobs at a time; as many as fit when None.
-        say: prints a line.
+        log: prints a line.
 
     Raises:
         TrainingError: jobs failed; names each with its reason.
@@ -148,25 +148,25 @@ def run_jobs(jobs: list[Job], parallel: int | None, say: Say) -> None:
     task = ray.remote(num_cpus=1, max_retries=2)(run_job)
     waiting, failed = list(jobs), []
     running: dict[Any, Job] = {}
-    say(f"{len(jobs)} training runs, {room} at a time")
+    log(f"{len(jobs)} training runs, {room} at a time")
     told = time.monotonic()
     while waiting or running:
         while waiting and len(running) < room:
             job = waiting.pop(0)
             running[task.remote(job)] = job
-            say(f"{job.name}: started")
+            log(f"{job.name}: started")
         done, _ = ray.wait(list(running), timeout=5.0)
         for reference in done:
             job = running.pop(reference)
             try:
-                say(f"{job.name}: bundle {ray.get(reference)[:12]}")
+                log(f"{job.name}: bundle {ray.get(reference)[:12]}")
             except ray.exceptions.RayError as error:
                 failed.append(f"{job.name}: {_reason(error)}")
-                say(failed[-1])
+                log(failed[-1])
         if time.monotonic() - told > SECONDS_BETWEEN_LINES:
             told = time.monotonic()
             for line in _standing(list(running.values())):
-                say(line)
+                log(line)
     if failed:
         raise TrainingError(
             f"{len(failed)} of {len(jobs)} training runs failed; the others are kept, "

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
-from rllib_tactical.backtest.comparison import Evaluation, evaluate_votes
+from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
@@ -21,11 +21,11 @@ from rllib_tactical.data.instruments import resolve_base_quantity
 from rllib_tactical.data.synergy_events import synergies_for
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.causality import check_causality
-from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, BoolArray, Instrument
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
 from rllib_tactical.walkforward.folds import Fold
-from rllib_tactical.walkforward.jobs import Job, Say, make_jobs, run_jobs
+from rllib_tactical.walkforward.jobs import Job, Log, make_jobs, run_jobs
 
 PLAN: Final = "plan.json"
 
@@ -40,7 +40,7 @@ class Study:
     synergies: str
     bar_seconds: int
     bars: Bars
-    tape: Tape
+    history: MarketHistory
     folds: tuple[Fold, ...]
     seeds: tuple[int, ...]
     config: TacticalConfig
@@ -56,7 +56,7 @@ class Study:
                 "synergies": self.synergies,
             },
             "bar_seconds": self.bar_seconds,
-            "instrument": to_dict(self.tape.instrument),
+            "instrument": to_dict(self.history.instrument),
             "folds": [fold.describe(self.bars) for fold in self.folds],
             "seeds": list(self.seeds),
             "config": to_dict(self.config),
@@ -81,8 +81,8 @@ class Study:
 
 def read_market(
     data: Path, instrument: Instrument, synergies: str, bar_seconds: int
-) -> tuple[Bars, Tape]:
-    """Load and check bars and build their tape; the instrument is sized by ``make_study``.
+) -> tuple[Bars, MarketHistory]:
+    """Load and check bars and build their history; ``make_study`` sizes the instrument.
 
     Raises:
         TacticalError: the data cannot be read, break a rule or fail the causality gate.
@@ -90,13 +90,13 @@ def read_market(
     bars, sessions = load_market(data, instrument, bar_seconds)
     check_causality(bars)
     track = synergies_for(synergies, bars, bar_seconds)
-    return bars, build_tape(bars, sessions, instrument, track)
+    return bars, build_history(bars, sessions, instrument, track)
 
 
 def make_study(
     data: Path,
     instrument: Instrument,
-    market: tuple[Bars, Tape],
+    market: tuple[Bars, MarketHistory],
     folds: tuple[Fold, ...],
     seeds: tuple[int, ...],
     config: TacticalConfig,
@@ -104,9 +104,9 @@ def make_study(
     bar_seconds: int,
 ) -> Study:
     """Return a study; an instrument without a size is sized by the first fold's training bars."""
-    bars, tape = market
-    first = slice(tape.first_decision, folds[0].train_stop)
-    sized = resolve_base_quantity(instrument, float(tape.features.atr[first].mean()))
+    bars, history = market
+    first = slice(history.first_decision, folds[0].train_stop)
+    sized = resolve_base_quantity(instrument, float(history.features.atr[first].mean()))
     return Study(
         data=data,
         data_sha256=file_sha256(data),
@@ -114,7 +114,7 @@ def make_study(
         synergies=synergies,
         bar_seconds=bar_seconds,
         bars=bars,
-        tape=dataclasses.replace(tape, instrument=sized),
+        history=dataclasses.replace(history, instrument=sized),
         folds=folds,
         seeds=seeds,
         config=config,
@@ -145,7 +145,7 @@ def open_folder(out: Path, study: Study, resume: bool) -> None:
     atomic_write_text(path, json.dumps(plan, indent=2) + "\n")
 
 
-def train_missing(study: Study, out: Path, parallel: int | None, say: Say) -> dict[Job, Bundle]:
+def train_missing(study: Study, out: Path, parallel: int | None, log: Log) -> dict[Job, Bundle]:
     """Train what is not trained yet; return every job's bundle.
 
     Raises:
@@ -154,8 +154,8 @@ def train_missing(study: Study, out: Path, parallel: int | None, say: Say) -> di
     jobs = study.jobs(out)
     missing = [job for job in jobs if job.finished() is None]
     if len(missing) < len(jobs):
-        say(f"{len(jobs) - len(missing)} of {len(jobs)} training runs are finished")
-    run_jobs(missing, parallel, say)
+        log(f"{len(jobs) - len(missing)} of {len(jobs)} training runs are finished")
+    run_jobs(missing, parallel, log)
     bundles = {job: job.finished() for job in jobs}
     return {job: bundle for job, bundle in bundles.items() if bundle is not None}
 
@@ -182,18 +182,18 @@ def stitched_votes(
             continue
         part = slice(job.fold.test_start - start, job.fold.test_stop - start)
         bars = np.arange(job.fold.test_start, job.fold.test_stop)
-        theirs = bundle_votes(bundle, study.tape, bars, scale)
+        theirs = bundle_votes(bundle, study.history, bars, scale)
         votes.index[part], votes.confidence[part] = theirs.index, theirs.confidence
         tested[part] = True
     return votes, tested, start, stop
 
 
-def evaluate_seed(study: Study, bundles: dict[Job, Bundle], seed: int) -> Evaluation:
+def evaluate_seed(study: Study, bundles: dict[Job, Bundle], seed: int) -> Comparison:
     """Trade all tests of one seed with one account, beside the baselines on the same bars."""
     votes, tested, start, stop = stitched_votes(study, bundles, seed)
-    return evaluate_votes(
+    return compare_votes(
         votes,
-        study.tape,
+        study.history,
         study.config.rules,
         start,
         stop,

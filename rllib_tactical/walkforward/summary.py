@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import daily_pnl
 from rllib_tactical.backtest.verdict import outcome_text
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.types import FloatArray
-from rllib_tactical.statistics.significance import Judgement, Series, in_words, judge
+from rllib_tactical.statistics.significance import Series, Significance, in_words, judge
 from rllib_tactical.statistics.trials import Trials
-from rllib_tactical.walkforward.jobs import Job, Say
+from rllib_tactical.walkforward.jobs import Job, Log
 from rllib_tactical.walkforward.study import Study, evaluate_seed, stitched_votes
 
 
@@ -26,23 +26,23 @@ class Summary:
 
     ``seeds``: every seed's evaluation over all tests; ``median``: the seed whose net P&L is the
     median (the lower one of two); ``trials``: every seed with every temperature scale;
-    ``judgement`` of the mean over the seeds, an account split equally between them.
+    ``significance`` of the mean over the seeds, an account split equally between them.
     """
 
-    seeds: dict[int, Evaluation]
+    seeds: dict[int, Comparison]
     median: int
     trials: Trials
-    judgement: Judgement
+    significance: Significance
 
     @property
     def net_pnl(self) -> float:
         """Net P&L in dollars, the mean over the seeds."""
         return float(np.mean([e.policy.result.net_pnl for e in self.seeds.values()]))
 
-    def report(self) -> Evaluation:
+    def report(self) -> Comparison:
         """Return the median seed's evaluation with the other seeds beside the baselines.
 
-        Its judgement is that of the mean over the seeds.
+        Its judgment is that of the mean over the seeds.
         """
         own = self.seeds[self.median]
         others = tuple(
@@ -51,7 +51,7 @@ class Summary:
             if seed != self.median
         )
         baselines = (*own.baselines, *others)
-        return dataclasses.replace(own, baselines=baselines, judgement=self.judgement)
+        return dataclasses.replace(own, baselines=baselines, significance=self.significance)
 
     def verdict(self) -> str:
         """Return the outcome in plain words."""
@@ -59,7 +59,8 @@ class Summary:
         each = ", ".join(f"{e.policy.result.net_pnl:,.0f}" for e in self.seeds.values())
         others = [(run.name, run.label, run.metrics) for run in own.baselines]
         return (
-            f"Net P&L by seed in dollars: {each}. Mean over the seeds: {in_words(self.judgement)} "
+            f"Net P&L by seed in dollars: {each}. "
+            f"Mean over the seeds: {in_words(self.significance)} "
             f"Median seed: {outcome_text(own.policy.metrics, others, None)}"
         )
 
@@ -69,17 +70,17 @@ class Summary:
             "verdict": self.verdict(),
             "median_seed": self.median,
             "mean_net_pnl": self.net_pnl,
-            "statistics": self.judgement.to_dict(),
+            "statistics": self.significance.to_dict(),
             "seeds": {str(seed): each.to_dict() for seed, each in self.seeds.items()},
         }
 
 
-def summarise(study: Study, bundles: dict[Job, Bundle], say: Say) -> Summary:
+def summarize(study: Study, bundles: dict[Job, Bundle], log: Log) -> Summary:
     """Trade every seed's bundles on their tests and judge the mean over the seeds."""
     seeds = {}
     columns: dict[str, FloatArray] = {}
     for seed in study.seeds:
-        say(f"trading the tests of seed {seed}")
+        log(f"trading the tests of seed {seed}")
         seeds[seed] = evaluate_seed(study, bundles, seed)
         columns |= _scale_trials(study, bundles, seed)
     trials = Trials(tuple(columns), np.column_stack(list(columns.values())))
@@ -102,6 +103,6 @@ def _scale_trials(study: Study, bundles: dict[Job, Bundle], seed: int) -> dict[s
     found = {}
     for scale in study.config.training.temperature_scales:
         votes, _, start, stop = stitched_votes(study, bundles, seed, scale)
-        result = run_backtest(study.tape, votes, study.config.rules, start, stop)
+        result = run_backtest(study.history, votes, study.config.rules, start, stop)
         found[f"seed {seed}, scale {scale:g}"] = daily_pnl(result)["pnl"].to_numpy()
     return found

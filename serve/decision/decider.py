@@ -17,7 +17,7 @@ from msgspec import UNSET
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.schema import PerformanceConfig
-from rllib_tactical.domain.decision.override import Standing, overrule, standing_order
+from rllib_tactical.domain.decision.override import Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
@@ -131,17 +131,19 @@ class Decider:
         digest = hashlib.sha256(request.canonical).digest()
         matrix_done = perf_counter()
 
-        chances = self._probabilities(inputs, overrides)
+        agent_probabilities = self._probabilities(inputs, overrides)
         inference_done = perf_counter()
 
-        if chances is None:
+        if agent_probabilities is None:
             votes = rule_votes(request.matrix[-1:], price)
         else:
-            votes = _vote(chances, overrides, digest)
+            votes = _vote(agent_probabilities, overrides, digest)
         instrument, rules = self.bundle.instrument, self.bundle.rules
-        doubt = state.data_doubt(time() if now_s is None else now_s, self.bundle.bar_seconds)
+        data_issue = state.data_issue_of(
+            time() if now_s is None else now_s, self.bundle.bar_seconds
+        )
         # bars that are current tell for a matrix too whether the session goes on
-        tradable = state.market is None or state.market.tradable or doubt is Reason.DATA_STALE
+        tradable = state.market is None or state.market.tradable or data_issue is Reason.DATA_STALE
         account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(
             votes,
@@ -156,30 +158,30 @@ class Decider:
             _rules(rules, overrides),
         )
         if not fresh:
-            doubt = Reason.STATE_STALE
+            data_issue = Reason.STATE_STALE
         elif not request.from_bars:
-            doubt = None
-        standing = standing_order(state.control, account, doubt)
-        if standing is not None:
-            decision = overrule(decision, account, standing)
+            data_issue = None
+        override = override_for(state.control, account, data_issue)
+        if override is not None:
+            decision = apply_override(decision, account, override)
         aggregation_done = perf_counter()
 
-        source = "policy" if chances is not None else "fallback"
-        if standing is not None and standing.operator:
+        source = "policy" if agent_probabilities is not None else "fallback"
+        if override is not None and override.operator:
             source = "override"
         origin = {
             "source": source,
-            "decision_id": self._decision_id(digest, account, source, standing),
+            "decision_id": self._decision_id(digest, account, source, override),
             "bundle_id": self.bundle.bundle_id,
         }
         body = {
             "decision": _decision(decision, request, votes, origin),
-            "agent_breakdown": _breakdown(chances, votes, request.matrix),
+            "agent_breakdown": _breakdown(agent_probabilities, votes, request.matrix),
             "timing": {},
             **origin,
         }
         marks = (start, matrix_done, inference_done, aggregation_done)
-        return self._timed(body, marks, chances is None)
+        return self._timed(body, marks, agent_probabilities is None)
 
     def _probabilities(self, inputs: Float32Array, overrides: OverrideParams) -> FloatArray | None:
         """Return the actors' probabilities (1, 3, 3), None when the actors fail."""
@@ -211,10 +213,10 @@ class Decider:
         return Answer(body, stages, over, fallback)
 
     def _decision_id(
-        self, digest: bytes, account: AccountView, source: str, standing: Standing | None
+        self, digest: bytes, account: AccountView, source: str, override: Override | None
     ) -> str:
         """Return the SHA-256 (hex) of request, bundle and risk state: a replay gives the same."""
-        above = "" if standing is None else standing.reason.code
+        above = "" if override is None else override.reason.code
         sha = hashlib.sha256(digest + self._identity + source.encode() + above.encode())
         for name in AccountView.__dataclass_fields__:
             sha.update(getattr(account, name).tobytes())
@@ -239,11 +241,11 @@ def own_market(state: RiskState) -> OwnMarket:
     return OwnMarket(state.matrix, market.price, market.atr)
 
 
-def _vote(chances: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:
+def _vote(agent_probabilities: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:
     if overrides.mode != "sample":
-        return greedy_votes(chances)
+        return greedy_votes(agent_probabilities)
     seed = int.from_bytes(digest[:8]) if overrides.seed is UNSET else overrides.seed
-    return sample_votes(chances, np.random.default_rng(seed).random((1, len(AGENTS))))
+    return sample_votes(agent_probabilities, np.random.default_rng(seed).random((1, len(AGENTS))))
 
 
 def _instrument(instrument: Instrument, overrides: OverrideParams) -> Instrument:
@@ -299,14 +301,20 @@ def _decision(
     }
 
 
-def _breakdown(chances: FloatArray | None, votes: Votes, matrix: FloatArray) -> dict[str, Any]:
+def _breakdown(
+    agent_probabilities: FloatArray | None, votes: Votes, matrix: FloatArray
+) -> dict[str, Any]:
     """Return the three votes; without actors there are no probabilities to report."""
     signed = votes.signed[0].astype(np.float64)
-    expected = signed if chances is None else (chances[0] * SIGNS).sum(axis=1)
+    expected = (
+        signed if agent_probabilities is None else (agent_probabilities[0] * SIGNS).sum(axis=1)
+    )
     breakdown: dict[str, Any] = {
         agent: {
             "action": int(votes.index[0, i]),
-            "probabilities": None if chances is None else chances[0, i].tolist(),
+            "probabilities": None
+            if agent_probabilities is None
+            else agent_probabilities[0, i].tolist(),
             "confidence": float(votes.confidence[0, i]),
             "label": LABELS[agent][int(votes.index[0, i])],
             "expected_action": float(expected[i]),

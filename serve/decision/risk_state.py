@@ -84,7 +84,7 @@ class RiskState:
             return 0.0
         return max(0.0, now_s - self.market.arrived_s - bar_seconds)
 
-    def data_doubt(self, now_s: float, bar_seconds: int) -> Reason | None:
+    def data_issue_of(self, now_s: float, bar_seconds: int) -> Reason | None:
         """Return why the bars sent to the service cannot be trusted now, None when they can."""
         age = self.market_age_s(now_s, bar_seconds)
         if age is None or age > self._service.max_bar_age_s:

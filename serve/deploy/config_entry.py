@@ -23,7 +23,7 @@ from serve.http.app import AppSettings
 from serve.http.security import TOKEN_VARIABLE, require_strong_token, token_digest
 from serve.observability.logs import log_level
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.coordinator import KeeperSettings
+from serve.replication.coordinator import CoordinatorSettings
 from serve.state.machine import model_record
 
 
@@ -44,7 +44,7 @@ class Arguments(BaseModel):
 def build(args: dict[str, Any]) -> Any:
     """Return the application that ``args`` (see ``Arguments``) describe.
 
-    Its replicas start the keeper of the state.
+    Its replicas start the coordinator of the state.
 
     The same bundle is the same start of the service: a head that comes back goes on with the bundle
     that was last chosen by ``POST /admin/model``. The number of replicas is set in the file.
@@ -68,7 +68,7 @@ def build(args: dict[str, Any]) -> Any:
     # what a node keeps for itself: counts and logs of its replicas
     local = f"{tempfile.gettempdir()}/tactical"
     telemetry = f"{local}/telemetry-{bundle.bundle_id[:12]}"
-    keeper = KeeperSettings(
+    coordinator = CoordinatorSettings(
         state_folder=str(own),
         model=model_record(bundle, launch=f"file-{bundle.bundle_id}"),
         service=settings.service,
@@ -88,4 +88,4 @@ def build(args: dict[str, Any]) -> Any:
         logging_config=QUIET,
         ray_actor_options={"num_cpus": REPLICA_CPUS, "runtime_env": {"env_vars": variables}},
     )
-    return deployment.bind(app, keeper)
+    return deployment.bind(app, coordinator)

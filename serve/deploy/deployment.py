@@ -14,7 +14,7 @@ from rllib_tactical.errors import ServiceError
 from serve.api.write_requests import WriteRequest
 from serve.http.app import AppSettings, DecisionApp
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.coordinator import Answer, Keeper, KeeperSettings
+from serve.replication.coordinator import Answer, Coordinator, CoordinatorSettings
 from serve.state.leases import Report
 
 NAMESPACE: Final = "tactical"
@@ -22,8 +22,8 @@ _CLOSE_TIMEOUT_S: Final = 10.0
 _HEAD_NODE: Final = "node:__internal_head__"
 
 
-def keeper_actor(settings: KeeperSettings, telemetry_folder: str) -> Any:
-    """Return the keeper's handle; the first who asks starts it.
+def coordinator_actor(settings: CoordinatorSettings, telemetry_folder: str) -> Any:
+    """Return the coordinator's handle; the first who asks starts it.
 
     What it counts goes to ``telemetry_folder``, as the replicas' on the same node does.
 
@@ -31,7 +31,7 @@ def keeper_actor(settings: KeeperSettings, telemetry_folder: str) -> Any:
     itself when its process dies; calls wait for that.
     """
     options: dict[str, Any] = {
-        "name": _keeper_name(settings),
+        "name": _coordinator_name(settings),
         "namespace": NAMESPACE,
         "lifetime": "detached",
         "get_if_exists": True,
@@ -44,13 +44,13 @@ def keeper_actor(settings: KeeperSettings, telemetry_folder: str) -> Any:
             "env_vars": {"OMP_NUM_THREADS": "1", MULTIPROCESS_VARIABLE: telemetry_folder}
         },
     }
-    return ray.remote(Keeper).options(**options).remote(settings)
+    return ray.remote(Coordinator).options(**options).remote(settings)
 
 
-def stop_keeper(settings: KeeperSettings) -> None:
-    """End the keeper for good, if there is one; its folder is free when this returns."""
+def stop_coordinator(settings: CoordinatorSettings) -> None:
+    """End the coordinator for good, if there is one; its folder is free when this returns."""
     try:
-        handle = ray.get_actor(_keeper_name(settings), namespace=NAMESPACE)
+        handle = ray.get_actor(_coordinator_name(settings), namespace=NAMESPACE)
     except ValueError:
         return
     with suppress(RayError):  # one that died before has let go of its folder too
@@ -58,48 +58,48 @@ def stop_keeper(settings: KeeperSettings) -> None:
     ray.kill(handle)
 
 
-def _keeper_name(settings: KeeperSettings) -> str:
+def _coordinator_name(settings: CoordinatorSettings) -> str:
     return f"tactical-keeper-{settings.model.launch}"
 
 
-class RayKeeper:
-    """The keeper as replicas reach it. A keeper that was ended is started again.
+class RayCoordinator:
+    """The coordinator as replicas reach it. A coordinator that was ended is started again.
 
     Every call raises ``ServiceError`` when that does not help.
     """
 
-    def __init__(self, settings: KeeperSettings, telemetry_folder: str) -> None:
+    def __init__(self, settings: CoordinatorSettings, telemetry_folder: str) -> None:
         self._settings, self._folder = settings, telemetry_folder
-        self._actor = keeper_actor(settings, telemetry_folder)
+        self._actor = coordinator_actor(settings, telemetry_folder)
 
     async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
-        """See ``Keeper.poll``."""
+        """See ``Coordinator.poll``."""
         reply: bytes = await self._call("poll", replica, have, seen, report)
         return reply
 
     async def write(self, request: WriteRequest) -> Answer:
-        """See ``Keeper.write``."""
+        """See ``Coordinator.write``."""
         answer: Answer = await self._call("write", request)
         return answer
 
     async def performance(self, days: int) -> Answer:
-        """See ``Keeper.performance``."""
+        """See ``Coordinator.performance``."""
         answer: Answer = await self._call("performance", days)
         return answer
 
     async def leave(self, replica: str) -> None:
-        """See ``Keeper.leave``."""
+        """See ``Coordinator.leave``."""
         await self._call("leave", replica)
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return await getattr(self._actor, method).remote(*arguments)
         except RayActorError:
-            self._actor = keeper_actor(self._settings, self._folder)
+            self._actor = coordinator_actor(self._settings, self._folder)
         try:
             return await getattr(self._actor, method).remote(*arguments)
         except RayActorError as error:
-            raise ServiceError(f"the keeper of the state does not run: {error}") from error
+            raise ServiceError(f"the coordinator of the state does not run: {error}") from error
 
 
 @ray_serve.ingress()
@@ -108,9 +108,9 @@ class DecisionReplica:
 
     # Serve awaits it; only in it does the event loop exist on which requests are answered
     async def __init__(  # type: ignore[misc]
-        self, settings: AppSettings, keeper: KeeperSettings
+        self, settings: AppSettings, coordinator: CoordinatorSettings
     ) -> None:
-        self._app = DecisionApp(settings, RayKeeper(keeper, settings.telemetry_folder))
+        self._app = DecisionApp(settings, RayCoordinator(coordinator, settings.telemetry_folder))
         await self._app.start()
         # what is there now stays: the collector need not look through it in the midst of a request
         gc.collect()

@@ -21,7 +21,7 @@ from ray import serve as ray_serve
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
-from serve.deploy.deployment import decision_deployment, keeper_actor, stop_keeper
+from serve.deploy.deployment import coordinator_actor, decision_deployment, stop_coordinator
 from serve.deploy.ray_serve import (
     APP_NAME,
     QUIET,
@@ -42,10 +42,10 @@ from serve.http.app import AppSettings
 from serve.http.security import TOKEN_VARIABLE, require_safe_binding, token_digest
 from serve.observability.logs import log_level
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.coordinator import KeeperSettings, open_state
+from serve.replication.coordinator import CoordinatorSettings, open_state
 from serve.state.machine import model_record
 
-KEEPER_TIMEOUT_S: Final = 60.0
+COORDINATOR_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -136,25 +136,28 @@ def start_service(
     try:
         own = state_folder(state or folder / "state", bundle.instrument.symbol)
         logs = own / "logs"
-        keeper = KeeperSettings(
+        coordinator = CoordinatorSettings(
             state_folder=str(own),
             model=model_record(bundle, launch=uuid.uuid4().hex),
             service=config.service,
             log_folder=str(logs),
             log_level=level,
         )
-        open_state(keeper)[0].close()
+        open_state(coordinator)[0].close()
         progress("starting Ray")
         started_ray = connect_ray()
         if started_ray:
             cleanup.callback(ray.shutdown)
-        cleanup.callback(stop_keeper, keeper)
+        cleanup.callback(stop_coordinator, coordinator)
         cleanup.callback(stop_serve, started_ray)
         extra_ports = (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)) if fast else ()
-        progress("starting the keeper of the state")
+        progress("starting the coordinator of the state")
         telemetry = folder / "telemetry"
         telemetry.mkdir(mode=0o700)
-        ray.get(keeper_actor(keeper, str(telemetry)).ready.remote(), timeout=KEEPER_TIMEOUT_S)
+        ray.get(
+            coordinator_actor(coordinator, str(telemetry)).ready.remote(),
+            timeout=COORDINATOR_TIMEOUT_S,
+        )
         progress("starting Ray Serve" + (" behind HAProxy" if fast else ""))
         settings = AppSettings(
             performance=config.performance,
@@ -167,7 +170,7 @@ def start_service(
         flags = serve_flags(folder, extra_ports)
         start_serve(host, port, flags)
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")
-        _deploy(settings, keeper, replicas, flags)
+        _deploy(settings, coordinator, replicas, flags)
         progress("waiting for the first answer")
         wait_until_healthy(f"http://{url_host(reachable(host))}:{port}/ready", progress)
     except BaseException as error:
@@ -183,7 +186,7 @@ def start_service(
         authenticated=token is not None,
         fast=fast,
         extra_ports=extra_ports,
-        state_folder=Path(keeper.state_folder),
+        state_folder=Path(coordinator.state_folder),
         _tear_down=lambda: quietly(cleanup.close),
     )
 
@@ -194,7 +197,7 @@ def state_folder(parent: Path, symbol: str) -> Path:
     return (parent / plain.lstrip(".")).resolve()
 
 
-def serve_forever(start: Callable[[Progress], Service], say: Callable[[str], None]) -> None:
+def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], None]) -> None:
     """Start the service, say what it bound to, and stop it cleanly on SIGINT or SIGTERM.
 
     A signal during the start takes effect between two of its steps: Ray's native code does not
@@ -202,7 +205,7 @@ def serve_forever(start: Callable[[Progress], Service], say: Callable[[str], Non
 
     Args:
         start: returns the running service; called once with its progress.
-        say: receives the lines to show.
+        log: receives the lines to show.
 
     Raises:
         TacticalError: what ``start`` raises.
@@ -221,17 +224,17 @@ def serve_forever(start: Callable[[Progress], Service], say: Callable[[str], Non
         if asked.is_set():
             raise KeyboardInterrupt
         if step:
-            say(f"{step} ...")
+            log(f"{step} ...")
 
     listen()
     try:
         with start(progress) as service:
             listen()
             for line in describe(service):
-                say(line)
+                log(line)
             while not asked.wait(timeout=1.0):  # a wait without end would not see the signal
                 pass
-            say("stopping")
+            log("stopping")
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -256,7 +259,7 @@ def describe(service: Service) -> list[str]:
 
 
 def _deploy(
-    settings: AppSettings, keeper: KeeperSettings, replicas: int, flags: dict[str, str]
+    settings: AppSettings, coordinator: CoordinatorSettings, replicas: int, flags: dict[str, str]
 ) -> None:
     environment = {
         **flags,
@@ -271,4 +274,4 @@ def _deploy(
             "runtime_env": {"env_vars": environment},
         },
     )
-    ray_serve.run(deployment.bind(settings, keeper), name=APP_NAME, route_prefix="/")
+    ray_serve.run(deployment.bind(settings, coordinator), name=APP_NAME, route_prefix="/")

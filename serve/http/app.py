@@ -46,7 +46,7 @@ from serve.observability.health import ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
 from serve.replication.coordinator import Answer
-from serve.replication.replica import Follower, KeeperPort
+from serve.replication.replica import CoordinatorPort, StateReplica
 
 _LOG = logging.getLogger(__name__)
 STREAM_PATH: Final = "/ws"
@@ -95,18 +95,20 @@ class DecisionApp:
 
     Args:
         settings: limits and folders.
-        port: the keeper of the state.
+        port: the coordinator of the state.
         name: identity of this replica; made up when omitted.
     """
 
-    def __init__(self, settings: AppSettings, port: KeeperPort, name: str | None = None) -> None:
+    def __init__(
+        self, settings: AppSettings, port: CoordinatorPort, name: str | None = None
+    ) -> None:
         folder = Path(settings.telemetry_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings, self._digest = settings, settings.token_digest
         self._performance, self._service = settings.performance, settings.service
         self._port = port
         name = name or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._follower = Follower(port, self._load, name, settings.service)
+        self._replica = StateReplica(port, self._load, name, settings.service)
         if settings.log_folder is not None:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
@@ -132,11 +134,11 @@ class DecisionApp:
         Raises:
             TacticalError: the bundle cannot be used.
         """
-        await self._follower.start()
+        await self._replica.start()
 
     async def stop(self) -> None:
-        """Let the keeper know that this replica does not decide any more."""
-        await self._follower.stop()
+        """Let the coordinator know that this replica does not decide any more."""
+        await self._replica.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -239,8 +241,8 @@ class DecisionApp:
         return self._decided(await request.body(MAX_BODY_BYTES))
 
     def _decided(self, body: bytes) -> Answered:
-        active = self._follower.active
-        answer = active.decider.answer(body, active.state, self._follower.fresh)
+        active = self._replica.active
+        answer = active.decider.answer(body, active.state, self._replica.fresh)
         _log_decision(answer)  # before it is sent: no answer is without its line
         return json_response(answer.body), answer
 
@@ -265,15 +267,15 @@ class DecisionApp:
         try:
             status, body = await asyncio.wait_for(question, limit_s)
         except TimeoutError:
-            _LOG.error("the keeper did not answer", extra={"fields": {"limit_s": limit_s}})
+            _LOG.error("the coordinator did not answer", extra={"fields": {"limit_s": limit_s}})
             return _unavailable("the state did not answer in time; try again")
         except ServiceError:
-            _LOG.exception("the keeper cannot be reached")
+            _LOG.exception("the coordinator cannot be reached")
             return _unavailable("the state cannot be reached; try again")
         return HttpResponse(body, status)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
-        active, now_s = self._follower.active, time.time()
+        active, now_s = self._replica.active, time.time()
         bundle = active.decider.bundle
         report = health_report(
             now_s,
@@ -283,7 +285,7 @@ class DecisionApp:
             bundle.bundle_id,
             active.state,
             StateAge(
-                state_age_s=self._follower.age_s,
+                state_age_s=self._replica.age_s,
                 lease_s=self._service.lease_s,
                 bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
             ),
@@ -294,19 +296,19 @@ class DecisionApp:
         return json_response({"status": "live"})
 
     async def _ready(self, request: HttpRequest) -> HttpResponse:
-        if self._follower.fresh:
+        if self._replica.fresh:
             return json_response({"status": "ready"})
         return json_response(
             error_body("state_stale", "the risk state may be old: decisions hold"), 503
         )
 
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
-        state = self._follower.active.state
+        state = self._replica.active.state
         self._telemetry.show_state(state.positions, state.accuracy)
         return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
-        manifest = self._follower.active.decider.bundle.manifest
+        manifest = self._replica.active.decider.bundle.manifest
         return json_response(public_manifest(manifest, self._performance))
 
     async def _document(self, request: HttpRequest) -> HttpResponse:

@@ -207,7 +207,7 @@ def _agents(state: RiskState, alerts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _bus(state: RiskState, age: StateAge, alerts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how current what comes in is: the state from the keeper, the bars from the feed."""
+    """Return how current the input is: the coordinator's state and the bars that were sent."""
     statuses = []
     if age.state_age_s > age.lease_s:
         statuses.append(CRITICAL)

@@ -30,7 +30,7 @@ ENSEMBLE: Final = "ensemble"
 
 
 class TradeTelemetry:
-    """Counts the trades that end; kept by the keeper, which alone sees each of them once."""
+    """Counts the trades that end; kept by the coordinator, which alone sees each of them once."""
 
     def __init__(self) -> None:
         # on a node without replicas nobody else makes the folder

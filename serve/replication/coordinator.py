@@ -1,4 +1,4 @@
-"""The keeper: the one writer of the service's state, and what it tells the replicas.
+"""The coordinator: the one writer of the service's state, and what it tells the replicas.
 
 Each replica decides on a copy of the state, so that no decision waits for another process. A copy
 comes with a lease: the replica may use it for ``lease_s`` from the moment it asked. A write is
@@ -39,12 +39,12 @@ from serve.state.leases import Leases, Report
 from serve.state.machine import (
     BarsRecord,
     ControlRecord,
-    Desk,
     FillsRecord,
     ModelRecord,
     Record,
     SessionRecord,
     Snapshot,
+    StateMachine,
     model_record,
 )
 from serve.state.performance import agent_accuracy, performance_report
@@ -74,7 +74,7 @@ class Proposal(msgspec.Struct, frozen=True):
 class View(msgspec.Struct, frozen=True):
     """What a poll is answered with. ``snapshot`` None when the replica has this version already.
 
-    ``bundle_copy``: where the keeper keeps the chosen bundle, on its own node.
+    ``bundle_copy``: where the coordinator keeps the chosen bundle, on its own node.
     """
 
     version: int
@@ -85,11 +85,11 @@ class View(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeeperSettings:
-    """What the keeper needs to start.
+class CoordinatorSettings:
+    """What the coordinator needs to start.
 
     ``model`` is the bundle that the service was started with, its ``launch`` naming that start: a
-    keeper that comes back within one start goes on with whatever bundle was chosen since.
+    coordinator that comes back within one start goes on with whatever bundle was chosen since.
     """
 
     state_folder: str
@@ -99,7 +99,7 @@ class KeeperSettings:
     log_level: str = "INFO"
 
 
-def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
+def open_state(settings: CoordinatorSettings) -> tuple[Journal, StateMachine]:
     """Open the state folder, read its journal and choose the bundle of this start.
 
     Raises:
@@ -107,17 +107,17 @@ def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
     """
     journal = Journal(Path(settings.state_folder))
     try:
-        desk = Desk()
+        machine = StateMachine()
         for raw in journal.records():
-            desk.apply(_DECODE_RECORD(raw))
-        live_bars, chosen = settings.service.live_bars, desk.model
-        if chosen is None or desk.launch != settings.model.launch:
-            desk.check_model(settings.model)
+            machine.apply(_DECODE_RECORD(raw))
+        live_bars, chosen = settings.service.live_bars, machine.model
+        if chosen is None or machine.launch != settings.model.launch:
+            machine.check_model(settings.model)
             chosen = settings.model
-        if chosen is not desk.model or chosen.live_bars != live_bars:
+        if chosen is not machine.model or chosen.live_bars != live_bars:
             chosen = replace(chosen, live_bars=live_bars)
             journal.append(chosen)
-            desk.apply(chosen)
+            machine.apply(chosen)
     except BaseException as error:
         journal.close()
         if isinstance(error, TacticalError):
@@ -127,10 +127,10 @@ def open_state(settings: KeeperSettings) -> tuple[Journal, Desk]:
                 f"state folder {settings.state_folder} was written by another version: {error}"
             ) from error
         raise
-    return journal, desk
+    return journal, machine
 
 
-class Keeper:
+class Coordinator:
     """Owner of the state. Its methods run on one event loop; none blocks it for long.
 
     Args:
@@ -144,7 +144,7 @@ class Keeper:
 
     def __init__(
         self,
-        settings: KeeperSettings,
+        settings: CoordinatorSettings,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -153,12 +153,12 @@ class Keeper:
             log_to_folder(Path(settings.log_folder), "keeper", settings.log_level)
         self._telemetry = TradeTelemetry()
         self._clock, self._monotonic = clock, monotonic
-        self._journal, self._desk = open_state(settings)
-        self._desk.agent_accuracy = agent_accuracy(self._desk.trades)
+        self._journal, self._machine = open_state(settings)
+        self._machine.agent_accuracy = agent_accuracy(self._machine.trades)
         self._copies = Path(settings.state_folder) / COPIES
-        assert self._desk.model is not None
+        assert self._machine.model is not None
         try:
-            self._keep(self._desk.model)
+            self._keep(self._machine.model)
         except (TacticalError, OSError) as error:  # it is needed only once the folder has changed
             _LOG.warning("the bundle is not kept: %s", error)
         self._leases = Leases(settings.service.lease_s, monotonic)
@@ -181,15 +181,15 @@ class Keeper:
         self._wake()
         self._follow_clock()
         until = now + self._service.poll_s
-        while have == self._desk.version and self._number() == seen:
+        while have == self._machine.version and self._number() == seen:
             left = until - self._monotonic()
             if left <= 0 or not await self._change(left):
                 break
-        self._leases.offer(asking, self._desk.version, now)
-        snapshot = None if have == self._desk.version else self._desk.snapshot()
-        assert self._desk.model is not None
-        copy = str(self._copies / self._desk.model.bundle_id)
-        version, lease_s = self._desk.version, self._service.lease_s
+        self._leases.offer(asking, self._machine.version, now)
+        snapshot = None if have == self._machine.version else self._machine.snapshot()
+        assert self._machine.model is not None
+        copy = str(self._copies / self._machine.model.bundle_id)
+        version, lease_s = self._machine.version, self._service.lease_s
         return _ENCODE(View(version, lease_s, snapshot, self._proposal, copy))
 
     async def leave(self, replica: str) -> None:
@@ -209,26 +209,26 @@ class Keeper:
         except ServiceError as error:
             _LOG.error("a write was not accepted: %s", error)
             return 503, _JSON(error_body("state_unavailable", "the state cannot be written"))
-        await self._settled(self._desk.version)
-        return 200, _JSON({**body, "version": self._desk.version})
+        await self._settled(self._machine.version)
+        return 200, _JSON({**body, "version": self._machine.version})
 
     async def performance(self, days: int) -> Answer:
         """Return the trading figures of the last ``days`` days."""
-        assert self._desk.model is not None
+        assert self._machine.model is not None
         try:
             report = performance_report(
-                self._desk.trades,
-                self._desk.instrument,
+                self._machine.trades,
+                self._machine.instrument,
                 self._clock(),
                 days,
-                self._desk.model.bar_seconds,
+                self._machine.model.bar_seconds,
             )
         except DataError as error:  # trades after the calendar's end
             return 503, _JSON(error_body("state_unavailable", str(error)))
         return 200, _JSON(report)
 
     async def ready(self) -> None:
-        """Return once the keeper has started."""
+        """Return once the coordinator has started."""
 
     def close(self) -> None:
         """Let go of the state folder."""
@@ -237,9 +237,9 @@ class Keeper:
     def _accept(self, request: WriteRequest) -> dict[str, Any]:
         now = self._clock()
         if isinstance(request, BarsRequest):
-            bars, body = self._desk.check_bars(request, now)
+            bars, body = self._machine.check_bars(request, now)
             self._commit(bars)
-            market = self._desk.snapshot().market
+            market = self._machine.snapshot().market
             assert market is not None
             return {
                 **body,
@@ -249,9 +249,9 @@ class Keeper:
                 "degraded": market.bars_since_gap is not None,
             }
         if isinstance(request, FillsRequest):
-            fills, body = self._desk.check_fills(request, now)
+            fills, body = self._machine.check_fills(request, now)
             self._commit(fills)
-            account = self._desk.snapshot().account
+            account = self._machine.snapshot().account
             return {
                 **body,
                 "position": account.side * account.quantity,
@@ -259,9 +259,9 @@ class Keeper:
                 "halted": account.halted,
             }
         assert isinstance(request, OverrideRequest)
-        order = self._desk.check_control(request, now)
+        order = self._machine.check_control(request, now)
         self._commit(order)
-        return {"override": self._desk.control.value, "repeated": order is None}
+        return {"override": self._machine.control.value, "repeated": order is None}
 
     def _commit(self, record: Record | None) -> None:
         """Make a checked record part of the state; None changes nothing.
@@ -272,16 +272,16 @@ class Keeper:
         if record is None:
             return
         self._journal.append(record)
-        effect = self._desk.apply(record)
+        effect = self._machine.apply(record)
         self._log(record)
         for trade in effect.trades:
             self._telemetry.record_trade(trade.pnl)
         if effect.trades:
-            self._desk.agent_accuracy = agent_accuracy(self._desk.trades)
+            self._machine.agent_accuracy = agent_accuracy(self._machine.trades)
         self._wake()
 
     def _log(self, record: Record) -> None:
-        fields: dict[str, Any] = {"version": self._desk.version}
+        fields: dict[str, Any] = {"version": self._machine.version}
         if isinstance(record, BarsRecord):
             fields |= {"bars": len(record.rows), "last_timestamp": record.rows[-1].time_s}
         elif isinstance(record, FillsRecord):
@@ -298,7 +298,7 @@ class Keeper:
 
     def _follow_clock(self) -> None:
         try:
-            self._commit(self._desk.check_session(self._clock()))
+            self._commit(self._machine.check_session(self._clock()))
         except TacticalError as error:
             _LOG.error("a new session was not recorded: %s", error)
 
@@ -313,12 +313,12 @@ class Keeper:
             try:
                 bundle = await asyncio.to_thread(load_bundle, _resolved(request.path))
                 record = model_record(bundle, live_bars=self._service.live_bars)
-                self._desk.check_model(record)
+                self._machine.check_model(record)
             except TacticalError as error:
                 raise _refused(str(error)) from error
             if request.bundle_id not in (None, record.bundle_id):
                 raise _refused(f"bundle_id: the folder holds {record.bundle_id}", "bundle_id")
-            previous = self._desk.model
+            previous = self._machine.model
             assert previous is not None
             body = {"bundle_id": record.bundle_id, "previous": previous.bundle_id}
             if (record.bundle_id, record.path) != (previous.bundle_id, previous.path):
@@ -341,7 +341,7 @@ class Keeper:
         """
         if not (self._copies / record.bundle_id).is_dir():
             copy_bundle(Path(record.path), record.bundle_id, self._copies / record.bundle_id)
-        kept = {record.bundle_id, self._desk.model and self._desk.model.bundle_id}
+        kept = {record.bundle_id, self._machine.model and self._machine.model.bundle_id}
         for other in self._copies.iterdir():
             if other.name not in kept:
                 shutil.rmtree(other, ignore_errors=True)

@@ -25,20 +25,20 @@ _RETRY_AFTER_S: Final = 0.2
 _DECODE: Final = msgspec.msgpack.Decoder(View).decode
 
 
-class KeeperPort(Protocol):
-    """How a replica reaches the keeper; see ``Keeper`` for what the calls do."""
+class CoordinatorPort(Protocol):
+    """How a replica reaches the coordinator; see ``Coordinator`` for what the calls do."""
 
     async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
-        """See ``Keeper.poll``."""
+        """See ``Coordinator.poll``."""
 
     async def write(self, request: WriteRequest) -> Answer:
-        """See ``Keeper.write``."""
+        """See ``Coordinator.write``."""
 
     async def performance(self, days: int) -> Answer:
-        """See ``Keeper.performance``."""
+        """See ``Coordinator.performance``."""
 
     async def leave(self, replica: str) -> None:
-        """See ``Keeper.leave``."""
+        """See ``Coordinator.leave``."""
 
 
 Load = Callable[[str, str], Decider]
@@ -53,11 +53,11 @@ class Active:
     state: RiskState
 
 
-class Follower:
+class StateReplica:
     """Keeps a replica's copy of the state current.
 
     Args:
-        port: the keeper.
+        port: the coordinator.
         load: makes deciders; called in a thread.
         name: identity of this replica.
         service: the timing.
@@ -67,7 +67,7 @@ class Follower:
 
     def __init__(
         self,
-        port: KeeperPort,
+        port: CoordinatorPort,
         load: Load,
         name: str,
         service: ServiceConfig,
@@ -102,7 +102,7 @@ class Follower:
         return max(0.0, self._monotonic() - self._lease_until + self._service.lease_s)
 
     async def start(self) -> None:
-        """Get the state and the bundle, then follow the keeper in the background.
+        """Get the state and the bundle, then follow the coordinator in the background.
 
         Raises:
             TacticalError: the bundle cannot be loaded.
@@ -111,7 +111,7 @@ class Follower:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop following and let the keeper know."""
+        """Stop following and let the coordinator know."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -151,7 +151,7 @@ class Follower:
         self._active = Active(decider, RiskState.of(snapshot, self._service))
 
     async def _loaded(self, wanted: str, path: str, bundle_copy: str) -> Decider:
-        """Return the chosen bundle; from the keeper's copy when its folder holds another one."""
+        """Return the chosen bundle; from the coordinator's copy if its folder holds another."""
         try:
             return await asyncio.to_thread(self._load, path, wanted)
         except TacticalError as error:

@@ -77,7 +77,7 @@ class ClosedBar:
     new_session: bool
 
 
-class Feed:
+class BarBuffer:
     """Bars of one instrument, each accepted once."""
 
     def __init__(self, instrument: Instrument, bar_seconds: int) -> None:

@@ -45,7 +45,7 @@ class Replica:
 
 
 class Leases:
-    """The leases of all replicas, as far as the keeper knows.
+    """The leases of all replicas, as far as the coordinator knows.
 
     Args:
         lease_s: how long one runs from the moment it was asked for.
@@ -55,7 +55,7 @@ class Leases:
     def __init__(self, lease_s: float, monotonic: Callable[[], float]) -> None:
         self._lease_s, self._monotonic = lease_s, monotonic
         self._replicas: dict[str, Replica] = {}
-        # replicas that a keeper before this one gave a lease are not known here
+        # replicas that a coordinator before this one gave a lease are not known here
         self.unknown_until = monotonic() + lease_s
 
     def ask(self, name: str, have: int, report: Report | None) -> Replica:

@@ -22,8 +22,8 @@ from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import DataError, ServiceError
 from serve.api.errors import RequestError, invalid
 from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
-from serve.state.bars import BarRow, Feed, MarketState
-from serve.state.portfolio import Book, Fill, Trade
+from serve.state.bars import BarBuffer, BarRow, MarketState
+from serve.state.portfolio import Fill, Portfolio, Trade
 
 FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
 """What of an instrument another bundle may not change: positions and bars are kept in its terms."""
@@ -130,7 +130,7 @@ class _Mark:
     price: float = 0.0
 
 
-class Desk:
+class StateMachine:
     """The state. The first record has to be a ``ModelRecord``.
 
     The account is marked at every bar's close, as in a backtest. While bars do not come (there are
@@ -150,14 +150,14 @@ class Desk:
         self._requests: dict[str, str] = {}
         self._marked = _Mark()
         self._session_s = 0.0  # up to when sessions have begun by the clock
-        self._feed: Feed
-        self._book: Book
+        self._buffer: BarBuffer
+        self._portfolio: Portfolio
         self._instrument: Instrument
 
     @property
     def trades(self) -> list[Trade]:
         """The trades so far, in order of their exits."""
-        return self._book.trades
+        return self._portfolio.trades
 
     @property
     def instrument(self) -> Instrument:
@@ -188,10 +188,10 @@ class Desk:
         """Return the record that a request leads to, None when it is all repeats, and the answer.
 
         Raises:
-            RequestError: see ``Feed.check``; 422 for another symbol.
+            RequestError: see ``BarBuffer.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
-        plan = self._feed.check(request.bars, now_s)
+        plan = self._buffer.check(request.bars, now_s)
         answer = {
             "symbol": request.symbol,
             "accepted": len(plan.new),
@@ -206,10 +206,10 @@ class Desk:
         """Return the record that a request leads to, None when it is all repeats, and the answer.
 
         Raises:
-            RequestError: see ``Book.check``; 422 for another symbol.
+            RequestError: see ``Portfolio.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
-        plan = self._book.check(request.fills, now_s)
+        plan = self._portfolio.check(request.fills, now_s)
         answer = {
             "symbol": request.symbol,
             "accepted": len(plan.new),
@@ -237,7 +237,7 @@ class Desk:
 
     def check_session(self, now_s: float) -> SessionRecord | None:
         """Return the record that begins a session when the clock has reached it and no bar did."""
-        if self._feed.count:
+        if self._buffer.count:
             if not self._live_bars:
                 return None
             now_s -= self._patience_s  # the first bar of a session may still come
@@ -256,13 +256,13 @@ class Desk:
             self._apply_bars(record)
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
-                trade = self._book.apply(fill)
+                trade = self._portfolio.apply(fill)
                 if trade is not None:
                     effect.trades.append(trade)
                 if not self._bars_mark(fill.time_s):
                     self._mark(fill.time_s, fill.price)
         elif isinstance(record, SessionRecord):
-            self._book.mark(self._marked.price, True)
+            self._portfolio.mark(self._marked.price, True)
             self._session_s = record.at_s
         else:
             self.control = CONTROLS[record.action]
@@ -278,9 +278,9 @@ class Desk:
             bundle_path=self.model.path,
             bundle_id=self.model.bundle_id,
             control=self.control,
-            account=self._book.account,
-            market=self._feed.state(),
-            trades=sum(trade.votes is not None for trade in self._book.trades),
+            account=self._portfolio.account,
+            market=self._buffer.state(),
+            trades=sum(trade.votes is not None for trade in self._portfolio.trades),
             accuracy=self.agent_accuracy,
         )
 
@@ -288,9 +288,9 @@ class Desk:
         risk = from_dict(RiskConfig, record.risk, "risk")
         if self.model is None:
             self._instrument = from_dict(Instrument, record.instrument, "instrument")
-            self._feed = Feed(self._instrument, record.bar_seconds)
-            self._book = Book(self._instrument, risk)
-        self._book.risk = risk
+            self._buffer = BarBuffer(self._instrument, record.bar_seconds)
+            self._portfolio = Portfolio(self._instrument, risk)
+        self._portfolio.risk = risk
         self.model = record
         self.launch = record.launch or self.launch
 
@@ -307,17 +307,17 @@ class Desk:
 
     def _bars_mark(self, time_s: float) -> bool:
         """Return whether a bar has marked the account, or is about to, at ``time_s``."""
-        last_s = self._feed.last_s
+        last_s = self._buffer.last_s
         if last_s is None or not self._live_bars:
             return last_s is not None
         assert self.model is not None
         return time_s <= last_s + self.model.bar_seconds + self._patience_s
 
     def _apply_bars(self, record: BarsRecord) -> None:
-        before_s = self._feed.last_s
-        for bar in self._feed.push(record.rows, record.at_s):
+        before_s = self._buffer.last_s
+        for bar in self._buffer.push(record.rows, record.at_s):
             if not self._live_bars or self._marked.time_s == self._end_of(before_s):
-                self._book.mark(bar.close, bar.new_session)
+                self._portfolio.mark(bar.close, bar.new_session)
                 self._marked = _Mark(self._end_of(bar.time_s), bar.close)
             else:
                 self._mark(self._end_of(bar.time_s), bar.close)
@@ -334,7 +334,7 @@ class Desk:
         new_session = self._begins_session(self._marked.time_s, time_s)
         if time_s >= self._marked.time_s:
             self._marked = _Mark(time_s, price)
-        self._book.mark(self._marked.price, new_session)
+        self._portfolio.mark(self._marked.price, new_session)
 
     def _begins_session(self, before_s: float, now_s: float) -> bool:
         """Return whether ``now_s`` is in another session than ``before_s``, 0 for no time.

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.metrics import Metrics, accuracies, trade_figures
+from rllib_tactical.backtest.metrics import Metrics, accuracies, trade_metrics
 from rllib_tactical.data.calendar.sessions import place_bars
 from rllib_tactical.domain.types import AGENTS, Instrument, IntArray
 from serve.state.portfolio import Trade
@@ -42,7 +42,7 @@ def performance_report(
     recent = [trade for trade in trades if trade.exit_s > now_s - days * DAY_S]
     pnl = np.array([trade.pnl for trade in recent], dtype=np.float64)
     metrics = Metrics()
-    trade_figures(metrics, pnl)
+    trade_metrics(metrics, pnl)
     daily = _daily(recent, instrument, bar_seconds)
     spread = {
         "mean": float(daily.mean()) if len(daily) else None,

@@ -52,7 +52,7 @@ class FillPlan:
     repeated: int
 
 
-class Book:
+class Portfolio:
     """Account and trades of one instrument; each fill counts once.
 
     Args:

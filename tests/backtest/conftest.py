@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rllib_tactical.backtest.comparison import Evaluation, evaluate_votes
+from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.bundle.bundle import Bundle, export_bundle
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES
-from tests.market import INSTRUMENT, random_tape
+from tests.market import INSTRUMENT, random_history
 
 
 @pytest.fixture(scope="session")
-def tape() -> Tape:
-    return random_tape(2_000, seed=3)
+def history() -> MarketHistory:
+    return random_history(2_000, seed=3)
 
 
 @pytest.fixture(scope="session")
-def bundle(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(history: MarketHistory, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Return a bundle that trades both ways: fvg and momentum agree, entry executes."""
     import torch
 
@@ -37,7 +37,7 @@ def bundle(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
                 actor.out.bias.data = torch.tensor([0.0, 3.0, 0.0])
             else:  # every action is chosen on some bars
                 with torch.no_grad():
-                    logits = actor(torch.from_numpy(tape.inputs.gather(np.arange(400, 900))))
+                    logits = actor(torch.from_numpy(history.inputs.gather(np.arange(400, 900))))
                 actor.out.bias.data = -logits.mean(dim=0)
             weights.update(actor_weights(agent, actor))
     return export_bundle(
@@ -53,8 +53,8 @@ def bundle(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def evaluation(tape: Tape) -> Evaluation:
+def comparison(history: MarketHistory) -> Comparison:
     """Return an evaluation of random votes with all baselines."""
     start, stop = 500, 2_000
     index = np.random.default_rng(1).integers(0, 3, (stop - start, 3))
-    return evaluate_votes(constant_votes(index, 0.9), tape, Rules(), start, stop, label="Noise")
+    return compare_votes(constant_votes(index, 0.9), history, Rules(), start, stop, label="Noise")

@@ -14,7 +14,7 @@ from rllib_tactical.backtest.trades import TRADE_COLUMNS
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.synergy import SynergyTrack
-from rllib_tactical.domain.simulation.history import EMBARGO_BARS, Tape, build_tape
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, Instrument, Sessions
 
 START = EMBARGO_BARS - 1
@@ -30,8 +30,10 @@ LONG = (0, 0, 1)
 SHORT = (2, 2, 1)
 
 
-def scene(rows: list[tuple[float, float, float, float]], session_bars: int = 1_000) -> Tape:
-    """Return a tape whose bar START is the last quiet one; ``rows`` (open to close) follow it.
+def scene(
+    rows: list[tuple[float, float, float, float]], session_bars: int = 1_000
+) -> MarketHistory:
+    """Return a history whose bar START is the last quiet one; ``rows`` (open to close) follow it.
 
     Quiet bars are (100, 100.5, 99.5, 100), so ATR is exactly 1 at START. Nothing is a synergy.
     """
@@ -45,7 +47,7 @@ def scene(rows: list[tuple[float, float, float, float]], session_bars: int = 1_0
         np.arange(count) // session_bars, place == 0, last, (place + 1) / session_bars
     )
     bars = Bars(time_s, *table.T, np.full(count, 10.0))
-    return build_tape(bars, sessions, CONTRACT, SynergyTrack.none(count))
+    return build_history(bars, sessions, CONTRACT, SynergyTrack.none(count))
 
 
 def votes_on(count: int, entries: dict[int, tuple[int, int, int]]) -> Votes:
@@ -64,15 +66,17 @@ def result_of(
     ``sessions`` has the session of every bar; a trade's ``exit_row`` is the row of its exit bar.
     """
     count = len(equity)
-    tape = scene([(100.0, 100.5, 99.5, 100.0)] * count)
-    result = run_backtest(tape, hold_votes(count), Rules(), START, START + count)
+    history = scene([(100.0, 100.5, 99.5, 100.0)] * count)
+    result = run_backtest(history, hold_votes(count), Rules(), START, START + count)
     ids = np.concatenate([np.zeros(START, dtype=np.int64), sessions])
-    ids = np.concatenate([ids, np.full(len(tape) - len(ids), sessions[-1])])
-    tape = dataclasses.replace(tape, sessions=dataclasses.replace(tape.sessions, session_id=ids))
+    ids = np.concatenate([ids, np.full(len(history) - len(ids), sessions[-1])])
+    history = dataclasses.replace(
+        history, sessions=dataclasses.replace(history.sessions, session_id=ids)
+    )
     table = result.equity.assign(equity=equity, session=sessions)
     rows = [_trade(**trade) for trade in trades or []]
     frame = pd.DataFrame(rows, columns=list(TRADE_COLUMNS)) if rows else result.trades
-    return dataclasses.replace(result, tape=tape, equity=table, trades=frame)
+    return dataclasses.replace(result, history=history, equity=table, trades=frame)
 
 
 def _trade(exit_row: int = 1, **values: Any) -> dict[str, Any]:

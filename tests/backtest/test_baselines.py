@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.engine import hold_votes, run_backtest
 from rllib_tactical.backtest.policies import (
     BASELINES,
@@ -16,37 +16,39 @@ from rllib_tactical.backtest.policies import (
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 
 START, STOP = 400, 2_000
 
 
-def test_always_hold_never_trades(tape: Tape) -> None:
-    result = run_backtest(tape, always_hold(tape, START, STOP), Rules(), START, STOP)
+def test_always_hold_never_trades(history: MarketHistory) -> None:
+    result = run_backtest(history, always_hold(history, START, STOP), Rules(), START, STOP)
     assert result.trades.empty
     assert not result.decisions["execute"].any()
 
 
-def test_buy_and_hold_is_long_wherever_the_rules_let_it(tape: Tape) -> None:
-    result = run_backtest(tape, buy_and_hold(tape, START, STOP), Rules(), START, STOP)
+def test_buy_and_hold_is_long_wherever_the_rules_let_it(history: MarketHistory) -> None:
+    result = run_backtest(history, buy_and_hold(history, START, STOP), Rules(), START, STOP)
     assert set(result.trades["side"]) == {"long"}
     assert (result.equity["position"] > 0).mean() > 0.5
 
 
-def test_rule_based_is_the_rule_of_the_domain(tape: Tape) -> None:
-    votes = rule_based(tape, START, STOP)
-    expected = rule_votes(tape.features.raw[START:STOP], tape.bars.close[START:STOP])
+def test_rule_based_is_the_rule_of_the_domain(history: MarketHistory) -> None:
+    votes = rule_based(history, START, STOP)
+    expected = rule_votes(history.features.raw[START:STOP], history.bars.close[START:STOP])
     np.testing.assert_array_equal(votes.index, expected.index)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_trades_as_often_as_the_policy_at_other_times(tape: Tape, seed: int) -> None:
+def test_random_trades_as_often_as_the_policy_at_other_times(
+    history: MarketHistory, seed: int
+) -> None:
     index = np.random.default_rng(9).integers(0, 3, (STOP - START, 3))
-    policy = run_backtest(tape, constant_votes(index, 0.9), Rules(), START, STOP)
+    policy = run_backtest(history, constant_votes(index, 0.9), Rules(), START, STOP)
     votes = random_like(policy, seed)
     again = random_like(policy, seed)
     np.testing.assert_array_equal(votes.index, again.index)
-    result = run_backtest(tape, votes, Rules(), START, STOP)
+    result = run_backtest(history, votes, Rules(), START, STOP)
     assert len(policy.trades) > 20
     assert abs(len(result.trades) - len(policy.trades)) <= 0.1 * len(policy.trades)
     assert set(result.trades["side"]) == {"long", "short"}
@@ -56,11 +58,11 @@ def test_random_trades_as_often_as_the_policy_at_other_times(tape: Tape, seed: i
     assert set(result.trades["requested"]) <= set(policy.trades["requested"])
 
 
-def test_random_does_not_trade_where_the_policy_does_not(tape: Tape) -> None:
-    policy = run_backtest(tape, hold_votes(STOP - START), Rules(), START, STOP)
+def test_random_does_not_trade_where_the_policy_does_not(history: MarketHistory) -> None:
+    policy = run_backtest(history, hold_votes(STOP - START), Rules(), START, STOP)
     np.testing.assert_array_equal(random_like(policy).index, policy.votes.index)
 
 
-def test_every_baseline_is_run_and_explained(evaluation: Evaluation) -> None:
-    assert [run.name for run in evaluation.baselines] == list(BASELINES)
+def test_every_baseline_is_run_and_explained(comparison: Comparison) -> None:
+    assert [run.name for run in comparison.baselines] == list(BASELINES)
     assert list(EXPLANATIONS) == list(BASELINES)

@@ -7,69 +7,73 @@ import numpy as np
 import pytest
 
 from rllib_tactical.backtest.comparison import (
-    TABLE_FIGURES,
-    Evaluation,
-    evaluate_bundle,
+    TABLE_METRICS,
+    Comparison,
+    compare_bundle,
     train_confidence_of,
 )
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TrainingConfig
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 
 
-def test_a_bundle_beside_its_baselines_and_an_extra_policy(bundle: Bundle, tape: Tape) -> None:
+def test_a_bundle_beside_its_baselines_and_an_extra_policy(
+    bundle: Bundle, history: MarketHistory
+) -> None:
     stages: list[str] = []
-    evaluation = evaluate_bundle(
+    comparison = compare_bundle(
         bundle,
-        tape,
+        history,
         400,
         1_400,
         extra={"oracle": ("Oracle", hold_votes(1_000))},
         stage=stages.append,
     )
-    votes = bundle_votes(bundle, tape, np.arange(400, 1_400))
-    alone = run_backtest(tape, votes, bundle.rules, 400, 1_400)
-    assert evaluation.policy.result.net_pnl == alone.net_pnl
+    votes = bundle_votes(bundle, history, np.arange(400, 1_400))
+    alone = run_backtest(history, votes, bundle.rules, 400, 1_400)
+    assert comparison.policy.result.net_pnl == alone.net_pnl
     assert len(alone.trades) > 0
     names = ["policy", "always_hold", "buy_and_hold", "random", "rule_based", "oracle"]
-    assert [run.name for run in evaluation.runs] == names
-    assert [row["name"] for row in evaluation.rows()] == names
-    assert set(TABLE_FIGURES) < set(evaluation.rows()[0])
+    assert [run.name for run in comparison.runs] == names
+    assert [row["name"] for row in comparison.rows()] == names
+    assert set(TABLE_METRICS) < set(comparison.rows()[0])
     assert stages[0] == "networks"
     assert "oracle" in stages
 
 
-def test_baselines_can_be_left_out(bundle: Bundle, tape: Tape) -> None:
-    evaluation = evaluate_bundle(bundle, tape, 400, 600, with_baselines=False)
-    assert evaluation.baselines == ()
+def test_baselines_can_be_left_out(bundle: Bundle, history: MarketHistory) -> None:
+    comparison = compare_bundle(bundle, history, 400, 600, with_baselines=False)
+    assert comparison.baselines == ()
 
 
-def test_trades_by_the_training_rule_count_every_vote_alike(bundle: Bundle, tape: Tape) -> None:
-    evaluation = evaluate_bundle(bundle, tape, 400, 900, with_baselines=False)
-    votes = constant_votes(evaluation.policy.result.votes.index, 1.0)
-    by_training_rule = run_backtest(tape, votes, bundle.rules, 400, 900)
-    assert evaluation.train_confidence == 1.0
-    assert evaluation.training_rule_trades == len(by_training_rule.trades)
+def test_trades_by_the_training_rule_count_every_vote_alike(
+    bundle: Bundle, history: MarketHistory
+) -> None:
+    comparison = compare_bundle(bundle, history, 400, 900, with_baselines=False)
+    votes = constant_votes(comparison.policy.result.votes.index, 1.0)
+    by_training_rule = run_backtest(history, votes, bundle.rules, 400, 900)
+    assert comparison.train_confidence == 1.0
+    assert comparison.training_rule_trades == len(by_training_rule.trades)
 
 
 @pytest.mark.parametrize(("training_rule", "too_little"), [(13, True), (12, False), (0, False)])
 def test_trading_less_than_half_as_often_is_flagged(
-    evaluation: Evaluation, training_rule: int, too_little: bool
+    comparison: Comparison, training_rule: int, too_little: bool
 ) -> None:
-    result = evaluation.policy.result
+    result = comparison.policy.result
     run = dataclasses.replace(
-        evaluation.policy, result=dataclasses.replace(result, trades=result.trades[:6])
+        comparison.policy, result=dataclasses.replace(result, trades=result.trades[:6])
     )
-    changed = dataclasses.replace(evaluation, policy=run, training_rule_trades=training_rule)
+    changed = dataclasses.replace(comparison, policy=run, training_rule_trades=training_rule)
     assert changed.full_rule_trades == 6
     assert changed.trades_too_little is too_little
 
 
-def test_plain_values_are_strict_json(evaluation: Evaluation) -> None:
-    document = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
-    assert document["kpis"]["trades"] == len(evaluation.policy.result.trades)
+def test_plain_values_are_strict_json(comparison: Comparison) -> None:
+    document = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert document["kpis"]["trades"] == len(comparison.policy.result.trades)
     assert document["baselines"]["always_hold"]["values"]["win_rate"] is None
     assert document["baselines"]["always_hold"]["undefined"]["win_rate"] == "no trade was made"
     assert document["trade_counts"]["full_rule"] == document["kpis"]["trades"]

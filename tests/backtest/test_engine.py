@@ -11,7 +11,7 @@ from rllib_tactical.bundle.inference import probabilities
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.decision.votes import Votes, constant_votes, greedy_votes, sample_votes
-from rllib_tactical.domain.simulation.history import Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import ExitReason
@@ -33,10 +33,12 @@ def random_votes(count: int, seed: int, confidence: float = 1.0) -> Votes:
     return constant_votes(np.random.default_rng(seed).integers(0, 3, (count, 3)), confidence)
 
 
-def assert_equals_the_loop(tape: Tape, votes: Votes, rules: Rules, start: int, stop: int) -> int:
+def assert_equals_the_loop(
+    history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: int
+) -> int:
     """Compare with one account stepped bar by bar; return the number of passes it took."""
-    result = run_backtest(tape, votes, rules, start, stop)
-    simulator = Simulator(tape, rules, RewardConfig(), 1)
+    result = run_backtest(history, votes, rules, start, stop)
+    simulator = Simulator(history, rules, RewardConfig(), 1)
     simulator.reset(np.array([0]), np.array([start]))
     equity, position, pnl, costs = [simulator.equity[0]], [0.0], [], []
     columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
@@ -71,23 +73,23 @@ def assert_equals_the_loop(tape: Tape, votes: Votes, rules: Rules, start: int, s
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("confidence", [0.9, 1.0])
 def test_sessions_side_by_side_equal_one_account_bit_for_bit(
-    tape: Tape, seed: int, confidence: float
+    history: MarketHistory, seed: int, confidence: float
 ) -> None:
     votes = random_votes(1_100, seed, confidence)
-    assert_equals_the_loop(tape, votes, Rules(), 700, 1_800)
+    assert_equals_the_loop(history, votes, Rules(), 700, 1_800)
 
 
-def test_equal_also_when_every_size_follows_equity(tape: Tape) -> None:
+def test_equal_also_when_every_size_follows_equity(history: MarketHistory) -> None:
     rules = Rules(risk=RiskConfig(max_leverage=0.1, max_risk_per_trade=0.0005))
-    instrument = dataclasses.replace(tape.instrument, lot_step=0.001)
-    narrow = dataclasses.replace(tape, instrument=instrument)
+    instrument = dataclasses.replace(history.instrument, lot_step=0.001)
+    narrow = dataclasses.replace(history, instrument=instrument)
     passes = assert_equals_the_loop(narrow, random_votes(1_200, 7), rules, 400, 1_600)
     assert passes > 2  # the guesses were wrong at first, so this shows that they are mended
 
 
-def test_equal_when_the_account_is_ruined(tape: Tape) -> None:
+def test_equal_when_the_account_is_ruined(history: MarketHistory) -> None:
     rules = Rules(risk=RiskConfig(initial_equity=600.0, max_leverage=400.0))
-    assert_equals_the_loop(tape, random_votes(1_500, 2), rules, 400, 1_900)
+    assert_equals_the_loop(history, random_votes(1_500, 2), rules, 400, 1_900)
 
 
 def test_equal_with_sessions_of_ragged_lengths_and_a_start_inside_one() -> None:
@@ -101,42 +103,42 @@ def test_equal_with_sessions_of_ragged_lengths_and_a_start_inside_one() -> None:
         is_first=starts,
         is_last=last,
     )
-    tape = build_tape(random_bars(count, 9), sessions, INSTRUMENT)
-    assert_equals_the_loop(tape, random_votes(900, 5), Rules(), 361, 1_261)
+    history = build_history(random_bars(count, 9), sessions, INSTRUMENT)
+    assert_equals_the_loop(history, random_votes(900, 5), Rules(), 361, 1_261)
 
 
 def test_equal_in_a_single_endless_session() -> None:
-    tape = build_tape(random_bars(900, 1), sessions_of_length(900, 900), INSTRUMENT)
-    assert assert_equals_the_loop(tape, random_votes(500, 6), Rules(), 380, 880) == 1
+    history = build_history(random_bars(900, 1), sessions_of_length(900, 900), INSTRUMENT)
+    assert assert_equals_the_loop(history, random_votes(500, 6), Rules(), 380, 880) == 1
 
 
-def test_nothing_beyond_stop_is_touched(tape: Tape) -> None:
+def test_nothing_beyond_stop_is_touched(history: MarketHistory) -> None:
     votes = random_votes(600, 8)
     shorter = dataclasses.replace(
-        build_tape(tape.bars[:1_100], sessions_of_length(1_100), tape.instrument),
-        instrument=tape.instrument,
+        build_history(history.bars[:1_100], sessions_of_length(1_100), history.instrument),
+        instrument=history.instrument,
     )
-    whole = run_backtest(tape, votes, Rules(), 500, 1_100).equity["equity"]
+    whole = run_backtest(history, votes, Rules(), 500, 1_100).equity["equity"]
     # the last bar of a file closes its session, hence the comparison ends before it
     np.testing.assert_array_equal(
         whole[:-1], run_backtest(shorter, votes, Rules(), 500, 1_100).equity["equity"][:-1]
     )
 
 
-def test_the_last_vote_is_not_acted_upon(tape: Tape) -> None:
+def test_the_last_vote_is_not_acted_upon(history: MarketHistory) -> None:
     votes = random_votes(600, 8)
     changed = Votes(votes.index.copy(), votes.confidence)
     changed.index[-1] = (2, 2, 2)
-    one, other = (run_backtest(tape, v, Rules(), 500, 1_100) for v in (votes, changed))
+    one, other = (run_backtest(history, v, Rules(), 500, 1_100) for v in (votes, changed))
     assert one.equity.equals(other.equity)
 
 
-def test_tables_cover_the_bars_they_claim(tape: Tape) -> None:
-    result = run_backtest(tape, random_votes(600, 8), Rules(), 500, 1_100)
+def test_tables_cover_the_bars_they_claim(history: MarketHistory) -> None:
+    result = run_backtest(history, random_votes(600, 8), Rules(), 500, 1_100)
     assert result.equity["bar"].tolist() == list(range(500, 1_100))
     assert result.decisions["bar"].tolist() == list(range(500, 1_099))
     times = result.equity["timestamp"].astype("int64") // 10**6
-    np.testing.assert_array_equal(times, tape.bars.timestamp_s[500:1_100])
+    np.testing.assert_array_equal(times, history.bars.timestamp_s[500:1_100])
     ordered = result.decisions[result.decisions["entered"]]
     assert ordered[["stop", "target"]].notna().all().all()
     assert result.decisions.loc[~result.decisions["execute"], "stop"].isna().all()
@@ -145,40 +147,46 @@ def test_tables_cover_the_bars_they_claim(tape: Tape) -> None:
 @pytest.mark.parametrize(
     ("start", "stop", "count"), [(100, 900, 800), (500, 501, 1), (500, 9_999, 9_499)]
 )
-def test_a_range_outside_the_tape_is_refused(tape: Tape, start: int, stop: int, count: int) -> None:
+def test_a_range_outside_the_history_is_refused(
+    history: MarketHistory, start: int, stop: int, count: int
+) -> None:
     with pytest.raises(DataError, match=f"found {start} to {stop}"):
-        run_backtest(tape, hold_votes(count), Rules(), start, stop)
+        run_backtest(history, hold_votes(count), Rules(), start, stop)
 
 
-def test_votes_of_another_length_are_refused(tape: Tape) -> None:
+def test_votes_of_another_length_are_refused(history: MarketHistory) -> None:
     with pytest.raises(DataError, match=r"shape \(100, 3\).*found \(99, 3\)"):
-        run_backtest(tape, hold_votes(99), Rules(), 500, 600)
+        run_backtest(history, hold_votes(99), Rules(), 500, 600)
 
 
-def test_bundle_votes_are_the_greedy_votes_of_its_networks(bundle: Bundle, tape: Tape) -> None:
+def test_bundle_votes_are_the_greedy_votes_of_its_networks(
+    bundle: Bundle, history: MarketHistory
+) -> None:
     t = np.arange(400, 700)
     seen: list[tuple[int, int]] = []
-    votes = bundle_votes(bundle, tape, t, progress=lambda done, total: seen.append((done, total)))
-    chances = probabilities(bundle.engine(), tape.inputs.gather(t), 0.25)
-    expected = greedy_votes(chances)
+    votes = bundle_votes(
+        bundle, history, t, progress=lambda done, total: seen.append((done, total))
+    )
+    agent_probabilities = probabilities(bundle.engine(), history.inputs.gather(t), 0.25)
+    expected = greedy_votes(agent_probabilities)
     np.testing.assert_array_equal(votes.index, expected.index)
     np.testing.assert_array_equal(votes.confidence, expected.confidence)
     assert seen == [(300, 300)]
 
 
-def test_bundle_votes_can_be_sampled_and_rescaled(bundle: Bundle, tape: Tape) -> None:
+def test_bundle_votes_can_be_sampled_and_rescaled(bundle: Bundle, history: MarketHistory) -> None:
     t = np.arange(400, 500)
-    one = bundle_votes(bundle, tape, t, 8.0, mode="sample", seed=4)
-    chances = probabilities(bundle.engine(), tape.inputs.gather(t), 8.0)
-    expected = sample_votes(chances, np.random.default_rng(4).random((100, 3)))
+    one = bundle_votes(bundle, history, t, 8.0, mode="sample", seed=4)
+    agent_probabilities = probabilities(bundle.engine(), history.inputs.gather(t), 8.0)
+    expected = sample_votes(agent_probabilities, np.random.default_rng(4).random((100, 3)))
     np.testing.assert_array_equal(one.index, expected.index)
     np.testing.assert_array_equal(
-        one.index, bundle_votes(bundle, tape, t, 8.0, mode="sample", seed=4).index
+        one.index, bundle_votes(bundle, history, t, 8.0, mode="sample", seed=4).index
     )
-    other = bundle_votes(bundle, tape, t, 8.0, mode="sample", seed=5)
+    other = bundle_votes(bundle, history, t, 8.0, mode="sample", seed=5)
     assert (one.index != other.index).any()
 
 
-def test_an_unknown_mode_is_refused(bundle: Bundle, tape: Tape) -> None:
+def test_an_unknown_mode_is_refused(bundle: Bundle, history: MarketHistory) -> None:
     with pytest.raises(ConfigError, match="found 'best'"):
-        bundle_votes(bundle, tape, np.arange(400, 401), mode="best")
+        bundle_votes(bundle, history, np.arange(400, 401), mode="best")

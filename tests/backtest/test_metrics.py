@@ -19,7 +19,7 @@ from rllib_tactical.backtest.metrics import (
     sharpe_ratio,
 )
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from tests.backtest.scenes import START, result_of
 
 
@@ -124,10 +124,10 @@ def test_drawdown_is_a_share_of_the_peak_before_it() -> None:
     assert max_drawdown(np.array([100.0, 101.0])) == 0.0
 
 
-def test_session_drawdown_starts_afresh_every_session(tape: Tape) -> None:
+def test_session_drawdown_starts_afresh_every_session(history: MarketHistory) -> None:
     from tests.backtest.test_engine import random_votes
 
-    result = run_backtest(tape, random_votes(800, 1), Rules(), 500, 1_300)
+    result = run_backtest(history, random_votes(800, 1), Rules(), 500, 1_300)
     equity, worst = result.equity, 0.0
     opening = result.initial_equity
     for _, part in equity.groupby("session"):
@@ -195,8 +195,8 @@ def test_bonus_share() -> None:
     assert compute_metrics(result)["bonus_share"] == pytest.approx(1 / 4)
 
 
-def test_without_a_trade_everything_undefined_is_null_with_a_reason(tape: Tape) -> None:
-    metrics = compute_metrics(run_backtest(tape, hold_votes(200), Rules(), START, START + 200))
+def test_without_a_trade_everything_undefined_is_null_with_a_reason(history: MarketHistory) -> None:
+    metrics = compute_metrics(run_backtest(history, hold_votes(200), Rules(), START, START + 200))
     assert list(metrics.values) == list(DEFINITIONS)
     undefined = {name for name, value in metrics.values.items() if value is None}
     assert undefined == set(metrics.reasons)

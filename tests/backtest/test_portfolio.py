@@ -7,24 +7,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rllib_tactical.backtest.comparison import Evaluation, evaluate_votes
+from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.metrics import compute_metrics, total_daily, total_equity
 from rllib_tactical.backtest.portfolio import Portfolio, combine
 from rllib_tactical.backtest.report.writer import FILES, write_backtest, write_portfolio
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from tests.backtest.scenes import result_of
 
 CONTEXT = ReportContext("Both")
 
 
 @pytest.fixture(scope="module")
-def portfolio(tape: Tape, evaluation: Evaluation) -> Portfolio:
+def portfolio(history: MarketHistory, comparison: Comparison) -> Portfolio:
     index = np.random.default_rng(8).integers(0, 3, (900, 3))
-    other = evaluate_votes(constant_votes(index, 0.9), tape, Rules(), 600, 1_500, label="Noise")
-    return combine({"A": evaluation, "B": other})
+    other = compare_votes(constant_votes(index, 0.9), history, Rules(), 600, 1_500, label="Noise")
+    return combine({"A": comparison, "B": other})
 
 
 def test_two_accounts_by_hand() -> None:
@@ -60,12 +60,12 @@ def test_sums_over_the_parts(portfolio: Portfolio) -> None:
     assert portfolio.policy.days().pnl.sum() == pytest.approx(portfolio.policy.metrics["net_pnl"])
     assert portfolio.policy.metrics["trades"] == sum(p.full_rule_trades for p in parts)
     assert [run.name for run in portfolio.runs] == [run.name for run in parts[0].runs]
-    assert portfolio.judgement is not None
+    assert portfolio.significance is not None
     json.dumps(portfolio.to_dict(), allow_nan=False)
 
 
 def test_everything_is_written_and_replaced(
-    portfolio: Portfolio, evaluation: Evaluation, tmp_path: Path
+    portfolio: Portfolio, comparison: Comparison, tmp_path: Path
 ) -> None:
     described = {name: (ReportContext(name), {"part": name}) for name in portfolio.parts}
     write_portfolio(portfolio, tmp_path, CONTEXT, {"parts": ["A", "B"]}, described)
@@ -81,8 +81,8 @@ def test_everything_is_written_and_replaced(
     html = (tmp_path / "report.html").read_text()
     assert 'href="parts/B/report.html"' in html
     # a later backtest of one of them leaves nothing of the other behind
-    one = combine({"A": evaluation})
+    one = combine({"A": comparison})
     write_portfolio(one, tmp_path, CONTEXT, {}, {"A": described["A"]})
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["A"]
-    write_backtest(evaluation, tmp_path, CONTEXT, {})
+    write_backtest(comparison, tmp_path, CONTEXT, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)

@@ -14,9 +14,9 @@ QUIET = (100.0, 100.5, 99.5, 100.0)
 def play(
     rows: list[tuple[float, float, float, float]], entries: dict[int, tuple[int, int, int]]
 ) -> BacktestResult:
-    tape = scene(rows)
+    history = scene(rows)
     count = len(rows) + 1
-    return run_backtest(tape, votes_on(count, entries), Rules(), START, START + count)
+    return run_backtest(history, votes_on(count, entries), Rules(), START, START + count)
 
 
 def test_a_long_trade_to_its_target() -> None:
@@ -68,8 +68,8 @@ def test_a_trade_closed_by_the_opposite_vote() -> None:
 
 def test_a_position_open_at_the_end_is_valued_at_the_last_close() -> None:
     rows = [QUIET, (100.0, 101.0, 99.5, 100.75), QUIET]
-    tape = scene(rows)
-    result = run_backtest(tape, votes_on(3, {0: LONG}), Rules(), START, START + 3)
+    history = scene(rows)
+    result = run_backtest(history, votes_on(3, {0: LONG}), Rules(), START, START + 3)
     (trade,) = result.trades.to_dict("records")
     assert trade["exit_reason"] == "end_of_data"
     assert trade["exit_price"] == 100.75

@@ -8,7 +8,7 @@ from rllib_tactical.bench import backtesting_rival
 from rllib_tactical.bench.backtesting_rival import (
     Agreement,
     agreement,
-    comparable_tape,
+    comparable_history,
     compare_rule,
     rival,
 )
@@ -32,13 +32,13 @@ def test_the_evaluation_section_measures_every_row() -> None:
     ]
     assert found["1,000 bars, networks"].target == 5.0
     assert found["1,200 bars, rules"].target == 2.0
-    assert all(row.figure.median > 0 for row in found.values())
+    assert all(row.measurement.median > 0 for row in found.values())
 
 
 def test_the_same_strategy_makes_the_same_trades_to_the_cent() -> None:
     pytest.importorskip("backtesting", reason="comes with the extra bench")
-    tape = comparable_tape(make_market("regime", 2, 12_000, 0.3))
-    found = agreement(tape, rival(tape)())
+    history = comparable_history(make_market("regime", 2, 12_000, 0.3))
+    found = agreement(history, rival(history)())
     assert found.ours > 15
     assert found.exact, found
     assert found.our_pnl == pytest.approx(found.their_pnl, abs=0.01)
@@ -46,10 +46,10 @@ def test_the_same_strategy_makes_the_same_trades_to_the_cent() -> None:
 
 def test_a_trade_that_differs_is_not_called_equal() -> None:
     pytest.importorskip("backtesting", reason="comes with the extra bench")
-    tape = comparable_tape(make_market("regime", 2, 6_000, 0.3))
-    trades = rival(tape)()
+    history = comparable_history(make_market("regime", 2, 6_000, 0.3))
+    trades = rival(history)()
     trades.loc[0, "ExitPrice"] += 0.01
-    found = agreement(tape, trades)
+    found = agreement(history, trades)
     assert found.equal == found.ours - 1
     assert not found.exact
 
@@ -57,8 +57,8 @@ def test_a_trade_that_differs_is_not_called_equal() -> None:
 def test_without_the_package_the_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "backtesting", None)
     for row in compare_rule(make_market("regime", 2, 800, 0.3), 1):
-        assert row.figure.median > 0
-        assert row.baselines[0].figure is None
+        assert row.measurement.median > 0
+        assert row.baselines[0].measurement is None
         assert row.baselines[0].note == INSTALL
 
 

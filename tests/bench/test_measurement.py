@@ -5,12 +5,12 @@ import pytest
 
 from rllib_tactical.bench.measurement import (
     Baseline,
-    Figure,
+    Measurement,
     Row,
     mean_over_seeds,
     measure_rate,
     standard_error,
-    summarise,
+    summarize,
 )
 
 
@@ -18,11 +18,11 @@ def row(median: float, target: float | None, higher: bool = True, theirs: float 
     return Row(
         name="speed",
         unit="bars/s",
-        figure=Figure(median, median - 1, median + 1),
+        measurement=Measurement(median, median - 1, median + 1),
         target=target,
         higher_is_better=higher,
         baselines=(
-            Baseline("other", Figure(theirs, theirs, theirs), "the same bars"),
+            Baseline("other", Measurement(theirs, theirs, theirs), "the same bars"),
             Baseline("absent", None, "not installed"),
         ),
     )
@@ -62,7 +62,7 @@ def test_the_document_has_every_number_and_none_for_what_was_not_measured() -> N
 
 
 def test_summary_of_values() -> None:
-    assert summarise([3.0, 1.0, 2.0]) == Figure(2.0, 1.0, 3.0)
+    assert summarize([3.0, 1.0, 2.0]) == Measurement(2.0, 1.0, 3.0)
 
 
 def test_a_rate_leaves_the_first_call_out() -> None:
@@ -71,11 +71,11 @@ def test_a_rate_leaves_the_first_call_out() -> None:
     def work() -> None:
         calls.append(sum(range(20_000)))
 
-    figure = measure_rate(work, units=10, repetitions=4)
+    measurement = measure_rate(work, units=10, repetitions=4)
     assert len(calls) == 5
-    assert 0 < figure.low <= figure.median <= figure.high
-    assert figure.wall is not None
-    assert figure.wall > 0
+    assert 0 < measurement.low <= measurement.median <= measurement.high
+    assert measurement.wall is not None
+    assert measurement.wall > 0
 
 
 def test_a_mean_over_seeds_by_hand() -> None:
@@ -84,4 +84,4 @@ def test_a_mean_over_seeds_by_hand() -> None:
     found = mean_over_seeds([0.0, 3.0, 3.0])  # deviations -2, 1, 1: s.d. 1.73, s.e. 1
     assert (found.median, found.low, found.high) == pytest.approx((2.0, 1.0, 3.0))
     assert found.seeds == 3
-    assert mean_over_seeds([5.0]) == Figure(5.0, 5.0, 5.0, seeds=1)
+    assert mean_over_seeds([5.0]) == Measurement(5.0, 5.0, 5.0, seeds=1)

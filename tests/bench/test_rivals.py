@@ -29,7 +29,7 @@ def test_what_is_not_installed_is_reported_and_has_no_figure() -> None:
         *rivals.gym_steps(BARS, 5, 1),
     )
     for baseline in found:
-        assert baseline.figure is None
+        assert baseline.measurement is None
         assert baseline.note.startswith("not installed: pip install")
 
 
@@ -45,7 +45,7 @@ def test_what_fails_is_reported_with_its_error(monkeypatch: pytest.MonkeyPatch) 
 
     install(monkeypatch, fvg)
     found = rivals.smart_money_gaps(BARS, 1)
-    assert found.figure is None
+    assert found.measurement is None
     assert found.note == "failed: ValueError: no gaps today"
 
 
@@ -57,7 +57,7 @@ def test_warning_filters_of_others_do_not_outlive_their_row(
 
     install(monkeypatch, fvg)
     before = list(warnings.filters)
-    assert rivals.smart_money_gaps(BARS, 1).figure is not None
+    assert rivals.smart_money_gaps(BARS, 1).measurement is not None
     assert warnings.filters == before
 
 
@@ -67,9 +67,9 @@ def test_updates_see_the_last_sixty_bars(monkeypatch: pytest.MonkeyPatch) -> Non
     p50, p99 = rivals.smart_money_updates(BARS)
     assert [len(window) for window in windows] == [60] * 61
     assert windows[-1]["close"].iloc[-1] == BARS.close[-1]
-    assert p50.figure is not None
-    assert p99.figure is not None
-    assert p50.figure.median <= p99.figure.median
+    assert p50.measurement is not None
+    assert p99.measurement is not None
+    assert p50.measurement.median <= p99.measurement.median
 
 
 def test_environments_step_the_bars_with_random_actions_and_start_again_at_the_end(
@@ -97,7 +97,7 @@ def test_environments_step_the_bars_with_random_actions_and_start_again_at_the_e
     monkeypatch.setitem(sys.modules, "gym_anytrading", types.ModuleType("gym_anytrading"))
     monkeypatch.setitem(sys.modules, "gym_anytrading.envs", module)
     _, found = rivals.gym_steps(BARS, 100, 2)
-    assert found.figure is not None
+    assert found.measurement is not None
     assert len(actions) == 300  # the first of three rounds does not count
     assert 30 < sum(actions[:100]) < 70
     assert actions[:100] == actions[100:200]

@@ -106,15 +106,15 @@ def test_the_load_ends_when_it_is_told_to() -> None:
 
 @pytest.mark.slow
 def test_decisions_are_timed_in_the_process_and_on_uvicorn(tmp_path: Path) -> None:
-    tape = make_market("momentum", 1, 700).tape()
-    bundle = untrained_bundle(tmp_path / "bundle", tape)
-    bodies = [_body(tape, t) for t in range(400, 420)]
+    history = make_market("momentum", 1, 700).history()
+    bundle = untrained_bundle(tmp_path / "bundle", history)
+    bodies = [_body(history, t) for t in range(400, 420)]
     rows = _in_process(bundle, bodies, TINY)
     assert [row.name for row in rows] == [
         "decision in the process p50",
         "decision in the process p99",
     ]
-    assert 0 < rows[0].figure.median <= rows[1].figure.median
+    assert 0 < rows[0].measurement.median <= rows[1].measurement.median
     with uvicorn_server(bundle.path) as url:
         timed = _timed(url, bodies, TINY)
     assert timed.one.statuses == timed.many.statuses == {200: 40}

@@ -24,6 +24,6 @@ def test_the_sweep_section_measures_every_row(ray_instance: None) -> None:
     size = SweepSize(bars=4_000, trials=2, iterations=1, batch_size=256)
     rows = measure_sweep(size, said.append)
     assert [row.name for row in rows] == ["sweep of 2 trials", "copied to a node, 2 trials"]
-    assert all(row.figure.median > 0 for row in rows)
+    assert all(row.measurement.median > 0 for row in rows)
     assert rows[1].met, "bars reach a node once"
     assert len(said) == 3

@@ -7,7 +7,7 @@ from rllib_tactical.bundle.networks import (
     Actor,
     ActorStack,
     Critic,
-    Standardisation,
+    Standardization,
     actor_stack_from_weights,
     actor_weights,
     pooling_matrix,
@@ -56,7 +56,7 @@ def test_standardisation_is_estimated_per_feature():
     rng = np.random.default_rng(0)
     inputs = rng.normal(3.0, 2.0, (500, 60, 7)).astype(np.float32)
     inputs[:, :, 4] = 1.0
-    scale = Standardisation.estimate(inputs)
+    scale = Standardization.estimate(inputs)
     assert scale.mean[0] == pytest.approx(3.0, abs=0.05)
     assert scale.std[0] == pytest.approx(2.0, abs=0.05)
     assert (scale.mean[4], scale.std[4]) == (1.0, 1.0)

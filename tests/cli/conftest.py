@@ -1,1 +1,1 @@
-from tests.backtest.conftest import bundle, tape  # noqa: F401  (fixtures)
+from tests.backtest.conftest import bundle, history  # noqa: F401  (fixtures)

@@ -159,7 +159,7 @@ def test_a_built_in_policy_on_two_files(
     assert (out / "parts" / "BTCUSDT" / "report.html").is_file()
 
 
-def test_the_oracle_joins_a_planted_market(
+def test_the_oracle_joins_a_synthetic_market(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "SYNTH.parquet"

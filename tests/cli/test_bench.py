@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from rllib_tactical.bench.market import MarketSize
-from rllib_tactical.bench.measurement import Baseline, Figure, Row
+from rllib_tactical.bench.measurement import Baseline, Measurement, Row
 from rllib_tactical.cli import bench as command
 from rllib_tactical.errors import UsageError
 
@@ -25,7 +25,7 @@ ROWS = [
     Row(
         name="speed",
         unit="bars/s",
-        figure=Figure(1_234.0, 1_000.0, 2_000.0),
+        measurement=Measurement(1_234.0, 1_000.0, 2_000.0),
         target=1_000.0,
         baselines=(Baseline("absent", None, "not installed: pip install -e '.[bench]'"),),
     )
@@ -45,12 +45,12 @@ def test_the_market_section_measures_every_row() -> None:
         "PettingZoo environment",
         "table and views, 2,000 bars",
     ]
-    assert all(row.figure.median > 0 for row in rows)
+    assert all(row.measurement.median > 0 for row in rows)
     targets = {row.name: row.target for row in rows}
     assert targets["batch features"] == 1_000_000
     assert targets["PettingZoo environment"] == 5_000
     # a row of seven features, ATR, float32 inputs, the level's runs: about 100 bytes a bar
-    assert rows[-1].figure.median == pytest.approx(2_000 * 100 / 1e6, rel=0.5)
+    assert rows[-1].measurement.median == pytest.approx(2_000 * 100 / 1e6, rel=0.5)
     assert said[0] == "market: making the market"
     json.dumps(command.as_document({"market": rows}))
 

@@ -16,7 +16,7 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.synergy import detect_synergies
 from rllib_tactical.domain.features.table import InputViews, compute_features
-from rllib_tactical.domain.simulation.history import build_tape
+from rllib_tactical.domain.simulation.history import build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import WINDOW, Bars
@@ -81,9 +81,9 @@ def test_another_future_changes_no_decision_fill_or_reward(seed: int, cut: int) 
     futures = [random_bars(rng, 480 - len(past), volatility=v) for v in (2.0, 20.0)]
     simulators = []
     for future in futures:
-        tape = build_tape(join(past, future), sessions, FUTURE)
-        simulators.append(Simulator(tape, Rules(), RewardConfig(), 4))
-    first = simulators[0].tape.first_decision
+        history = build_history(join(past, future), sessions, FUTURE)
+        simulators.append(Simulator(history, Rules(), RewardConfig(), 4))
+    first = simulators[0].history.first_decision
     differs = False
     for simulator in simulators:
         simulator.reset(np.arange(4), np.full(4, first))

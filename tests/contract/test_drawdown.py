@@ -10,7 +10,7 @@ from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.history import build_tape
+from rllib_tactical.domain.simulation.history import build_history
 from rllib_tactical.synthetic import MARKETS, make_market
 
 LIMIT = 0.02
@@ -29,10 +29,10 @@ def reckless_votes(count: int, seed: int):
     return constant_votes(np.stack([side, side, np.full(count, 2)], axis=1), 1.0)
 
 
-def check(tape):
+def check(history):
     """Return the number of sessions that hit the limit, after checking each of them."""
-    start, stop = tape.first_decision, len(tape)
-    result = run_backtest(tape, reckless_votes(stop - start, 1), Rules(), start, stop)
+    start, stop = history.first_decision, len(history)
+    result = run_backtest(history, reckless_votes(stop - start, 1), Rules(), start, stop)
     assert len(result.trades) > 100
     hit = 0
     for _, session in result.equity.groupby("session"):
@@ -50,8 +50,8 @@ def check(tape):
 
 
 @pytest.mark.parametrize("name", MARKETS)
-def test_on_planted_markets(name):
-    assert check(make_market(name, 5, 20_000, 0.3).tape()) > 0
+def test_on_synthetic_markets(name):
+    assert check(make_market(name, 5, 20_000, 0.3).history()) > 0
 
 
 @pytest.mark.realdata
@@ -63,4 +63,4 @@ def test_on_real_bars(name, real_data):
     assert instrument.base_quantity is not None
     # as large as the other limits let it be
     large = dataclasses.replace(instrument, base_quantity=20 * instrument.base_quantity)
-    assert (check(build_tape(bars, sessions, large)) > 0) is REAL[name]
+    assert (check(build_history(bars, sessions, large)) > 0) is REAL[name]

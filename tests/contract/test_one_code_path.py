@@ -18,18 +18,18 @@ from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FeatureStream
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
-from rllib_tactical.domain.simulation.history import Split, build_tape
+from rllib_tactical.domain.simulation.history import Split, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import AGENTS
 from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequest
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
-from serve.state.machine import Desk, model_record
+from serve.state.machine import StateMachine, model_record
 from tests.market import INSTRUMENT, random_bars
 
 BARS = random_bars(1_400, seed=3)
-TAPE = build_tape(BARS, sessions_of(BARS, INSTRUMENT), INSTRUMENT)
-START, STOP = TAPE.first_decision, 1_300
+HISTORY = build_history(BARS, sessions_of(BARS, INSTRUMENT), INSTRUMENT)
+START, STOP = HISTORY.first_decision, 1_300
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def backtest(bundle):
-    votes = bundle_votes(bundle, TAPE, np.arange(START, STOP))
-    return votes, run_backtest(TAPE, votes, bundle.rules, START, STOP)
+    votes = bundle_votes(bundle, HISTORY, np.arange(START, STOP))
+    return votes, run_backtest(HISTORY, votes, bundle.rules, START, STOP)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def replayed(bundle, backtest):
     """Every bar as the environment sees it, driven with the same votes."""
     votes, _ = backtest
     spec = MarketSpec(
-        parts=(MarketPart(TAPE, Split("all", START, STOP)),),
+        parts=(MarketPart(HISTORY, Split("all", START, STOP)),),
         rules=bundle.rules,
         rewards=RewardConfig(),
         # one episode that fills the range, so that it starts where the backtest does
@@ -123,7 +123,7 @@ def fills_by_bar(trades):
 
 
 def bar_input(t):
-    bars = TAPE.bars
+    bars = HISTORY.bars
     row = (float(getattr(bars, name)[t]) for name in ("open", "high", "low", "close", "volume"))
     return BarInput(int(bars.timestamp_s[t]), *row)
 
@@ -134,22 +134,22 @@ def test_service_equals_backtest(bundle, backtest, replayed):
     _, result = backtest
     before, _ = replayed
     fills = fills_by_bar(result.trades)
-    desk, decider = Desk(), Decider(bundle, PerformanceConfig())
-    desk.apply(model_record(bundle))
+    machine, decider = StateMachine(), Decider(bundle, PerformanceConfig())
+    machine.apply(model_record(bundle))
     decisions = list(result.decisions.itertuples())
     executed = 0
     for t in range(START + len(decisions)):
-        now_s = float(TAPE.bars.timestamp_s[t]) + 300.0
+        now_s = float(HISTORY.bars.timestamp_s[t]) + 300.0
         for n, (_, side, quantity, price) in enumerate(fills.get(t, ())):
             given = FillInput(
                 f"{t}-{n}", "BUY" if side > 0 else "SELL", float(quantity), float(price), int(now_s)
             )
-            desk.apply(desk.check_fills(FillsRequest(INSTRUMENT.symbol, [given]), now_s)[0])
+            machine.apply(machine.check_fills(FillsRequest(INSTRUMENT.symbol, [given]), now_s)[0])
         request = BarsRequest(INSTRUMENT.symbol, [bar_input(t)])
-        desk.apply(desk.check_bars(request, now_s)[0])
+        machine.apply(machine.check_bars(request, now_s)[0])
         if t < START:
             continue
-        decision, state = decisions[t - START], RiskState.of(desk.snapshot(), ServiceConfig())
+        decision, state = decisions[t - START], RiskState.of(machine.snapshot(), ServiceConfig())
         if t - START < len(before):
             info = before[t - START]
             assert state.account.equity == info["equity"]
@@ -158,7 +158,7 @@ def test_service_equals_backtest(bundle, backtest, replayed):
                 info["position_side"] * info["position_quantity"]
             )
             assert state.account.halted == info["halted"]
-        whole = decide_request(TAPE, t)
+        whole = decide_request(HISTORY, t)
         by_symbol = {"symbol": INSTRUMENT.symbol, "synergy_context": whole["synergy_context"]}
         answer = decider.answer(json.dumps(by_symbol).encode(), state, now_s=now_s).body
         found = answer["decision"]
@@ -180,7 +180,7 @@ def test_service_equals_backtest(bundle, backtest, replayed):
                 assert order["take_profit"] == decision.target
         else:
             assert order is None
-        if not TAPE.sessions.is_last[t]:  # which a matrix does not tell
+        if not HISTORY.sessions.is_last[t]:  # which a matrix does not tell
             by_matrix = decider.answer(json.dumps(whole).encode(), state, now_s=now_s).body
             del answer["timing"], by_matrix["timing"]
             assert by_matrix == answer
@@ -190,7 +190,7 @@ def test_service_equals_backtest(bundle, backtest, replayed):
 def test_streamed_bars_give_the_same_matrix(backtest):
     """Bars pushed one at a time, as a live feed would, end in the matrix that was decided on."""
     stream = FeatureStream()
-    bars, table = TAPE.bars, TAPE.features
+    bars, table = HISTORY.bars, HISTORY.features
     for t in range(STOP):
         columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         stream.push(*(float(column[t]) for column in columns))

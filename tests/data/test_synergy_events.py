@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.data.synergy_events import read_events, synergies_for, track_events
-from rllib_tactical.domain.simulation.history import build_tape
+from rllib_tactical.domain.simulation.history import build_history
 from rllib_tactical.errors import DataError, UnreadableError
 from tests.market import INSTRUMENT, random_bars, sessions_of_length
 
@@ -99,8 +99,8 @@ def test_a_line_that_is_no_json_and_a_missing_file(tmp_path):
 def test_the_three_sources(tmp_path):
     sessions = sessions_of_length(len(BARS))
     assert synergies_for("detect", BARS) is None
-    quiet = build_tape(BARS, sessions, INSTRUMENT, synergies_for("none", BARS))
+    quiet = build_history(BARS, sessions, INSTRUMENT, synergies_for("none", BARS))
     assert not quiet.synergy.kind.any()
     path = write(tmp_path / "e", event())
-    told = build_tape(BARS, sessions, INSTRUMENT, synergies_for(str(path), BARS))
+    told = build_history(BARS, sessions, INSTRUMENT, synergies_for(str(path), BARS))
     assert np.flatnonzero(told.synergy.kind).tolist() == [9, 10, 11]

@@ -1,4 +1,4 @@
-"""Small markets for tests: hand-made bars, random walks, mirrored bars, tapes without a warm-up."""
+"""Small markets for tests: hand-made bars, random walks, mirrored bars, short histories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.features.table import FeatureTable, InputViews, compute_features
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Bars, Instrument, Sessions
 
 BAR_SECONDS = 300
@@ -152,30 +152,30 @@ def walks(draw: st.DrawFn, min_size: int = 100, max_size: int = 400) -> Bars:
     return random_bars(rng, draw(st.integers(min_size, max_size)), volatility=volatility)
 
 
-def tape_of(
+def history_of(
     bars: Bars,
     sessions: Sessions | None = None,
     instrument: Instrument = FREE,
     synergy: SynergyTrack | None = None,
-) -> Tape:
-    """Return a tape of any length >= 60; unlike ``build_tape`` it asks for no warm-up."""
+) -> MarketHistory:
+    """Return a history of any length >= 60; unlike ``build_history`` it asks for no warm-up."""
     features = compute_features(bars)
     if sessions is None:
         sessions = sessions_of_lengths(len(bars))
     if synergy is None:
         synergy = detect_synergies(features)
-    return Tape(bars, features, InputViews(features), sessions, synergy, instrument)
+    return MarketHistory(bars, features, InputViews(features), sessions, synergy, instrument)
 
 
-def hand_tape(
+def hand_history(
     rows: list[tuple[float, ...]],
     atr: float = 1.0,
     sessions: Sessions | None = None,
     instrument: Instrument = FREE,
     raw: dict[tuple[int, int], float] | None = None,
     synergy: SynergyTrack | None = None,
-) -> Tape:
-    """Return a tape of a few hand-made bars with a constant ATR and raw features as given.
+) -> MarketHistory:
+    """Return a history of a few hand-made bars with a constant ATR and raw features as given.
 
     ``raw`` sets single features by (bar, column); all others are 0.
     """
@@ -188,7 +188,7 @@ def hand_tape(
     padded = FeatureTable(
         np.zeros((WINDOW, NUM_FEATURES)), np.ones(WINDOW), np.ones(WINDOW), np.zeros(WINDOW)
     )
-    return Tape(
+    return MarketHistory(
         bars,
         features,
         InputViews(padded),

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import Instrument
 
@@ -122,9 +122,9 @@ class ReferenceStep:
 
 @dataclass
 class ReferenceAccount:
-    """An account on a tape. ``t`` is the bar at whose close it stands."""
+    """An account on a market history. ``t`` is the bar at whose close it stands."""
 
-    tape: Tape
+    market_history: MarketHistory
     rules: Rules
     reward_config: RewardConfig
     t: int = 0
@@ -140,16 +140,16 @@ class ReferenceAccount:
 
     @property
     def instrument(self) -> Instrument:
-        return self.tape.instrument
+        return self.market_history.instrument
 
     def step(self, votes: list[tuple[int, float]]) -> ReferenceStep:
-        tape, instrument, t = self.tape, self.instrument, self.t
-        bars = tape.bars
-        price, atr = float(bars.close[t]), float(tape.features.atr[t])
+        market_history, instrument, t = self.market_history, self.instrument, self.t
+        bars = market_history.bars
+        price, atr = float(bars.close[t]), float(market_history.features.atr[t])
         vote = reference_vote(
             votes,
-            int(tape.synergy.kind[t]),
-            int(tape.synergy.direction[t]),
+            int(market_history.synergy.kind[t]),
+            int(market_history.synergy.direction[t]),
             self.rules.aggregation.execution_threshold,
             self.rules.aggregation.entry_veto,
             self.rules.aggregation.min_agents,
@@ -181,7 +181,7 @@ class ReferenceAccount:
             why = "halt" if halted_before else "opposite"
             result.closed = self._leave(bar, open_ - side * worse, why, worse)
         if reason == "execute":
-            raw = tape.features.raw
+            raw = market_history.features.raw
             momentum = float(raw[t, 5])
             self.trade = ReferenceTrade(
                 side=vote.side,
@@ -203,7 +203,7 @@ class ReferenceAccount:
                 at, why = level
                 slip = worse if why == "stop" else 0.0
                 result.closed = self._leave(bar, at - self.trade.side * slip, why, slip)
-        if self.trade is not None and bool(tape.sessions.is_last[bar]):
+        if self.trade is not None and bool(market_history.sessions.is_last[bar]):
             side = self.trade.side
             result.closed = self._leave(bar, close - side * worse, "session_end", worse)
 
@@ -212,7 +212,7 @@ class ReferenceAccount:
         if self.trade is not None:
             open_profit = self.trade.side * (close - self.trade.entry_price)
             self.equity += open_profit * self.trade.quantity * instrument.point_value
-        if bool(tape.sessions.is_first[bar]):
+        if bool(market_history.sessions.is_first[bar]):
             self.peak, self.halted = before, False
         self.peak = max(self.peak, self.equity)
         if (self.peak - self.equity) / self.peak >= self.rules.risk.session_drawdown_limit:
@@ -227,7 +227,7 @@ class ReferenceAccount:
         risk, instrument = self.rules.risk, self.instrument
         if self.halted:
             return "session_halted", 0.0
-        if bool(self.tape.sessions.is_last[self.t]):
+        if bool(self.market_history.sessions.is_last[self.t]):
             return "session_closed", 0.0
         if self.trade is not None and self.trade.side == -side:
             return "close_opposite", self.trade.quantity
@@ -289,23 +289,28 @@ class ReferenceAccount:
     def _reward(
         self, result: ReferenceStep, price: float, atr: float, before: float, wanted_loss: float
     ) -> None:
-        tape, config, instrument, t = self.tape, self.reward_config, self.instrument, self.t - 1
+        market_history, config, instrument, t = (
+            self.market_history,
+            self.reward_config,
+            self.instrument,
+            self.t - 1,
+        )
         scale = instrument.pnl_scale if instrument.pnl_scale is not None else config.pnl_scale
         result.base = math.tanh(result.equity_change / scale)
         shared = fvg = momentum = 0.0
         if result.entered is not None:
             side = result.entered.side
-            if tape.synergy.kind[t] and tape.synergy.direction[t] == side:
+            if market_history.synergy.kind[t] and market_history.synergy.direction[t] == side:
                 shared += config.synergy_bonus
             if side * (result.entered.entry_price - price) / price < config.execution_slippage:
                 shared += config.execution_bonus
             if wanted_loss / before > config.risk_penalty_above:
                 shared -= config.risk_penalty
-            level = float(tape.features.raw[t, 2])
+            level = float(market_history.features.raw[t, 2])
             near = instrument.gap_proximity_points
             if level and abs(level - price) <= (atr if near is None else near):
                 fvg += config.gap_entry_bonus
-            percent = float(tape.features.raw[t, 5])
+            percent = float(market_history.features.raw[t, 5])
             move = price - price / (1.0 + percent / 100.0)  # from the close five bars ago
             momentum += config.trend_bonus * side * math.tanh(move / atr)
         if result.closed is not None:

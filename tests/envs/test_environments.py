@@ -30,7 +30,7 @@ def test_follows_the_pettingzoo_seeding_contract():
 def test_observation_is_the_network_input_of_the_bar_it_stands_on(env):
     observations, infos = env.reset(seed=5)
     t = infos["fvg"]["t"]
-    table = SPEC.parts[0].tape.features
+    table = SPEC.parts[0].history.features
     expected = network_input(table.raw[t - 59 : t + 1], table.close[t], table.atr[t])
     for agent in AGENTS:
         np.testing.assert_array_equal(observations[agent], expected)

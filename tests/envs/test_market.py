@@ -5,13 +5,13 @@ import pytest
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.domain.simulation.history import Split, build_tape
+from rllib_tactical.domain.simulation.history import Split, build_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError
-from tests.market import INSTRUMENT, random_bars, random_spec, random_tape, sessions_of_length
+from tests.market import INSTRUMENT, random_bars, random_history, random_spec, sessions_of_length
 
-FIRST = random_tape(900, seed=1)
-SECOND = build_tape(
+FIRST = random_history(900, seed=1)
+SECOND = build_history(
     random_bars(1_000, 2),
     sessions_of_length(1_000),
     dataclasses.replace(INSTRUMENT, symbol="OTHER", point_value=3.0),
@@ -52,7 +52,7 @@ def test_the_running_bar_number_tells_the_observation():
     for _ in range(5):
         observations, infos = env.reset()
         bar = np.array([infos["entry"]["bar"]])
-        np.testing.assert_array_equal(observations["entry"], SPEC.tapes.gather(bar)[0])
+        np.testing.assert_array_equal(observations["entry"], SPEC.histories.gather(bar)[0])
     _, _, _, _, infos = env.step(dict.fromkeys(AGENTS, 1))
     assert infos["entry"]["bar"] == bar[0] + 1
 

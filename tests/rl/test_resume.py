@@ -16,7 +16,7 @@ import yaml
 
 from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read_weights
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig, TrainingConfig, to_dict
-from rllib_tactical.config.training import EvaluationConfig, StageConfig, StopConfig
+from rllib_tactical.config.training import StageConfig, StopConfig, ValidationConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
@@ -49,7 +49,7 @@ CONFIG = TacticalConfig(
         temperature_scales=(0.02, 0.01),
         checkpoint_every=3,
         keep_checkpoints=2,
-        evaluation=EvaluationConfig(every=2, workers=1),
+        evaluation=ValidationConfig(every=2, workers=1),
         stop=StopConfig(patience=50),
         record_rollouts=True,
         curriculum=(
@@ -110,12 +110,12 @@ def test_a_killed_run_resumes_exactly_where_the_uninterrupted_one_would_be(
 ):
     """Through a change of stage, and with a validation in flight."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train([DataSource(*market)], whole, CONFIG, say=lambda line: None)
+    train([DataSource(*market)], whole, CONFIG, log=lambda line: None)
     kill_after(11, CONFIG, market[0], cut, tmp_path)
     newest = RunFolder(cut).checkpoints()[-1]
     assert 7 <= read_checkpoint(newest)["iteration"] < 14
     (cut / "rollouts" / ".00112233aabbccdd.tmp.000014-00.parquet").touch()  # as if cut off there
-    train([DataSource(*market)], cut, CONFIG, resume=True, say=lambda line: None)
+    train([DataSource(*market)], cut, CONFIG, resume=True, log=lambda line: None)
 
     rows = rows_of(whole / "progress.jsonl")
     assert rows == rows_of(cut / "progress.jsonl")
@@ -141,9 +141,9 @@ def test_a_killed_run_resumes_exactly_where_the_uninterrupted_one_would_be(
 
 
 def test_a_killed_run_with_remote_runners_resumes_with_its_counts(market, tmp_path, ray_instance):
-    config = changed(num_env_runners=1, iterations=8, curriculum=(), evaluation=EvaluationConfig())
+    config = changed(num_env_runners=1, iterations=8, curriculum=(), evaluation=ValidationConfig())
     kill_after(5, config, market[0], tmp_path / "run", tmp_path)
-    train([DataSource(*market)], tmp_path / "run", config, resume=True, say=lambda line: None)
+    train([DataSource(*market)], tmp_path / "run", config, resume=True, log=lambda line: None)
     rows = rows_of(tmp_path / "run" / "progress.jsonl")
     assert [row["iteration"] for row in rows] == list(range(1, 9))
     assert [row["env_steps"] for row in rows] == [512 * k for k in range(1, 9)]

@@ -78,7 +78,7 @@ def run(market, tmp_path_factory, ray_instance):
     path, instrument = market
     out = tmp_path_factory.mktemp("runs") / "first"
     said = []
-    train([DataSource(path, instrument)], out, CONFIG, say=said.append)
+    train([DataSource(path, instrument)], out, CONFIG, log=said.append)
     return out, said
 
 
@@ -123,13 +123,13 @@ def test_a_run_is_not_overwritten(run, market):
     out, _ = run
     before = (out / "progress.jsonl").read_text()
     with pytest.raises(TrainingError, match="--resume"):
-        train([DataSource(*market)], out, CONFIG, say=lambda line: None)
+        train([DataSource(*market)], out, CONFIG, log=lambda line: None)
     assert (out / "progress.jsonl").read_text() == before
 
 
 def test_resume_continues_the_counts(run, market):
     out, _ = run
-    train([DataSource(*market)], out, changed(iterations=3), resume=True, say=lambda line: None)
+    train([DataSource(*market)], out, changed(iterations=3), resume=True, log=lambda line: None)
     rows = progress(out)
     assert [row["iteration"] for row in rows] == [1, 2, 3]
     assert rows[-1]["env_steps"] == 1536
@@ -173,7 +173,7 @@ def test_resume_refuses_other_settings_and_other_data(run, market, tmp_path):
 def test_more_workers_than_cpus_is_refused_not_waited_for(market, tmp_path, ray_instance):
     config = changed(num_env_runners=16, num_envs=4, batch_size=512)
     with pytest.raises(TrainingError, match="need 16 CPUs"):
-        train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+        train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
 
 
 def test_too_few_bars_is_said_before_anything_starts(market, tmp_path):
@@ -197,7 +197,7 @@ def test_a_later_stage_too_short_is_refused_before_anything_starts(market, tmp_p
 def test_an_iteration_learns_and_the_critic_stays_with_the_learner(prepared, ray_instance):
     config = changed(num_env_runners=1)
     algorithm = build_config(
-        config, MarketHandle(prepared.spec), prepared.standardisation
+        config, MarketHandle(prepared.spec), prepared.standardization
     ).build_algo()
     try:
         before = actor_weights_of(algorithm)
@@ -226,12 +226,12 @@ def test_an_iteration_learns_and_the_critic_stays_with_the_learner(prepared, ray
 
 def test_checkpoint_restores_actors_critic_and_optimizers(prepared, ray_instance, tmp_path):
     handle = MarketHandle(prepared.spec)
-    algorithm = build_config(CONFIG, handle, prepared.standardisation).build_algo()
+    algorithm = build_config(CONFIG, handle, prepared.standardization).build_algo()
     algorithm.train()
     algorithm.save_to_path(str(tmp_path / "saved"))
     state = algorithm.learner_group.get_state()["learner"]
     algorithm.stop()
-    fresh = build_config(CONFIG, handle, prepared.standardisation).build_algo()
+    fresh = build_config(CONFIG, handle, prepared.standardization).build_algo()
     try:
         fresh.restore_from_path(str(tmp_path / "saved"))
         restored = fresh.learner_group.get_state()["learner"]
@@ -248,8 +248,8 @@ def test_checkpoint_restores_actors_critic_and_optimizers(prepared, ray_instance
 def test_market_travels_by_reference(prepared, ray_instance):
     handle = MarketHandle(prepared.spec)
     assert len(ray.cloudpickle.dumps(handle)) < 2_000
-    opened = ray.get(ray.remote(lambda h: len(h.open().parts[0].tape)).remote(handle))
-    assert opened == len(prepared.parts[0].tape)
+    opened = ray.get(ray.remote(lambda h: len(h.open().parts[0].history)).remote(handle))
+    assert opened == len(prepared.parts[0].history)
 
 
 def test_several_instruments_train_together(market, tmp_path, ray_instance):
@@ -259,7 +259,7 @@ def test_several_instruments_train_together(market, tmp_path, ray_instance):
     write_bars(other.bars, other_path)
     second = dataclasses.replace(other.instrument, symbol="OTHER", point_value=2.0)
     sources = [DataSource(*market), DataSource(other_path, second)]
-    result, prepared = train(sources, tmp_path / "run", CONFIG, say=lambda line: None)
+    result, prepared = train(sources, tmp_path / "run", CONFIG, log=lambda line: None)
     assert result.validation is not None
     run = RunFolder(tmp_path / "run").read()
     assert [part["instrument"]["symbol"] for part in run["parts"]] == ["SYNTH", "OTHER"]
@@ -271,11 +271,13 @@ def test_several_instruments_train_together(market, tmp_path, ray_instance):
     assert len(bundle.manifest["training"]["trained_with"]) == 1
 
     algorithm = build_config(
-        CONFIG, MarketHandle(prepared.spec), prepared.standardisation
+        CONFIG, MarketHandle(prepared.spec), prepared.standardization
     ).build_algo()
     try:
         segments = algorithm.env_runner.sample(num_timesteps=64)
-        owner = np.searchsorted(prepared.spec.tapes.offsets, [s.t[0] for s in segments], "right")
+        owner = np.searchsorted(
+            prepared.spec.histories.offsets, [s.t[0] for s in segments], "right"
+        )
         assert np.bincount(owner).tolist() == [0, 4, 4]
     finally:
         algorithm.stop()
@@ -299,7 +301,7 @@ def test_a_lost_env_runner_costs_nothing_but_its_samples(market, tmp_path, ray_i
     """The only env runner is killed after the first iteration; the run still does all three."""
     killed = []
 
-    def say(line):
+    def log(line):
         if line.startswith("iter") and not killed:
             for process in psutil.Process().children(recursive=True):
                 if "BatchedEnvRunner" in process.name() or any(
@@ -309,7 +311,7 @@ def test_a_lost_env_runner_costs_nothing_but_its_samples(market, tmp_path, ray_i
                     killed.append(process.pid)
 
     config = changed(num_env_runners=1, iterations=3, checkpoint_every=3, record_rollouts=True)
-    train([DataSource(*market)], tmp_path / "run", config, say=say)
+    train([DataSource(*market)], tmp_path / "run", config, log=log)
     assert len(killed) == 1
     rows = progress(tmp_path / "run")
     assert [row["iteration"] for row in rows] == [1, 2, 3]
@@ -320,14 +322,14 @@ def test_a_lost_env_runner_costs_nothing_but_its_samples(market, tmp_path, ray_i
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_request_to_stop_is_answered_with_a_checkpoint(market, tmp_path, ray_instance, number):
-    def say(line):
+    def log(line):
         if line.startswith("iter    1"):
             os.kill(os.getpid(), number)
 
     handler = signal.getsignal(number)
     config = changed(iterations=50, checkpoint_every=50)
     with pytest.raises(KeyboardInterrupt):
-        train([DataSource(*market)], tmp_path / "run", config, say=say)
+        train([DataSource(*market)], tmp_path / "run", config, log=log)
     assert signal.getsignal(number) == handler
     (newest,) = RunFolder(tmp_path / "run").checkpoints()
     rows = progress(tmp_path / "run")
@@ -345,11 +347,11 @@ def test_what_is_due_by_episodes_is_not_shifted_by_an_interruption(market, tmp_p
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     config = changed(iterations=9, checkpoint_every=50, checkpoint_episodes=48)
-    train([DataSource(*market)], whole, config, say=lambda line: None)
+    train([DataSource(*market)], whole, config, log=lambda line: None)
     assert judged(whole) == [3, 7, 9]
     with pytest.raises(KeyboardInterrupt):
-        train([DataSource(*market)], cut, config, say=interrupt)
-    train([DataSource(*market)], cut, config, resume=True, say=lambda line: None)
+        train([DataSource(*market)], cut, config, log=interrupt)
+    train([DataSource(*market)], cut, config, resume=True, log=lambda line: None)
     assert judged(cut) == [3, 5, 7, 9]
 
 
@@ -360,7 +362,7 @@ def test_a_handful_of_episodes_promotes_no_run(market, tmp_path, ray_instance):
     )
     # about 64 episodes end in an iteration
     config = changed(iterations=4, curriculum=stages, episodes=EpisodeConfig(length=8))
-    train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+    train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
     rows = progress(tmp_path / "run")
     assert [row["stage"] for row in rows] == [0, 0, 1, 1]
     assert rows[0]["episodes"] < 100 <= rows[1]["episodes"]
@@ -372,13 +374,13 @@ def test_a_handful_of_episodes_promotes_no_run(market, tmp_path, ray_instance):
 def test_divergence_is_said_at_once(market, tmp_path, ray_instance):
     config = changed(actor_lr=1e30, iterations=9, checkpoint_every=9)
     with pytest.raises(TrainingError, match="diverged in iteration"):
-        train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+        train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
 
 
 def test_a_failed_start_leaves_no_run(market, tmp_path, ray_instance):
     config = changed(num_env_runners=16, num_envs=4, batch_size=512)
     with pytest.raises(TrainingError, match="need 16 CPUs"):
-        train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+        train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
     assert not (tmp_path / "run").exists()
 
 
@@ -386,13 +388,13 @@ def test_a_restored_run_samples_with_the_trained_weights(prepared, ray_instance,
     """Remote runners must not go on with the weights they were built with."""
     config = changed(num_env_runners=1, actor_lr=1e-2)
     handle = MarketHandle(prepared.spec)
-    algorithm = build_config(config, handle, prepared.standardisation).build_algo()
+    algorithm = build_config(config, handle, prepared.standardization).build_algo()
     for _ in range(2):
         algorithm.train()
     algorithm.save_to_path(str(tmp_path / "saved"))
     trained = actor_weights_of(algorithm)
     algorithm.stop()
-    fresh = build_config(config, handle, prepared.standardisation, resumed_at=2).build_algo()
+    fresh = build_config(config, handle, prepared.standardization, resumed_at=2).build_algo()
     try:
         restore(fresh, tmp_path / "saved")
         held = fresh.env_runner_group.foreach_env_runner(
@@ -417,7 +419,7 @@ def test_a_run_of_another_version_says_so(run, market, tmp_path):
     (other / "run.json").write_text(json.dumps(settings))
     for work in (
         lambda: export_run(other, tmp_path / "bundle"),
-        lambda: train([DataSource(*market)], other, CONFIG, resume=True, say=lambda line: None),
+        lambda: train([DataSource(*market)], other, CONFIG, resume=True, log=lambda line: None),
     ):
         with pytest.raises(ConfigError, match=r"training\.gone.*another version of this program"):
             work()

@@ -17,11 +17,11 @@ from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.table import FeatureTable, InputViews
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import Bars, Instrument
 from rllib_tactical.selftest import checks as selftest
 from rllib_tactical.selftest.checks import CHECKS, Subject
-from rllib_tactical.selftest.perturb import tape_of
+from rllib_tactical.selftest.perturb import history_of
 from rllib_tactical.synthetic.oracle import side_votes
 from tests.market import INSTRUMENT, random_bars
 
@@ -45,20 +45,20 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def subject(bundle: Bundle) -> Subject:
-    return Subject.of(bundle, tape_of(random_bars(2_200, seed=3), INSTRUMENT, 300), 0)
+    return Subject.of(bundle, history_of(random_bars(2_200, seed=3), INSTRUMENT, 300), 0)
 
 
-def with_table(tape: Tape, table: FeatureTable) -> Tape:
-    return dataclasses.replace(tape, features=table, inputs=InputViews(table))
+def with_table(history: MarketHistory, table: FeatureTable) -> MarketHistory:
+    return dataclasses.replace(history, features=table, inputs=InputViews(table))
 
 
-def clairvoyant(bundle: Bundle, tape: Tape) -> tuple[Votes, BacktestResult]:
+def clairvoyant(bundle: Bundle, history: MarketHistory) -> tuple[Votes, BacktestResult]:
     """Vote for where the next five bars go."""
-    start, stop = tape.first_decision, len(tape)
-    close = np.concatenate([tape.bars.close, np.full(5, tape.bars.close[-1])])
+    start, stop = history.first_decision, len(history)
+    close = np.concatenate([history.bars.close, np.full(5, history.bars.close[-1])])
     side = np.sign(close[5:] - close[:-5])[start:stop].astype(np.int64)
     votes = side_votes(side)
-    return votes, run_backtest(tape, votes, bundle.rules, start, stop)
+    return votes, run_backtest(history, votes, bundle.rules, start, stop)
 
 
 def test_an_honest_harness_passes(subject: Subject) -> None:
@@ -74,42 +74,42 @@ def test_an_honest_harness_passes(subject: Subject) -> None:
 def test_features_that_know_the_next_bar_are_found(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leaky(bars: Bars, instrument: Instrument, bar_seconds: int) -> Tape:
-        tape = tape_of(bars, instrument, bar_seconds)
-        raw = np.roll(tape.features.raw, -1, axis=0)
-        return with_table(tape, dataclasses.replace(tape.features, raw=raw))
+    def leaky(bars: Bars, instrument: Instrument, bar_seconds: int) -> MarketHistory:
+        history = history_of(bars, instrument, bar_seconds)
+        raw = np.roll(history.features.raw, -1, axis=0)
+        return with_table(history, dataclasses.replace(history.features, raw=raw))
 
-    monkeypatch.setattr(selftest, "tape_of", leaky)
-    tape = leaky(subject.tape.bars, INSTRUMENT, 300)
-    check = selftest.look_ahead(dataclasses.replace(subject, tape=tape))
+    monkeypatch.setattr(selftest, "history_of", leaky)
+    history = leaky(subject.history.bars, INSTRUMENT, 300)
+    check = selftest.look_ahead(dataclasses.replace(subject, history=history))
     assert check.passed is False
 
 
 def test_features_that_depend_on_the_first_bar_are_found(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def drifting(bars: Bars, instrument: Instrument, bar_seconds: int) -> Tape:
-        tape = tape_of(bars, instrument, bar_seconds)
-        raw = tape.features.raw.copy()
+    def drifting(bars: Bars, instrument: Instrument, bar_seconds: int) -> MarketHistory:
+        history = history_of(bars, instrument, bar_seconds)
+        raw = history.features.raw.copy()
         raw[:, 5] = np.clip(100.0 * (bars.close / bars.close[0] - 1.0), -10, 10)
-        return with_table(tape, dataclasses.replace(tape.features, raw=raw))
+        return with_table(history, dataclasses.replace(history.features, raw=raw))
 
-    monkeypatch.setattr(selftest, "tape_of", drifting)
-    tape = drifting(subject.tape.bars, INSTRUMENT, 300)
-    check = selftest.recursive(dataclasses.replace(subject, tape=tape))
+    monkeypatch.setattr(selftest, "history_of", drifting)
+    history = drifting(subject.history.bars, INSTRUMENT, 300)
+    check = selftest.recursive(dataclasses.replace(subject, history=history))
     assert check.passed is False
 
 
 def test_a_simulator_that_prefers_a_side_is_found(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = selftest.mirrored_tape
+    honest = selftest.mirrored_history
 
-    def crooked(tape: Tape) -> Tape:
-        turned = honest(tape)
-        return dataclasses.replace(turned, bars=tape.bars)
+    def crooked(history: MarketHistory) -> MarketHistory:
+        turned = honest(history)
+        return dataclasses.replace(turned, bars=history.bars)
 
-    monkeypatch.setattr(selftest, "mirrored_tape", crooked)
+    monkeypatch.setattr(selftest, "mirrored_history", crooked)
     assert selftest.mirrored_fills(subject).passed is False
 
 
@@ -156,7 +156,7 @@ def test_a_policy_that_knows_the_future_earns_on_noise_and_is_found(
 def test_an_oracle_that_knows_nothing_is_found(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(name: str, tape: Tape, start: int, stop: int, **_: object) -> Votes:
+    def nothing(name: str, history: MarketHistory, start: int, stop: int, **_: object) -> Votes:
         rng = np.random.default_rng(0)
         return side_votes(np.where(rng.random(stop - start) < 0.05, 1, 0))
 
@@ -165,11 +165,11 @@ def test_an_oracle_that_knows_nothing_is_found(
 
 
 def test_a_policy_that_stays_out_is_neither_passed_nor_failed(subject: Subject) -> None:
-    tape = subject.tape
-    start, stop = tape.first_decision, len(tape)
+    history = subject.history
+    start, stop = history.first_decision, len(history)
     votes = hold_votes(stop - start)
     idle = dataclasses.replace(
-        subject, votes=votes, result=run_backtest(tape, votes, subject.bundle.rules, start, stop)
+        subject, votes=votes, result=run_backtest(history, votes, subject.bundle.rules, start, stop)
     )
     assert selftest.mirrored_fills(idle).passed is None
     assert selftest.cost_stress(idle).passed is None

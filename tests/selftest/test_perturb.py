@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.selftest.perturb import (
+    history_of,
+    mirrored_history,
     mirrored_inputs,
-    mirrored_tape,
     other_future,
-    permuted_tape,
-    tape_of,
+    permuted_history,
 )
 from tests.market import INSTRUMENT, random_bars
 
@@ -17,39 +17,41 @@ COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 @pytest.fixture(scope="module")
-def tape() -> Tape:
-    return tape_of(random_bars(1_500, seed=4), INSTRUMENT, 300)
+def history() -> MarketHistory:
+    return history_of(random_bars(1_500, seed=4), INSTRUMENT, 300)
 
 
-def check_bars(tape: Tape) -> None:
-    bars = tape.bars
+def check_bars(history: MarketHistory) -> None:
+    bars = history.bars
     assert (bars.high >= np.maximum(bars.open, bars.close)).all()
     assert (bars.low <= np.minimum(bars.open, bars.close)).all()
     assert (bars.low > 0).all()
     np.testing.assert_allclose(bars.close / 0.01, np.rint(bars.close / 0.01), atol=1e-6)
 
 
-def test_another_future_keeps_the_past(tape: Tape) -> None:
-    bars = other_future(tape.bars, 700, 0.01, np.random.default_rng(0))
-    check_bars(tape_of(bars, INSTRUMENT, 300))
+def test_another_future_keeps_the_past(history: MarketHistory) -> None:
+    bars = other_future(history.bars, 700, 0.01, np.random.default_rng(0))
+    check_bars(history_of(bars, INSTRUMENT, 300))
     for name in COLUMNS:
-        np.testing.assert_array_equal(getattr(bars, name)[:701], getattr(tape.bars, name)[:701])
-    assert (bars.close[702:] != tape.bars.close[702:]).mean() > 0.95
+        np.testing.assert_array_equal(getattr(bars, name)[:701], getattr(history.bars, name)[:701])
+    assert (bars.close[702:] != history.bars.close[702:]).mean() > 0.95
 
 
-def test_a_mirror_twice_is_the_market_itself(tape: Tape) -> None:
-    once = mirrored_tape(tape)
+def test_a_mirror_twice_is_the_market_itself(history: MarketHistory) -> None:
+    once = mirrored_history(history)
     check_bars(once)
-    np.testing.assert_array_equal(once.synergy.direction, -tape.synergy.direction)
+    np.testing.assert_array_equal(once.synergy.direction, -history.synergy.direction)
     for name in COLUMNS:
-        again = getattr(mirrored_tape(once).bars, name)
-        np.testing.assert_allclose(again, getattr(tape.bars, name), atol=1e-9)
+        again = getattr(mirrored_history(once).bars, name)
+        np.testing.assert_allclose(again, getattr(history.bars, name), atol=1e-9)
 
 
-def test_mirrored_inputs_are_those_of_mirrored_bars_where_that_is_exact(tape: Tape) -> None:
+def test_mirrored_inputs_are_those_of_mirrored_bars_where_that_is_exact(
+    history: MarketHistory,
+) -> None:
     t = np.arange(400, 1_400, 7)
-    turned = mirrored_inputs(tape.inputs.gather(t))
-    found = mirrored_tape(tape).inputs.gather(t)
+    turned = mirrored_inputs(history.inputs.gather(t))
+    found = mirrored_history(history).inputs.gather(t)
     for column in (0, 1, 3, 4, 6):
         np.testing.assert_allclose(turned[..., column], found[..., column], atol=1e-6)
     same = np.isclose(turned[..., 2], found[..., 2], atol=1e-5)
@@ -58,10 +60,10 @@ def test_mirrored_inputs_are_those_of_mirrored_bars_where_that_is_exact(tape: Ta
     assert (np.sign(turned[..., 5]) == np.sign(found[..., 5])).all()
 
 
-def test_permuted_bars_are_the_same_bars_in_another_order(tape: Tape) -> None:
-    permuted = permuted_tape(tape, 300, np.random.default_rng(1))
+def test_permuted_bars_are_the_same_bars_in_another_order(history: MarketHistory) -> None:
+    permuted = permuted_history(history, 300, np.random.default_rng(1))
     check_bars(permuted)
-    ours, theirs = permuted.bars, tape.bars
+    ours, theirs = permuted.bars, history.bars
     assert ours.open[0] == theirs.open[0]
     assert ours.close[-1] == pytest.approx(theirs.close[-1], rel=1e-3)
     np.testing.assert_array_equal(np.sort(ours.volume), np.sort(theirs.volume))

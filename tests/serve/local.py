@@ -1,4 +1,4 @@
-"""The service without Ray: one keeper and any number of replicas on one event loop."""
+"""The service without Ray: one coordinator and any number of replicas on one event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig
 from serve.api.write_requests import WriteRequest
 from serve.http.app import AppSettings, DecisionApp
-from serve.replication.coordinator import Answer, Keeper, KeeperSettings
+from serve.replication.coordinator import Answer, Coordinator, CoordinatorSettings
 from serve.state.leases import Report
 from serve.state.machine import model_record
 
@@ -25,40 +25,40 @@ SERVICE = ServiceConfig(
 SHORT_LEASE = replace(SERVICE, lease_s=0.6)
 
 
-class LocalKeeper:
-    """A port to a keeper on the same event loop; ``cut`` makes it unreachable."""
+class LocalCoordinator:
+    """A port to a coordinator on the same event loop; ``cut`` makes it unreachable."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self.keeper = keeper
+    def __init__(self, coordinator: Coordinator) -> None:
+        self.coordinator = coordinator
         self.cut = False
 
     async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
         self._reach()
-        return await self.keeper.poll(replica, have, seen, report)
+        return await self.coordinator.poll(replica, have, seen, report)
 
     async def write(self, request: WriteRequest) -> Answer:
         self._reach()
-        return await self.keeper.write(request)
+        return await self.coordinator.write(request)
 
     async def performance(self, days: int) -> Answer:
         self._reach()
-        return await self.keeper.performance(days)
+        return await self.coordinator.performance(days)
 
     async def leave(self, replica: str) -> None:
         self._reach()
-        await self.keeper.leave(replica)
+        await self.coordinator.leave(replica)
 
     def _reach(self) -> None:
         if self.cut:
-            raise ConnectionError("the keeper cannot be reached")
+            raise ConnectionError("the coordinator cannot be reached")
 
 
 @dataclass
 class Cluster:
-    """A keeper and the clients of its replicas."""
+    """A coordinator and the clients of its replicas."""
 
-    keeper: Keeper
-    ports: list[LocalKeeper]
+    coordinator: Coordinator
+    ports: list[LocalCoordinator]
     apps: list[DecisionApp]
     clients: list[httpx.AsyncClient]
 
@@ -69,10 +69,10 @@ class Cluster:
         return await self.clients[replica].get(path)
 
 
-def keeper_settings(
+def coordinator_settings(
     bundle: Bundle, folder: Path, service: ServiceConfig = SERVICE, launch: str = "first"
-) -> KeeperSettings:
-    return KeeperSettings(
+) -> CoordinatorSettings:
+    return CoordinatorSettings(
         state_folder=str(folder), model=model_record(bundle, launch), service=service
     )
 
@@ -87,9 +87,9 @@ async def running(
     **settings: Any,
 ) -> AsyncIterator[Cluster]:
     """Run the service; its state is in ``folder`` / state."""
-    keeper = Keeper(keeper_settings(bundle, folder / "state", service, launch))
-    keeper._leases.unknown_until = 0.0  # no keeper before this one has given a lease
-    ports = [LocalKeeper(keeper) for _ in range(replicas)]
+    coordinator = Coordinator(coordinator_settings(bundle, folder / "state", service, launch))
+    coordinator._leases.unknown_until = 0.0  # no coordinator before this one has given a lease
+    ports = [LocalCoordinator(coordinator) for _ in range(replicas)]
     values = {
         "performance": PerformanceConfig(),
         "service": service,
@@ -106,9 +106,9 @@ async def running(
             )
             for app in apps
         ]
-        yield Cluster(keeper, ports, apps, clients)
+        yield Cluster(coordinator, ports, apps, clients)
     finally:
         for app, port in zip(apps, ports, strict=True):
             port.cut = False
             await app.stop()
-        keeper.close()
+        coordinator.close()

@@ -23,7 +23,7 @@ from rllib_tactical.errors import BundleError
 from serve.http.app import DecisionApp
 from serve.replication.coordinator import COPIES
 from tests.serve.conftest import request_at
-from tests.serve.local import SERVICE, Cluster, LocalKeeper, running
+from tests.serve.local import SERVICE, Cluster, LocalCoordinator, running
 from tests.serve.test_state_api import accepted, bars_body, refused, with_service
 
 
@@ -155,12 +155,12 @@ def test_a_replica_that_starts_after_the_folder_was_written_again_loads_what_was
         await accepted(cluster, "/admin/model", {"path": str(folder)})
         shutil.rmtree(folder)
         shutil.copytree(second.path, folder)
-        late = DecisionApp(cluster.apps[0]._settings, LocalKeeper(cluster.keeper))
+        late = DecisionApp(cluster.apps[0]._settings, LocalCoordinator(cluster.coordinator))
         await late.start()
-        assert late._follower.active.decider.bundle.bundle_id == chosen
+        assert late._replica.active.decider.bundle.bundle_id == chosen
         await late.stop()
         shutil.rmtree(copies)
-        missing = DecisionApp(cluster.apps[0]._settings, LocalKeeper(cluster.keeper))
+        missing = DecisionApp(cluster.apps[0]._settings, LocalCoordinator(cluster.coordinator))
         with pytest.raises(BundleError, match=f"{chosen[:12]} was chosen"):
             await missing.start()
 
@@ -185,7 +185,7 @@ def test_one_replica_that_cannot_load_it_keeps_all_on_the_old_one(
                 time.sleep(1.5)
                 raise BundleError("too late")
 
-            cluster.apps[2]._follower._load = load
+            cluster.apps[2]._replica._load = load
             response = await cluster.post("/admin/model", {"path": str(second.path)})
             message = response.json()["error"]["message"]
             assert response.status_code == 422

@@ -276,16 +276,16 @@ def test_bars_fills_and_orders_reach_every_replica(
     assert (found["trades"], found["net_pnl"]) == (0, 0)  # it ended in 1970
     assert client.get("/health").json()["metrics"]["active_positions"] == 0
     scraped = client.get("/metrics").text.splitlines()
-    assert "tactical_trade_pnl_dollars_count 1.0" in scraped  # counted by the keeper
+    assert "tactical_trade_pnl_dollars_count 1.0" in scraped  # counted by the coordinator
     assert "tactical_active_positions 0.0" in scraped
 
 
-def test_a_killed_keeper_comes_back_with_its_state(
+def test_a_killed_coordinator_comes_back_with_its_state(
     client: httpx.Client, table: FeatureTable
 ) -> None:
     assert client.post("/admin/override", json={"action": "force_hold"}).status_code == 200
-    (keeper,) = processes("ray::Keeper")
-    keeper.kill()
+    (coordinator,) = processes("ray::Keeper")
+    coordinator.kill()
     reasons = set()
     deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline:

@@ -338,10 +338,10 @@ def test_a_restart_loses_nothing(bundle: Bundle, table: FeatureTable, tmp_path: 
         before["decision"] = await accepted(cluster, "/decide", {"symbol": "TEST"})
         del before["decision"]["timing"]
         before["performance"] = (await cluster.get("/performance?days=3650")).json()
-        before["snapshot"] = cluster.keeper._desk.snapshot()
+        before["snapshot"] = cluster.coordinator._machine.snapshot()
 
     async def second(cluster: Cluster) -> None:
-        assert cluster.keeper._desk.snapshot() == before["snapshot"]
+        assert cluster.coordinator._machine.snapshot() == before["snapshot"]
         decision = await accepted(cluster, "/decide", {"symbol": "TEST"})
         del decision["timing"]
         assert decision == before["decision"]
@@ -382,7 +382,7 @@ def test_no_replica_decides_on_a_state_older_than_an_answered_write(
     with_service(bundle, tmp_path, work, service=SHORT_LEASE)
 
 
-def test_a_keeper_that_does_not_run_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_coordinator_that_does_not_run_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
     async def work(cluster: Cluster) -> None:
         async def fail(*arguments: Any) -> Any:
             raise ServiceError("it does not run")
@@ -417,7 +417,7 @@ def test_without_a_token_a_web_page_gives_no_orders(
         client = cluster.clients[0]
         response = await client.post("/admin/override", content=body, headers=headers)
         assert (response.status_code, response.json()["error"]["code"]) == (403, "foreign_page")
-        assert cluster.keeper._desk.control is Control.NONE
+        assert cluster.coordinator._machine.control is Control.NONE
         assert (await client.get("/model", headers=headers)).status_code == 403
         assert (await client.get("/health", headers=headers)).status_code == 200
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -451,10 +451,10 @@ def test_with_a_token_the_token_alone_decides(bundle: Bundle, tmp_path: Path) ->
 def test_a_state_that_cannot_be_written_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
     async def work(cluster: Cluster) -> None:
         await accepted(cluster, "/bars", bars_body(0, 5))
-        cluster.keeper._journal._broken = True
+        cluster.coordinator._journal._broken = True
         found = await refused(cluster, "/bars", bars_body(5, 6))
         assert found[:2] == (503, "state_unavailable")
-        cluster.keeper._journal._broken = False
+        cluster.coordinator._journal._broken = False
         assert (await accepted(cluster, "/bars", bars_body(5, 6)))["accepted"] == 1
 
     with_service(bundle, tmp_path, work, replicas=1)
@@ -465,7 +465,7 @@ def test_bars_in_the_service_are_the_batch_bit_for_bit(bundle: Bundle, tmp_path:
 
     async def work(cluster: Cluster) -> None:
         await accepted(cluster, "/bars", bars_body(0, 600))
-        market = cluster.keeper._desk.snapshot().market
+        market = cluster.coordinator._machine.snapshot().market
         assert market is not None
         assert market.matrix == table.raw[540:600].tobytes()
         assert (market.price, market.atr) == (table.close[599], table.atr[599])

@@ -7,7 +7,7 @@ import pytest
 
 from rllib_tactical.errors import DataError
 from rllib_tactical.statistics.sharpe import deflated_sharpe, probabilistic_sharpe
-from rllib_tactical.statistics.significance import Judgement, Series, in_words, judge
+from rllib_tactical.statistics.significance import Series, Significance, in_words, judge
 from rllib_tactical.statistics.trials import Trials
 
 DAYS = 250
@@ -24,45 +24,49 @@ def still(name: str) -> Series:
     return Series(name, "Always hold", np.zeros(DAYS), np.zeros(DAYS))
 
 
-def judged(mean: float, rival: float, trades: int = 500, trials: Trials | None = None) -> Judgement:
+def judged(
+    mean: float, rival: float, trades: int = 500, trials: Trials | None = None
+) -> Significance:
     others = [still("always_hold"), series("random", rival, 2)]
     return judge(series("policy", mean, 1), others, trades, trials)
 
 
 def test_an_edge_that_stands_out_has_its_size_and_p() -> None:
-    judgement = judged(40.0, 0.0)
-    assert judgement.outcome == "edge"
+    significance = judged(40.0, 0.0)
+    assert significance.outcome == "edge"
     # 1.96 x 100 / sqrt(250) = 12.4
-    assert judgement.pnl.half_width == pytest.approx(12.4, rel=0.25)
-    text = in_words(judgement)
+    assert significance.pnl.half_width == pytest.approx(12.4, rel=0.25)
+    text = in_words(significance)
     assert re.match(r"Edge of \$40\.00 \+/- \$1\d\.\d\d a day, p", text)
     assert text.endswith("p = 0.000, not deflated because the trials behind it are unknown.")
 
 
 def test_a_gain_that_a_baseline_makes_too_is_no_edge_of_its_own() -> None:
-    judgement = judged(40.0, 38.0)
-    assert judgement.outcome == "not_distinguishable"
-    assert in_words(judgement).startswith("Edge not distinguishable from Random ($2.00 a day more,")
+    significance = judged(40.0, 38.0)
+    assert significance.outcome == "not_distinguishable"
+    assert in_words(significance).startswith(
+        "Edge not distinguishable from Random ($2.00 a day more,"
+    )
 
 
 def test_a_gain_within_its_error_is_no_evidence() -> None:
-    judgement = judged(4.0, 0.0)
-    assert judgement.outcome == "no_edge"
-    assert in_words(judgement).startswith("No evidence of an edge: $4.00 a day, 95% interval -$")
+    significance = judged(4.0, 0.0)
+    assert significance.outcome == "no_edge"
+    assert in_words(significance).startswith("No evidence of an edge: $4.00 a day, 95% interval -$")
 
 
 @pytest.mark.parametrize(("trades", "days", "why"), [(29, DAYS, "trades"), (90, 19, "days")])
 def test_too_few_trades_or_days_prove_nothing(trades: int, days: int, why: str) -> None:
-    judgement = judge(series("policy", 80.0, 1, days=days), [], trades)
-    assert judgement.outcome == "no_edge"
-    assert f"fewer than {30 if why == 'trades' else 20} {why}" in in_words(judgement)
+    significance = judge(series("policy", 80.0, 1, days=days), [], trades)
+    assert significance.outcome == "no_edge"
+    assert f"fewer than {30 if why == 'trades' else 20} {why}" in in_words(significance)
 
 
 def test_without_a_trade_there_is_nothing_to_judge() -> None:
-    judgement = judge(still("policy"), [series("random", 0.0, 2)], 0)
-    assert judgement.outcome == "nothing"
-    assert judgement.sharpe is None
-    assert in_words(judgement) == "No trade was made: there is nothing to judge."
+    significance = judge(still("policy"), [series("random", 0.0, 2)], 0)
+    assert significance.outcome == "nothing"
+    assert significance.sharpe is None
+    assert in_words(significance) == "No trade was made: there is nothing to judge."
 
 
 def test_the_best_of_many_trials_is_deflated_away() -> None:
@@ -84,7 +88,7 @@ def test_comparisons_are_paired_by_day() -> None:
     shifted = Series("random", "Random", policy.pnl - 5.0, policy.returns - 5e-5, True)
     (found,) = judge(policy, [shifted], 500).comparisons
     assert (found.pnl.estimate, found.pnl.low, found.pnl.high) == pytest.approx((5.0, 5.0, 5.0))
-    # a difference of $5 a day at a deviation of $100, annualised
+    # a difference of $5 a day at a deviation of $100, annualized
     assert found.sharpe.estimate == pytest.approx(0.05 * 252**0.5, rel=0.01)
 
 

@@ -210,7 +210,7 @@ def test_rows_are_means_with_standard_errors() -> None:
     ]
     (alone,) = rows_of(answer(QUESTIONS["preset"], [(run_of(), result_of(run_of(), 100.0))]))
     assert alone.unit == "% of oracle, mean ± s.e. of 1 seed"
-    assert (alone.figure.low, alone.figure.high) == (50.0, 50.0)
+    assert (alone.measurement.low, alone.measurement.high) == (50.0, 50.0)
 
 
 def noise_answer(earned: list[float], sampled: float = 0.1) -> Answer:
@@ -237,7 +237,7 @@ def test_noise_is_told_in_dollars_beside_its_own_targets() -> None:
     net, gross, sampled = rows_of(found)
     assert (net.unit, net.target) == ("$ per session, mean ± s.e. of 3 seeds", None)
     assert gross.name == "learnability: noise, default, net + costs"
-    assert gross.figure.median == pytest.approx(-1.0)
+    assert gross.measurement.median == pytest.approx(-1.0)
     assert gross.target == pytest.approx(-4 / np.sqrt(3))
     assert gross.met
     assert sampled.met
@@ -333,25 +333,25 @@ def test_without_an_agent_the_scale_is_chosen_anew() -> None:
     they have a confidence of 0.995 and score 0.667. Smaller scales trade the same.
     """
     market = make_market("momentum", 3, 4_000)
-    tape = market.tape()
-    start, stop = tape.first_decision, len(tape)
+    history = market.history()
+    start, stop = history.first_decision, len(history)
     part = slice(start, stop)
-    votes = oracle_votes("momentum", tape.features.raw[part], tape.features.close[part])
+    votes = oracle_votes("momentum", history.features.raw[part], history.features.close[part])
     found = 3.0 * np.eye(3)[votes.index]
     config = TacticalConfig()
-    assert scale_without(config, tape, found, start, stop, "fvg") == 0.5
-    before = judged_without(config, tape, found, start, stop, {"fvg": 1.0})["fvg"]
+    assert scale_without(config, history, found, start, stop, "fvg") == 0.5
+    before = judged_without(config, history, found, start, stop, {"fvg": 1.0})["fvg"]
     assert before["scale"] == 1.0
     assert before["figures"]["trades"] == 0
-    anew = judged_without(config, tape, found, start, stop, {"fvg": 0.5})["fvg"]
+    anew = judged_without(config, history, found, start, stop, {"fvg": 0.5})["fvg"]
     assert anew["figures"]["trades"] > 1
     assert anew["figures"]["net"] > 0
 
 
 def test_the_oracle_earns_and_sessions_are_counted() -> None:
     market = make_market("momentum", 3, 4_000)
-    tape = market.tape()
-    found = oracle(market, tape, tape.first_decision, len(tape))
+    history = market.history()
+    found = oracle(market, history, history.first_decision, len(history))
     assert found.net > 1_000
     assert found.sessions == 12  # between the 13 closes after the warm-up
     assert 4 < found.trades < 14
@@ -373,7 +373,7 @@ def test_finished_runs_are_told_without_training(tmp_path: Path) -> None:
     kind = "(409,600 steps, 400,000 training bars, 200 sessions)"
     gap = by_name[f"learnability: gap, default {kind}"]
     assert gap.unit == "% of oracle, mean ± s.e. of 2 seeds"
-    assert gap.figure.median == pytest.approx(85.0)
+    assert gap.measurement.median == pytest.approx(85.0)
     assert gap.met
     assert by_name[f"learnability: noise, default {kind}"].target is None
     assert "| gap | default | 85.0 ± 0.0 | 2 |" in (tmp_path / TABLES).read_text()

@@ -79,7 +79,7 @@ def test_restored_weights_learn_at_the_rates_of_the_new_configuration(
     source = DataSource(bars, make_market("momentum", 1, 1_000, 0.0).instrument)
     market = prepare_market([source], config)
     handle = MarketHandle(market.spec)
-    algorithm = build_config(config, handle, market.standardisation).build_algo()
+    algorithm = build_config(config, handle, market.standardization).build_algo()
     algorithm.train()
     algorithm.save_to_path(str(tmp_path / "saved"))
     moments = algorithm.learner_group.get_state()
@@ -90,7 +90,7 @@ def test_restored_weights_learn_at_the_rates_of_the_new_configuration(
             config.training, actor_lr=7e-4, critic_lr=5e-3, actor_lr_end_factor=1.0
         ),
     )
-    algorithm = build_config(other, handle, market.standardisation).build_algo()
+    algorithm = build_config(other, handle, market.standardization).build_algo()
     restore(algorithm, tmp_path / "saved")
     learner = algorithm.learner_group._learner
     # for the first update already: RLlib alone would make it at the checkpoint's rates

@@ -51,7 +51,7 @@ def test_the_market_of_a_trial_refers_to_the_same_bars(
         assert market.spec.rewards.synergy_bonus == weight
         assert market.spec.rules == trial.rules
         assert market.parts[0].splits == prepared.parts[0].splits
-        assert market.parts[0].tape is market.spec.parts[0].tape
+        assert market.parts[0].history is market.spec.parts[0].history
         # what the training loop does with it
         again = MarketHandle(market.spec).open()
         assert again.parts is market.spec.parts
@@ -64,7 +64,7 @@ def test_a_trial_with_fewer_groups_of_accounts_than_instruments_is_refused(
     prepared: TrainingMarket, config: TacticalConfig, ray_instance: None
 ) -> None:
     spec = dataclasses.replace(prepared.spec, parts=prepared.spec.parts * 2)
-    shared = SharedMarket.share(TrainingMarket(spec, prepared.parts * 2, prepared.standardisation))
+    shared = SharedMarket.share(TrainingMarket(spec, prepared.parts * 2, prepared.standardization))
     training = dataclasses.replace(config.training, num_envs=4, accounts_per_bar=4)
     with pytest.raises(ConfigError, match=r"training\.num_envs"):
         shared.market(dataclasses.replace(config, training=training))
@@ -75,7 +75,7 @@ def test_a_handle_opens_its_market_once(prepared: TrainingMarket, ray_instance: 
     handle = cloudpickle.loads(cloudpickle.dumps(MarketHandle(prepared.spec)))
     market = handle.open()
     assert handle.open() is market
-    assert not market.parts[0].tape.bars.close.flags.writeable  # a view of shared memory
+    assert not market.parts[0].history.bars.close.flags.writeable  # a view of shared memory
     assert market.rules == prepared.spec.rules
     assert len(market_handle._opened) == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rllib_tactical.config.schema import TacticalConfig, from_dict
-from rllib_tactical.config.training import EvaluationConfig
+from rllib_tactical.config.training import ValidationConfig
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
 from rllib_tactical.rl.train import cpus_of
 from rllib_tactical.sweep.runner import bundles_of, room_for
@@ -140,7 +140,7 @@ def test_a_validation_worker_without_an_instrument_needs_no_cpu() -> None:
     training = parse().config.training
     config = TacticalConfig(
         training=dataclasses.replace(
-            training, num_env_runners=1, evaluation=EvaluationConfig(workers=4)
+            training, num_env_runners=1, evaluation=ValidationConfig(workers=4)
         )
     )
     assert [len(bundles_of(config, count)) for count in (1, 3, 9)] == [3, 5, 6]

@@ -61,7 +61,7 @@ def test_a_sweep_leaves_every_trial_and_the_best_as_a_bundle(finished: Path) -> 
         run = json.loads((folder / "run.json").read_text())["config"]
         assert run["training"]["actor_lr"] == trial["params"]["training.actor_lr"]
         assert run["model"]["critic_hidden"] == trial["params"]["model.critic_hidden"]
-        # the objective is validation by the full rule, not what training earned
+        # the objective is validation by the serving rule, not what training earned
         validated = [row["validation_net_pnl"] for row in rows_of(folder)]
         assert trial["net_pnl"] == max(validated)
     bundle = load_bundle(finished / "bundle")

@@ -13,7 +13,7 @@ from rllib_tactical.data.quality.rules import check_frame
 from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.domain.types import WINDOW, Bars
 from rllib_tactical.errors import FeatureError, UsageError
-from rllib_tactical.synthetic import MARKETS, LearnabilityMarket, make_market, pay_probability
+from rllib_tactical.synthetic import MARKETS, SyntheticMarket, make_market, pay_probability
 from rllib_tactical.synthetic.oracle import ORACLES, oracle_votes, side_votes
 from rllib_tactical.synthetic.sessions import (
     MarketReport,
@@ -38,7 +38,7 @@ def reports() -> dict[str, MarketReport]:
 
 
 @pytest.fixture(scope="module")
-def gap() -> LearnabilityMarket:
+def gap() -> SyntheticMarket:
     return make_market("gap", 3, 40 * DAY, 0.0)
 
 
@@ -92,8 +92,8 @@ def test_prices_stay_in_reach_for_years() -> None:
     assert 50 < close.min() < close.max() < 200
 
 
-def test_the_matrix_shows_the_planted_touch(gap: LearnabilityMarket) -> None:
-    signals, table = gap.signals, gap.tape().features
+def test_the_matrix_shows_the_synthetic_touch(gap: SyntheticMarket) -> None:
+    signals, table = gap.signals, gap.history().features
     bar, side = signals.bar[signals.family == 0], signals.side[signals.family == 0]
     later = bar >= WINDOW
     bar, side = bar[later], side[later]
@@ -106,7 +106,7 @@ def test_the_matrix_shows_the_planted_touch(gap: LearnabilityMarket) -> None:
     before = table.raw[bar - 1]
     assert np.mean(np.sign(table.close[bar - 1] - before[:, 2]) == side) > 0.97
     # a synergy against the signal would keep training votes from passing the threshold
-    assert np.mean(gap.tape().synergy.direction[bar] == -side) < 0.02
+    assert np.mean(gap.history().synergy.direction[bar] == -side) < 0.02
 
 
 def test_signals_pay_as_often_as_promised() -> None:
@@ -139,8 +139,8 @@ def test_the_oracle_uses_no_future(name: str) -> None:
         np.testing.assert_array_equal(part.index, whole.index[:length])
 
 
-def test_the_oracle_reads_matrices_and_last_rows_alike(gap: LearnabilityMarket) -> None:
-    table = gap.tape().features
+def test_the_oracle_reads_matrices_and_last_rows_alike(gap: SyntheticMarket) -> None:
+    table = gap.history().features
     t = gap.signals.bar[gap.signals.bar >= WINDOW][:20]
     matrices = np.stack([table.raw[bar - WINDOW + 1 : bar + 1] for bar in t])
     from_matrix = oracle_votes("gap", matrices, table.close[t])
@@ -217,12 +217,12 @@ def test_a_report_reads_well(reports: dict[str, MarketReport]) -> None:
     assert (hold.mean, hold.trades) == (0.0, 0.0)
 
 
-def test_session_results_count_whole_sessions_only(gap: LearnabilityMarket) -> None:
-    tape = gap.tape()
-    side = np.ones(len(tape), dtype=np.int64)
+def test_session_results_count_whole_sessions_only(gap: SyntheticMarket) -> None:
+    history = gap.history()
+    side = np.ones(len(history), dtype=np.int64)
     # the first two days hold the warm-up
-    assert len(session_results(tape, side_votes(side)).pnl) == 38
-    short = make_market("gap", 3, 40 * DAY - 1, 0.0).tape()
+    assert len(session_results(history, side_votes(side)).pnl) == 38
+    short = make_market("gap", 3, 40 * DAY - 1, 0.0).history()
     assert len(session_results(short, side_votes(side[:-1])).pnl) == 37
 
 

@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from rllib_tactical.runtime.process import limit_threads
-from tests.backtest.conftest import bundle, tape  # noqa: F401  (fixtures)
+from tests.backtest.conftest import bundle, history  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(scope="package")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.config.schema import TrainingConfig
-from rllib_tactical.domain.simulation.history import EMBARGO_BARS, split_tape
+from rllib_tactical.domain.simulation.history import EMBARGO_BARS, split_history
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.walkforward.folds import Fold, fold_by_dates, walk_forward
 from tests.market import random_bars
@@ -24,7 +24,7 @@ def test_tests_follow_each_other_over_the_second_half() -> None:
 @pytest.mark.parametrize("fold", walk_forward(19_997, 5))
 def test_nothing_of_the_test_is_near_what_was_trained_on(fold: Fold) -> None:
     """The splits that training makes of the shares are the fold's parts, an embargo apart."""
-    train, validation, rest = split_tape(19_997, fold.splits(19_997))
+    train, validation, rest = split_history(19_997, fold.splits(19_997))
     assert (train.stop, validation.stop) == (fold.train_stop, fold.validation_stop)
     assert validation.start == train.stop + EMBARGO_BARS
     assert rest.start == fold.test_start == validation.stop + EMBARGO_BARS

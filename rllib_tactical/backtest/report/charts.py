@@ -8,15 +8,15 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.domain.features.fvg import MAX_AGE
 from rllib_tactical.domain.types import FloatArray
-from rllib_tactical.reporting.plots import DOWN, UP, Figure, bar_axis, rounded, thin
+from rllib_tactical.reporting.plots import DOWN, UP, Plot, bar_axis, rounded, thin
 
 CANDLES: Final = 240
 
-COLOURS: Final = {
+COLORS: Final = {
     "policy": "#1d4ed8",
     "always_hold": "#9ca3af",
     "buy_and_hold": "#d97706",
@@ -38,22 +38,22 @@ class Gap:
     bullish: bool
 
 
-def equity_figure(evaluation: Evaluation) -> Figure:
+def equity_plot(comparison: Comparison) -> Plot:
     """Return equity of all policies above, drawdown from the peak below, over the same bars."""
     curves = [
-        (run.name, run.label, run.result.equity["equity"].to_numpy()) for run in evaluation.runs
+        (run.name, run.label, run.result.equity["equity"].to_numpy()) for run in comparison.runs
     ]
-    return equity_curves(curves, local_times(evaluation.policy.result))
+    return equity_curves(curves, local_times(comparison.policy.result))
 
 
-def equity_curves(curves: list[tuple[str, str, FloatArray]], labels: list[str]) -> Figure:
+def equity_curves(curves: list[tuple[str, str, FloatArray]], labels: list[str]) -> Plot:
     """Return curves above and their drawdowns from the peak below; the first is the policy's.
 
     Args:
         curves: name, label and equity (K,) in dollars.
         labels: K times as texts.
     """
-    traces: list[Figure] = []
+    traces: list[Plot] = []
     for name, label, equity in reversed(curves):  # the policy is drawn last, on top
         rows, policy = thin(equity), name == curves[0][0]
         peak = np.maximum.accumulate(equity)
@@ -63,7 +63,7 @@ def equity_curves(curves: list[tuple[str, str, FloatArray]], labels: list[str]) 
             "legendgroup": name,
             "type": "scatter",
             "mode": "lines",
-            "line": {"color": COLOURS.get(name, OTHER), "width": 2.2 if policy else 1.2},
+            "line": {"color": COLORS.get(name, OTHER), "width": 2.2 if policy else 1.2},
             "text": [labels[row] for row in rows],
         }
         traces.append(
@@ -94,17 +94,17 @@ def equity_curves(curves: list[tuple[str, str, FloatArray]], labels: list[str]) 
     return {"data": traces, "layout": layout}
 
 
-def candle_figure(result: BacktestResult) -> tuple[Figure, str]:
+def candle_plot(result: BacktestResult) -> tuple[Plot, str]:
     """Return candles with gaps and trades of a recent span, and a line that says which span.
 
     The x axis counts bars, so that nights and weekends take no room.
     """
     first, last = _recent_span(result)
-    bars, bar = result.tape.bars, np.arange(first, last + 1)
+    bars, bar = result.history.bars, np.arange(first, last + 1)
     local = local_times(result)[first - result.start : last + 1 - result.start]
     trades = result.trades
     inside = trades[(trades["exit_bar"] >= first) & (trades["entry_bar"] <= last)]
-    traces: list[Figure] = [
+    traces: list[Plot] = [
         {
             "type": "candlestick",
             "x": bar.tolist(),
@@ -112,7 +112,7 @@ def candle_figure(result: BacktestResult) -> tuple[Figure, str]:
                 name: getattr(bars, name)[bar].tolist() for name in ("open", "high", "low", "close")
             },
             "text": local,
-            "name": result.tape.instrument.symbol,
+            "name": result.history.instrument.symbol,
             "increasing": {"line": {"color": UP, "width": 1}},
             "decreasing": {"line": {"color": DOWN, "width": 1}},
             "showlegend": False,
@@ -151,7 +151,7 @@ def gap_zones(result: BacktestResult, first: int, last: int) -> list[Gap]:
 
     A gap is active from its birth to the bar before price reaches its far edge, 60 bars at most.
     """
-    bars, birth = result.tape.bars, result.tape.features.birth
+    bars, birth = result.history.bars, result.history.features.birth
     begin = max(2, first - MAX_AGE)
     zones = []
     for born in (begin + np.flatnonzero(birth[begin : last + 1])).tolist():
@@ -169,7 +169,7 @@ def gap_zones(result: BacktestResult, first: int, last: int) -> list[Gap]:
     return zones
 
 
-def _zone(gap: Gap, first: int, last: int) -> Figure:
+def _zone(gap: Gap, first: int, last: int) -> Plot:
     return {
         "type": "rect",
         "layer": "below",
@@ -187,7 +187,7 @@ def _recent_span(result: BacktestResult) -> tuple[int, int]:
     """Return the first and last bar of the sessions around the last trades, 240 bars at most."""
     last = result.stop - 1
     if len(result.trades):
-        session = result.tape.sessions.session_id
+        session = result.history.sessions.session_id
         exit_bar = int(result.trades["exit_bar"].iloc[-1])
         inside = np.flatnonzero(session[: result.stop] == session[exit_bar])
         last = min(int(inside[-1]), exit_bar + CANDLES // 4)
@@ -195,7 +195,7 @@ def _recent_span(result: BacktestResult) -> tuple[int, int]:
     return first, last
 
 
-def _levels(trades: pd.DataFrame, name: str, colour: str, first: int, last: int) -> Figure:
+def _levels(trades: pd.DataFrame, name: str, color: str, first: int, last: int) -> Plot:
     x: list[int | None] = []
     y: list[float | None] = []
     rows = zip(trades["entry_bar"], trades["exit_bar"], trades[name], strict=True)
@@ -209,14 +209,14 @@ def _levels(trades: pd.DataFrame, name: str, colour: str, first: int, last: int)
         "name": name,
         "x": x,
         "y": y,
-        "line": {"color": colour, "width": 1.4, "dash": "dot"},
+        "line": {"color": color, "width": 1.4, "dash": "dot"},
         "hoverinfo": "skip",
     }
 
 
-def _entry_markers(trades: pd.DataFrame) -> list[Figure]:
-    traces: list[Figure] = []
-    for side, symbol, colour in (("long", "triangle-up", UP), ("short", "triangle-down", DOWN)):
+def _entry_markers(trades: pd.DataFrame) -> list[Plot]:
+    traces: list[Plot] = []
+    for side, symbol, color in (("long", "triangle-up", UP), ("short", "triangle-down", DOWN)):
         part = trades[trades["side"] == side]
         traces.append(
             {
@@ -233,7 +233,7 @@ def _entry_markers(trades: pd.DataFrame) -> list[Figure]:
                 "marker": {
                     "symbol": symbol,
                     "size": 13,
-                    "color": colour,
+                    "color": color,
                     "line": {"color": "#ffffff", "width": 1},
                 },
             }
@@ -243,5 +243,5 @@ def _entry_markers(trades: pd.DataFrame) -> list[Figure]:
 
 def local_times(result: BacktestResult) -> list[str]:
     """Return the open times of the bars (K) in the instrument's time zone."""
-    local = result.equity["timestamp"].dt.tz_convert(result.tape.instrument.timezone)
+    local = result.equity["timestamp"].dt.tz_convert(result.history.instrument.timezone)
     return [str(time) for time in local.dt.strftime("%Y-%m-%d %H:%M")]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.policies import EXPLANATIONS
 from rllib_tactical.backtest.portfolio import Portfolio
 from rllib_tactical.backtest.report import charts as figures
-from rllib_tactical.backtest.report import trade_charts as trade_figures
+from rllib_tactical.backtest.report import trade_charts as trade_metrics
 from rllib_tactical.backtest.report.tables import (
     cards,
-    figure_rows,
+    metric_rows,
     statistics_cells,
     table_row,
     target_rows,
@@ -22,23 +22,23 @@ from rllib_tactical.backtest.training_overlap import Seen
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.reporting.format import dollars
 from rllib_tactical.reporting.html import render_page
-from rllib_tactical.statistics.significance import Judgement, Outcome
+from rllib_tactical.statistics.significance import Outcome, Significance
 
 PACKAGE: Final = "rllib_tactical.backtest.report"
 
 
-def render_report(evaluation: Evaluation, context: ReportContext) -> str:
+def render_report(comparison: Comparison, context: ReportContext) -> str:
     """Return the report as one HTML document."""
-    policy, result = evaluation.policy, evaluation.policy.result
+    policy, result = comparison.policy, comparison.policy.result
     times = result.equity["timestamp"]
-    candles, span = figures.candle_figure(result)
+    candles, span = figures.candle_plot(result)
     plots = {
-        "equity": figures.equity_figure(evaluation),
+        "equity": figures.equity_plot(comparison),
         "candles": candles,
-        "sessions": trade_figures.session_figure(result),
+        "sessions": trade_metrics.session_plot(result),
     }
     if len(result.trades):
-        plots |= _trade_plots(evaluation)
+        plots |= _trade_plots(comparison)
     return render_page(
         PACKAGE,
         "report.html.j2",
@@ -46,42 +46,42 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         title=context.title,
         first=f"{times.iloc[0]:%Y-%m-%d %H:%M}",
         last=f"{times.iloc[-1]:%Y-%m-%d %H:%M}",
-        verdict=context.verdict or verdict(evaluation),
-        tone=tone(result.net_pnl, _outcome(evaluation.judgement)),
+        verdict=context.verdict or verdict(comparison),
+        tone=tone(result.net_pnl, _outcome(comparison.significance)),
         seen=context.seen,
         notes=context.notes,
         parts=_part_rows(context.seen),
         cards=cards(policy.metrics),
         targets=target_rows(policy.metrics),
-        figures=figure_rows(policy.metrics),
-        table=[table_row(run.name, run.label, run.metrics) for run in evaluation.runs],
+        figures=metric_rows(policy.metrics),
+        table=[table_row(run.name, run.label, run.metrics) for run in comparison.runs],
         explanations=EXPLANATIONS,
-        counts=evaluation.to_dict()["trade_counts"],
-        statistics=statistics_cells(evaluation.judgement),
+        counts=comparison.to_dict()["trade_counts"],
+        statistics=statistics_cells(comparison.significance),
         span=span,
-        symbol=result.tape.instrument.symbol,
-        timezone=result.tape.instrument.timezone,
-        rolling_days=trade_figures.rolling_days(policy.metrics.number("days") or 0),
+        symbol=result.history.instrument.symbol,
+        timezone=result.history.instrument.timezone,
+        rolling_days=trade_metrics.rolling_days(policy.metrics.number("days") or 0),
         has_trades=len(result.trades) > 0,
         facts=context.facts,
     )
 
 
-def _outcome(judgement: Judgement | None) -> Outcome | None:
-    return None if judgement is None else judgement.outcome
+def _outcome(significance: Significance | None) -> Outcome | None:
+    return None if significance is None else significance.outcome
 
 
-def _trade_plots(evaluation: Evaluation) -> dict[str, Any]:
-    result = evaluation.policy.result
+def _trade_plots(comparison: Comparison) -> dict[str, Any]:
+    result = comparison.policy.result
     return {
-        "rolling": trade_figures.rolling_sharpe_figure(result),
-        "hours": trade_figures.hour_figure(result),
-        "weekdays": trade_figures.weekday_figure(result),
-        "holding": trade_figures.holding_figure(result),
-        "exits": trade_figures.exit_figure(result),
-        "accuracy": trade_figures.accuracy_figure(result),
-        "calibration": trade_figures.calibration_figure(result),
-        "costs": trade_figures.cost_figure(result),
+        "rolling": trade_metrics.rolling_sharpe_plot(result),
+        "hours": trade_metrics.hour_plot(result),
+        "weekdays": trade_metrics.weekday_plot(result),
+        "holding": trade_metrics.holding_plot(result),
+        "exits": trade_metrics.exit_plot(result),
+        "accuracy": trade_metrics.accuracy_plot(result),
+        "calibration": trade_metrics.calibration_plot(result),
+        "costs": trade_metrics.cost_plot(result),
     }
 
 
@@ -122,13 +122,13 @@ def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict
         first=labels[0],
         last=labels[-1],
         verdict=portfolio.verdict(),
-        tone=tone(policy.metrics.number("net_pnl") or 0.0, _outcome(portfolio.judgement)),
+        tone=tone(policy.metrics.number("net_pnl") or 0.0, _outcome(portfolio.significance)),
         notes=context.notes,
         cards=cards(policy.metrics),
         targets=target_rows(policy.metrics),
-        figures=figure_rows(policy.metrics),
+        figures=metric_rows(policy.metrics),
         parts=rows,
         table=[table_row(run.name, run.label, run.metrics) for run in portfolio.runs],
-        statistics=statistics_cells(portfolio.judgement),
+        statistics=statistics_cells(portfolio.significance),
         facts=context.facts,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_FIGURES, Metrics
+from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_METRICS, Metrics
 from rllib_tactical.backtest.targets import TargetRow, target_table
-from rllib_tactical.backtest.verdict import figure_text
+from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
 from rllib_tactical.statistics.bootstrap import RESAMPLES, Interval
-from rllib_tactical.statistics.significance import Judgement, Outcome
+from rllib_tactical.statistics.significance import Outcome, Significance
 
 
 def cards(metrics: Metrics) -> list[tuple[str, str]]:
@@ -23,11 +23,11 @@ def cards(metrics: Metrics) -> list[tuple[str, str]]:
         "Max drawdown": "max_drawdown",
         "Costs": "costs",
     }
-    return [(label, figure_text(name, metrics.number(name))) for label, name in shown.items()]
+    return [(label, metric_text(name, metrics.number(name))) for label, name in shown.items()]
 
 
 def tone(net_pnl: float, outcome: Outcome | None) -> str:
-    """Return the colour of a verdict: a profit is good news where it is an edge, else open."""
+    """Return the color of a verdict: a profit is good news where it is an edge, else open."""
     if net_pnl <= 0:
         return "bad"
     return "good" if outcome == "edge" else "open"
@@ -38,7 +38,7 @@ def target_rows(metrics: Metrics) -> list[dict[str, str]]:
     return [_target_cells(row) for row in target_table(metrics)]
 
 
-def figure_rows(metrics: Metrics) -> list[dict[str, str]]:
+def metric_rows(metrics: Metrics) -> list[dict[str, str]]:
     """Return every figure with its meaning as texts."""
     rows = []
     for name, meaning in DEFINITIONS.items():
@@ -50,7 +50,7 @@ def figure_rows(metrics: Metrics) -> list[dict[str, str]]:
                 for key, group in groups
             )
         else:
-            shown = figure_text(name, value)
+            shown = metric_text(name, value)
         reason = metrics.reasons.get(name)
         text = f"{meaning} (undefined: {reason})" if reason else meaning
         rows.append({"name": name.replace("_", " "), "value": shown or NOTHING, "meaning": text})
@@ -59,21 +59,21 @@ def figure_rows(metrics: Metrics) -> list[dict[str, str]]:
 
 def table_row(name: str, label: str, metrics: Metrics) -> dict[str, str]:
     """Return a policy's line of the short table as texts."""
-    shown = {key: figure_text(key, metrics.number(key)) for key in TABLE_FIGURES}
+    shown = {key: metric_text(key, metrics.number(key)) for key in TABLE_METRICS}
     return {"name": name, "label": label} | shown
 
 
-def statistics_cells(judgement: Judgement | None) -> dict[str, Any] | None:
+def statistics_cells(significance: Significance | None) -> dict[str, Any] | None:
     """Return the statistics as texts; None without any."""
-    if judgement is None:
+    if significance is None:
         return None
-    j = judgement
+    j = significance
     trials = "unknown" if j.trials is None else f"{j.trials:,}"
     deflated = "p, not deflated" if j.trials is None else "Deflated p"
     rows = [
         _row("Net P&L a day", dollars(j.pnl.estimate), j.pnl, dollars),
         _row("Net P&L in all", dollars(j.total.estimate), j.total, dollars),
-        _row("Sharpe ratio (annualised)", _sharpe(j.sharpe), j.sharpe, number),
+        _row("Sharpe ratio (annualized)", _sharpe(j.sharpe), j.sharpe, number),
         _row("Probability that the true Sharpe ratio is above 0", _share(j.probabilistic_sharpe)),
         _row("Trials that the policy was chosen from", trials),
         _row(f"{deflated}: chance does as well", _p(j.p_value)),
@@ -122,9 +122,9 @@ def _p(value: float | None) -> str:
 def _target_cells(row: TargetRow) -> dict[str, str]:
     return {
         "label": row.label,
-        "value": figure_text(row.name, row.value),
-        "target": figure_text(row.name, row.target),
-        "critical": figure_text(row.name, row.critical),
+        "value": metric_text(row.name, row.value),
+        "target": metric_text(row.name, row.target),
+        "critical": metric_text(row.name, row.critical),
         "status": row.status,
         "why": row.reason or DEFINITIONS[row.name],
     }

@@ -13,7 +13,7 @@ from rllib_tactical.backtest.metrics import DAYS_PER_YEAR, accuracies, daily_pnl
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import TARGETS
 from rllib_tactical.domain.types import FloatArray
-from rllib_tactical.reporting.plots import DOWN, NEUTRAL, UP, Figure, bar_axis, rounded, thin
+from rllib_tactical.reporting.plots import DOWN, NEUTRAL, UP, Plot, bar_axis, rounded, thin
 from rllib_tactical.statistics.calibration import JUDGES, calibration_table
 
 HEIGHT: Final = 300
@@ -24,7 +24,7 @@ WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 HOLDING_EDGES: Final = (1, 2, 3, 4, 6, 9, 13, 19, 28, 40, 60)
 """First bars of the bins of holding times."""
 
-JUDGE_COLOURS: Final = {
+AGENT_COLORS: Final = {
     "fvg": "#0d9488",
     "momentum": "#d97706",
     "entry": "#a855f7",
@@ -32,7 +32,7 @@ JUDGE_COLOURS: Final = {
 }
 
 
-def session_figure(result: BacktestResult) -> Figure:
+def session_plot(result: BacktestResult) -> Plot:
     """Return the P&L of every session."""
     daily = daily_pnl(result)
     pnl = daily["pnl"].to_numpy()
@@ -58,25 +58,25 @@ def session_figure(result: BacktestResult) -> Figure:
     }
 
 
-def hour_figure(result: BacktestResult) -> Figure:
+def hour_plot(result: BacktestResult) -> Plot:
     """Return the P&L of trades by the local hour of their entry."""
     trades = result.trades
-    hour = trades["entry_time"].dt.tz_convert(result.tape.instrument.timezone).dt.hour
+    hour = trades["entry_time"].dt.tz_convert(result.history.instrument.timezone).dt.hour
     grouped = trades["pnl"].groupby(hour).agg(["sum", "count"])
     pnl = grouped["sum"].to_numpy()
     return _named_bars([f"{h:02d}:00" for h in grouped.index], pnl, grouped["count"].tolist())
 
 
-def weekday_figure(result: BacktestResult) -> Figure:
+def weekday_plot(result: BacktestResult) -> Plot:
     """Return the P&L of trades by the local weekday of their entry."""
     trades = result.trades
-    day = trades["entry_time"].dt.tz_convert(result.tape.instrument.timezone).dt.day_of_week
+    day = trades["entry_time"].dt.tz_convert(result.history.instrument.timezone).dt.day_of_week
     grouped = trades["pnl"].groupby(day).agg(["sum", "count"])
     names = [WEEKDAYS[int(number)] for number in grouped.index]
     return _named_bars(names, grouped["sum"].to_numpy(), grouped["count"].tolist())
 
 
-def exit_figure(result: BacktestResult) -> Figure:
+def exit_plot(result: BacktestResult) -> Plot:
     """Return the P&L of trades by the reason of their exit."""
     trades = result.trades
     grouped = trades["pnl"].groupby(trades["exit_reason"]).agg(["sum", "count"])
@@ -84,7 +84,7 @@ def exit_figure(result: BacktestResult) -> Figure:
     return _named_bars(names, grouped["sum"].to_numpy(), grouped["count"].tolist())
 
 
-def holding_figure(result: BacktestResult) -> Figure:
+def holding_plot(result: BacktestResult) -> Plot:
     """Return how long winning and losing trades were held, in bars."""
     trades = result.trades
     edges = [*HOLDING_EDGES, math.inf]
@@ -101,9 +101,9 @@ def holding_figure(result: BacktestResult) -> Figure:
             "x": names,
             "y": np.histogram(held[part], edges)[0].tolist(),
             "hovertemplate": "%{x} bars: %{y} trades",
-            "marker": {"color": colour},
+            "marker": {"color": color},
         }
-        for name, part, colour in (("won", won, UP), ("lost", ~won, DOWN))
+        for name, part, color in (("won", won, UP), ("lost", ~won, DOWN))
     ]
     layout = {
         "height": HEIGHT,
@@ -115,7 +115,7 @@ def holding_figure(result: BacktestResult) -> Figure:
     return {"data": data, "layout": layout}
 
 
-def accuracy_figure(result: BacktestResult) -> Figure:
+def accuracy_plot(result: BacktestResult) -> Plot:
     """Return the share of right votes by agent, beside target and critical value."""
     found = accuracies(result.trades)
     limits = {target.name: target for target in TARGETS}
@@ -127,17 +127,17 @@ def accuracy_figure(result: BacktestResult) -> Figure:
             "name": label,
             "x": names,
             "y": [100.0 * getattr(limits[f"accuracy_{name}"], label) for name in names],
-            "marker": {"symbol": "line-ew-open", "size": 46, "line": {"width": 2}, "color": colour},
+            "marker": {"symbol": "line-ew-open", "size": 46, "line": {"width": 2}, "color": color},
             "hovertemplate": f"{label} %{{y:.0f}}%<extra></extra>",
         }
-        for label, colour in (("target", UP), ("critical", DOWN))
+        for label, color in (("target", UP), ("critical", DOWN))
     ]
     bars = {
         "type": "bar",
         "x": names,
         "y": [round(100.0 * (found[name] or 0.0), 2) for name in names],
         "hovertemplate": "%{x} %{y:.1f}%<extra></extra>",
-        "marker": {"color": [JUDGE_COLOURS[name] for name in names]},
+        "marker": {"color": [AGENT_COLORS[name] for name in names]},
         "showlegend": False,
     }
     layout = {
@@ -149,10 +149,10 @@ def accuracy_figure(result: BacktestResult) -> Figure:
     return {"data": [bars, *lines], "layout": layout}
 
 
-def calibration_figure(result: BacktestResult) -> Figure:
+def calibration_plot(result: BacktestResult) -> Plot:
     """Return the share of right votes by confidence; on the diagonal confidence is honest."""
     table = calibration_table(result.trades)
-    data: list[Figure] = [
+    data: list[Plot] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -175,7 +175,7 @@ def calibration_figure(result: BacktestResult) -> Figure:
                 "y": rounded(100.0 * part["right"].to_numpy(), 2),
                 "text": [f"{number:,} trades" for number in count],
                 "hovertemplate": "confidence %{x:.0f}%: %{y:.0f}% right, %{text}",
-                "line": {"color": JUDGE_COLOURS[name], "width": 1.5},
+                "line": {"color": AGENT_COLORS[name], "width": 1.5},
                 "marker": {"size": np.clip(3.0 + np.sqrt(count), 4, 18).tolist()},
             }
         )
@@ -188,7 +188,7 @@ def calibration_figure(result: BacktestResult) -> Figure:
     return {"data": data, "layout": layout}
 
 
-def cost_figure(result: BacktestResult) -> Figure:
+def cost_plot(result: BacktestResult) -> Plot:
     """Return the trades' P&L before costs, their costs and what is left, added up."""
     trades = result.trades
     net, costs = trades["pnl"].cumsum().to_numpy(), trades["costs"].cumsum().to_numpy()
@@ -201,10 +201,10 @@ def cost_figure(result: BacktestResult) -> Figure:
             "name": name,
             "x": (rows + 1).tolist(),
             "y": rounded(values[rows], 2),
-            "line": {"color": colour, "width": 1.6},
+            "line": {"color": color, "width": 1.6},
             "hovertemplate": "trade %{x}: %{y:$,.0f}",
         }
-        for name, values, colour in lines
+        for name, values, color in lines
     ]
     layout = {
         "height": HEIGHT,
@@ -221,7 +221,7 @@ def rolling_days(days: float) -> int:
 
 
 def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArray:
-    """Return the annualised Sharpe ratio of the last ``days`` daily returns at each day (D,).
+    """Return the annualized Sharpe ratio of the last ``days`` daily returns at each day (D,).
 
     NaN before that many days have passed and where returns do not vary.
     """
@@ -233,13 +233,13 @@ def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArr
     return np.asarray(ratio.to_numpy() * math.sqrt(DAYS_PER_YEAR), dtype=np.float64)
 
 
-def rolling_sharpe_figure(result: BacktestResult) -> Figure:
+def rolling_sharpe_plot(result: BacktestResult) -> Plot:
     """Return the Sharpe ratio of the last ``rolling_days`` sessions at each session."""
     daily = daily_pnl(result)
     ratio = rolling_sharpe(result, rolling_days(len(daily)))
     dates = daily["date"].tolist()
     target = next(target for target in TARGETS if target.name == "sharpe")
-    data: list[Figure] = [
+    data: list[Plot] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -259,9 +259,9 @@ def rolling_sharpe_figure(result: BacktestResult) -> Figure:
             "x1": 1,
             "y0": value,
             "y1": value,
-            "line": {"color": colour, "width": 1, "dash": "dot"},
+            "line": {"color": color, "width": 1, "dash": "dot"},
         }
-        for value, colour in ((target.target, UP), (target.critical, DOWN))
+        for value, color in ((target.target, UP), (target.critical, DOWN))
     ]
     layout = {
         "height": HEIGHT,
@@ -272,7 +272,7 @@ def rolling_sharpe_figure(result: BacktestResult) -> Figure:
     return {"data": data, "layout": layout}
 
 
-def _named_bars(names: list[str], pnl: FloatArray, counts: list[int]) -> Figure:
+def _named_bars(names: list[str], pnl: FloatArray, counts: list[int]) -> Plot:
     return {
         "data": [
             {

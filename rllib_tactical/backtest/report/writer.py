@@ -12,7 +12,7 @@ from typing import Any, Final
 import pandas as pd
 
 from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.portfolio import Portfolio
 from rllib_tactical.backtest.report.html_report import render_portfolio, render_report
 from rllib_tactical.backtest.report_context import ReportContext
@@ -29,7 +29,7 @@ class _Content:
 
 
 def write_backtest(
-    evaluation: Evaluation, out_dir: Path, context: ReportContext, config: dict[str, Any]
+    comparison: Comparison, out_dir: Path, context: ReportContext, config: dict[str, Any]
 ) -> list[Path]:
     """Write the files of ``FILES`` into a folder, replacing those of an earlier backtest.
 
@@ -37,7 +37,7 @@ def write_backtest(
     folder as it was.
 
     Args:
-        evaluation: what to write.
+        comparison: what to write.
         out_dir: the folder; made when missing.
         context: title and facts of the report, and what was seen in training.
         config: content of config.json: policy, data, rules, instrument.
@@ -49,7 +49,7 @@ def write_backtest(
         UsageError: the folder holds anything else, cannot be made or cannot be written to.
     """
     require_own_folder(out_dir)
-    paths = _write(out_dir, _content(evaluation, context, config))
+    paths = _write(out_dir, _content(comparison, context, config))
     drop_other_parts(out_dir, ())
     return paths
 
@@ -108,16 +108,16 @@ def trades_csv(trades: pd.DataFrame) -> str:
     return text
 
 
-def _content(evaluation: Evaluation, context: ReportContext, config: dict[str, Any]) -> _Content:
-    result = evaluation.policy.result
-    kpis = {"verdict": context.verdict or verdict(evaluation), **evaluation.to_dict()}
+def _content(comparison: Comparison, context: ReportContext, config: dict[str, Any]) -> _Content:
+    result = comparison.policy.result
+    kpis = {"verdict": context.verdict or verdict(comparison), **comparison.to_dict()}
     kpis["seen_in_training"] = context.seen.to_dict() if context.seen is not None else None
     return _Content(
         texts={
             "kpis.json": _json(kpis),
             "trades.csv": trades_csv(result.trades),
             CONFIG: _json({"kind": KIND, **config}),
-            "report.html": render_report(evaluation, context),
+            "report.html": render_report(comparison, context),
         },
         tables={"equity.parquet": result.equity, "decisions.parquet": result.decisions},
     )

@@ -106,7 +106,7 @@ def parse_numbers(column: pd.Series[Any]) -> Numbers:
 def parse_timestamps(column: pd.Series[Any]) -> Timestamps:
     """Read a column of timestamps: ISO-8601 text, epoch numbers (or their text), or datetimes.
 
-    Epoch numbers are seconds or milliseconds (micro- and nanoseconds are recognised too); one
+    Epoch numbers are seconds or milliseconds (micro- and nanoseconds are recognized too); one
     unit holds for the whole column and is told by the median magnitude. Times beyond the range of
     int64 microseconds are clipped when in the future and ``bad`` when in the past.
     """

@@ -34,7 +34,7 @@ _ORDERED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Override:
     """Why a decision is replaced. ``flatten``: by closing the position, not by holding it.
 
     ``operator``: an operator ordered it.
@@ -45,9 +45,9 @@ class Standing:
     operator: bool = False
 
 
-def standing_order(
-    control: Control, account: AccountView, doubt: Reason | None = None
-) -> Standing | None:
+def override_for(
+    control: Control, account: AccountView, data_issue: Reason | None = None
+) -> Override | None:
     """Return what stands above the vote of one account (N = 1), None when nothing does.
 
     Without a known state there is no order at all; then come the operator's orders; then a session
@@ -57,26 +57,26 @@ def standing_order(
     Args:
         control: the operator's order.
         account: the account as it is now.
-        doubt: ``STATE_STALE``, ``DATA_STALE`` or ``DATA_GAP`` when that is the case.
+        data_issue: ``STATE_STALE``, ``DATA_STALE`` or ``DATA_GAP`` when that is the case.
     """
-    if doubt is Reason.STATE_STALE:
-        return Standing(doubt)
+    if data_issue is Reason.STATE_STALE:
+        return Override(data_issue)
     if control is not Control.NONE:
-        return Standing(_ORDERED[control], control is Control.FLATTEN, operator=True)
+        return Override(_ORDERED[control], control is Control.FLATTEN, operator=True)
     if account.halted[0] and account.position_side[0]:
-        return Standing(Reason.SESSION_HALTED, flatten=True)
-    return None if doubt is None else Standing(doubt)
+        return Override(Reason.SESSION_HALTED, flatten=True)
+    return None if data_issue is None else Override(data_issue)
 
 
-def overrule(decision: Decision, account: AccountView, standing: Standing) -> Decision:
+def apply_override(decision: Decision, account: AccountView, override: Override) -> Decision:
     """Return ``decision`` replaced by what stands above it; the vote stays for the record."""
     held = account.position_side != 0
-    closes = held & standing.flatten
+    closes = held & override.flatten
     return replace(
         decision,
         action=np.where(closes, -account.position_side, 0),
         execute=closes,
         closes=closes,
         quantity=np.where(closes, account.position_quantity, 0.0),
-        reason=np.full(len(closes), standing.reason.value),
+        reason=np.full(len(closes), override.reason.value),
     )

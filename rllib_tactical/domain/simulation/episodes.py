@@ -1,4 +1,4 @@
-"""Episodes on a tape: N accounts that start at random bars of a split and step together."""
+"""Episodes: N accounts that start at random bars of a split and step together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.history import Split, Tape
+from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import Step
@@ -60,7 +60,7 @@ class ReplayStep:
 
 
 class Replay:
-    """N episodes inside one split of a tape, stepped in one batched call.
+    """N episodes inside one split of a market history, stepped in one batched call.
 
     Accounts come in groups of ``group_size`` that start their episodes on the same bar and stay
     together, account i in group i // group_size: what depends on the bar only, such as an actor's
@@ -73,7 +73,7 @@ class Replay:
 
     def __init__(
         self,
-        tape: Tape,
+        history: MarketHistory,
         split: Split,
         rules: Rules,
         rewards: RewardConfig,
@@ -87,10 +87,10 @@ class Replay:
                 f"group_size must divide the {num_accounts} accounts, found {group_size!r}"
             )
         self.group_size = group_size
-        self.tape, self.split, self.episodes = tape, split, episodes
-        self.simulator = Simulator(tape, rules, rewards, num_accounts)
-        self._first = max(split.start, tape.first_decision)
-        self._end = min(split.stop, len(tape)) - 1  # the last bar on which a fill may happen
+        self.history, self.split, self.episodes = history, split, episodes
+        self.simulator = Simulator(history, rules, rewards, num_accounts)
+        self._first = max(split.start, history.first_decision)
+        self._end = min(split.stop, len(history)) - 1  # the last bar on which a fill may happen
         self._starts, self._stops = self._episode_ranges()
         self._stop_t = np.zeros(num_accounts, dtype=np.int64)
         self._rng = np.random.default_rng(seed)
@@ -163,7 +163,7 @@ class Replay:
 
     def observe(self) -> Float32Array:
         """Return the network inputs (G, 60, 7) float32 of the bars the G groups stand on."""
-        return self.tape.inputs.gather(self.simulator.t[:: self.group_size])
+        return self.history.inputs.gather(self.simulator.t[:: self.group_size])
 
     def account_features(self) -> Float32Array:
         """Return the critic's view of the accounts (N, 4) float32."""
@@ -172,7 +172,7 @@ class Replay:
     def _episode_ranges(self) -> tuple[IntArray, IntArray]:
         """Return the possible first and last bars of episodes, each (K,) int64."""
         if self.episodes.kind == "session":
-            sessions = self.tape.sessions
+            sessions = self.history.sessions
             starts, lasts = np.flatnonzero(sessions.is_first), np.flatnonzero(sessions.is_last)
             # bars after hours give a session a second last bar: the first one ends the episode
             following = np.searchsorted(lasts, starts)
@@ -220,12 +220,12 @@ class ReplaySet:
         self.group_size = replays[0].group_size
         counts = [replay.num_accounts for replay in replays]
         self._edges = np.concatenate([[0], np.cumsum(counts)])
-        self._offsets = np.cumsum([0, *(len(replay.tape) for replay in replays)])
+        self._offsets = np.cumsum([0, *(len(replay.history) for replay in replays)])
         self.num_accounts = int(self._edges[-1])
 
     @property
     def bar(self) -> IntArray:
-        """The running bar number (N,) on which each account stands; see ``Tapes``."""
+        """The running bar number (N,) on which each account stands; see ``MarketHistories``."""
         return np.concatenate(
             [replay.t + self._offsets[k] for k, replay in enumerate(self.replays)]
         )

@@ -1,4 +1,4 @@
-"""A market tape: bars with everything that is known at each bar's close, computed once."""
+"""A market history: bars with everything that is known at each bar's close, computed once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MARKET_FEATURES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
+class MarketHistory:
     """One instrument's history, ready for replay. All per-bar arrays have length T."""
 
     bars: Bars
@@ -77,9 +77,9 @@ class Tape:
         return out
 
 
-def build_tape(
+def build_history(
     bars: Bars, sessions: Sessions, instrument: Instrument, synergy: SynergyTrack | None = None
-) -> Tape:
+) -> MarketHistory:
     """Compute features, network inputs and synergies of a history.
 
     Args:
@@ -99,29 +99,29 @@ def build_tape(
     features = compute_features(bars)
     if synergy is None:
         synergy = detect_synergies(features)
-    return Tape(bars, features, InputViews(features), sessions, synergy, instrument)
+    return MarketHistory(bars, features, InputViews(features), sessions, synergy, instrument)
 
 
-class Tapes:
-    """Several tapes under one running bar number: bar t of tape k is ``offsets[k] + t``."""
+class MarketHistories:
+    """Several histories under one running bar number: bar t of history k is ``offsets[k] + t``."""
 
-    def __init__(self, tapes: tuple[Tape, ...]) -> None:
-        self.tapes = tapes
-        lengths = np.array([len(tape) for tape in tapes], dtype=np.int64)
+    def __init__(self, histories: tuple[MarketHistory, ...]) -> None:
+        self.histories = histories
+        lengths = np.array([len(history) for history in histories], dtype=np.int64)
         self.offsets: IntArray = np.concatenate([[0], np.cumsum(lengths)])
 
     def gather(self, bar: IntArray) -> Float32Array:
         """Return network inputs (N, 60, 7) float32 of running bar numbers (N,)."""
         out = np.empty((len(bar), WINDOW, NUM_FEATURES), dtype=np.float32)
-        for tape, rows, t in self._parts(bar):
-            out[rows] = tape.inputs.gather(t)
+        for history, rows, t in self._parts(bar):
+            out[rows] = history.inputs.gather(t)
         return out
 
     def market_features(self, bar: IntArray) -> Float32Array:
         """Return the critic's view of the market (N, 9) float32 at running bar numbers (N,)."""
         out = np.empty((len(bar), len(MARKET_FEATURES)), dtype=np.float32)
-        for tape, rows, t in self._parts(bar):
-            out[rows] = tape.market_features(t)
+        for history, rows, t in self._parts(bar):
+            out[rows] = history.market_features(t)
         return out
 
     def decision_context(self, bar: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
@@ -132,18 +132,18 @@ class Tapes:
         """
         kind, direction = np.zeros((2, len(bar)), dtype=np.int64)
         closing = np.zeros(len(bar), dtype=np.bool_)
-        for tape, rows, t in self._parts(bar):
-            kind[rows], direction[rows] = tape.synergy.kind[t], tape.synergy.direction[t]
-            closing[rows] = tape.sessions.is_last[t]
+        for history, rows, t in self._parts(bar):
+            kind[rows], direction[rows] = history.synergy.kind[t], history.synergy.direction[t]
+            closing[rows] = history.sessions.is_last[t]
         return kind, direction, closing
 
-    def _parts(self, bar: IntArray) -> Iterator[tuple[Tape, IntArray, IntArray]]:
-        """Yield each tape that is asked for, the rows that ask, and their bars on it."""
+    def _parts(self, bar: IntArray) -> Iterator[tuple[MarketHistory, IntArray, IntArray]]:
+        """Yield each market history that is asked for, the rows that ask, and their bars on it."""
         owner = np.searchsorted(self.offsets, bar, side="right") - 1
-        for k, tape in enumerate(self.tapes):
+        for k, history in enumerate(self.histories):
             rows = np.flatnonzero(owner == k)
             if len(rows):
-                yield tape, rows, bar[rows] - self.offsets[k]
+                yield history, rows, bar[rows] - self.offsets[k]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Split:
     stop: int
 
 
-def split_tape(length: int, fractions: tuple[float, float, float]) -> tuple[Split, Split, Split]:
+def split_history(length: int, fractions: tuple[float, float, float]) -> tuple[Split, Split, Split]:
     """Return train, validation and test ranges with an embargo of 360 bars between them.
 
     Args:

@@ -23,7 +23,7 @@ from rllib_tactical.domain.decision.risk import (
     session_limits,
 )
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import (
     RewardConfig,
     RewardEvents,
@@ -39,7 +39,7 @@ ACCOUNT_FEATURES: Final = (
     "bars_in_trade",
     "session_drawdown_used",
 )
-"""What the critic sees of an account; the market's part is in ``tape.MARKET_FEATURES``."""
+"""What the critic sees of an account; the market's part is in ``history.MARKET_FEATURES``."""
 
 
 _ACCOUNT_STATE: Final = (
@@ -63,12 +63,14 @@ _ACCOUNT_STATE: Final = (
 
 
 class Simulator:
-    """N accounts on one tape. Public arrays have shape (N,) and describe the close of bar ``t``."""
+    """N accounts on one market history. Public arrays (N,) describe the close of bar ``t``."""
 
-    def __init__(self, tape: Tape, rules: Rules, rewards: RewardConfig, num_accounts: int) -> None:
-        self.tape, self.rules, self.rewards = tape, rules, rewards
+    def __init__(
+        self, history: MarketHistory, rules: Rules, rewards: RewardConfig, num_accounts: int
+    ) -> None:
+        self.history, self.rules, self.rewards = history, rules, rewards
         self.num_accounts = num_accounts
-        instrument = tape.instrument
+        instrument = history.instrument
         self._pnl_scale = instrument.pnl_scale or rewards.pnl_scale
         count = num_accounts
         self.t = np.zeros(count, dtype=np.int64)
@@ -120,7 +122,7 @@ class Simulator:
         return {name.removeprefix("_"): getattr(self, name).copy() for name in _ACCOUNT_STATE}
 
     def set_state(self, state: dict[str, AnyArray]) -> None:
-        """Make the accounts what they were when ``state`` was taken of as many on this tape."""
+        """Restore the accounts from ``state``, which was taken of as many on this history."""
         for name in _ACCOUNT_STATE:
             setattr(self, name, state[name.removeprefix("_")].copy())
 
@@ -131,12 +133,12 @@ class Simulator:
 
     def market(self) -> Market:
         """Return what decisions see of the market at the close of ``t``."""
-        tape, t = self.tape, self.t
+        history, t = self.history, self.t
         return Market(
-            price=tape.bars.close[t],
-            atr=tape.features.atr[t],
-            synergy_kind=tape.synergy.kind[t],
-            synergy_direction=tape.synergy.direction[t],
+            price=history.bars.close[t],
+            atr=history.features.atr[t],
+            synergy_kind=history.synergy.kind[t],
+            synergy_direction=history.synergy.direction[t],
         )
 
     def view(self) -> AccountView:
@@ -147,17 +149,17 @@ class Simulator:
             position_side=self.side,
             position_quantity=self.quantity,
             halted=self.halted,
-            tradable=~self.tape.sessions.is_last[self.t],
+            tradable=~self.history.sessions.is_last[self.t],
         )
 
     def step(self, votes: Votes) -> Step:
         """Decide at the close of ``t``, fill and mark on bar t + 1, and move there.
 
-        Every account must stand before the tape's last bar.
+        Every account must stand before the market history's last bar.
         """
-        tape, t = self.tape, self.t
+        history, t = self.history, self.t
         market = self.market()
-        decision = decide(votes, market, self.view(), tape.instrument, self.rules)
+        decision = decide(votes, market, self.view(), history.instrument, self.rules)
         bar, equity_before = t + 1, self.equity
         self._exits = self._no_exits
 
@@ -166,25 +168,25 @@ class Simulator:
             who = who[(self.halted | decision.closes)[who]]
             if len(who):
                 why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
-                self._close_at_market(who, tape.bars.open[bar[who]], why)
+                self._close_at_market(who, history.bars.open[bar[who]], why)
 
         entered = decision.execute & ~decision.closes
         entry_price = self._no_exits.price  # NaN
         who = entered.nonzero()[0]
         enters = len(who) > 0
         if enters:
-            self._enter(who, decision, tape.bars.open[bar[who]])
+            self._enter(who, decision, history.bars.open[bar[who]])
             entry_price = np.full(self.num_accounts, np.nan)
             entry_price[who] = self.entry_price[who]
 
         who = self.side.nonzero()[0]
         if len(who):
             self._check_levels(who)
-            who = tape.sessions.is_last[bar].nonzero()[0]
+            who = history.sessions.is_last[bar].nonzero()[0]
             who = who[self.side[who] != 0]
             if len(who):
                 why = np.full(len(who), int(ExitReason.SESSION_END))
-                self._close_at_market(who, tape.bars.close[bar[who]], why)
+                self._close_at_market(who, history.bars.close[bar[who]], why)
 
         self.t = bar
         self._mark(equity_before)
@@ -217,7 +219,7 @@ class Simulator:
     def account_features(self) -> Float32Array:
         """Return the critic's view of the accounts (N, 4) float32, ordered as ACCOUNT_FEATURES.
 
-        Unrealised P&L is in ATRs, clipped to [-10, 10]; bars in trade in units of 60 bars, capped
+        Unrealized P&L is in ATRs, clipped to [-10, 10]; bars in trade in units of 60 bars, capped
         at 2; the drawdown used is a share of the limit, capped at 2.
         """
         t = self.t
@@ -226,7 +228,7 @@ class Simulator:
         who = self.side.nonzero()[0]
         if len(who):
             side, held_t = self.side[who], t[who]
-            atr, close = self.tape.features.atr[held_t], self.tape.bars.close[held_t]
+            atr, close = self.history.features.atr[held_t], self.history.bars.close[held_t]
             move = side * (close - self.entry_price[who])
             pnl_atr = np.divide(move, atr, out=np.zeros(len(who)), where=atr > 0)
             out[who, 0] = side
@@ -237,11 +239,11 @@ class Simulator:
 
     def _adverse(self, who: IntArray) -> FloatArray:
         """Return by how much market orders of accounts ``who`` (K,) fill worse on bar t + 1."""
-        atr = self.tape.features.atr[self.t[who]]
-        return costs.adverse_move(atr, self.tape.instrument) * self._cost_factor[who]
+        atr = self.history.features.atr[self.t[who]]
+        return costs.adverse_move(atr, self.history.instrument) * self._cost_factor[who]
 
     def _enter(self, who: IntArray, decision: Decision, open_: FloatArray) -> None:
-        tape, instrument = self.tape, self.tape.instrument
+        history, instrument = self.history, self.history.instrument
         t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
         price = costs.market_fill(open_, side, self._adverse(who))
         fee = costs.commission(quantity, instrument) * self._cost_factor[who]
@@ -251,13 +253,13 @@ class Simulator:
         self.side[who], self.quantity[who] = side, quantity
         self.entry_price[who], self.entry_t[who] = price, t
         self.stop[who], self.target[who] = decision.stop[who], decision.target[who]
-        signal = tape.features.raw[:, 4]
+        signal = history.features.raw[:, 4]
         self._after_mitigation[who] = (signal[t] > 0) | (signal[np.maximum(t - 1, 0)] > 0)
-        self._counter_trend[who] = np.sign(tape.features.raw[t, 5]) == -side
+        self._counter_trend[who] = np.sign(history.features.raw[t, 5]) == -side
 
     def _check_levels(self, who: IntArray) -> None:
         """Close accounts whose stop or target bar t + 1 reaches; mirrored so that up is profit."""
-        bars, bar, side = self.tape.bars, self.t[who] + 1, self.side[who]
+        bars, bar, side = self.history.bars, self.t[who] + 1, self.side[who]
         stop, target = self.stop[who] * side, self.target[who] * side
         low, high = bars.low[bar] * side, bars.high[bar] * side  # the other way round when short
         stopped = np.minimum(low, high) <= stop
@@ -281,7 +283,7 @@ class Simulator:
     def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
         if self._exits is self._no_exits:
             self._exits = Exits.empty(self.num_accounts)
-        instrument, exits = self.tape.instrument, self._exits
+        instrument, exits = self.history.instrument, self._exits
         side, quantity = self.side[who], self.quantity[who]
         fee = costs.commission(quantity, instrument) * self._cost_factor[who]
         gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
@@ -298,18 +300,18 @@ class Simulator:
 
     def _mark(self, equity_before: FloatArray) -> None:
         """Value the accounts at the close of ``t`` and halt those at the drawdown limit."""
-        tape, t = self.tape, self.t
+        history, t = self.history, self.t
         self.equity = self.cash.copy()
         who = self.side.nonzero()[0]
         if len(who):
-            held = self.side[who] * (tape.bars.close[t[who]] - self.entry_price[who])
-            self.equity[who] += held * self.quantity[who] * tape.instrument.point_value
+            held = self.side[who] * (history.bars.close[t[who]] - self.entry_price[who])
+            self.equity[who] += held * self.quantity[who] * history.instrument.point_value
         self.session_peak, self.halted = session_limits(
             self.equity,
             equity_before,
             self.session_peak,
             self.halted,
-            tape.sessions.is_first[t],
+            history.sessions.is_first[t],
             self.rules.risk,
         )
 
@@ -327,9 +329,9 @@ class Simulator:
         shortfall, risked, alignment = np.zeros((3, count))
         who = entered.nonzero()[0]
         if len(who):
-            instrument = self.tape.instrument
+            instrument = self.history.instrument
             side, price, atr = decision.action[who], market.price[who], market.atr[who]
-            raw = self.tape.features.raw.take(self.t[who] - 1, axis=0)
+            raw = self.history.features.raw.take(self.t[who] - 1, axis=0)
             near = instrument.gap_proximity_points or atr
             at_gap[who] = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - price) <= near)
             per_lot = risk_per_lot(price, decision.stop[who], atr, instrument)

@@ -15,7 +15,7 @@ from ray.tune.registry import register_env
 from envs.multi_agent import TacticalMultiAgentEnv
 from envs.parallel import TacticalParallelEnv
 from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
@@ -43,7 +43,7 @@ def _map_agent(agent_id: str, episode: Any, **kwargs: Any) -> str:
 def build_config(
     config: TacticalConfig,
     market: MarketHandle,
-    standardisation: Standardisation,
+    standardization: Standardization,
     runner: Literal["batched", "stock"] = "batched",
     resumed_at: int = 0,
     stage: int = 0,
@@ -54,7 +54,7 @@ def build_config(
     Args:
         config: our configuration.
         market: what to replay.
-        standardisation: of the network input, estimated on the training bars.
+        standardization: of the network input, estimated on the training bars.
         runner: the batched env runner, or RLlib's own with the MultiAgentEnv.
         resumed_at: the iteration from which a run continues; remote runners draw anew from there.
         stage: number of the curriculum's stage that ``market`` is; episodes stay within one.
@@ -103,7 +103,7 @@ def build_config(
                 CRITIC: PPOConfig.overrides(lr=training.critic_lr)
             },
         )
-        .rl_module(rl_module_spec=module_spec(config, standardisation))
+        .rl_module(rl_module_spec=module_spec(config, standardization))
         .training(
             learner_class=MappoLearner,
             lr=_linear(training, training.actor_lr, training.actor_lr_end_factor),
@@ -134,9 +134,9 @@ def _linear(training: TrainingConfig, value: float, end_factor: float) -> float 
     return [[0, value], [training.iterations * training.batch_size, end_factor * value]]
 
 
-def module_spec(config: TacticalConfig, standardisation: Standardisation) -> MultiRLModuleSpec:
+def module_spec(config: TacticalConfig, standardization: Standardization) -> MultiRLModuleSpec:
     """Return the specification of the four modules: three actors and the learner-only critic."""
-    scale = dataclasses.asdict(standardisation)
+    scale = dataclasses.asdict(standardization)
     specs = {
         agent: RLModuleSpec(
             module_class=ActorModule,

@@ -37,7 +37,7 @@ class CentralizedBatch(ConnectorV2):
 
     A row is a bar with the K accounts that stood on it, so an actor sees each matrix once for K
     actions. Matrices are gathered here from the feature table, and all modules share them. Values
-    come from the critic; advantages are normalised per agent and value targets by their running
+    come from the critic; advantages are normalized per agent and value targets by their running
     moments, both over the shards of all learners.
     """
 
@@ -48,7 +48,7 @@ class CentralizedBatch(ConnectorV2):
         *,
         market: MarketHandle,
         gamma: float,
-        lam: float,
+        lambda_: float,
         distributed: bool = False,
         credit: Literal["all", "decisive"] = "all",
         trace: Literal["episode", "trade"] = "episode",
@@ -56,9 +56,9 @@ class CentralizedBatch(ConnectorV2):
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
         self._spec = market.open()
-        self._tapes = self._spec.tapes
+        self._histories = self._spec.histories
         self._decisive_only, self._by_trade = credit == "decisive", trace == "trade"
-        self._gamma, self._lam, self._distributed = gamma, lam, distributed
+        self._gamma, self._lambda, self._distributed = gamma, lambda_, distributed
         self._joint = joint
 
     def __call__(
@@ -71,7 +71,7 @@ class CentralizedBatch(ConnectorV2):
         account = np.concatenate([part.account for part in parts])
         critic = rl_module[CRITIC].unwrapped()
         device = critic.moment1.device
-        inputs = torch.from_numpy(self._tapes.gather(t)).to(device)
+        inputs = torch.from_numpy(self._histories.gather(t)).to(device)
         state = self._state(t, account, device)
         advantages, targets = generalised_advantages(
             _values(critic, inputs, state),
@@ -79,7 +79,7 @@ class CentralizedBatch(ConnectorV2):
             np.concatenate([part.terminated for part in parts])[..., None],
             lengths,
             self._gamma,
-            self._lam * self._trace(parts) if self._by_trade else self._lam,
+            self._lambda * self._trace(parts) if self._by_trade else self._lambda,
         )
         weight = self._weights(parts)
         if self._joint:  # one agent: one advantage, which counts where any of its votes decided
@@ -111,7 +111,7 @@ class CentralizedBatch(ConnectorV2):
         batch[CRITIC] = {
             Columns.OBS: inputs,
             STATE: state[is_step],
-            Postprocessing.VALUE_TARGETS: critic.normalise_targets(
+            Postprocessing.VALUE_TARGETS: critic.normalize_targets(
                 torch.from_numpy(targets.astype(np.float32)).to(device)
             ),
         }
@@ -119,7 +119,7 @@ class CentralizedBatch(ConnectorV2):
 
     def _state(self, t: IntArray, account: Float32Array, device: torch.device) -> Tensor:
         """Return the critic's features (S, K, 13) of accounts (S, K, 4) on bars (S,)."""
-        market = self._tapes.market_features(t)[:, None]
+        market = self._histories.market_features(t)[:, None]
         market = np.broadcast_to(market, (*account.shape[:2], market.shape[-1]))
         return torch.from_numpy(np.concatenate([account, market], axis=-1)).to(device)
 
@@ -135,7 +135,7 @@ class CentralizedBatch(ConnectorV2):
             return None
         t = np.concatenate([part.t[:-1] for part in parts]).astype(np.int64)
         account = np.concatenate([part.account[:-1] for part in parts])
-        kind, direction, closing = self._tapes.decision_context(t)
+        kind, direction, closing = self._histories.decision_context(t)
         halted = account[..., DRAWDOWN_USED] >= 1.0
         decisive = decisive_votes(
             np.concatenate([part.actions for part in parts]),

@@ -1,4 +1,4 @@
-"""Generalised advantage estimation over episode segments (Schulman et al., 2016, eq. 16)."""
+"""Generalized advantage estimation over episode segments (Schulman et al., 2016, eq. 16)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def generalised_advantages(
     terminated: BoolArray,
     lengths: IntArray,
     gamma: float,
-    lam: float | FloatArray,
+    lambda_: float | FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Return advantages and value targets, each (sum(L), ...) like ``rewards``.
 
@@ -28,12 +28,12 @@ def generalised_advantages(
         terminated: broadcastable to ``rewards``: the step ended the account's episode for good.
         lengths: (S,) steps L of each segment, each >= 1.
         gamma: discount.
-        lam: GAE's lambda; an array like ``rewards`` says per step how far later steps count.
+        lambda_: GAE's lambda; an array like ``rewards`` says per step how far later steps count.
     """
     stops = np.cumsum(lengths)
     segment = np.arange(len(lengths))
     goes_on = 1.0 - np.broadcast_to(terminated, rewards.shape)
-    trace = np.broadcast_to(lam, rewards.shape)
+    trace = np.broadcast_to(lambda_, rewards.shape)
     following = values[stops + segment]
     running = np.zeros_like(following)
     advantages = np.empty_like(rewards, dtype=np.float64)

@@ -23,7 +23,7 @@ from torch import Tensor
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch, Minibatch, Minibatches
 from rllib_tactical.rl.names import CRITIC
-from rllib_tactical.runtime.process import leave_fresh_memory_as_it_is
+from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
 
 SKIPPED = "skipped_updates"
 """Metric: updates of a module that were left out because its gradient was not finite."""
@@ -46,12 +46,12 @@ class MappoLearner(PPOTorchLearner):
     def build(self) -> None:
         """Build as PPO does, then make the batch with ``CentralizedBatch``."""
         super().build()
-        leave_fresh_memory_as_it_is()
+        disable_uninitialized_memory_fill()
         self._learner_connector.append(
             CentralizedBatch(
                 market=self.config.env_config["market"],
                 gamma=self.config.gamma,
-                lam=self.config.lambda_,
+                lambda_=self.config.lambda_,
                 distributed=self.config.num_learners > 1,
                 credit=self.config.env_config["credit"],
                 trace=self.config.env_config["trace"],

@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from rllib_tactical.bundle.networks import Actor, Critic, IndependentCritics, Standardisation
+from rllib_tactical.bundle.networks import Actor, Critic, IndependentCritics, Standardization
 from rllib_tactical.domain.types import NUM_AGENTS, FloatArray
 from rllib_tactical.rl.names import STATE
 
@@ -24,11 +24,11 @@ class ActorModule(TorchRLModule):
     """One agent's policy. Its action distribution's inputs are logits / temperature."""
 
     def setup(self) -> None:
-        """Build the actor from ``model_config``: attention, temperature, standardisation."""
+        """Build the actor from ``model_config``: attention, temperature, standardization."""
         self.actor = Actor(
             self.model_config["attention"],
             self.model_config["temperature"],
-            Standardisation(**self.model_config["standardisation"]),
+            Standardization(**self.model_config["standardisation"]),
         )
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def reduced_precision(inputs: Tensor, model_config: dict[str, Any]) -> torch.aut
 
 
 class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
-    """V(s) on the global state, one head per agent, with running normalisation of its targets.
+    """V(s) on the global state, one head per agent, with running normalization of its targets.
 
     As independent critics (IPPO) it is three networks, each on what its actor sees.
 
@@ -60,7 +60,7 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
 
     def setup(self) -> None:
         """Build the critic from ``model_config``."""
-        scale = Standardisation(**self.model_config["standardisation"])
+        scale = Standardization(**self.model_config["standardisation"])
         hidden, dropout = tuple(self.model_config["hidden"]), self.model_config["dropout"]
         self.critic: Critic | IndependentCritics
         if self.model_config["independent"]:
@@ -95,7 +95,7 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
 
     @torch.no_grad()
     def values(self, inputs: Tensor, state: Tensor) -> Tensor:
-        """Return denormalised values (N, K, 3) of K accounts on each of N bars."""
+        """Return denormalized values (N, K, 3) of K accounts on each of N bars."""
         mean, std = self.target_scale()
         training = self.training
         self.eval()
@@ -111,7 +111,7 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
             moment.mul_(MOMENT_DECAY).add_(fresh, alpha=1 - MOMENT_DECAY)
         self.moment_weight.mul_(MOMENT_DECAY).add_(1 - MOMENT_DECAY)
 
-    def normalise_targets(self, targets: Tensor) -> Tensor:
+    def normalize_targets(self, targets: Tensor) -> Tensor:
         """Return value targets (..., 3) in units of the running moments."""
         mean, std = self.target_scale()
         return (targets - mean) / std
@@ -131,7 +131,7 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
         fwd_out: dict[str, Any],
         **kwargs: Any,
     ) -> Tensor:
-        """Return the value loss: mean squared error of the normalised targets, all heads."""
+        """Return the value loss: mean squared error of the normalized targets, all heads."""
         targets, values = batch[Postprocessing.VALUE_TARGETS], fwd_out[Columns.VF_PREDS]
         loss = torch.mean((values - targets) ** 2)
         wrong = (targets - values.detach()).reshape(-1, NUM_AGENTS)

@@ -36,7 +36,7 @@ from rllib_tactical.rl.names import ENDED_REWARDS
 from rllib_tactical.rl.sampling.episode import JointEpisode, joined
 from rllib_tactical.rl.sampling.recorder import Recorder
 from rllib_tactical.rl.sampling.rollout import EpisodeCallbacks, Trace
-from rllib_tactical.runtime.process import leave_fresh_memory_as_it_is
+from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
 
 EPISODES = "episodes_in_flight"
 """Where a runner's state holds what is not in RLlib's: accounts, random draws, sums so far."""
@@ -57,7 +57,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             raise TrainingError(
                 f'batch_mode must be "truncate_episodes", found {self.config.batch_mode!r}'
             )
-        leave_fresh_memory_as_it_is()
+        disable_uninitialized_memory_fill()
         market: MarketSpec = self.config.env_config["market"].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
@@ -70,7 +70,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
-        lengths = [len(part.tape) for part in market.parts]
+        lengths = [len(part.history) for part in market.parts]
         self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
         folder = self.config.env_config["record_to"]
         self._recorder = folder and Recorder(folder, market, self.worker_index or 0, came_back)

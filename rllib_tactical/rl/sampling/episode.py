@@ -1,4 +1,4 @@
-"""What travels from an env runner to the learner: a group's steps, by reference to the tape."""
+"""What env runners send to the learner: steps of a group, as references to market history."""
 
 from __future__ import annotations
 

@@ -65,14 +65,14 @@ def rollout_table(segments: list[JointEpisode], market: MarketSpec) -> pa.Table:
     parts = [_columns(k, segment) for k, segment in enumerate(segments) if len(segment)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     t = joined.pop("t")
-    offsets = market.tapes.offsets
+    offsets = market.histories.offsets
     owner = np.searchsorted(offsets, t, side="right") - 1
     bar = t - offsets[owner]
     stamps = np.empty(len(t), dtype="datetime64[s]")
     for k, each in enumerate(market.parts):
         mine = owner == k
-        stamps[mine] = each.tape.bars.timestamp_s[bar[mine]].astype("datetime64[s]")
-    symbols = pa.array([part.tape.instrument.symbol for part in market.parts])
+        stamps[mine] = each.history.bars.timestamp_s[bar[mine]].astype("datetime64[s]")
+    symbols = pa.array([part.history.instrument.symbol for part in market.parts])
     first = {"segment": joined.pop("segment"), "account": joined.pop("account")}
     where = {
         "symbol": pa.DictionaryArray.from_arrays(pa.array(owner.astype(np.int32)), symbols),

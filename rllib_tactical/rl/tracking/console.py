@@ -14,13 +14,13 @@ class Progress:
     """Prints one line per iteration, with the time left.
 
     Args:
-        say: prints a line.
+        log: prints a line.
         stop: whose limits may come before the last iteration.
         max_seconds: at which the call ends, instead of at the last iteration.
     """
 
-    def __init__(self, say: Any, stop: StopConfig, max_seconds: float | None = None) -> None:
-        self._say, self._stop, self._max_seconds = say, stop, max_seconds
+    def __init__(self, log: Any, stop: StopConfig, max_seconds: float | None = None) -> None:
+        self._log, self._stop, self._max_seconds = log, stop, max_seconds
         self._recent: list[float] = []
         self._before: float | None = None
         self._rewards: dict[str, float] = {}
@@ -42,12 +42,12 @@ class Progress:
         )
         if "validation_net_pnl" in row:
             line += (
-                f"\n  validation of iteration {row['validation_iteration']} by the full rule: "
+                f"\n  validation of iteration {row['validation_iteration']} by the serving rule: "
                 f"${row['validation_net_pnl']:,.0f} in {row['validation_trades']} trades "
                 f"({row['validation_trades_per_day']:.1f} a day), "
                 f"temperature scale {row['temperature_scale']:g}"
             )
-        self._say(line)
+        self._log(line)
 
     def _seconds_left(self, row: Row) -> float:
         """Return the time left by the last iterations, validation and checkpoints included."""

@@ -31,14 +31,14 @@ class MlflowLog:
     Args:
         uri: tracking URI: a server's address or ``sqlite:///FILE``. The files of a SQLite store go
             into ``mlflow-artifacts`` beside the database.
-        say: prints a line, when the store fails while training goes on.
+        log: prints a line, when the store fails while training goes on.
 
     Raises:
         TrainingError: MLflow is not installed.
         UsageError: the store cannot be opened.
     """
 
-    def __init__(self, uri: str, say: Callable[[str], Any] = print) -> None:
+    def __init__(self, uri: str, log: Callable[[str], Any] = print) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             from mlflow.exceptions import MlflowException
@@ -48,7 +48,7 @@ class MlflowLog:
                 "--mlflow needs a package that is not installed: "
                 'pip install -c constraints.txt -e ".[mlflow]"'
             ) from error
-        self._uri, self._failure, self._say = uri, MlflowException, say
+        self._uri, self._failure, self._log = uri, MlflowException, log
         self._failed_at: float | None = None
         try:
             self._client = MlflowClient(tracking_uri=uri)
@@ -104,7 +104,7 @@ class MlflowLog:
             yield
         except (self._failure, OSError) as error:  # files may go another way than metrics
             if self._failed_at is None:
-                self._say(f"MLflow fails, training goes on without it: {_first_sentence(error)}")
+                self._log(f"MLflow fails, training goes on without it: {_first_sentence(error)}")
             self._failed_at = time.monotonic()
 
     def _find_experiment(self) -> str:

@@ -15,7 +15,7 @@ from rllib_tactical.artifacts.run_folder import RunFolder, score_of
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, FloatArray, IntArray
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
 from rllib_tactical.reporting.html import render_page
-from rllib_tactical.reporting.plots import DOWN, NEUTRAL, UP, Figure, thin
+from rllib_tactical.reporting.plots import DOWN, NEUTRAL, UP, Plot, thin
 from rllib_tactical.rl.algorithm.convergence import CONVERGED_BELOW, TREND_ITERATIONS
 from rllib_tactical.rl.training.metrics import Row
 
@@ -25,7 +25,7 @@ REPORT: Final = "training_report.html"
 MAX_POINTS: Final = 1_500
 MAX_LINES: Final = 100
 """Validations in the table; the best is always there."""
-COLOURS: Final = {"fvg": "#1d4ed8", "momentum": "#d97706", "entry": "#0d9488"}
+COLORS: Final = {"fvg": "#1d4ed8", "momentum": "#d97706", "entry": "#0d9488"}
 STAGE: Final = "#a855f7"
 LEVELS: Final = {"entropy": (math.log(NUM_ACTIONS),), "variation": (CONVERGED_BELOW,)}
 """Dotted lines: a coin toss between the actions; what counts as converged."""
@@ -114,11 +114,11 @@ class _History:
         )
 
 
-def _plots(history: _History, validations: list[Row], stages: list[str]) -> dict[str, Figure]:
+def _plots(history: _History, validations: list[Row], stages: list[str]) -> dict[str, Plot]:
     marks = _stage_marks(history, stages)
     plots = {
-        name: _figure(
-            [_curve(history, f"{metric}_{agent}", agent, COLOURS[agent]) for agent in AGENTS],
+        name: _plot(
+            [_curve(history, f"{metric}_{agent}", agent, COLORS[agent]) for agent in AGENTS],
             title,
             marks,
             LEVELS.get(name, ()),
@@ -126,15 +126,15 @@ def _plots(history: _History, validations: list[Row], stages: list[str]) -> dict
         for name, (metric, title) in PER_AGENT.items()
     }
     for name, (metric, title) in SINGLE.items():
-        curve = _curve(history, metric, title, COLOURS["fvg"])
-        plots[name] = _figure([curve], title, marks, LEVELS.get(name, ()))
+        curve = _curve(history, metric, title, COLORS["fvg"])
+        plots[name] = _plot([curve], title, marks, LEVELS.get(name, ()))
     plots["variation"]["layout"]["yaxis"]["type"] = "log"
-    plots["validation"] = _validation_figure(validations, marks)
+    plots["validation"] = _validation_plot(validations, marks)
     return plots
 
 
-def _validation_figure(validations: list[Row], marks: Marks) -> Figure:
-    def points(key: str, label: str, colour: str, axis: str, mode: str) -> Figure:
+def _validation_plot(validations: list[Row], marks: Marks) -> Plot:
+    def points(key: str, label: str, color: str, axis: str, mode: str) -> Plot:
         return {
             "type": "scatter",
             "mode": mode,
@@ -142,18 +142,18 @@ def _validation_figure(validations: list[Row], marks: Marks) -> Figure:
             "x": [row["env_steps"] for row in validations],
             "y": [row[key] for row in validations],
             "yaxis": axis,
-            "line": {"color": colour, "dash": "dot" if axis == "y2" else "solid"},
+            "line": {"color": color, "dash": "dot" if axis == "y2" else "solid"},
             "text": [f"iteration {row['iteration']}" for row in validations],
             "hovertemplate": "%{text}: %{y:,.0f}",
         }
 
     traces = [
         points("net_pnl", "net P&L, $", UP, "y", "lines+markers"),
-        points("trades", "trades by the full rule", NEUTRAL, "y2", "lines"),
+        points("trades", "trades by the serving rule", NEUTRAL, "y2", "lines"),
         points("training_rule_trades", "trades by the training rule", DOWN, "y2", "lines"),
     ]
-    figure = _figure(traces, "net P&L, $", marks)
-    figure["layout"]["yaxis2"] = {
+    plot = _plot(traces, "net P&L, $", marks)
+    plot["layout"]["yaxis2"] = {
         "overlaying": "y",
         "side": "right",
         "title": {"text": "trades"},
@@ -161,11 +161,11 @@ def _validation_figure(validations: list[Row], marks: Marks) -> Figure:
         "rangemode": "tozero",
         "tickmode": "auto",
     }
-    figure["layout"]["margin"] = {"l": 64, "r": 60, "t": 24, "b": 36}
-    return figure
+    plot["layout"]["margin"] = {"l": 64, "r": 60, "t": 24, "b": 36}
+    return plot
 
 
-def _curve(history: _History, metric: str, label: str, colour: str) -> Figure:
+def _curve(history: _History, metric: str, label: str, color: str) -> Plot:
     """Return a metric over the steps, thinned; breaks where it is undefined."""
     values = history.columns[metric]
     chosen = thin(np.nan_to_num(values), MAX_POINTS) if len(values) else np.arange(0)
@@ -177,13 +177,11 @@ def _curve(history: _History, metric: str, label: str, colour: str) -> Figure:
         "y": [None if math.isnan(y) else float(f"{y:.6g}") for y in values[chosen].tolist()],
         "text": [f"iteration {number}" for number in history.iteration[chosen].tolist()],
         "hovertemplate": "%{text}: %{y:.4g}",
-        "line": {"color": colour, "width": 1.4},
+        "line": {"color": color, "width": 1.4},
     }
 
 
-def _figure(
-    traces: list[Figure], title: str, marks: Marks, levels: tuple[float, ...] = ()
-) -> Figure:
+def _plot(traces: list[Plot], title: str, marks: Marks, levels: tuple[float, ...] = ()) -> Plot:
     layout = {
         "height": 300,
         "xaxis": {"title": {"text": "account steps"}},
@@ -206,12 +204,12 @@ def _stage_marks(history: _History, stages: list[str]) -> Marks:
     return [(steps[k], stages[int(history.stage[k])]) for k in begins]
 
 
-def _stage_line(at: int) -> Figure:
+def _stage_line(at: int) -> Plot:
     line = {"color": STAGE, "width": 1, "dash": "dash"}
     return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
-def _stage_label(at: int, name: str) -> Figure:
+def _stage_label(at: int, name: str) -> Plot:
     return {
         "x": at,
         "yref": "paper",
@@ -223,7 +221,7 @@ def _stage_label(at: int, name: str) -> Figure:
     }
 
 
-def _level(value: float) -> Figure:
+def _level(value: float) -> Plot:
     return {
         "type": "line",
         "xref": "paper",
@@ -252,7 +250,7 @@ def _verdict(iterations: int, best: Row | None, training: dict[str, Any]) -> str
         return f"{done} Nothing has been validated yet."
     return (
         f"{done} Best so far: iteration {best['iteration']:,} with {dollars(best['net_pnl'])} net "
-        f"in {best['trades']:,} trades on validation bars by the full serving rule."
+        f"in {best['trades']:,} trades on validation bars by the serving rule."
     )
 
 

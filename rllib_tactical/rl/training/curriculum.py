@@ -1,49 +1,49 @@
-"""The curriculum: planted markets before real bars, and when a run is promoted."""
+"""The curriculum: synthetic markets before real bars, and when a run is promoted."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import DATA, StageConfig, check_validated
-from rllib_tactical.domain.simulation.history import split_tape
+from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.errors import ConfigError, TacticalError
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
 from rllib_tactical.synthetic import make_market
 
 
 def stage_market(
-    stage: StageConfig, config: TacticalConfig, standardisation: Standardisation
+    stage: StageConfig, config: TacticalConfig, standardization: Standardization
 ) -> TrainingMarket:
     """Make a stage's market, split as the configuration splits any; equal stages, equal bars.
 
     Args:
         stage: any but the last.
         config: splits, episodes, rules and rewards.
-        standardisation: of the run's own training bars: it is part of the actors, which stay.
+        standardization: of the run's own training bars: it is part of the actors, which stay.
 
     Raises:
         UsageError: bars, seed or difficulty are out of range.
         DataError: too few bars for the splits or an episode.
     """
     made = make_market(stage.market, stage.seed, stage.bars, stage.difficulty)
-    tape = made.tape()
-    splits = split_tape(len(tape), config.training.splits)
-    source = {"name": f"{stage.market} market", "rows": len(tape)}
+    history = made.history()
+    splits = split_history(len(history), config.training.splits)
+    source = {"name": f"{stage.market} market", "rows": len(history)}
     spec = MarketSpec(
-        parts=(MarketPart(tape, splits[0]),),
+        parts=(MarketPart(history, splits[0]),),
         rules=config.rules,
         rewards=config.rewards,
         episodes=config.training.episodes,
         train_confidence=config.training.train_confidence,
     )
     spec.replays(1, seed=0)  # a split too short for an episode is found here
-    return TrainingMarket(spec, (PreparedPart(tape, splits, source),), standardisation)
+    return TrainingMarket(spec, (PreparedPart(history, splits, source),), standardization)
 
 
-def check_new_run(config: TacticalConfig, standardisation: Standardisation) -> None:
+def check_new_run(config: TacticalConfig, standardization: Standardization) -> None:
     """Refuse what a run would find out after hours: a criterion never met, a stage not entered.
 
     Every stage's market is made once.
@@ -57,7 +57,7 @@ def check_new_run(config: TacticalConfig, standardisation: Standardisation) -> N
     for stage in config.training.curriculum:
         if stage.market != DATA:
             try:
-                stage_market(stage, config, standardisation)
+                stage_market(stage, config, standardization)
             except TacticalError as error:
                 raise ConfigError(f"training.curriculum: stage {stage.name!r}: {error}") from error
 

@@ -10,18 +10,23 @@ from typing import Any
 import numpy as np
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import resolve_base_quantity
 from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
 from rllib_tactical.domain.features.causality import check_causality
-from rllib_tactical.domain.simulation.history import Split, Tape, build_tape, split_tape
+from rllib_tactical.domain.simulation.history import (
+    MarketHistory,
+    Split,
+    build_history,
+    split_history,
+)
 from rllib_tactical.domain.types import Bars, Float32Array, Instrument
 from rllib_tactical.errors import ConfigError
 
-STANDARDISATION_WINDOWS = 2_000
+STANDARDIZATION_WINDOWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,9 @@ class DataSource:
 
 @dataclass(frozen=True, slots=True)
 class PreparedPart:
-    """One instrument made ready: its tape, the three splits, and where it came from."""
+    """One instrument made ready: its market history, the three splits, and where it came from."""
 
-    tape: Tape
+    history: MarketHistory
     splits: tuple[Split, Split, Split]
     source: dict[str, Any]
 
@@ -51,7 +56,7 @@ class TrainingMarket:
 
     spec: MarketSpec
     parts: tuple[PreparedPart, ...]
-    standardisation: Standardisation
+    standardization: Standardization
 
 
 def prepare_market(
@@ -59,7 +64,7 @@ def prepare_market(
 ) -> TrainingMarket:
     """Load and check bars, run the causality gate, split, estimate what comes from training bars.
 
-    The instruments' base quantities (where they have none) and the standardisation of the network
+    The instruments' base quantities (where they have none) and the standardization of the network
     input use training bars only.
 
     Args:
@@ -78,7 +83,7 @@ def prepare_market(
         raise ConfigError(f"each --data file needs an instrument of its own, found {symbols}")
     parts = tuple(_prepare_part(source, config, bar_seconds) for source in sources)
     spec = MarketSpec(
-        parts=tuple(MarketPart(part.tape, part.splits[0]) for part in parts),
+        parts=tuple(MarketPart(part.history, part.splits[0]) for part in parts),
         rules=config.rules,
         rewards=config.rewards,
         episodes=config.training.episodes,
@@ -87,18 +92,20 @@ def prepare_market(
     # found here: a split too short for an episode, fewer groups of accounts than instruments
     spec.replays(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
     windows = np.concatenate([_training_windows(part, len(parts)) for part in parts])
-    return TrainingMarket(spec, parts, Standardisation.estimate(windows))
+    return TrainingMarket(spec, parts, Standardization.estimate(windows))
 
 
 def _prepare_part(source: DataSource, config: TacticalConfig, bar_seconds: int) -> PreparedPart:
     bars, sessions = load_market(source.path, source.instrument, bar_seconds)
     check_causality(bars)
-    splits = split_tape(len(bars), config.training.splits)
+    splits = split_history(len(bars), config.training.splits)
     synergies = synergies_for(source.synergies, bars, bar_seconds)
-    tape = build_tape(bars, sessions, source.instrument, synergies)
-    first = max(splits[0].start, tape.first_decision)
-    mean_atr = float(tape.features.atr[first : splits[0].stop].mean())
-    tape = dataclasses.replace(tape, instrument=resolve_base_quantity(source.instrument, mean_atr))
+    history = build_history(bars, sessions, source.instrument, synergies)
+    first = max(splits[0].start, history.first_decision)
+    mean_atr = float(history.features.atr[first : splits[0].stop].mean())
+    history = dataclasses.replace(
+        history, instrument=resolve_base_quantity(source.instrument, mean_atr)
+    )
     built_in = source.synergies in (DETECT, NONE)
     described = {
         "name": source.path.name,
@@ -108,15 +115,15 @@ def _prepare_part(source: DataSource, config: TacticalConfig, bar_seconds: int) 
         "synergies": source.synergies if built_in else file_sha256(Path(source.synergies)),
         "splits": {split.name: _span(bars, split) for split in splits},
     }
-    return PreparedPart(tape, splits, described)
+    return PreparedPart(history, splits, described)
 
 
 def _training_windows(part: PreparedPart, parts: int) -> Float32Array:
     """Return network inputs (N, 60, 7) spread evenly over the training bars."""
     train = part.splits[0]
-    first = max(train.start, part.tape.first_decision)
-    step = max(1, (train.stop - first) * parts // STANDARDISATION_WINDOWS)
-    return part.tape.inputs.gather(np.arange(first, train.stop, step))
+    first = max(train.start, part.history.first_decision)
+    step = max(1, (train.stop - first) * parts // STANDARDIZATION_WINDOWS)
+    return part.history.inputs.gather(np.arange(first, train.stop, step))
 
 
 def _span(bars: Bars, split: Split) -> dict[str, Any]:

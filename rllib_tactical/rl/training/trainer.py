@@ -323,7 +323,7 @@ class _Loop:
         self._stage: StageConfig | None = stages[standing.stage] if stages else None
         market = self._data
         if self._stage is not None and self._stage.market != DATA:
-            market = stage_market(self._stage, config, self._data.standardisation)
+            market = stage_market(self._stage, config, self._data.standardization)
         if self._algorithm is not None:
             self._algorithm.stop()
         record = config.training.record_rollouts
@@ -333,7 +333,7 @@ class _Loop:
                 build_config(
                     config,
                     MarketHandle(market.spec),
-                    market.standardisation,
+                    market.standardization,
                     resumed_at=self.done,
                     stage=standing.stage,
                     record_to=self._folder.path.absolute() / ROLLOUTS if record else None,

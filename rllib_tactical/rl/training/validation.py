@@ -1,4 +1,4 @@
-"""Validation by the full serving rule, and the choice of the temperature scale."""
+"""Validation by the serving rule, and the choice of the temperature scale."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, softmax
-from rllib_tactical.domain.simulation.history import Split, Tape
+from rllib_tactical.domain.simulation.history import MarketHistory, Split
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
     """What the actors are worth on validation bars.
 
-    ``temperature_scale``: the scale with the best net P&L by the full rule. ``net_pnl`` dollars,
-    ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualised; None where it is undefined) by
+    ``temperature_scale``: the scale with the best net P&L by the serving rule. ``net_pnl`` dollars,
+    ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualized; None where it is undefined) by
     that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
     and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
     of the oracle's net P&L on the same bars, both at equal size, where the market has an oracle.
@@ -43,7 +43,7 @@ class Validation:
 
     @property
     def trades_too_little(self) -> bool:
-        """Whether the full rule trades less than half as often as the training rule."""
+        """Whether the serving rule trades less than half as often as the training rule."""
         return 2 * self.trades < self.training_rule_trades
 
     @classmethod
@@ -80,7 +80,7 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class PartFigures:
+class PartMetrics:
     """One instrument's figures: per scale its net P&L, trades and P&L by date, and more.
 
     ``days`` of the split; ``equity`` dollars before the first decision; ``equal_size_pnl``: net
@@ -112,7 +112,7 @@ def equal_size(rules: Rules) -> Rules:
 
 def validate(
     engine: LogitsEngine,
-    parts: Sequence[tuple[Tape, Split]],
+    parts: Sequence[tuple[MarketHistory, Split]],
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
@@ -128,39 +128,39 @@ def validate(
 
 def trade_part(
     engine: LogitsEngine,
-    tape: Tape,
+    history: MarketHistory,
     split: Split,
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
     at_equal_size: bool = False,
-) -> PartFigures:
+) -> PartMetrics:
     """Trade one instrument's split with every temperature scale; with the best at equal size too.
 
     The last only where it is asked for, to be compared with an oracle.
     """
-    start, stop = max(split.start, tape.first_decision), split.stop
-    logits = logits_of(engine, tape.inputs, np.arange(start, stop))
+    start, stop = max(split.start, history.first_decision), split.stop
+    logits = logits_of(engine, history.inputs, np.arange(start, stop))
     votes = [greedy_votes(softmax(logits, scale)) for scale in scales]
-    results = [run_backtest(tape, each, rules, start, stop) for each in votes]
+    results = [run_backtest(history, each, rules, start, stop) for each in votes]
     equal_size_pnl = None
     if at_equal_size:
         best = votes[_best([result.net_pnl for result in results])]
-        equal_size_pnl = run_backtest(tape, best, equal_size(rules), start, stop).net_pnl
+        equal_size_pnl = run_backtest(history, best, equal_size(rules), start, stop).net_pnl
     by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
-    training = run_backtest(tape, by_training_rule, rules, start, stop)
-    return PartFigures(
+    training = run_backtest(history, by_training_rule, rules, start, stop)
+    return PartMetrics(
         net_pnl=[result.net_pnl for result in results],
         trades=[len(result.trades) for result in results],
         by_date=[_by_date(result) for result in results],
         training_rule_trades=len(training.trades),
-        days=len(np.unique(tape.sessions.session_id[start:stop])),
+        days=len(np.unique(history.sessions.session_id[start:stop])),
         equity=training.initial_equity,
         equal_size_pnl=equal_size_pnl,
     )
 
 
-def combine(figures: Sequence[PartFigures], scales: tuple[float, ...]) -> Validation:
+def combine(figures: Sequence[PartMetrics], scales: tuple[float, ...]) -> Validation:
     """Return the validation of all instruments together."""
     by_scale = [
         {

@@ -17,11 +17,11 @@ from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.bundle.inference import TorchEngine
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.simulation.history import Split, Tape
+from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.domain.types import Float32Array
 from rllib_tactical.rl.training.market import TrainingMarket
 from rllib_tactical.rl.training.validation import (
-    PartFigures,
+    PartMetrics,
     Validation,
     combine,
     equal_size,
@@ -34,7 +34,7 @@ WORKERS_TIMEOUT_S = 300.0
 """How long a validation that is due is waited for: a task may find no CPU after a node was lost."""
 
 Weights = dict[str, Float32Array]
-Parts = list[tuple[Tape, Split]]
+Parts = list[tuple[MarketHistory, Split]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Evaluated:
 
 
 class Evaluator:
-    """Trades the validation bars of a market by the full serving rule.
+    """Trades the validation bars of a market by the serving rule.
 
     Args:
         config: rules, temperature scales and ``training.evaluation``.
         market: its second splits are traded; one that has none gives no result.
         stage: number of the curriculum's stage, noted in the results.
-        oracle: name of the learnability market whose oracle is the measure, if there is one.
+        oracle: name of the synthetic market whose oracle is the measure, if there is one.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Evaluator:
             oracle is not None,
         )
         self._stage = stage
-        self._parts: Parts = [(part.tape, part.splits[1]) for part in market.parts]
+        self._parts: Parts = [(part.history, part.splits[1]) for part in market.parts]
         if any(split.stop <= split.start for _, split in self._parts):
             self._parts = []
         workers = config.training.evaluation.workers_for(len(self._parts))
@@ -111,7 +111,7 @@ class Evaluator:
             validation = dataclasses.replace(validation, oracle_share=earned / self._oracle_pnl)
         return Evaluated(iteration, env_steps, validation)
 
-    def _gather(self, tasks: list[Any]) -> list[PartFigures] | None:
+    def _gather(self, tasks: list[Any]) -> list[PartMetrics] | None:
         """Return the workers' figures in the order of the parts; None where they gave none.
 
         Workers that were lost are asked again next time, those that were waited for in vain never.
@@ -130,11 +130,11 @@ class Evaluator:
     def _earned_by(self, oracle: str, rules: Rules) -> float | None:
         """Return what the oracle earns on the validation bars at equal size; None for nothing."""
         total = 0.0
-        for tape, split in self._parts:
-            start, stop = max(split.start, tape.first_decision), split.stop
-            close = tape.bars.close[start:stop]
-            votes = oracle_votes(oracle, tape.features.raw[start:stop], close)
-            total += run_backtest(tape, votes, equal_size(rules), start, stop).net_pnl
+        for history, split in self._parts:
+            start, stop = max(split.start, history.first_decision), split.stop
+            close = history.bars.close[start:stop]
+            votes = oracle_votes(oracle, history.features.raw[start:stop], close)
+            total += run_backtest(history, votes, equal_size(rules), start, stop).net_pnl
         return total if total > 0 else None
 
 
@@ -145,7 +145,7 @@ def _trade(
     scales: tuple[float, ...],
     train_confidence: float,
     at_equal_size: bool,
-) -> list[PartFigures]:
+) -> list[PartMetrics]:
     limit_threads()
     engine = TorchEngine(weights)
     return [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rllib_tactical.backtest.comparison import Evaluation
+from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.report.html_report import render_report
 from rllib_tactical.backtest.report_context import ReportContext
 
@@ -54,10 +54,10 @@ def call(browser: str, profile: Path, page: Path, *arguments: str) -> str:
 
 
 def test_the_report_is_drawn_and_fits_a_laptop_screen(
-    browser: str, evaluation: Evaluation, tmp_path: Path, project_root: Path
+    browser: str, comparison: Comparison, tmp_path: Path, project_root: Path
 ) -> None:
     page = tmp_path / "report.html"
-    html = render_report(evaluation, ReportContext("Backtest of random votes"))
+    html = render_report(comparison, ReportContext("Backtest of random votes"))
     page.write_text(html.replace("</head>", PROBE + "</head>", 1))
     document = call(
         browser, tmp_path / "profile", page, f"--window-size={WIDTH},{HEIGHT}", "--dump-dom"
@@ -78,6 +78,6 @@ def test_the_report_is_drawn_and_fits_a_laptop_screen(
         )  # fmt: skip
         with Image.open(picture) as image:
             assert image.size == (WIDTH, height)
-            colours = image.convert("RGB").getcolors(1 << 24)
-        assert colours is not None
-        assert len(colours) > 50, "the picture is empty"
+            colors = image.convert("RGB").getcolors(1 << 24)
+        assert colors is not None
+        assert len(colors) > 50, "the picture is empty"

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rllib_tactical.domain.decision.override import Control, Standing, overrule, standing_order
+from rllib_tactical.domain.decision.override import Control, Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.decision.votes import constant_votes
@@ -30,32 +30,32 @@ def long_decision(account: AccountView) -> Decision:
 
 
 @pytest.mark.parametrize(
-    ("control", "side", "halted", "doubt", "expected"),
+    ("control", "side", "halted", "data_issue", "expected"),
     [
         (Control.NONE, 0, False, None, None),
         (Control.NONE, 1, False, None, None),
         (Control.NONE, 0, True, None, None),  # the risk rules refuse by themselves
-        (Control.NONE, 1, True, None, Standing(Reason.SESSION_HALTED, flatten=True)),
-        (Control.PAUSE, 1, True, None, Standing(Reason.PAUSED, operator=True)),
-        (Control.FORCE_HOLD, 0, False, None, Standing(Reason.FORCED_HOLD, operator=True)),
-        (Control.FLATTEN, 1, False, None, Standing(Reason.FLATTEN, True, True)),
-        (Control.FLATTEN, 1, False, Reason.DATA_STALE, Standing(Reason.FLATTEN, True, True)),
-        (Control.FLATTEN, 1, True, Reason.STATE_STALE, Standing(Reason.STATE_STALE)),
-        (Control.NONE, 0, False, Reason.DATA_GAP, Standing(Reason.DATA_GAP)),
-        (Control.NONE, -1, True, Reason.DATA_GAP, Standing(Reason.SESSION_HALTED, flatten=True)),
+        (Control.NONE, 1, True, None, Override(Reason.SESSION_HALTED, flatten=True)),
+        (Control.PAUSE, 1, True, None, Override(Reason.PAUSED, operator=True)),
+        (Control.FORCE_HOLD, 0, False, None, Override(Reason.FORCED_HOLD, operator=True)),
+        (Control.FLATTEN, 1, False, None, Override(Reason.FLATTEN, True, True)),
+        (Control.FLATTEN, 1, False, Reason.DATA_STALE, Override(Reason.FLATTEN, True, True)),
+        (Control.FLATTEN, 1, True, Reason.STATE_STALE, Override(Reason.STATE_STALE)),
+        (Control.NONE, 0, False, Reason.DATA_GAP, Override(Reason.DATA_GAP)),
+        (Control.NONE, -1, True, Reason.DATA_GAP, Override(Reason.SESSION_HALTED, flatten=True)),
     ],
 )
 def test_who_comes_first(
-    control: Control, side: int, halted: bool, doubt: Reason | None, expected: Standing | None
+    control: Control, side: int, halted: bool, data_issue: Reason | None, expected: Override | None
 ) -> None:
-    assert standing_order(control, view(side, halted), doubt) == expected
+    assert override_for(control, view(side, halted), data_issue) == expected
 
 
 def test_a_hold_keeps_the_vote_and_drops_the_order() -> None:
     account = view()
     before = long_decision(account)
     assert before.execute[0]
-    held = overrule(before, account, Standing(Reason.PAUSED))
+    held = apply_override(before, account, Override(Reason.PAUSED))
     assert (held.action[0], held.execute[0], held.quantity[0]) == (0, False, 0.0)
     assert held.reason[0] == Reason.PAUSED
     assert held.vote is before.vote
@@ -64,7 +64,7 @@ def test_a_hold_keeps_the_vote_and_drops_the_order() -> None:
 @pytest.mark.parametrize("side", [1, -1, 0])
 def test_flatten_closes_what_is_held(side: int) -> None:
     account = view(side)
-    done = overrule(long_decision(account), account, Standing(Reason.FLATTEN, flatten=True))
+    done = apply_override(long_decision(account), account, Override(Reason.FLATTEN, flatten=True))
     assert done.action[0] == -side
     assert bool(done.execute[0]) is bool(done.closes[0]) is (side != 0)
     assert done.quantity[0] == 3.0 * abs(side)

@@ -15,7 +15,7 @@ from rllib_tactical.domain.simulation.account import Account, account_view, appl
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import Instrument
-from tests.domain.builders import COIN, FUTURE, SHARE, random_bars, random_sessions, tape_of
+from tests.domain.builders import COIN, FUTURE, SHARE, history_of, random_bars, random_sessions
 
 RISK = RiskConfig()
 OPENED = Account.opened(100_000.0)
@@ -55,9 +55,9 @@ def test_equals_the_simulator_bit_for_bit(instrument: Instrument, seed: int) -> 
     bars = random_bars(rng, 1_500, volatility=6.0)
     sessions = random_sessions(rng, len(bars))
     large = dataclasses.replace(instrument, base_quantity=200.0 / instrument.point_value)
-    tape = tape_of(bars, sessions, large)
+    history = history_of(bars, sessions, large)
     rules = Rules(risk=RiskConfig(session_drawdown_limit=0.01, max_leverage=50.0))
-    simulator = Simulator(tape, rules, RewardConfig(), 1)
+    simulator = Simulator(history, rules, RewardConfig(), 1)
     simulator.reset(np.array([0]), np.array([60]))
     account = Account.opened(rules.risk.initial_equity)
     point = instrument.point_value

@@ -8,7 +8,7 @@ import pytest
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay, ReplaySet
-from rllib_tactical.domain.simulation.history import Split, Tape, build_tape
+from rllib_tactical.domain.simulation.history import MarketHistory, Split, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import Sessions
@@ -24,13 +24,13 @@ from tests.domain.builders import (
 LENGTH = 700
 
 
-def market(sessions: Sessions | None = None) -> Tape:
+def market(sessions: Sessions | None = None) -> MarketHistory:
     rng = np.random.default_rng(7)
     bars = random_bars(rng, LENGTH)
-    return build_tape(bars, sessions or random_sessions(rng, LENGTH), FUTURE)
+    return build_history(bars, sessions or random_sessions(rng, LENGTH), FUTURE)
 
 
-TAPE = market()
+HISTORY = market()
 SPLIT = Split("train", 359, 620)
 
 
@@ -40,11 +40,11 @@ def replay(
     accounts: int = 8,
     seed: int | None = 0,
     split: Split = SPLIT,
-    tape: Tape = TAPE,
+    history: MarketHistory = HISTORY,
     group_size: int = 1,
 ) -> Replay:
     episodes = EpisodeConfig(kind=kind, length=length)
-    return Replay(tape, split, Rules(), RewardConfig(), episodes, accounts, seed, group_size)
+    return Replay(history, split, Rules(), RewardConfig(), episodes, accounts, seed, group_size)
 
 
 def votes(rng: np.random.Generator, count: int) -> object:
@@ -128,7 +128,7 @@ def test_episode_of_bars_lasts_its_length() -> None:
 
 def test_session_episode_runs_from_the_first_bar_to_the_last() -> None:
     made = replay("session", accounts=64)
-    sessions = TAPE.sessions
+    sessions = HISTORY.sessions
     assert sessions.is_first[made.t].all()
     session = sessions.session_id[made.t]
     rng = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_session_with_bars_after_its_scheduled_close() -> None:
         "session",
         accounts=200,
         split=Split("train", 359, 689),
-        tape=market(dataclasses.replace(sessions, is_last=last)),
+        history=market(dataclasses.replace(sessions, is_last=last)),
     )
     assert set(made.t.tolist()) == {400, 450, 500, 550, 600}
     start = made.t.copy()
@@ -185,7 +185,7 @@ def test_a_group_shares_its_bars_and_its_observation() -> None:
         bars = made.t.reshape(3, 4)
         assert (bars == bars[:, :1]).all()
         starts |= {tuple(bars[:, 0].tolist())}
-        np.testing.assert_array_equal(made.observe(), TAPE.inputs.gather(bars[:, 0]))
+        np.testing.assert_array_equal(made.observe(), HISTORY.inputs.gather(bars[:, 0]))
         moved = made.step(votes(rng, 12))
         made.restart(np.flatnonzero(moved.terminated | moved.truncated))
     assert len({len(set(bars)) for bars in starts} & {2, 3}) > 0  # groups differ from each other
@@ -225,12 +225,12 @@ def test_staggered_episodes_end_at_different_bars_but_groups_together() -> None:
 
 def test_a_set_steps_its_replays_as_if_each_were_alone() -> None:
     bars = random_bars(np.random.default_rng(8), 800)
-    other = build_tape(bars, sessions_of_lengths(800), SHARE)
+    other = build_history(bars, sessions_of_lengths(800), SHARE)
 
     def replays() -> list[Replay]:
         return [
             replay(accounts=6, group_size=2, seed=1),
-            replay(accounts=4, group_size=2, seed=2, tape=other, split=Split("train", 359, 800)),
+            replay(accounts=4, group_size=2, seed=2, history=other, split=Split("train", 359, 800)),
         ]
 
     together, alone = ReplaySet(replays()), replays()
@@ -287,7 +287,7 @@ def test_terminated_at_the_end_is_not_truncated() -> None:
 def test_observations_are_those_of_the_bars() -> None:
     made = replay(accounts=5)
     run(made, 3)
-    np.testing.assert_array_equal(made.observe(), TAPE.inputs.gather(made.t))
+    np.testing.assert_array_equal(made.observe(), HISTORY.inputs.gather(made.t))
     np.testing.assert_array_equal(made.account_features(), made.simulator.account_features())
     assert made.account_features().shape == (5, 4)
     assert made.num_accounts == 5
@@ -295,7 +295,7 @@ def test_observations_are_those_of_the_bars() -> None:
 
 def test_replay_is_the_simulator() -> None:
     made = replay(accounts=3)
-    simulator = Simulator(TAPE, Rules(), RewardConfig(), 3)
+    simulator = Simulator(HISTORY, Rules(), RewardConfig(), 3)
     simulator.reset(np.arange(3), made.t)
     rng = np.random.default_rng(9)
     for _ in range(31):
@@ -311,9 +311,9 @@ def test_too_short_split() -> None:
 
 
 def test_split_without_a_whole_session() -> None:
-    tape = market(sessions_of_lengths(LENGTH))
+    history = market(sessions_of_lengths(LENGTH))
     with pytest.raises(DataError, match="train split has no room for one whole session: found"):
-        replay("session", tape=tape)
+        replay("session", history=history)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_state_taken_is_a_state_gone_back_to() -> None:
     episodes = EpisodeConfig(length=24, cost_factors=(0.5, 2.0))
 
     def made(seed: int) -> Replay:
-        return Replay(TAPE, SPLIT, Rules(), RewardConfig(), episodes, 8, seed, 2)
+        return Replay(HISTORY, SPLIT, Rules(), RewardConfig(), episodes, 8, seed, 2)
 
     first = made(0)
     run(first, 30)

@@ -11,14 +11,14 @@ from rllib_tactical.domain.features.table import WARMUP_BARS, compute_features
 from rllib_tactical.domain.simulation.history import (
     EMBARGO_BARS,
     MARKET_FEATURES,
+    MarketHistories,
     Split,
-    Tapes,
-    build_tape,
-    split_tape,
+    build_history,
+    split_history,
 )
 from rllib_tactical.domain.types import WINDOW, Sessions
 from rllib_tactical.errors import DataError
-from tests.domain.builders import FUTURE, SHARE, hand_tape, random_bars, sessions_of_lengths
+from tests.domain.builders import FUTURE, SHARE, hand_history, random_bars, sessions_of_lengths
 
 BARS = random_bars(np.random.default_rng(0), 400)
 
@@ -27,29 +27,29 @@ def test_embargo_is_the_window_and_the_warm_up() -> None:
     assert EMBARGO_BARS == WINDOW + WARMUP_BARS == 360
 
 
-def test_shortest_tape_allows_one_decision_and_one_fill() -> None:
-    tape = build_tape(BARS[:361], sessions_of_lengths(361), FUTURE)
-    assert tape.first_decision == 359  # rows 300..359: each has seen the warm-up
-    assert len(tape) == 361
-    assert tape.inputs.gather(np.array([tape.first_decision, 360])).shape == (2, 60, 7)
+def test_shortest_history_allows_one_decision_and_one_fill() -> None:
+    history = build_history(BARS[:361], sessions_of_lengths(361), FUTURE)
+    assert history.first_decision == 359  # rows 300..359: each has seen the warm-up
+    assert len(history) == 361
+    assert history.inputs.gather(np.array([history.first_decision, 360])).shape == (2, 60, 7)
 
 
 def test_fewer_bars_are_refused() -> None:
     with pytest.raises(DataError, match=r"at least 361 bars are needed .*found 360"):
-        build_tape(BARS[:360], sessions_of_lengths(360), FUTURE)
+        build_history(BARS[:360], sessions_of_lengths(360), FUTURE)
 
 
-def test_tape_holds_the_features_and_detected_synergies() -> None:
-    tape = build_tape(BARS, sessions_of_lengths(400), FUTURE)
+def test_history_holds_the_features_and_detected_synergies() -> None:
+    history = build_history(BARS, sessions_of_lengths(400), FUTURE)
     features = compute_features(BARS)
-    np.testing.assert_array_equal(tape.features.raw, features.raw)
-    np.testing.assert_array_equal(tape.synergy.kind, detect_synergies(features).kind)
+    np.testing.assert_array_equal(history.features.raw, features.raw)
+    np.testing.assert_array_equal(history.synergy.kind, detect_synergies(features).kind)
     events = SynergyTrack.none(400)
-    assert build_tape(BARS, sessions_of_lengths(400), FUTURE, events).synergy is events
+    assert build_history(BARS, sessions_of_lengths(400), FUTURE, events).synergy is events
 
 
 def test_splits_by_hand() -> None:
-    train, validation, test = split_tape(10_000, (0.6, 0.2, 0.2))
+    train, validation, test = split_history(10_000, (0.6, 0.2, 0.2))
     # the first decision of a history is on bar 359; later splits start 360 bars late
     assert train == Split("train", 359, 6_000)
     assert validation == Split("validation", 6_360, 8_000)
@@ -58,7 +58,7 @@ def test_splits_by_hand() -> None:
 
 @pytest.mark.parametrize("fractions", [(1.0, 0.0, 0.0), (0.7, 0.3, 0.0), (0.5, 0.0, 0.5)])
 def test_splits_with_an_empty_share(fractions: tuple[float, float, float]) -> None:
-    splits = split_tape(5_000, fractions)
+    splits = split_history(5_000, fractions)
     for split, share in zip(splits, fractions, strict=True):
         assert (split.start < split.stop) == (share > 0)
         assert split.start <= split.stop <= 5_000
@@ -67,7 +67,7 @@ def test_splits_with_an_empty_share(fractions: tuple[float, float, float]) -> No
 def test_nothing_a_later_split_sees_belongs_to_an_earlier_one() -> None:
     """A matrix and its warm-up reach back over 360 bars, the decision bar included."""
     for length in (3_000, 3_001, 7_919):
-        splits = split_tape(length, (0.5, 0.25, 0.25))
+        splits = split_history(length, (0.5, 0.25, 0.25))
         for before, after in pairwise(splits):
             assert after.start - (WINDOW - 1) - WARMUP_BARS > before.stop - 1
         assert splits[2].stop == length
@@ -75,9 +75,9 @@ def test_nothing_a_later_split_sees_belongs_to_an_earlier_one() -> None:
 
 def test_split_that_the_embargo_eats_up() -> None:
     with pytest.raises(DataError, match="the validation split needs more than 360 bars"):
-        split_tape(3_000, (0.8, 0.1, 0.1))
+        split_history(3_000, (0.8, 0.1, 0.1))
     with pytest.raises(DataError, match="the train split"):
-        split_tape(359, (1.0, 0.0, 0.0))
+        split_history(359, (1.0, 0.0, 0.0))
 
 
 def test_market_features_by_hand() -> None:
@@ -85,10 +85,10 @@ def test_market_features_by_hand() -> None:
     synergy = SynergyTrack(kind, np.array([0, -1], dtype=np.int8), np.array([0.0, 0.4]))
     whole = sessions_of_lengths(2)
     quarter = Sessions(whole.session_id, whole.is_first, whole.is_last, np.array([0.25, 1.0]))
-    tape = hand_tape(
+    history = hand_history(
         [(50, 51, 49, 50), (50, 81, 49, 80)], atr=2.0, sessions=quarter, synergy=synergy
     )
-    out = tape.market_features(np.array([1, 0]))
+    out = history.market_features(np.array([1, 0]))
     assert out.dtype == np.float32
     expected = [
         [math.sin(2 * math.pi), 1.0, 0, 0, 1, 0, -1, 0.4, 2 / 80],
@@ -99,19 +99,19 @@ def test_market_features_by_hand() -> None:
     assert MARKET_FEATURES[2:6] == tuple(f"synergy_type_{i}" for i in range(1, 5))
 
 
-def test_running_bar_numbers_reach_the_right_tape() -> None:
-    first = build_tape(BARS, sessions_of_lengths(400), FUTURE)
+def test_running_bar_numbers_reach_the_right_history() -> None:
+    first = build_history(BARS, sessions_of_lengths(400), FUTURE)
     other = random_bars(np.random.default_rng(1), 500)
-    second = build_tape(other, sessions_of_lengths(500), SHARE)
-    tapes = Tapes((first, second))
-    assert tapes.offsets.tolist() == [0, 400, 900]
+    second = build_history(other, sessions_of_lengths(500), SHARE)
+    histories = MarketHistories((first, second))
+    assert histories.offsets.tolist() == [0, 400, 900]
     bars = np.array([400 + 450, 380, 399, 400 + 59, 899])
     asked = [(second, 450), (first, 380), (first, 399), (second, 59), (second, 499)]
     for got, method in (
-        (tapes.gather(bars), lambda tape, t: tape.inputs.gather(t)),
-        (tapes.market_features(bars), lambda tape, t: tape.market_features(t)),
+        (histories.gather(bars), lambda history, t: history.inputs.gather(t)),
+        (histories.market_features(bars), lambda history, t: history.market_features(t)),
     ):
-        expected = np.concatenate([method(tape, np.array([t])) for tape, t in asked])
+        expected = np.concatenate([method(history, np.array([t])) for history, t in asked])
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == np.float32
-    assert tapes.gather(np.array([], dtype=np.int64)).shape == (0, 60, 7)
+    assert histories.gather(np.array([], dtype=np.int64)).shape == (0, 60, 7)

@@ -15,7 +15,7 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
-from rllib_tactical.domain.simulation.history import Tape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES, Simulator
 from rllib_tactical.domain.simulation.transition import ExitReason, Step
@@ -26,13 +26,13 @@ from tests.domain.builders import (
     FUTURE,
     SHARE,
     bars_of,
-    hand_tape,
+    hand_history,
+    history_of,
     mirror_bars,
     random_bars,
     random_sessions,
     seeds,
     sessions_of_lengths,
-    tape_of,
 )
 from tests.domain.reference_simulator import ReferenceAccount
 
@@ -56,10 +56,10 @@ def play(
     instrument: Instrument = FREE,
     rules: Rules | None = None,
     rewards: RewardConfig | None = None,
-    **tape: Any,
+    **history: Any,
 ) -> tuple[Simulator, list[Step]]:
     """Vote on hand-made bars from the first on; the last vote is repeated to the end."""
-    made = hand_tape(rows, instrument=instrument, **tape)
+    made = hand_history(rows, instrument=instrument, **history)
     simulator = Simulator(made, rules or Rules(), rewards or RewardConfig(), 1)
     steps = []
     for t in range(len(rows) - 1):
@@ -288,12 +288,12 @@ def test_halted_position_pays_the_market_order_and_ignores_the_levels() -> None:
 
 def halted_account() -> tuple[Simulator, list[Step]]:
     """Return an account that is 2.05% down at the close of bar 2 with its stop still away."""
-    tape = hand_tape(
+    history = hand_history(
         [QUIET, QUIET, (100, 100.5, 80.0, 80.0), (81, 82, 60, 65), QUIET, QUIET],
         instrument=dataclasses.replace(PAID, base_quantity=10.0),
         sessions=open_ended(6),
     )
-    simulator = Simulator(tape, Rules(), RewardConfig(), 1)
+    simulator = Simulator(history, Rules(), RewardConfig(), 1)
     steps = [simulator.step(votes_of(LONG))]
     simulator.stop[0] = 70.0  # as after an entry at a higher ATR
     steps += [simulator.step(votes_of(LONG)) for _ in range(3)]
@@ -303,12 +303,12 @@ def halted_account() -> tuple[Simulator, list[Step]]:
 def test_exactly_two_percent_halts_and_less_does_not() -> None:
     for close, halts in ((80.25, True), (80.26, False)):
         free = dataclasses.replace(FREE, base_quantity=10.0, tick_size=0.01)
-        tape = hand_tape(
+        history = hand_history(
             [QUIET, (100.25, 101, 99, 100.25), (100, 100.5, close, close), QUIET],
             instrument=free,
             sessions=open_ended(4),
         )
-        simulator = Simulator(tape, Rules(), RewardConfig(), 1)
+        simulator = Simulator(history, Rules(), RewardConfig(), 1)
         simulator.step(votes_of(LONG))
         simulator.stop[0] = 70.0
         simulator.step(votes_of(HOLD))
@@ -319,8 +319,8 @@ def test_exactly_two_percent_halts_and_less_does_not() -> None:
 def test_drawdown_counts_from_the_session_peak_and_a_new_session_starts_afresh() -> None:
     big = dataclasses.replace(FREE, base_quantity=10.0)
     rows = [QUIET, QUIET, (100, 110, 100, 110), (110, 110, 90, 90), QUIET, QUIET, QUIET]
-    tape = hand_tape(rows, instrument=big, sessions=sessions_of_lengths(5, 2))
-    simulator = Simulator(tape, Rules(), RewardConfig(), 1)
+    history = hand_history(rows, instrument=big, sessions=sessions_of_lengths(5, 2))
+    simulator = Simulator(history, Rules(), RewardConfig(), 1)
     simulator.step(votes_of(LONG))
     simulator.stop[0], simulator.target[0] = 50.0, 200.0
     simulator.step(votes_of(HOLD))
@@ -336,12 +336,12 @@ def test_drawdown_counts_from_the_session_peak_and_a_new_session_starts_afresh()
 
 
 def test_a_new_session_lifts_the_halt() -> None:
-    tape = hand_tape(
+    history = hand_history(
         [QUIET, QUIET, (100, 100.5, 80.0, 80.0), (81, 82, 60, 65), QUIET, QUIET],
         instrument=dataclasses.replace(PAID, base_quantity=10.0),
         sessions=sessions_of_lengths(4, 2),
     )
-    simulator = Simulator(tape, Rules(), RewardConfig(), 1)
+    simulator = Simulator(history, Rules(), RewardConfig(), 1)
     simulator.step(votes_of(LONG))
     simulator.stop[0] = 70.0
     halted = []
@@ -360,7 +360,7 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
         [(LARGE, "patient"), (FREE, "poor"), (COIN, "default")] * 2
     ):
         rng = np.random.default_rng(seed + 1)
-        simulator = Simulator(random_tape(seed, instrument), RULES[rules], RewardConfig(), 40)
+        simulator = Simulator(random_history(seed, instrument), RULES[rules], RewardConfig(), 40)
         for _ in range(149):
             step = simulator.step(random_votes(rng, 40))
             exits |= set(step.exit_reason.tolist())
@@ -370,7 +370,9 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
     assert reasons == {reason for reason in Reason if reason <= Reason.CLOSE_OPPOSITE}
 
 
-def random_tape(seed: int, instrument: Instrument, length: int = 150, longest: int = 40) -> Tape:
+def random_history(
+    seed: int, instrument: Instrument, length: int = 150, longest: int = 40
+) -> MarketHistory:
     """Return a market of random bars and sessions on the instrument's tick grid."""
     rng = np.random.default_rng(seed)
     tick, start = {
@@ -381,7 +383,7 @@ def random_tape(seed: int, instrument: Instrument, length: int = 150, longest: i
     }[instrument.symbol]
     volatility = {"COIN": 900.0, "SHARE": 8.0}.get(instrument.symbol, 6.0)
     bars = random_bars(rng, length, tick, start, jump=20 * volatility, volatility=volatility)
-    return tape_of(bars, random_sessions(rng, length, longest), instrument)
+    return history_of(bars, random_sessions(rng, length, longest), instrument)
 
 
 def random_votes(rng: np.random.Generator, count: int) -> Votes:
@@ -421,13 +423,13 @@ def test_agrees_with_the_plain_reference(
 ) -> None:
     """Every decision, fill, cost, reward and mark of every bar, for accounts at different bars."""
     rng = np.random.default_rng(seed)
-    tape, rules = random_tape(seed, instrument, 150), RULES[rules_name]
+    history, rules = random_history(seed, instrument, 150), RULES[rules_name]
     config = RewardConfig()
-    simulator = Simulator(tape, rules, config, accounts)
+    simulator = Simulator(history, rules, config, accounts)
     starts = rng.integers(0, 20, accounts)
     simulator.reset(np.arange(accounts), starts)
-    references = [ReferenceAccount(tape, rules, config, t=int(t)) for t in starts]
-    for _ in range(len(tape) - 1 - int(starts.max())):
+    references = [ReferenceAccount(history, rules, config, t=int(t)) for t in starts]
+    for _ in range(len(history) - 1 - int(starts.max())):
         votes = random_votes(rng, accounts)
         step = simulator.step(votes)
         for i, reference in enumerate(references):
@@ -478,12 +480,12 @@ def close(found: float, expected: float) -> bool:
 def test_invariants_of_a_run(seed: int, instrument: Instrument, rules_name: str) -> None:
     rules = RULES[rules_name]
     rng = np.random.default_rng(seed + 1)
-    tape = random_tape(seed, instrument, 150)
-    simulator = Simulator(tape, rules, RewardConfig(), 6)
-    sessions = tape.sessions
+    history = random_history(seed, instrument, 150)
+    simulator = Simulator(history, rules, RewardConfig(), 6)
+    sessions = history.sessions
     earned = np.zeros(6)
     changed = np.zeros(6)
-    for t in range(len(tape) - 1):
+    for t in range(len(history) - 1):
         side_before, halted_before = simulator.side.copy(), simulator.halted.copy()
         step = simulator.step(random_votes(rng, 6))
         earned += step.trade_pnl
@@ -519,11 +521,11 @@ def test_session_loss_is_bounded_by_the_limit_and_one_bar(
 ) -> None:
     """Below the limit one bar may still lose its worst; above it only the way to the next open."""
     rng = np.random.default_rng(seed + 1)
-    tape = random_tape(seed, instrument, 150)
-    simulator = Simulator(tape, Rules(), RewardConfig(), 6)
-    bars = tape.bars
+    history = random_history(seed, instrument, 150)
+    simulator = Simulator(history, Rules(), RewardConfig(), 6)
+    bars = history.bars
     limit = Rules().risk.session_drawdown_limit
-    for t in range(len(tape) - 1):
+    for t in range(len(history) - 1):
         halted, flat = simulator.halted.copy(), simulator.side == 0
         before, peak = simulator.equity.copy(), simulator.session_peak.copy()
         quantity = simulator.quantity.copy()
@@ -532,7 +534,7 @@ def test_session_loss_is_bounded_by_the_limit_and_one_bar(
         lots = np.where(flat, step.decision.quantity, quantity)
         size = lots * instrument.point_value
         worse = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
-        worse += instrument.slippage_atr_share * tape.features.atr[t]
+        worse += instrument.slippage_atr_share * history.features.atr[t]
         costs = 2 * worse * size + 2 * instrument.commission_per_lot * lots
         past = bars.close[t]
         reach = max(past, bars.high[t + 1]) - min(past, bars.low[t + 1])
@@ -546,11 +548,11 @@ def test_session_loss_is_bounded_by_the_limit_and_one_bar(
 @settings(max_examples=10)
 @given(seeds)
 def test_accounts_do_not_touch_each_other(seed: int) -> None:
-    tape = random_tape(seed, FUTURE, 110)
+    history = random_history(seed, FUTURE, 110)
     rng = np.random.default_rng(seed)
-    votes = [random_votes(rng, 5) for _ in range(len(tape) - 1)]
-    many = Simulator(tape, Rules(), RewardConfig(), 5)
-    alone = Simulator(tape, Rules(), RewardConfig(), 1)
+    votes = [random_votes(rng, 5) for _ in range(len(history) - 1)]
+    many = Simulator(history, Rules(), RewardConfig(), 5)
+    alone = Simulator(history, Rules(), RewardConfig(), 1)
     for vote in votes:
         a = many.step(vote)
         b = alone.step(Votes(vote.index[3:4], vote.confidence[3:4]))
@@ -572,7 +574,7 @@ def test_reflected_prices_and_votes_mirror_the_fills(seed: int, instrument: Inst
     synergy = random_synergy(rng, 150)
     turned = SynergyTrack(synergy.kind, -synergy.direction, synergy.confidence)
     simulators = [
-        Simulator(tape_of(b, sessions, instrument, s), rules, rewards, 4)
+        Simulator(history_of(b, sessions, instrument, s), rules, rewards, 4)
         for b, s in ((bars, synergy), (mirror_bars(bars, 8192.0), turned))
     ]
     traded = 0
@@ -612,7 +614,7 @@ def test_doubling_the_costs_costs_exactly_that_much(seed: int) -> None:
     rng = np.random.default_rng(seed)
     bars, sessions = random_bars(rng, 120), random_sessions(rng, 120)
     simulators = [
-        Simulator(tape_of(bars, sessions, i), Rules(), RewardConfig(), 3) for i in (small, twice)
+        Simulator(history_of(bars, sessions, i), Rules(), RewardConfig(), 3) for i in (small, twice)
     ]
     for _ in range(119):
         votes = random_votes(rng, 3)
@@ -635,7 +637,7 @@ def test_price_unit_does_not_matter(seed: int) -> None:
     unit = dataclasses.replace(FUTURE, gap_proximity_points=None)
     other = dataclasses.replace(unit, tick_size=1.0, point_value=12.5)
     simulators = [
-        Simulator(tape_of(b, sessions, i), Rules(), RewardConfig(), 3)
+        Simulator(history_of(b, sessions, i), Rules(), RewardConfig(), 3)
         for b, i in ((bars, unit), (scaled, other))
     ]
     for _ in range(119):
@@ -647,12 +649,12 @@ def test_price_unit_does_not_matter(seed: int) -> None:
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-7)
 
 
-def test_synergies_of_the_tape_reach_the_decision() -> None:
+def test_synergies_of_the_history_reach_the_decision() -> None:
     length = 6
     kind = np.array([0, 2, 2, 0, 0, 0], dtype=np.int8)
     against = SynergyTrack(kind, np.where(kind > 0, -1, 0).astype(np.int8), np.zeros(length))
-    tape = hand_tape([QUIET] * length, synergy=against)
-    simulator = Simulator(tape, Rules(), RewardConfig(), 1)
+    history = hand_history([QUIET] * length, synergy=against)
+    simulator = Simulator(history, Rules(), RewardConfig(), 1)
     reasons = []
     for _ in range(3):
         step = simulator.step(votes_of(LONG, confidence=0.9))
@@ -670,8 +672,8 @@ def entry_bonus(
 ) -> list[float]:
     """Return the bonuses of an entry decided on bar 2 of a quiet market."""
     rows = [QUIET, QUIET, QUIET, (fill_open, max(fill_open, 101), 99, 100), QUIET]
-    tape = hand_tape(rows, raw=raw, instrument=instrument, **changes)
-    simulator = Simulator(tape, Rules(), RewardConfig(execution_bonus=0.0), 1)
+    history = hand_history(rows, raw=raw, instrument=instrument, **changes)
+    simulator = Simulator(history, Rules(), RewardConfig(execution_bonus=0.0), 1)
     simulator.step(votes_of(HOLD))
     simulator.step(votes_of(HOLD))
     step = simulator.step(votes_of(vote))
@@ -745,7 +747,7 @@ def test_a_mitigation_is_not_carried_from_one_trade_to_the_next() -> None:
 
 
 def test_no_mitigation_before_the_first_bar() -> None:
-    """The bar before bar 0 is not the tape's last one."""
+    """The bar before bar 0 is not the market history's last one."""
     _, steps = play([QUIET, (100, 104, 99, 100), QUIET], LONG, HOLD, raw={(2, 4): 1.0})
     assert exit_of(steps[0])[0] == "TARGET"
     assert steps[0].bonus[0, 0] == steps[0].bonus[0, 2]
@@ -775,9 +777,9 @@ def test_pnl_scale_of_the_instrument_wins() -> None:
 
 
 def test_reset_starts_some_accounts_afresh_and_leaves_the_others() -> None:
-    tape = random_tape(3, FUTURE, 120)
+    history = random_history(3, FUTURE, 120)
     rng = np.random.default_rng(0)
-    simulator = Simulator(tape, Rules(), RewardConfig(), 4)
+    simulator = Simulator(history, Rules(), RewardConfig(), 4)
     for _ in range(60):
         simulator.step(random_votes(rng, 4))
     simulator.side[:], simulator.quantity[:], simulator.halted[:] = 1, 2.0, True
@@ -794,16 +796,16 @@ def test_reset_starts_some_accounts_afresh_and_leaves_the_others() -> None:
 
 
 def test_reset_takes_the_equity_to_start_with() -> None:
-    simulator = Simulator(random_tape(3, FUTURE, 120), Rules(), RewardConfig(), 3)
+    simulator = Simulator(random_history(3, FUTURE, 120), Rules(), RewardConfig(), 3)
     simulator.reset(np.array([0, 2]), np.array([5, 9]), np.array([70_000.0, 80_000.0]))
     for values in (simulator.equity, simulator.cash, simulator.session_peak):
         assert values.tolist() == [70_000.0, 100_000.0, 80_000.0]
 
 
 def test_a_finished_step_is_not_changed_by_the_next_one() -> None:
-    tape = random_tape(4, SHARE, 120)
+    history = random_history(4, SHARE, 120)
     rng = np.random.default_rng(1)
-    simulator = Simulator(tape, Rules(), RewardConfig(), 4)
+    simulator = Simulator(history, Rules(), RewardConfig(), 4)
     for _ in range(40):
         step = simulator.step(random_votes(rng, 4))
         names = [item.name for item in dataclasses.fields(Step) if item.name != "decision"]
@@ -827,26 +829,26 @@ def test_account_features_by_hand() -> None:
     out = simulator.account_features()
     assert out.dtype == np.float32
     assert out.tolist() == [[1.0, 0.0, np.float32(3 / 60), 0.0]]  # held on bars 1, 2 and 3
-    tape = hand_tape([QUIET, QUIET, (100, 101, 99, 99)], atr=2.0, sessions=open_ended(3))
-    down = Simulator(tape, Rules(), RewardConfig(), 1)
+    history = hand_history([QUIET, QUIET, (100, 101, 99, 99)], atr=2.0, sessions=open_ended(3))
+    down = Simulator(history, Rules(), RewardConfig(), 1)
     down.step(votes_of(LONG))
     down.step(votes_of(HOLD))
     # -1 point is -0.5 ATR and -$10 of the $2,000 that the session may lose
     np.testing.assert_allclose(down.account_features(), [[1.0, -0.5, 2 / 60, 0.005]], rtol=1e-6)
-    flat = Simulator(tape, Rules(), RewardConfig(), 1)
+    flat = Simulator(history, Rules(), RewardConfig(), 1)
     flat.step(votes_of(HOLD))
     assert flat.account_features().tolist() == [[0.0, 0.0, 0.0, 0.0]]
 
 
 def test_account_features_are_bounded() -> None:
-    tape = hand_tape([QUIET] * 4, atr=0.001, sessions=open_ended(4))
-    simulator = Simulator(tape, Rules(), RewardConfig(), 2)
+    history = hand_history([QUIET] * 4, atr=0.001, sessions=open_ended(4))
+    simulator = Simulator(history, Rules(), RewardConfig(), 2)
     simulator.side[:], simulator.quantity[:] = (1, -1), 1.0
     simulator.entry_price[:] = 50.0
     simulator.entry_t[:] = -1_000
     simulator.equity[:] = 10_000.0
     assert simulator.account_features().tolist() == [[1, 10, 2, 2], [-1, -10, 2, 2]]
-    still = hand_tape([QUIET] * 4, atr=0.0)
+    still = hand_history([QUIET] * 4, atr=0.0)
     simulator = Simulator(still, Rules(), RewardConfig(), 1)
     simulator.side[:], simulator.quantity[:], simulator.entry_price[:] = 1, 1.0, 50.0
     assert simulator.account_features()[0, 1] == 0.0  # no ATR, no unit
@@ -854,14 +856,14 @@ def test_account_features_are_bounded() -> None:
 
 def test_flat_prices_trade_nothing() -> None:
     bars = bars_of([(100, 100, 100, 100)] * 80)
-    tape = tape_of(bars, instrument=dataclasses.replace(FREE, base_quantity=5.0))
-    simulator = Simulator(tape, Rules(), RewardConfig(), 1)
+    history = history_of(bars, instrument=dataclasses.replace(FREE, base_quantity=5.0))
+    simulator = Simulator(history, Rules(), RewardConfig(), 1)
     for _ in range(79):
         step = simulator.step(votes_of(LONG))
         assert step.decision.reason[0] == Reason.RISK_LIMIT
     assert simulator.equity[0] == 100_000.0
 
 
-def test_detected_synergies_are_the_default_of_the_test_tapes() -> None:
-    tape = random_tape(0, FUTURE, 150)
-    np.testing.assert_array_equal(tape.synergy.kind, detect_synergies(tape.features).kind)
+def test_detected_synergies_are_the_default_of_the_test_histories() -> None:
+    history = random_history(0, FUTURE, 150)
+    np.testing.assert_array_equal(history.synergy.kind, detect_synergies(history.features).kind)

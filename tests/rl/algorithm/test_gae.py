@@ -4,14 +4,16 @@ import pytest
 from rllib_tactical.rl.algorithm.gae import generalised_advantages
 
 
-def plain(values, rewards, terminated, gamma, lam):
+def plain(values, rewards, terminated, gamma, lambda_):
     """One segment, straight from Schulman et al. (2016), eq. 11 to 16, as a double sum."""
     steps = len(rewards)
     v = list(values)
     if terminated:
         v[-1] = 0.0
     deltas = [rewards[t] + gamma * v[t + 1] - v[t] for t in range(steps)]
-    return [sum((gamma * lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)]
+    return [
+        sum((gamma * lambda_) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)
+    ]
 
 
 def test_hand_computed():

@@ -8,7 +8,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError, TrainingError
@@ -25,11 +25,11 @@ SPEC = random_spec()
 @pytest.fixture
 def modules():
     torch.manual_seed(0)
-    return module_spec(TacticalConfig(), Standardisation.identity()).build()
+    return module_spec(TacticalConfig(), Standardization.identity()).build()
 
 
 def make_batch(modules, episodes):
-    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=0.99, lam=0.95)
+    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=0.99, lambda_=0.95)
     return connector(rl_module=modules, batch={}, episodes=episodes)
 
 
@@ -37,7 +37,7 @@ def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
     episodes = [segment(5, 400, accounts=2), segment(3, 700, accounts=2, ended=True, seed=1)]
     batch = make_batch(modules, episodes)
     steps_t = np.r_[np.arange(400, 405), np.arange(700, 703)]
-    inputs = SPEC.parts[0].tape.inputs.gather(steps_t)
+    inputs = SPEC.parts[0].history.inputs.gather(steps_t)
     for i, agent in enumerate(AGENTS):
         np.testing.assert_array_equal(batch[agent][Columns.OBS].numpy(), inputs)
         np.testing.assert_array_equal(
@@ -48,7 +48,9 @@ def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
     assert state.shape == (8, 2, 13)
     np.testing.assert_array_equal(state[:5, :, :4], episodes[0].account[:5])
     for k in range(2):
-        np.testing.assert_array_equal(state[:, k, 4:], SPEC.parts[0].tape.market_features(steps_t))
+        np.testing.assert_array_equal(
+            state[:, k, 4:], SPEC.parts[0].history.market_features(steps_t)
+        )
 
 
 def test_accounts_of_one_bar_get_what_they_would_get_alone(modules):
@@ -107,7 +109,7 @@ def test_equal_advantages_stay_finite(modules):
     flat = segment(64, 400)
     flat.rewards[:] = 0.1
     modules[CRITIC].critic.heads.weight.data.zero_()
-    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=1e-9, lam=1e-9)
+    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=1e-9, lambda_=1e-9)
     for scale in np.random.default_rng(0).uniform(0.05, 0.3, 50):
         flat.rewards[:] = scale
         batch = connector(rl_module=copy.deepcopy(modules), batch={}, episodes=[flat])
@@ -127,8 +129,8 @@ def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modul
     critic = modules[CRITIC]
     t = np.r_[np.arange(400, 406), np.arange(700, 704)]
     account = np.concatenate([part.account for part in episodes])[:, 0]
-    state = np.concatenate([account, SPEC.parts[0].tape.market_features(t)], axis=1)
-    inputs = torch.from_numpy(SPEC.parts[0].tape.inputs.gather(t))
+    state = np.concatenate([account, SPEC.parts[0].history.market_features(t)], axis=1)
+    inputs = torch.from_numpy(SPEC.parts[0].history.inputs.gather(t))
     values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
     expected, _ = generalised_advantages(
         values.astype(np.float64),
@@ -158,7 +160,7 @@ def test_value_normalisation_tracks_the_targets_and_undoes_itself(modules):
     for _ in range(50):
         targets = 5 + 3 * rng.standard_normal((256, 3))
         critic.track_targets(targets.mean(0), (targets**2).mean(0))
-    normalised = critic.normalise_targets(torch.from_numpy(targets).float())
+    normalised = critic.normalize_targets(torch.from_numpy(targets).float())
     assert normalised.mean().abs() < 0.1
     assert (normalised.std() - 1).abs() < 0.1
     mean, std = critic.target_scale()
@@ -177,7 +179,7 @@ def test_values_are_denormalised(modules):
 
 def critic_of(**model):
     config = TacticalConfig(model=ModelConfig(**model))
-    return module_spec(config, Standardisation.identity()).build()[CRITIC]
+    return module_spec(config, Standardization.identity()).build()[CRITIC]
 
 
 def test_a_shared_head_gives_every_agent_the_same_value():
@@ -221,10 +223,10 @@ def test_dropout_is_off_where_values_are_read():
 def test_bfloat16_stays_near_float32():
     inputs, state = torch.rand(64, 60, 7), torch.rand(64, 2, 13)
     torch.manual_seed(0)
-    exact = module_spec(TacticalConfig(), Standardisation.identity()).build()
+    exact = module_spec(TacticalConfig(), Standardization.identity()).build()
     config = TacticalConfig()
     training = type(config.training)(precision="bfloat16")
-    reduced = module_spec(type(config)(training=training), Standardisation.identity()).build()
+    reduced = module_spec(type(config)(training=training), Standardization.identity()).build()
     reduced.set_state(exact.get_state())
     for module, batch in (
         ("fvg", {Columns.OBS: inputs}),

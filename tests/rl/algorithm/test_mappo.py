@@ -10,7 +10,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED
 
 from rllib_tactical.bench.plain_mappo import PlainMappo, Rollout
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig, TrainingConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import build_config
@@ -24,7 +24,7 @@ from tests.rl.segments import segment
 pytestmark = pytest.mark.ray
 
 SPEC = random_spec()
-SCALE = Standardisation((0.1,) * 7, (0.5,) * 7)
+SCALE = Standardization((0.1,) * 7, (0.5,) * 7)
 STEPS = 192
 
 
@@ -133,7 +133,7 @@ def build(ray_instance):
     ("learners", "heads"), [(0, "per_agent"), (0, "shared"), (1, "per_agent"), (2, "per_agent")]
 )
 def test_updates_equal_those_written_by_hand(build, learners, heads):
-    """GAE, normalisation, both losses, clipping by module and Adam, over three batches.
+    """GAE, normalization, both losses, clipping by module and Adam, over three batches.
 
     With two learners the statistics and gradients come from two shards of each batch.
     """
@@ -271,7 +271,7 @@ def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
         learner = algorithm.learner_group._learner
         episodes = [segment(6, 900, accounts=2, seed=3)]
         connector = CentralizedBatch(
-            market=handle, gamma=0.99, lam=0.95, credit="decisive", joint=True
+            market=handle, gamma=0.99, lambda_=0.95, credit="decisive", joint=True
         )
         made = connector(rl_module=learner.module, batch={}, episodes=episodes)
         advantages = [made[agent][Postprocessing.ADVANTAGES] for agent in AGENTS]

@@ -15,7 +15,7 @@ from ray.rllib.utils.metrics import (
 )
 from scipy.stats import ks_2samp
 
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
@@ -52,7 +52,7 @@ def build(ray_instance):
         config = build_config(
             changed(**changes),
             MarketHandle(spec),
-            Standardisation.identity(),
+            Standardization.identity(),
             runner=runner,
             resumed_at=resumed_at,
         )
@@ -89,7 +89,7 @@ def test_whole_episodes_on_request(build):
 
 def test_rllibs_own_evaluation_gets_the_episodes_it_asks_for(ray_instance):
     """By its default unit, which comes with another batch mode than training's."""
-    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    config = build_config(changed(), MarketHandle(SPEC), Standardization.identity())
     algorithm = config.evaluation(evaluation_interval=1, evaluation_duration=10).build_algo()
     try:
         found = algorithm.evaluate()["env_runners"]
@@ -134,7 +134,7 @@ def test_two_runners_draw_different_bars(build):
 
 
 def test_complete_episodes_as_batches_are_refused(ray_instance):
-    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    config = build_config(changed(), MarketHandle(SPEC), Standardization.identity())
     with pytest.raises(TrainingError, match="batch_mode"):
         config.env_runners(batch_mode="complete_episodes").build_algo()
 
@@ -152,7 +152,7 @@ def test_metrics_count_account_steps(build):
 def test_recorded_probabilities_are_those_of_the_actors(build):
     runner = build().env_runner
     segment = runner.sample(num_timesteps=64)[0]
-    inputs = torch.from_numpy(SPEC.parts[0].tape.inputs.gather(segment.t[:-1].astype(np.int64)))
+    inputs = torch.from_numpy(SPEC.parts[0].history.inputs.gather(segment.t[:-1].astype(np.int64)))
     for i, agent in enumerate(AGENTS):
         with torch.no_grad():
             expected = torch.log_softmax(runner.module[agent].actor(inputs), -1).numpy()
@@ -282,7 +282,7 @@ def test_episode_callbacks_are_called_for_every_account(build):
 
 
 def test_callbacks_as_functions_are_called_too(build):
-    config = build_config(changed(), MarketHandle(SPEC), Standardisation.identity())
+    config = build_config(changed(), MarketHandle(SPEC), Standardization.identity())
     ended = []
     config.callbacks(on_episode_end=lambda episode, **kwargs: ended.append(len(episode)))
     algorithm = config.build_algo()

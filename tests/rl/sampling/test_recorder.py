@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 from envs.market import MarketPart, MarketSpec
 from rllib_tactical.domain.simulation.history import Split
 from rllib_tactical.rl.sampling.recorder import Recorder, rollout_table
-from tests.market import INSTRUMENT, random_spec, random_tape
+from tests.market import INSTRUMENT, random_history, random_spec
 from tests.rl.segments import segment
 
 ONE = random_spec()
 OTHER = dataclasses.replace(
-    random_tape(seed=3), instrument=dataclasses.replace(INSTRUMENT, symbol="B")
+    random_history(seed=3), instrument=dataclasses.replace(INSTRUMENT, symbol="B")
 )
 SECOND = MarketPart(OTHER, Split("train", 0, 1_500))
 TWO = MarketSpec(
@@ -30,7 +30,7 @@ def test_a_row_is_an_accounts_step():
     assert len(table) == 2 * (5 + 3)
     row = table[(table.segment == 0) & (table.account == 1)].iloc[2]
     assert row.bar == 402
-    assert row.timestamp.timestamp() == ONE.parts[0].tape.bars.timestamp_s[402]
+    assert row.timestamp.timestamp() == ONE.parts[0].history.bars.timestamp_s[402]
     assert row.position_side == parts[0].account[2, 1, 0]
     assert row.session_drawdown_used == parts[0].account[2, 1, 3]
     assert row.action_momentum == parts[0].actions[2, 1, 1]
@@ -41,8 +41,8 @@ def test_a_row_is_an_accounts_step():
     assert (row.symbol, set(last.symbol)) == ("TEST", {"B"})
     assert last.bar.tolist() == [700, 700, 701, 701, 702, 702]
     assert last.terminated.tolist() == [False] * 4 + [True] * 2
-    tape = SECOND.tape.bars.timestamp_s
-    assert [int(time.timestamp()) for time in last.timestamp] == tape[last.bar].tolist()
+    history = SECOND.history.bars.timestamp_s
+    assert [int(time.timestamp()) for time in last.timestamp] == history[last.bar].tolist()
 
 
 def test_files_are_numbered_by_iteration_and_a_replaced_runner_overwrites_none(tmp_path):

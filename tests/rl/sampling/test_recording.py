@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.bench.plain_mappo import PlainMappo, Rollout
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
 from rllib_tactical.domain.simulation.episodes import ReplaySet
 from rllib_tactical.domain.types import AGENTS
@@ -36,7 +36,7 @@ def rolled():
     """A rollout of a runner without Ray: its segments, and every step as the replay saw it."""
     replay = ReplaySet(SPEC.replays(ACCOUNTS, 3, GROUP))
     runner = BatchedEnvRunner.__new__(BatchedEnvRunner)
-    runner.module = module_spec(CONFIG, Standardisation.identity()).build()
+    runner.module = module_spec(CONFIG, Standardization.identity()).build()
     runner.config = SimpleNamespace(**{f"callbacks_{event}": None for event in EVENTS})
     runner.metrics = SimpleNamespace(log_value=lambda *args, **kwargs: None)
     runner.num_envs, runner.env = ACCOUNTS, _ReplaySpaces(replay)
@@ -77,7 +77,7 @@ def in_order(*columns):
 def test_states_actions_and_advantages_are_those_of_every_single_step(rolled):
     """Each step's advantage by hand, beside its bar, account and actions."""
     runner, segments, seen = rolled
-    plain = PlainMappo(CONFIG, SPEC, Standardisation.identity(), GROUP)
+    plain = PlainMappo(CONFIG, SPEC, Standardization.identity(), GROUP)
     plain.critic.load_state_dict(runner.module[CRITIC].critic.state_dict())
     advantages, _ = plain.advantages(seen)
     expected = (advantages - advantages.mean((0, 1))) / advantages.std((0, 1))
@@ -85,7 +85,7 @@ def test_states_actions_and_advantages_are_those_of_every_single_step(rolled):
     connector = CentralizedBatch(
         market=OpenMarket(SPEC),
         gamma=training.gamma,
-        lam=training.gae_lambda,
+        lambda_=training.gae_lambda,
         credit=training.credit,
         trace=training.trace,
     )

@@ -5,18 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rllib_tactical.bundle.networks import Standardisation
+from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
 from rllib_tactical.config.training import (
-    EvaluationConfig,
     StageConfig,
     StopConfig,
+    ValidationConfig,
     check_curriculum,
 )
 from rllib_tactical.errors import ConfigError, DataError
 from rllib_tactical.rl.training.curriculum import check_new_run, oracle_of, promoted, stage_market
 
-SCALE = Standardisation((0.1,) * 7, (0.5,) * 7)
+SCALE = Standardization((0.1,) * 7, (0.5,) * 7)
 STAGE = StageConfig(name="clean", market="gap", bars=4_000, promote_at=0.5, min_iterations=3)
 REAL = StageConfig(name="real", market="data")
 
@@ -46,12 +46,12 @@ def test_promotion(stage, iterations, reward, share, leaves):
 def test_a_stage_is_a_market_of_its_own_with_the_runs_standardisation():
     one, other = (stage_market(STAGE, TacticalConfig(), SCALE) for _ in range(2))
     (part,) = one.parts
-    np.testing.assert_array_equal(part.tape.bars.close, other.parts[0].tape.bars.close)
-    assert len(part.tape) == 4_000
+    np.testing.assert_array_equal(part.history.bars.close, other.parts[0].history.bars.close)
+    assert len(part.history) == 4_000
     assert [split.name for split in part.splits] == ["train", "validation", "test"]
-    assert one.standardisation is SCALE
+    assert one.standardization is SCALE
     harder = stage_market(changed(difficulty=1.0), TacticalConfig(), SCALE)
-    assert (harder.parts[0].tape.bars.close != part.tape.bars.close).any()
+    assert (harder.parts[0].history.bars.close != part.history.bars.close).any()
     assert (oracle_of(STAGE), oracle_of(REAL), oracle_of(None)) == ("gap", None, None)
 
 
@@ -73,7 +73,7 @@ def test_every_stage_is_tried_before_a_run_begins():
     [
         ({"stop": StopConfig(target=1.0)}, "stop.target"),
         ({"stop": StopConfig(patience=2)}, "stop.patience"),
-        ({"evaluation": EvaluationConfig(best_by="reward")}, "evaluation.best_by reward"),
+        ({"evaluation": ValidationConfig(best_by="reward")}, "evaluation.best_by reward"),
         ({"curriculum": (STAGE, REAL)}, "stage 'clean'"),
     ],
 )

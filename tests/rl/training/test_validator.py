@@ -10,13 +10,13 @@ from ray.exceptions import WorkerCrashedError
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.bundle.inference import TorchEngine, probabilities
-from rllib_tactical.bundle.networks import Actor, Standardisation, actor_weights
+from rllib_tactical.bundle.networks import Actor, Standardization, actor_weights
 from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
-from rllib_tactical.config.training import EvaluationConfig
+from rllib_tactical.config.training import ValidationConfig
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import AGGRESSIVE, EXECUTE, greedy_votes
-from rllib_tactical.domain.simulation.history import split_tape
+from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.training import validator as evaluator
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
@@ -29,23 +29,23 @@ SCALES = (0.02, 0.05)
 
 def configured(workers=0):
     training = TrainingConfig(
-        temperature_scales=SCALES, evaluation=EvaluationConfig(workers=workers)
+        temperature_scales=SCALES, evaluation=ValidationConfig(workers=workers)
     )
     return TacticalConfig(training=training)
 
 
 def part(name, seed):
     made = make_market(name, seed, 4_000)
-    tape = dataclasses.replace(
-        made.tape(), instrument=dataclasses.replace(made.instrument, symbol=name)
+    history = dataclasses.replace(
+        made.history(), instrument=dataclasses.replace(made.instrument, symbol=name)
     )
-    return PreparedPart(tape, split_tape(len(tape), (0.4, 0.6, 0.0)), {})
+    return PreparedPart(history, split_history(len(history), (0.4, 0.6, 0.0)), {})
 
 
 @pytest.fixture(scope="module")
 def market():
     parts = part("gap", 1), part("momentum", 2), part("regime", 3)
-    return TrainingMarket(None, parts, Standardisation.identity())
+    return TrainingMarket(None, parts, Standardization.identity())
 
 
 def actors(entry_vote):
@@ -84,11 +84,13 @@ def test_one_instruments_figures_are_those_of_its_backtest(market, weights):
     alone = dataclasses.replace(market, parts=market.parts[:1])
     found = judge(configured(), alone, weights, stage=2, oracle="gap")
     assert (found.iteration, found.env_steps) == (7, 700)
-    tape, split = market.parts[0].tape, market.parts[0].splits[1]
-    inputs = tape.inputs.gather(np.arange(split.start, split.stop))
-    chances = probabilities(TorchEngine(weights), inputs, found.validation.temperature_scale)
+    history, split = market.parts[0].history, market.parts[0].splits[1]
+    inputs = history.inputs.gather(np.arange(split.start, split.stop))
+    agent_probabilities = probabilities(
+        TorchEngine(weights), inputs, found.validation.temperature_scale
+    )
     result = run_backtest(
-        tape, greedy_votes(chances), TacticalConfig().rules, split.start, split.stop
+        history, greedy_votes(agent_probabilities), TacticalConfig().rules, split.start, split.stop
     )
     metrics = compute_metrics(result)
     assert found.validation.trades == metrics.number("trades") > 10
@@ -110,22 +112,22 @@ def test_the_share_of_the_oracle_is_at_equal_size(market, weights):
     found = judge(config, alone, weights, oracle="gap").validation
     assert larger.net_pnl > 1.1 * found.net_pnl > 0
     assert larger.oracle_share == found.oracle_share
-    tape, split = market.parts[0].tape, market.parts[0].splits[1]
+    history, split = market.parts[0].history, market.parts[0].splits[1]
     part = slice(split.start, split.stop)
-    votes = oracle_votes("gap", tape.features.raw[part], tape.bars.close[part])
+    votes = oracle_votes("gap", history.features.raw[part], history.bars.close[part])
     orders = OrderConfig(full_size_confidence=0.01, cap_execute=1.0, cap_aggressive=1.0)
-    oracle = run_backtest(tape, votes, Rules(orders=orders), split.start, split.stop)
-    inputs = tape.inputs.gather(np.arange(split.start, split.stop))
-    chances = probabilities(TorchEngine(weights), inputs, found.temperature_scale)
+    oracle = run_backtest(history, votes, Rules(orders=orders), split.start, split.stop)
+    inputs = history.inputs.gather(np.arange(split.start, split.stop))
+    agent_probabilities = probabilities(TorchEngine(weights), inputs, found.temperature_scale)
     agents = run_backtest(
-        tape, greedy_votes(chances), Rules(orders=orders), split.start, split.stop
+        history, greedy_votes(agent_probabilities), Rules(orders=orders), split.start, split.stop
     )
     assert found.oracle_share == pytest.approx(agents.net_pnl / oracle.net_pnl)
 
 
 def test_without_validation_bars_there_is_nothing_to_judge(market, weights):
     empty = dataclasses.replace(
-        market.parts[0], splits=split_tape(len(market.parts[0].tape), (1.0, 0.0, 0.0))
+        market.parts[0], splits=split_history(len(market.parts[0].history), (1.0, 0.0, 0.0))
     )
     made = Evaluator(configured(), dataclasses.replace(market, parts=(empty,)))
     made.start(1, 1, None, weights)

@@ -51,7 +51,7 @@ def market(tmp_path_factory):
 def first(market, tmp_path_factory, ray_instance):
     """A run whose actors are to be gone on with."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    train([DataSource(*market)], out, changed(actor_lr=1e-3, seed=3), say=lambda line: None)
+    train([DataSource(*market)], out, changed(actor_lr=1e-3, seed=3), log=lambda line: None)
     return out
 
 
@@ -74,7 +74,7 @@ def test_a_run_begins_with_the_layers_that_were_asked_for(layers, first, market,
     given = ended_with(first)
     warm = WarmStartConfig(path=str(first), layers=layers)
     config = changed(warm_start=warm, seed=8)
-    train([DataSource(*market)], tmp_path / "run", config, say=lambda line: None)
+    train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
     found = ended_with(tmp_path / "run")
     taken = {
         name for name, value in found.items() if np.allclose(value, given[name], atol=1e-7, rtol=0)
@@ -98,10 +98,10 @@ def test_the_source_is_needed_until_there_is_a_checkpoint(first, market, tmp_pat
     source, out = tmp_path / "source", tmp_path / "run"
     shutil.copytree(first, source)
     warm = WarmStartConfig(path=str(source))
-    train([DataSource(*market)], out, changed(warm_start=warm), say=lambda line: None)
+    train([DataSource(*market)], out, changed(warm_start=warm), log=lambda line: None)
     shutil.rmtree(source)
     config = changed(warm_start=warm, iterations=2)
-    train([DataSource(*market)], out, config, resume=True, say=lambda line: None)
+    train([DataSource(*market)], out, config, resume=True, log=lambda line: None)
     assert RunFolder(out).read()["warm_start"]["name"] == "source"
     elsewhere = changed(warm_start=WarmStartConfig(path=str(first)), iterations=2)
     with pytest.raises(TrainingError, match=r"training\.warm_start"):

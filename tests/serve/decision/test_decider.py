@@ -78,7 +78,7 @@ def ask(
 
 def direct(bundle: Bundle, table: FeatureTable) -> tuple[FloatArray, Decision]:
     """Return probabilities and decisions as a backtest computes them: all bars in one batch."""
-    chances = probabilities(
+    agent_probabilities = probabilities(
         bundle.engine(), InputViews(table).gather(BARS), bundle.temperature_scale
     )
     count = len(BARS)
@@ -86,20 +86,20 @@ def direct(bundle: Bundle, table: FeatureTable) -> tuple[FloatArray, Decision]:
     equity = np.full(count, bundle.rules.risk.initial_equity)
     off, on = np.zeros(count, dtype=np.bool_), np.ones(count, dtype=np.bool_)
     decision = decide(
-        greedy_votes(chances),
+        greedy_votes(agent_probabilities),
         Market(table.close[BARS], table.atr[BARS], flat, flat),
         AccountView(equity, equity, flat, np.zeros(count), off, on),
         bundle.instrument,
         bundle.rules,
     )
-    return chances, decision
+    return agent_probabilities, decision
 
 
 def test_service_equals_batch_bit_for_bit(
     decider: Decider, bundle: Bundle, table: FeatureTable
 ) -> None:
-    chances, decision = direct(bundle, table)
-    votes = greedy_votes(chances)
+    agent_probabilities, decision = direct(bundle, table)
+    votes = greedy_votes(agent_probabilities)
     for i, t in enumerate(BARS.tolist()):
         request = request_at(table, t)
         parsed = read_request(json.dumps(request).encode(), "TEST", 200.0)
@@ -110,7 +110,7 @@ def test_service_equals_batch_bit_for_bit(
         body = ask(decider, request)
         for a, agent in enumerate(AGENTS):
             part = body["agent_breakdown"][agent]
-            assert part["probabilities"] == chances[i, a].tolist()
+            assert part["probabilities"] == agent_probabilities[i, a].tolist()
             assert part["action"] == votes.index[i, a]
             assert part["confidence"] == votes.confidence[i, a]
             assert part["label"] == LABELS[agent][votes.index[i, a]]

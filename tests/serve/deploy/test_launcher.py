@@ -185,13 +185,13 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Pat
         progress("")
         return running(tmp_path, stopped)
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         said.append(line)
         if line.startswith("HAProxy"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    run.serve_forever(start, say)
+    run.serve_forever(start, log)
     assert said[0] == "starting Ray ..."
     assert said[1] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
     assert f"state in {tmp_path}, logs in its folder logs" in said
@@ -227,11 +227,11 @@ def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return running(tmp_path, stopped)
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if line.startswith("HAProxy"):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    run.serve_forever(start, say)
+    run.serve_forever(start, log)
     assert stopped == ["stopped"]
 
 

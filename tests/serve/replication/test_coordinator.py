@@ -1,4 +1,4 @@
-"""The keeper itself: leases, its clock, and what it reads when it comes back."""
+"""The coordinator itself: leases, its clock, and what it reads when it comes back."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from serve.api.write_requests import FillsRequest, OverrideRequest, read_body
-from serve.replication.coordinator import Keeper
-from tests.serve.local import SERVICE, keeper_settings
+from serve.replication.coordinator import Coordinator
+from tests.serve.local import SERVICE, coordinator_settings
 from tests.serve.test_state_api import fill, fills_body
 
 
 def test_a_halt_without_bars_ends_with_the_session(bundle: Bundle, tmp_path: Path) -> None:
     now = [180_000.0]
-    settings = keeper_settings(bundle, tmp_path / "state")
-    keeper = Keeper(settings, clock=lambda: now[0])
+    settings = coordinator_settings(bundle, tmp_path / "state")
+    coordinator = Coordinator(settings, clock=lambda: now[0])
 
     async def work() -> None:
 
         body = fills_body(fill(1, "BUY", 5_000.0, 100.0), fill(2, "SELL", 5_000.0, 99.0))
         request = read_body(json.dumps(body).encode(), FillsRequest)
-        assert (await keeper.write(request))[0] == 200
-        assert keeper._desk.snapshot().account.halted
-        await keeper.poll("replica", -1, 0, None)
-        assert keeper._desk.snapshot().account.halted
+        assert (await coordinator.write(request))[0] == 200
+        assert coordinator._machine.snapshot().account.halted
+        await coordinator.poll("replica", -1, 0, None)
+        assert coordinator._machine.snapshot().account.halted
         now[0] = 3 * 86_400.0 + 1
-        await keeper.poll("replica", -1, 0, None)
-        assert not keeper._desk.snapshot().account.halted
+        await coordinator.poll("replica", -1, 0, None)
+        assert not coordinator._machine.snapshot().account.halted
 
     asyncio.run(work())
-    keeper.close()
+    coordinator.close()
 
 
-def test_a_keeper_that_comes_back_waits_for_leases_it_does_not_know(
+def test_a_coordinator_that_comes_back_waits_for_leases_it_does_not_know(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     now = [0.0]
-    keeper = Keeper(keeper_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0])
+    coordinator = Coordinator(
+        coordinator_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0]
+    )
 
     async def work() -> None:
-        write = asyncio.create_task(keeper.write(OverrideRequest("pause")))
+        write = asyncio.create_task(coordinator.write(OverrideRequest("pause")))
         await asyncio.sleep(0.05)
         assert not write.done()
         now[0] = SERVICE.lease_s
-        keeper._wake()
+        coordinator._wake()
         assert (await write)[0] == 200
 
     asyncio.run(work())
-    keeper.close()
+    coordinator.close()
 
 
 def test_a_replica_that_cannot_take_the_state_over_holds_writes_up_for_one_lease(
@@ -61,61 +63,67 @@ def test_a_replica_that_cannot_take_the_state_over_holds_writes_up_for_one_lease
 ) -> None:
     """It asks again and again, but what it decides on gets no longer life by that."""
     now = [0.0]
-    keeper = Keeper(keeper_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0])
-    keeper._leases.unknown_until = 0.0
+    coordinator = Coordinator(
+        coordinator_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0]
+    )
+    coordinator._leases.unknown_until = 0.0
     lease_s = SERVICE.lease_s
 
     async def answered(write: asyncio.Task[Any]) -> bool:
-        keeper._wake()
+        coordinator._wake()
         await asyncio.sleep(0.01)
         return write.done()
 
     async def work() -> None:
-        await keeper.poll("replica", -1, 0, None)  # offered version 1, taken over at once
+        await coordinator.poll("replica", -1, 0, None)  # offered version 1, taken over at once
         now[0] = 1.0
-        poll = asyncio.create_task(keeper.poll("replica", 1, 0, None))
+        poll = asyncio.create_task(coordinator.poll("replica", 1, 0, None))
         await asyncio.sleep(0.01)
-        write = asyncio.create_task(keeper.write(OverrideRequest("pause")))
+        write = asyncio.create_task(coordinator.write(OverrideRequest("pause")))
         await poll  # offered version 2, but it does not manage to take it over
         for now[0] in (2.0, lease_s / 2, lease_s - 1.0):
-            await keeper.poll("replica", 1, 0, None)
+            await coordinator.poll("replica", 1, 0, None)
             assert not await answered(write)
         now[0] = lease_s
         assert await answered(write)
         # now it does: it may use version 2 for a lease from when it asked, and the next write waits
-        second = asyncio.create_task(keeper.write(OverrideRequest("resume")))
+        second = asyncio.create_task(coordinator.write(OverrideRequest("resume")))
         now[0] = 2 * lease_s - 1.5
         assert not await answered(second)
         now[0] = 2 * lease_s - 1.0
         assert await answered(second)
 
     asyncio.run(work())
-    keeper.close()
+    coordinator.close()
 
 
-def test_a_keeper_that_comes_back_knows_a_replica_from_its_first_poll_on(
+def test_a_coordinator_that_comes_back_knows_a_replica_from_its_first_poll_on(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     """Also when a write comes while that poll waits: what it is offered then is its lease."""
     now = [100.0]
-    keeper = Keeper(keeper_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0])
-    keeper._leases.unknown_until = 0.0
+    coordinator = Coordinator(
+        coordinator_settings(bundle, tmp_path / "state"), monotonic=lambda: now[0]
+    )
+    coordinator._leases.unknown_until = 0.0
 
     async def work() -> None:
-        have = keeper._desk.version
-        poll = asyncio.create_task(keeper.poll("replica", have, 0, None))
+        have = coordinator._machine.version
+        poll = asyncio.create_task(coordinator.poll("replica", have, 0, None))
         await asyncio.sleep(0.01)
-        assert (await keeper.write(OverrideRequest("pause")))[0] == 200  # nobody has a lease yet
+        assert (await coordinator.write(OverrideRequest("pause")))[
+            0
+        ] == 200  # nobody has a lease yet
         await poll  # offered the new version
-        second = asyncio.create_task(keeper.write(OverrideRequest("resume")))
+        second = asyncio.create_task(coordinator.write(OverrideRequest("resume")))
         await asyncio.sleep(0.05)
         assert not second.done()
-        await keeper.poll("replica", have + 1, 0, None)
-        await keeper.poll("replica", have + 2, 0, None)
+        await coordinator.poll("replica", have + 1, 0, None)
+        await coordinator.poll("replica", have + 2, 0, None)
         assert (await second)[0] == 200
 
     asyncio.run(work())
-    keeper.close()
+    coordinator.close()
 
 
 @pytest.mark.parametrize("launch", ["first", "second"])
@@ -124,8 +132,8 @@ def test_whether_bars_are_live_stands_in_the_journal(
 ) -> None:
     for live_bars in (True, False, True):
         service = replace(SERVICE, live_bars=live_bars)
-        keeper = Keeper(keeper_settings(bundle, tmp_path / "state", service, launch))
-        assert keeper._desk.model is not None
-        assert keeper._desk.model.live_bars is live_bars
-        assert keeper._desk.model.bundle_id == bundle.bundle_id
-        keeper.close()
+        coordinator = Coordinator(coordinator_settings(bundle, tmp_path / "state", service, launch))
+        assert coordinator._machine.model is not None
+        assert coordinator._machine.model.live_bars is live_bars
+        assert coordinator._machine.model.bundle_id == bundle.bundle_id
+        coordinator.close()
