@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay
 from rllib_tactical.domain.simulation.history import MarketHistories, MarketHistory, Split
@@ -33,6 +34,17 @@ class MarketSpec:
     rewards: RewardConfig
     episodes: EpisodeConfig
     train_confidence: float
+
+    @classmethod
+    def from_config(cls, config: TacticalConfig, parts: tuple[MarketPart, ...]) -> MarketSpec:
+        """Return ``parts`` under the rules, rewards and episodes of a configuration."""
+        return cls(
+            parts=parts,
+            rules=config.rules,
+            rewards=config.rewards,
+            episodes=config.training.episodes,
+            train_confidence=config.training.train_confidence,
+        )
 
     @property
     def histories(self) -> MarketHistories:

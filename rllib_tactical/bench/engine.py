@@ -60,13 +60,7 @@ def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Ro
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     history = make_market("momentum", SEED, size.bars).history()
     config = TacticalConfig()
-    spec = MarketSpec(
-        parts=(MarketPart(history, Split("train", 0, len(history))),),
-        rules=config.rules,
-        rewards=config.rewards,
-        episodes=config.training.episodes,
-        train_confidence=config.training.train_confidence,
-    )
+    spec = MarketSpec.from_config(config, (MarketPart(history, Split("train", 0, len(history))),))
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     joined = ray.is_initialized()
     if not joined:

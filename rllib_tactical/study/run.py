@@ -72,13 +72,7 @@ def train_run(run: Run) -> dict[str, Any]:
     config = run.config
     _, history = _market(run.market, run.seed, run.train_bars, run.difficulty)
     train, validation, _ = split_history(len(history), SPLITS)
-    spec = MarketSpec(
-        parts=(MarketPart(history, train),),
-        rules=config.rules,
-        rewards=config.rewards,
-        episodes=config.training.episodes,
-        train_confidence=config.training.train_confidence,
-    )
+    spec = MarketSpec.from_config(config, (MarketPart(history, train),))
     windows = np.arange(history.first_decision, train.stop, STANDARDIZATION_STEP)
     standardization = Standardization.estimate(history.inputs.gather(windows))
     with without_expected_noise():

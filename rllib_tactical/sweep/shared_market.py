@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from envs.market import MarketSpec
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split
@@ -42,14 +42,7 @@ class SharedMarket:
             ConfigError: the trial's accounts do not go round the instruments.
         """
         parts = self.handle.open().parts
-        spec = dataclasses.replace(
-            self.handle.open(),
-            parts=parts,
-            rules=config.rules,
-            rewards=config.rewards,
-            episodes=config.training.episodes,
-            train_confidence=config.training.train_confidence,
-        )
+        spec = MarketSpec.from_config(config, parts)
         training = config.training
         spec.replays(training.num_envs, seed=0, group_size=training.accounts_per_bar)
         prepared = tuple(

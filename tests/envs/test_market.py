@@ -5,6 +5,7 @@ import pytest
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
+from rllib_tactical.config.schema import TacticalConfig, from_dict
 from rllib_tactical.domain.simulation.history import Split, build_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError
@@ -55,6 +56,24 @@ def test_the_running_bar_number_tells_the_observation():
         np.testing.assert_array_equal(observations["entry"], SPEC.histories.gather(bar)[0])
     _, _, _, _, infos = env.step(dict.fromkeys(AGENTS, 1))
     assert infos["entry"]["bar"] == bar[0] + 1
+
+
+def test_a_configuration_gives_rules_rewards_episodes_and_confidence():
+    config = from_dict(
+        TacticalConfig,
+        {
+            "orders": {"stop_atr": 0.5},
+            "rewards": {"pnl_scale": 7.0},
+            "training": {"episodes": {"kind": "bars", "length": 33}, "train_confidence": 0.7},
+        },
+        "test",
+    )
+    spec = MarketSpec.from_config(config, SPEC.parts)
+    assert spec.parts is SPEC.parts
+    assert spec.rules == config.rules != SPEC.rules
+    assert spec.rewards == config.rewards != SPEC.rewards
+    assert spec.episodes == config.training.episodes != SPEC.episodes
+    assert spec.train_confidence == 0.7
 
 
 def test_a_spec_is_a_value():

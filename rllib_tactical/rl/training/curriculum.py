@@ -32,13 +32,7 @@ def stage_market(
     history = made.history()
     splits = split_history(len(history), config.training.splits)
     source = {"name": f"{stage.market} market", "rows": len(history)}
-    spec = MarketSpec(
-        parts=(MarketPart(history, splits[0]),),
-        rules=config.rules,
-        rewards=config.rewards,
-        episodes=config.training.episodes,
-        train_confidence=config.training.train_confidence,
-    )
+    spec = MarketSpec.from_config(config, (MarketPart(history, splits[0]),))
     spec.replays(1, seed=0)  # a split too short for an episode is found here
     return TrainingMarket(spec, (PreparedPart(history, splits, source),), standardization)
 

@@ -12,6 +12,7 @@ import numpy as np
 from envs.market import MarketPart, MarketSpec
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import resolve_base_quantity
@@ -60,7 +61,7 @@ class TrainingMarket:
 
 
 def prepare_market(
-    sources: list[DataSource], config: TacticalConfig, bar_seconds: int = 300
+    sources: list[DataSource], config: TacticalConfig, bar_seconds: int = BAR_SECONDS
 ) -> TrainingMarket:
     """Load and check bars, run the causality gate, split, estimate what comes from training bars.
 
@@ -82,12 +83,8 @@ def prepare_market(
     if len(set(symbols)) < len(symbols):
         raise ConfigError(f"each --data file needs an instrument of its own, found {symbols}")
     parts = tuple(_prepare_part(source, config, bar_seconds) for source in sources)
-    spec = MarketSpec(
-        parts=tuple(MarketPart(part.history, part.splits[0]) for part in parts),
-        rules=config.rules,
-        rewards=config.rewards,
-        episodes=config.training.episodes,
-        train_confidence=config.training.train_confidence,
+    spec = MarketSpec.from_config(
+        config, tuple(MarketPart(part.history, part.splits[0]) for part in parts)
     )
     # found here: a split too short for an episode, fewer groups of accounts than instruments
     spec.replays(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
