@@ -20,6 +20,7 @@ from rllib_tactical.backtest.sources import Source
 from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import to_dict
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import resolve_base_quantity
@@ -31,8 +32,6 @@ from rllib_tactical.domain.simulation.history import MarketHistory, build_histor
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.statistics.trials import Trials
-
-BAR_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

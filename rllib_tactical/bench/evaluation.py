@@ -19,6 +19,7 @@ from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.bench.backtesting_rival import compare_rule
 from rllib_tactical.bench.measurement import Measurement, Row, summarize
 from rllib_tactical.bundle.bundle import Bundle, export_bundle
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS
@@ -26,7 +27,6 @@ from rllib_tactical.synthetic import make_market
 
 SEED = 1
 DIFFICULTY = 0.3
-BAR_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

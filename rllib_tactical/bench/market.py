@@ -13,6 +13,7 @@ from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row, measure_rate, summarize
 from rllib_tactical.bench.rivals import gym_steps, smart_money_gaps, smart_money_updates
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.features.fvg import GapStream
@@ -174,7 +175,7 @@ def _memory(count: int) -> Row:
     open_ = np.append(close[:1], close[:-1])
     wicks = rng.exponential(3e-4, (2, count))
     bars = Bars(
-        300 * np.arange(count),
+        BAR_SECONDS * np.arange(count),
         open_,
         np.maximum(open_, close) * (1.0 + wicks[0]),
         np.minimum(open_, close) * (1.0 - wicks[1]),

@@ -29,6 +29,7 @@ from rllib_tactical.bench.plain_servers import echo_app
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.bundle.weights import WEIGHTS
 from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.simulation.history import MarketHistory
@@ -118,7 +119,7 @@ def untrained_bundle(folder: Path, history: MarketHistory) -> Bundle:
         instrument=replace(
             history.instrument, base_quantity=history.instrument.base_quantity or 1.0
         ),
-        bar_seconds=300,
+        bar_seconds=BAR_SECONDS,
         temperature_scale=0.5,
         training={},
         metrics={},
@@ -343,7 +344,7 @@ def _killed(url: str, bodies: list[bytes], size: ServiceSize) -> Row:
 def _refusals(url: str, bodies: list[bytes], size: ServiceSize) -> list[Row]:
     good = {
         "/decide": json.loads(bodies[0]),
-        "/bars": {"symbol": "X", "bars": [_bar(0), _bar(300)]},
+        "/bars": {"symbol": "X", "bars": [_bar(0), _bar(BAR_SECONDS)]},
         "/fills": {"symbol": "X", "fills": [_fill()]},
         "/admin/override": {"action": "pause", "request_id": "a"},
         "/admin/model": {"path": "nowhere"},

@@ -14,6 +14,7 @@ from rllib_tactical.artifacts.storage import place_of
 from rllib_tactical.bench.measurement import Baseline, Row, summarize
 from rllib_tactical.bench.object_store import bytes_created
 from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.rl.train import train
 from rllib_tactical.rl.training.market import DataSource, prepare_market
@@ -24,7 +25,6 @@ from rllib_tactical.sweep.spec import SweepSpec
 from rllib_tactical.synthetic import make_market
 
 SEED = 1
-BAR_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from rllib_tactical.backtest.request import moment
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TacticalConfig, load_config, to_dict
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
@@ -33,7 +34,6 @@ from rllib_tactical.walkforward.study import (
 from rllib_tactical.walkforward.summary import Summary, summarize
 
 _FILE = click.Path(path_type=Path)
-BAR_SECONDS = 300
 
 
 @click.command("evaluate")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.data.files import read_bars
 from rllib_tactical.domain.types import Bars, Instrument, Sessions
 
 
 def load_market(
-    path: str | os.PathLike[str], instrument: Instrument, bar_seconds: int = 300
+    path: str | os.PathLike[str], instrument: Instrument, bar_seconds: int = BAR_SECONDS
 ) -> tuple[Bars, Sessions]:
     """Read and check a file of bars, and place each bar in its session.
 

@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from rllib_tactical.artifacts.atomic import atomic_file
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.io.columns import Columns, ColumnsBuilder
 from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS
 from rllib_tactical.data.io.scan import BLOCK_BYTES, BLOCK_ROWS, SUFFIXES, Scan, UnevenError
@@ -92,7 +93,7 @@ def read_columns(
 
 
 def read_bars(
-    path: str | os.PathLike[str], *, bar_seconds: int = 300, now_s: float | None = None
+    path: str | os.PathLike[str], *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> Bars:
     """Return the bars of a file, refusing data with errors.
 

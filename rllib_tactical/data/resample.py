@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.data.calendar.bar_length import bar_label, require_bar_seconds
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.io.columns import Columns, parse_columns
 from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, TICK_COLUMNS
 from rllib_tactical.data.quality.rules import bars_from_columns, check_columns, check_ticks
@@ -38,7 +38,7 @@ class Imported:
     last_dropped: bool
 
 
-def resample_bars(bars: Bars, *, source_seconds: int, bar_seconds: int = 300) -> Bars:
+def resample_bars(bars: Bars, *, source_seconds: int, bar_seconds: int = BAR_SECONDS) -> Bars:
     """Return ``bars`` of ``source_seconds`` as bars of ``bar_seconds``.
 
     The first slot is partial unless a source bar opens with it, the last one unless a source bar
@@ -52,7 +52,7 @@ def resample_bars(bars: Bars, *, source_seconds: int, bar_seconds: int = 300) ->
 
 
 def resample_ticks(
-    timestamp_us: IntArray, price: FloatArray, size: FloatArray, *, bar_seconds: int = 300
+    timestamp_us: IntArray, price: FloatArray, size: FloatArray, *, bar_seconds: int = BAR_SECONDS
 ) -> Bars:
     """Return ticks as bars of ``bar_seconds``.
 
@@ -68,7 +68,7 @@ def resample_ticks(
 
 
 def import_frame(
-    frame: pd.DataFrame, *, bar_seconds: int = 300, now_s: float | None = None
+    frame: pd.DataFrame, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> Imported:
     """Check a table of finer bars or ticks (timestamp, price, size) and resample it.
 
@@ -91,7 +91,7 @@ def source_columns(found: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def import_columns(
-    columns: Columns, *, bar_seconds: int = 300, now_s: float | None = None
+    columns: Columns, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> Imported:
     """Do what ``import_frame`` does for the columns that ``source_columns`` asks for."""
     require_bar_seconds(bar_seconds)

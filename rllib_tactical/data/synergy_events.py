@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.domain.features.synergy import IN_FORCE, SynergyTrack
 from rllib_tactical.domain.types import SYNERGY_TYPES, Bars
 from rllib_tactical.errors import DataError, UnreadableError
@@ -67,7 +68,9 @@ def read_events(path: Path) -> list[SynergyEvent]:
     return sorted(events.values(), key=lambda event: event.time_s)
 
 
-def track_events(events: list[SynergyEvent], bars: Bars, bar_seconds: int = 300) -> SynergyTrack:
+def track_events(
+    events: list[SynergyEvent], bars: Bars, bar_seconds: int = BAR_SECONDS
+) -> SynergyTrack:
     """Return the synergies in force at the close of each bar (T,).
 
     An event is in force from the first bar that closes at or after its time, for three bars; a
@@ -93,7 +96,7 @@ def track_events(events: list[SynergyEvent], bars: Bars, bar_seconds: int = 300)
     return SynergyTrack(kind, direction, confidence)
 
 
-def synergies_for(source: str, bars: Bars, bar_seconds: int = 300) -> SynergyTrack | None:
+def synergies_for(source: str, bars: Bars, bar_seconds: int = BAR_SECONDS) -> SynergyTrack | None:
     """Return the synergies that ``--synergies`` names; None asks for detection on the bars.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 from rllib_tactical.artifacts.run_folder import RunFolder, config_of
 from rllib_tactical.artifacts.versions import git_commit, library_versions
 from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.tracking.console import Progress
 from rllib_tactical.rl.tracking.mlflow import MlflowLog
@@ -31,7 +32,7 @@ def train(
     out: Path,
     config: TacticalConfig,
     *,
-    bar_seconds: int = 300,
+    bar_seconds: int = BAR_SECONDS,
     resume: bool = False,
     max_seconds: float | None = None,
     log: Callable[[str], None] = print,

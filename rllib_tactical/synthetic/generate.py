@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
 from rllib_tactical.domain.features.table import compute_features
@@ -33,7 +34,6 @@ from rllib_tactical.synthetic.plan import COMPLETE, GAP, MARKETS, MOMENTUM, Slot
 from rllib_tactical.synthetic.shape import TICK, quote_ticks, shape_gaps
 
 START_S: Final = 946_857_600  # Monday 2000-01-03 00:00 UTC
-BAR_S: Final = 300
 MAX_BARS: Final = 2_500_000  # what lies between the start and the present
 _JUMP: Final = (3.0, 4.6)  # after gap and momentum signals: beyond the target of 3 ATR, in units
 
@@ -149,7 +149,7 @@ def _render(plan: SlotPlan, seed: int, bars: int) -> tuple[Bars, Signals]:
         1000.0 * canvas.activity * np.exp(0.2 * traded.standard_normal(length)) * _daily(length)
     )
     open_, high, low, close = (np.round(column * TICK, 2)[:bars] for column in ticks)
-    time_s = START_S + BAR_S * np.arange(bars, dtype=np.int64)
+    time_s = START_S + BAR_SECONDS * np.arange(bars, dtype=np.int64)
     history = Bars(time_s, open_, high, low, close, volume[:bars])
     return history, signals
 
@@ -160,7 +160,7 @@ def _choose(signals: Signals, kept: BoolArray) -> Signals:
 
 def _daily(length: int) -> FloatArray:
     """Return the mild daily rhythm of volume (T,)."""
-    day = 86_400 // BAR_S
+    day = 86_400 // BAR_SECONDS
     angle = 2.0 * np.pi * np.arange(length) / day
     rhythm: FloatArray = 1.0 + 0.3 * np.cos(angle)
     return rhythm

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from rllib_tactical.errors import UsageError
+
+BAR_SECONDS: Final = 300
+"""The length of a bar wherever nothing says otherwise: five minutes."""
 
 _UNITS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 

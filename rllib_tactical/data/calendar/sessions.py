@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import pandas as pd
 
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.calendar.schedules import DAY_S, Schedule, trading_schedule
 from rllib_tactical.domain.types import Bars, BoolArray, Instrument, IntArray, Sessions
 from rllib_tactical.errors import ConfigError, DataError
@@ -29,7 +30,7 @@ class Placement:
     day: IntArray
 
 
-def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = 300) -> Sessions:
+def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = BAR_SECONDS) -> Sessions:
     """Return the session of each bar of ``bars``, by the instrument's calendar.
 
     A bar belongs to the session that is open during it. A bar outside of every session (before
@@ -72,7 +73,7 @@ def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = 300) -> S
 
 
 def follow_sessions(
-    previous_s: int | None, time_s: IntArray, instrument: Instrument, bar_seconds: int = 300
+    previous_s: int | None, time_s: IntArray, instrument: Instrument, bar_seconds: int = BAR_SECONDS
 ) -> tuple[BoolArray, BoolArray, IntArray]:
     """Return what is known of bars at ``time_s`` (T,) when each of them closes, T > 0.
 

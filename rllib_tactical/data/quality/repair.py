@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.data.calendar.bar_length import bar_label, require_bar_seconds
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.io.columns import Columns, parse_columns
 from rllib_tactical.data.io.parse import MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
 from rllib_tactical.data.quality.findings import iso_time
@@ -39,7 +39,7 @@ class Change:
 
 
 def repair_frame(
-    frame: pd.DataFrame, *, bar_seconds: int = 300, now_s: float | None = None
+    frame: pd.DataFrame, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> tuple[pd.DataFrame, list[Change]]:
     """Return a repaired copy of ``frame`` and the list of changes; the copy has no errors.
 
@@ -54,7 +54,7 @@ def repair_frame(
 
 
 def repair_columns(
-    columns: Columns, *, bar_seconds: int = 300, now_s: float | None = None
+    columns: Columns, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> tuple[pd.DataFrame, list[Change]]:
     """Do what ``repair_frame`` does for columns that were parsed already; they are not changed."""
     require_bar_seconds(bar_seconds)

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.data.calendar.bar_length import bar_label, require_bar_seconds
+from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.calendar.schedules import FIRST_S, LAST_S
 from rllib_tactical.data.io.columns import Columns, parse_columns
 from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
@@ -33,7 +33,7 @@ __all__ = ["CheckReport", "Finding", "check_columns", "check_frame"]
 def check_frame(
     frame: pd.DataFrame,
     *,
-    bar_seconds: int = 300,
+    bar_seconds: int = BAR_SECONDS,
     instrument: Instrument | None = None,
     now_s: float | None = None,
     max_per_rule: int = MAX_PER_RULE,
@@ -64,7 +64,7 @@ def check_frame(
 def check_columns(
     columns: Columns,
     *,
-    bar_seconds: int = 300,
+    bar_seconds: int = BAR_SECONDS,
     instrument: Instrument | None = None,
     now_s: float | None = None,
     max_per_rule: int = MAX_PER_RULE,
