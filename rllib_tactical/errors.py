@@ -53,3 +53,18 @@ class TrainingError(TacticalError):
 
 class ServiceError(TacticalError):
     """The decision service could not be started, reached or used."""
+
+
+def require(condition: bool, rule: str, found: object) -> None:
+    """Refuse a setting that breaks a rule.
+
+    Args:
+        condition: whether the rule is kept.
+        rule: what is required, beginning with the setting's name.
+        found: the value that the setting has.
+
+    Raises:
+        ConfigError: the rule is broken.
+    """
+    if not condition:
+        raise ConfigError(f"{rule}, found {found!r}")

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_bytes, atomic_write_text
-from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.loader import content_hash, recorded_config
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.version1 import with_current_names
 from rllib_tactical.domain.types import Float32Array
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
 
@@ -69,7 +71,7 @@ class RunFolder:
         Raises:
             UnreadableError: there is no run here, or its file is damaged.
         """
-        return _read_json(self.path / RUN)
+        return with_current_config(_read_json(self.path / RUN), str(self.path / RUN))
 
     def append_progress(self, row: dict[str, Any]) -> None:
         """Add one line of metrics."""
@@ -170,11 +172,11 @@ class RunFolder:
     def best(self) -> Path | None:
         """Return the checkpoint with the best validation by the serving rule, if any has one.
 
-        What is best is said by ``training.evaluation.best_by`` of the run. With a curriculum only
+        What is best is said by ``training.validation.best_by`` of the run. With a curriculum only
         the last stage reached counts.
         """
         training = self.read().get("config", {}).get("training", {})
-        best_by = training.get("evaluation", {}).get("best_by", "net_pnl")
+        best_by = training.get("validation", {}).get("best_by", "net_pnl")
         scored = [
             ((validation.get("stage", 0), score), path)
             for path in self.checkpoints()
@@ -190,6 +192,18 @@ def score_of(validation: dict[str, Any], best_by: str) -> float | None:
     return None if value is None else float(value)
 
 
+def with_current_config(run: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return a run's description with today's names of settings, and the hash that they have.
+
+    Raises:
+        ConfigError: a setting is given by its old and its new name.
+    """
+    config, renamed = with_current_names(run.get("config"), source)
+    if not renamed:
+        return run
+    return run | {"config": config, "config_hash": content_hash(config)}
+
+
 def config_of(run: dict[str, Any], source: str) -> TacticalConfig:
     """Return the configuration in a run's file.
 
@@ -197,7 +211,7 @@ def config_of(run: dict[str, Any], source: str) -> TacticalConfig:
         ConfigError: it has settings that this version does not know.
     """
     try:
-        return from_dict(TacticalConfig, run.get("config", {}), source)
+        return recorded_config(run.get("config", {}), source)
     except ConfigError as error:
         raise ConfigError(f"{error}: the run is of another version of this program") from error
 

@@ -14,7 +14,7 @@ from rllib_tactical.backtest.metrics import TABLE_METRICS, Metrics, compute_metr
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import plain_table
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import TrainingConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory

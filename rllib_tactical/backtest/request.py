@@ -19,7 +19,7 @@ from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.sources import Source
 from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import to_dict
+from rllib_tactical.config.loader import to_dict
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.files import file_sha256

@@ -189,8 +189,8 @@ def _config(size: EngineSize, group: int, **changes: Any) -> TacticalConfig:
     training = dataclasses.replace(
         config.training,
         **{
-            "batch_size": size.steps,
-            "minibatch_size": size.steps // MINIBATCHES,
+            "steps_per_update": size.steps,
+            "batch_size": size.steps // MINIBATCHES,
             "epochs": EPOCHS,
             "num_envs": size.accounts,
             "accounts_per_bar": group,

@@ -79,16 +79,16 @@ class PlainMappo:
         self.rng = np.random.default_rng(training.seed)
         self.actors = [
             Actor(
-                getattr(config.agents, agent).attention,
-                getattr(config.agents, agent).temperature,
+                getattr(config.agents, agent).attention_weights,
+                getattr(config.agents, agent).exploration_temperature,
                 standardization,
             )
             for agent in AGENTS
         ]
         self.critic = Critic(
             len(ACCOUNT_FEATURES) + len(MARKET_FEATURES),
-            config.model.critic_hidden,
-            config.model.critic_dropout,
+            config.model.hidden_sizes,
+            config.model.dropout_rate,
             self.shared,
             standardization,
         )
@@ -145,7 +145,7 @@ class PlainMappo:
         ]
         rows = len(data[0])
         for _ in range(training.epochs):
-            for chosen in torch.split(torch.randperm(rows), training.minibatch_size):
+            for chosen in torch.split(torch.randperm(rows), training.batch_size):
                 self._step(*(column[chosen] for column in data))
 
     def advantages(self, rollout: Rollout) -> tuple[FloatArray, FloatArray]:
@@ -214,16 +214,16 @@ class PlainMappo:
             logp = each.float().log_softmax(-1)
             chosen = logp.gather(-1, actions[:, i : i + 1])[:, 0]
             ratio = (chosen - old_logp[:, i]).exp()
-            clipped = ratio.clamp(1 - training.clip, 1 + training.clip)
+            clipped = ratio.clamp(1 - training.clip_ratio, 1 + training.clip_ratio)
             surrogate = torch.min(ratio * advantages[:, i], clipped * advantages[:, i]).mean()
             entropy = -(logp.exp() * logp).sum(-1).mean()
-            losses.append(-surrogate - training.entropy_coefficient * entropy)
-        losses.append(training.value_coefficient * ((values.float() - targets) ** 2).mean())
+            losses.append(-surrogate - training.entropy_coef * entropy)
+        losses.append(training.value_loss_coef * ((values.float() - targets) ** 2).mean())
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         for parameters, optimizer in zip(self.parameters, self.optimizers, strict=True):
-            nn.utils.clip_grad_norm_(parameters, training.grad_norm)
+            nn.utils.clip_grad_norm_(parameters, training.max_grad_norm)
             optimizer.step()
 
     @torch.no_grad()

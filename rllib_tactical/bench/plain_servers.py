@@ -59,7 +59,7 @@ def run_uvicorn(bundle_path: Path, port: int) -> None:
     import uvicorn
 
     from rllib_tactical.bundle.bundle import load_bundle
-    from rllib_tactical.config.schema import PerformanceConfig
+    from rllib_tactical.config.service import PerformanceConfig
     from rllib_tactical.domain.simulation.account import Account
     from serve.decision.decider import Decider
     from serve.decision.risk_state import RiskState

@@ -28,7 +28,7 @@ from rllib_tactical.bench.measurement import Baseline, Measurement, Row, summari
 from rllib_tactical.bench.plain_servers import echo_app
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.bundle.weights import WEIGHTS
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.account import Account

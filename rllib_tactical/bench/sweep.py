@@ -13,7 +13,8 @@ from typing import Any
 from rllib_tactical.artifacts.storage import place_of
 from rllib_tactical.bench.measurement import Baseline, Row, summarize
 from rllib_tactical.bench.object_store import bytes_created
-from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.loader import from_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.rl.train import train
@@ -34,7 +35,7 @@ class SweepSize:
     bars: int = 20_000
     trials: int = 16
     iterations: int = 5
-    batch_size: int = 1024
+    steps_per_update: int = 1024
 
 
 def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]:
@@ -105,8 +106,8 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
 def _spec(size: SweepSize) -> SweepSpec:
     training: dict[str, Any] = {
         "iterations": size.iterations,
-        "batch_size": size.batch_size,
-        "minibatch_size": size.batch_size // 2,
+        "steps_per_update": size.steps_per_update,
+        "batch_size": size.steps_per_update // 2,
         "epochs": 2,
         "num_envs": 64,
         "num_env_runners": 0,

@@ -41,7 +41,7 @@ from rllib_tactical.bundle.weights import (
     probe_inputs,
     read_file,
 )
-from rllib_tactical.config.schema import content_hash, from_dict, to_dict
+from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FEATURE_SPEC, feature_hash
 from rllib_tactical.domain.types import Float32Array, Instrument

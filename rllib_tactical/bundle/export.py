@@ -13,7 +13,7 @@ from rllib_tactical.artifacts.run_folder import (
     read_weights,
 )
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
-from rllib_tactical.config.schema import from_dict
+from rllib_tactical.config.loader import from_dict
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UnreadableError, UsageError
 

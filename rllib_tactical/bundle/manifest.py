@@ -9,7 +9,8 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from rllib_tactical.config.schema import MAX_TEMPERATURE_SCALE, content_hash, from_dict, to_dict
+from rllib_tactical.config.loader import content_hash, from_dict, to_dict
+from rllib_tactical.config.training import MAX_TEMPERATURE_SCALE
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import feature_hash
 from rllib_tactical.domain.types import NUM_ACTIONS, NUM_AGENTS, Instrument

@@ -29,7 +29,7 @@ from rllib_tactical.backtest.request import Outcome, Request, backtest_source, m
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
-from rllib_tactical.config.schema import load_config
+from rllib_tactical.config.loader import load_config
 from rllib_tactical.data.synergy_events import DETECT, NONE
 from rllib_tactical.errors import UsageError
 from rllib_tactical.statistics.trials import read_trials

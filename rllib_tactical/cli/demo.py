@@ -23,7 +23,9 @@ from rllib_tactical.backtest.training_overlap import seen_in_training
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.export import export_run
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig, to_dict
+from rllib_tactical.config.loader import to_dict
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.domain.decision.votes import Votes

@@ -17,7 +17,8 @@ from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import moment
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import TacticalConfig, load_config, to_dict
+from rllib_tactical.config.loader import load_config, to_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.instruments import instrument_for
 from rllib_tactical.data.synergy_events import DETECT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rllib_tactical.config.schema import load_config
+from rllib_tactical.config.loader import load_config
 
 
 @click.command("serve")

@@ -11,7 +11,8 @@ import click
 from rllib_tactical.artifacts.run_folder import RUN, config_of
 from rllib_tactical.artifacts.storage import place_of, working_folder
 from rllib_tactical.cli.options import FolderType, training_data_options, training_sources
-from rllib_tactical.config.schema import TacticalConfig, load_config
+from rllib_tactical.config.loader import load_config
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import WarmStartConfig
 from rllib_tactical.errors import UsageError
 from rllib_tactical.rl.train import train
@@ -31,9 +32,12 @@ from rllib_tactical.rl.train import train
     "--num-env-runners", type=click.IntRange(min=0), help="Ray actors that sample; 0: none."
 )
 @click.option(
-    "--evaluation-workers",
+    "--validation-workers",
     type=click.IntRange(min=0),
     help="Ray tasks that validate while training goes on; 0: none.",
+)
+@click.option(  # its name in version 1
+    "--evaluation-workers", "validation_workers", type=click.IntRange(min=0), hidden=True
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
 @click.option(
@@ -58,7 +62,7 @@ def train_command(
     iterations: int | None,
     env_steps: int | None,
     num_env_runners: int | None,
-    evaluation_workers: int | None,
+    validation_workers: int | None,
     seed: int | None,
     warm_start: Path | None,
     warm_layers: str | None,
@@ -83,15 +87,15 @@ def train_command(
     if iterations is not None and env_steps is not None:
         raise UsageError("give --iterations or --env-steps, not both")
     if env_steps is not None:
-        iterations = max(1, -(-env_steps // config.training.batch_size))
+        iterations = max(1, -(-env_steps // config.training.steps_per_update))
     changes: dict[str, Any] = {
         "iterations": iterations,
         "num_env_runners": num_env_runners,
         "seed": seed,
         "record_rollouts": record_rollouts or None,
-        "evaluation": None
-        if evaluation_workers is None
-        else dataclasses.replace(config.training.evaluation, workers=evaluation_workers),
+        "validation": None
+        if validation_workers is None
+        else dataclasses.replace(config.training.validation, workers=validation_workers),
         "warm_start": _warm_start(config.training.warm_start, warm_start, warm_layers),
     }
     config = _with_training(

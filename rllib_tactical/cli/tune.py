@@ -8,13 +8,12 @@ import click
 
 from rllib_tactical.artifacts.storage import Place, place_of
 from rllib_tactical.cli.options import FolderType, training_data_options, training_sources
-from rllib_tactical.config.schema import from_dict
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.errors import UsageError
 from rllib_tactical.sweep.folder import SUMMARY, SweepFolder, read_plan
 from rllib_tactical.sweep.results import conclude, result_lines
 from rllib_tactical.sweep.runner import Sweep, run_sweep
-from rllib_tactical.sweep.spec import SweepSpec, load_sweep, with_changes
+from rllib_tactical.sweep.spec import SweepSpec, load_sweep, recorded_sweep, with_changes
 
 
 @click.command("tune")
@@ -92,4 +91,4 @@ def _spec(path: Path | None, place: Place, resume: bool) -> SweepSpec:
         return load_sweep(path)
     if not resume:
         raise UsageError("--sweep is required, unless --resume continues a sweep")
-    return from_dict(SweepSpec, read_plan(place)["sweep"], f"{place}")
+    return recorded_sweep(read_plan(place), f"{place}")

@@ -1,13 +1,16 @@
-"""Settings of the run around learning: evaluation, when to stop, curriculum, warm start."""
+"""Settings of training: MAPPO, validation, stop criteria, curriculum, warm start."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.types import StrictConfig
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import require
+
+MAX_TEMPERATURE_SCALE = 100.0
 
 DATA = "data"
 """The market of the curriculum's last stage: the files that training was given."""
@@ -29,8 +32,8 @@ class ValidationConfig(StrictConfig):
     best_by: Literal["net_pnl", "sharpe", "reward"] = "net_pnl"
 
     def __post_init__(self) -> None:
-        _require(self.every >= 0, "training.evaluation.every must be >= 0", self.every)
-        _require(self.workers >= 0, "training.evaluation.workers must be >= 0", self.workers)
+        require(self.every >= 0, "training.validation.every must be >= 0", self.every)
+        require(self.workers >= 0, "training.validation.workers must be >= 0", self.workers)
 
     def workers_for(self, instruments: int) -> int:
         """Return how many workers have something to trade: an instrument is not shared."""
@@ -41,7 +44,7 @@ class ValidationConfig(StrictConfig):
 class StopConfig(StrictConfig):
     """When a run ends before its last iteration; each is off at its default.
 
-    ``target``: ``evaluation.best_by`` has reached this value. ``patience``: so many evaluations in
+    ``target``: ``validation.best_by`` has reached this value. ``patience``: so many validations in
     a row brought no better one. ``converged``: the coefficient of variation of the last 100 episode
     rewards is below 5%. ``max_seconds`` and ``max_env_steps`` count the whole run. With a
     curriculum the first three count in its last stage only.
@@ -54,13 +57,13 @@ class StopConfig(StrictConfig):
     max_env_steps: int | None = None
 
     def __post_init__(self) -> None:
-        _require(self.patience >= 0, "training.stop.patience must be >= 0", self.patience)
+        require(self.patience >= 0, "training.stop.patience must be >= 0", self.patience)
         if self.target is not None:
-            _require(math.isfinite(self.target), "training.stop.target must be finite", self.target)
+            require(math.isfinite(self.target), "training.stop.target must be finite", self.target)
         for name in ("max_seconds", "max_env_steps"):
             value = getattr(self, name)
             if value is not None:
-                _require(0 < value < math.inf, f"training.stop.{name} must be > 0", value)
+                require(0 < value < math.inf, f"training.stop.{name} must be > 0", value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,35 +92,35 @@ class StageConfig(StrictConfig):
 
     def __post_init__(self) -> None:
         where = f"training.curriculum: stage {self.name!r}"
-        _require(bool(self.name.strip()), "training.curriculum: a stage needs a name", self.name)
-        _require(
+        require(bool(self.name.strip()), "training.curriculum: a stage needs a name", self.name)
+        require(
             0.0 <= self.difficulty <= 1.0, f"{where}: difficulty must be in [0, 1]", self.difficulty
         )
-        _require(self.bars >= 1, f"{where}: bars must be >= 1", self.bars)
-        _require(self.seed >= 0, f"{where}: seed must be >= 0", self.seed)
-        _require(
+        require(self.bars >= 1, f"{where}: bars must be >= 1", self.bars)
+        require(self.seed >= 0, f"{where}: seed must be >= 0", self.seed)
+        require(
             self.min_iterations >= 1, f"{where}: min_iterations must be >= 1", self.min_iterations
         )
         if self.promote_at is not None:
-            _require(
+            require(
                 math.isfinite(self.promote_at),
                 f"{where}: promote_at must be finite",
                 self.promote_at,
             )
         if self.max_iterations is not None:
-            _require(
+            require(
                 self.max_iterations >= self.min_iterations,
                 f"{where}: max_iterations must be at least min_iterations ({self.min_iterations})",
                 self.max_iterations,
             )
         if self.market == DATA:
-            _require(
+            require(
                 self.promote_at is None and self.max_iterations is None,
                 f"{where}: the last stage has no promote_at and no max_iterations",
                 (self.promote_at, self.max_iterations),
             )
         else:
-            _require(
+            require(
                 self.promote_at is not None or self.max_iterations is not None,
                 f"{where}: promote_at or max_iterations is needed to leave it",
                 None,
@@ -145,20 +148,143 @@ def check_curriculum(stages: tuple[StageConfig, ...]) -> None:
     if not stages:
         return
     names = [stage.name for stage in stages]
-    _require(
+    require(
         len(set(names)) == len(names), "training.curriculum: every stage needs its own name", names
     )
     markets = [stage.market for stage in stages]
-    _require(
+    require(
         markets[-1] == DATA and DATA not in markets[:-1],
         f"training.curriculum: the last stage's market, and no other, must be {DATA!r}",
         markets,
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig(StrictConfig):
+    """MAPPO and the run around it.
+
+    ``steps_per_update`` account steps are sampled per iteration by ``num_env_runners`` Ray actors
+    (0: in the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes
+    in batches of ``batch_size`` account steps. ``credit``: the policy gradient counts every vote,
+    or only those that decided something. ``trace``: returns reach to the end of the episode, or of
+    the trade; beyond it stands the critic's value. ``actor_lr`` and ``entropy_coef`` change
+    linearly over ``iterations``, to their ``end_factor`` times what they were. ``accounts_per_bar``
+    accounts replay the same bars side by side: an actor's output depends on the bar only, so they
+    share its forward and backward pass. ``train_confidence`` is the confidence with which every
+    sampled vote counts. ``precision`` is that of the learner's matrix products; ``learner_gpus``
+    GPUs are given to each learner. ``splits`` are the shares of the bars for training, validation
+    and test.
+
+    A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
+    episodes, whichever is first, and with every validation; the last ``keep_checkpoints`` and the
+    best are kept. ``record_rollouts`` writes every sampled step to Parquet files in the run folder.
+    """
+
+    iterations: int = 100
+    seed: int = 0
+    actor_lr: float = 1e-3
+    actor_lr_end_factor: float = 0.0
+    critic_lr: float = 1e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    credit: Literal["all", "decisive"] = "decisive"
+    trace: Literal["episode", "trade"] = "trade"
+    clip_ratio: float = 0.2
+    entropy_coef: float = 0.01
+    entropy_end_factor: float = 1.0
+    value_loss_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    epochs: int = 4
+    steps_per_update: int = 8192
+    batch_size: int = 2048
+    num_env_runners: int = 1
+    num_envs: int = 128
+    accounts_per_bar: int = 8
+    num_learners: int = 0
+    learner_gpus: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    train_confidence: float = 1.0
+    episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
+    splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    temperature_scales: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
+    checkpoint_every: int = 10
+    checkpoint_episodes: int = 1000
+    keep_checkpoints: int = 10
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+    curriculum: tuple[StageConfig, ...] = ()
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    record_rollouts: bool = False
+
+    def __post_init__(self) -> None:
+        for name in (
+            "iterations",
+            "epochs",
+            "steps_per_update",
+            "batch_size",
+            "num_envs",
+            "accounts_per_bar",
+            "checkpoint_every",
+            "checkpoint_episodes",
+            "keep_checkpoints",
+        ):
+            require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
+        for name in ("seed", "num_env_runners", "num_learners", "learner_gpus"):
+            require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
+        for name in ("actor_lr", "critic_lr", "clip_ratio", "max_grad_norm"):
+            value = getattr(self, name)
+            require(0 < value < math.inf, f"training.{name} must be finite and > 0", value)
+        for name in ("entropy_coef", "value_loss_coef"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, f"training.{name} must be finite and >= 0", value)
+        for name in ("actor_lr_end_factor", "entropy_end_factor"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"training.{name} must be in 0..1", value)
+        for name in ("gamma", "gae_lambda", "train_confidence"):
+            require(
+                0 < getattr(self, name) <= 1,
+                f"training.{name} must be in (0, 1]",
+                getattr(self, name),
+            )
+        require(
+            self.batch_size <= self.steps_per_update,
+            "training.batch_size must not exceed training.steps_per_update",
+            (self.batch_size, self.steps_per_update),
+        )
+        require(
+            self.batch_size % self.accounts_per_bar == 0,
+            f"training.batch_size must be a multiple of accounts_per_bar ({self.accounts_per_bar})",
+            self.batch_size,
+        )
+        require(
+            self.num_envs % self.accounts_per_bar == 0,
+            f"training.num_envs must be a multiple of accounts_per_bar ({self.accounts_per_bar})",
+            self.num_envs,
+        )
+        accounts = self.num_envs * max(1, self.num_env_runners)
+        require(
+            self.steps_per_update % accounts == 0,
+            "training.steps_per_update must be a multiple of num_envs x num_env_runners "
+            f"({accounts})",
+            self.steps_per_update,
+        )
+        require(
+            min(self.splits) >= 0 and self.splits[0] > 0 and abs(sum(self.splits) - 1) < 1e-9,
+            "training.splits must be shares that sum to 1, the first > 0",
+            self.splits,
+        )
+        require(
+            bool(self.temperature_scales)
+            and all(0 < scale <= MAX_TEMPERATURE_SCALE for scale in self.temperature_scales),
+            f"training.temperature_scales must list values in (0, {MAX_TEMPERATURE_SCALE:g}]",
+            self.temperature_scales,
+        )
+        check_curriculum(self.curriculum)
+
+
 def check_validated(
     share: float,
-    evaluation: ValidationConfig,
+    validation: ValidationConfig,
     stop: StopConfig,
     stages: tuple[StageConfig, ...],
 ) -> None:
@@ -168,7 +294,7 @@ def check_validated(
 
     Args:
         share: of the bars that are for validation.
-        evaluation: how it is done.
+        validation: how it is done.
         stop: when a run ends.
         stages: of the curriculum; their markets are split as the files are.
 
@@ -179,7 +305,7 @@ def check_validated(
     waiting = {
         "stop.target": stop.target is not None,
         "stop.patience": stop.patience > 0,
-        f"evaluation.best_by {evaluation.best_by}": evaluation.best_by != "net_pnl",
+        f"validation.best_by {validation.best_by}": validation.best_by != "net_pnl",
     } | {
         f"stage {stage.name!r} without max_iterations": stage.market != DATA
         and stage.promote_by != "reward"
@@ -187,21 +313,16 @@ def check_validated(
         for stage in stages
     }
     needed = ", ".join(name for name, waits in waiting.items() if waits)
-    _require(
+    require(
         share > 0 or not needed,
         f"training.splits must leave bars for validation, which is needed by {needed}",
         share,
     )
     for stage in stages:
-        _require(
+        require(
             (stage.market, stage.promote_by, stage.max_iterations)
             != ("noise", "oracle_share", None),
             f"training.curriculum: stage {stage.name!r}: max_iterations is needed to leave noise "
             "by oracle_share, which is undefined where the oracle earns nothing",
             None,
         )
-
-
-def _require(condition: bool, rule: str, found: object) -> None:
-    if not condition:
-        raise ConfigError(f"{rule}, found {found!r}")

@@ -10,7 +10,8 @@ from typing import Any
 
 from rllib_tactical.artifacts.run_folder import RunFolder, config_of
 from rllib_tactical.artifacts.versions import git_commit, library_versions
-from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
+from rllib_tactical.config.loader import content_hash, to_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.tracking.console import Progress
@@ -99,7 +100,7 @@ def train(
 def cpus_of(config: TacticalConfig, instruments: int) -> int:
     """Return the CPUs that a run's workers take besides the driver's own."""
     training = config.training
-    validating = training.evaluation.workers_for(instruments)
+    validating = training.validation.workers_for(instruments)
     return training.num_env_runners + training.num_learners + validating
 
 
@@ -158,7 +159,7 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
         "checkpoint_every",
         "checkpoint_episodes",
         "keep_checkpoints",
-        "evaluation",
+        "validation",
         "stop",
         "record_rollouts",
     }

@@ -46,7 +46,7 @@ def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) 
     found = make_room(cpus_needed, log)
     if cpus_needed > found:
         raise TrainingError(
-            "training.num_env_runners, num_learners and evaluation.workers "
+            "training.num_env_runners, num_learners and validation.workers "
             f"need {cpus_needed} CPUs, the Ray cluster has {found:g}"
         )
 

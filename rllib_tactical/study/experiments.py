@@ -7,14 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rllib_tactical.config.schema import (
-    TacticalConfig,
-    TrainingConfig,
-    content_hash,
-    from_dict,
-    reward_preset,
-    to_dict,
-)
+from rllib_tactical.config.loader import content_hash, from_dict, reward_preset, to_dict
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.synthetic import MARKETS
 
@@ -117,14 +112,14 @@ QUESTIONS: Final = {
         _question(
             "batch",
             "How much is sampled for an update, and how much of it goes into a step?",
-            ("batch of 4,096", {"training.batch_size": 4096}),
-            ("batch of 16,384", {"training.batch_size": 16384}),
-            ("minibatch of 512", {"training.minibatch_size": 512}),
+            ("batch of 4,096", {"training.steps_per_update": 4096}),
+            ("batch of 16,384", {"training.steps_per_update": 16384}),
+            ("minibatch of 512", {"training.batch_size": 512}),
         ),
         _question(
             "entropy",
             "How much exploration?",
-            ("entropy 0.003", {"training.entropy_coefficient": 0.003}),
+            ("entropy 0.003", {"training.entropy_coef": 0.003}),
             ("annealed to 0", {"training.entropy_end_factor": 0.0}),
         ),
         _question(
@@ -190,10 +185,12 @@ class Run:
     @property
     def config(self) -> TacticalConfig:
         """The configuration: the defaults with the variant's changes, trained in this process."""
-        batch_size = self.variant.changes.get("training.batch_size", TrainingConfig().batch_size)
+        steps = self.variant.changes.get(
+            "training.steps_per_update", TrainingConfig().steps_per_update
+        )
         return configured(
             {
-                "training.iterations": -(-self.steps // batch_size),
+                "training.iterations": -(-self.steps // steps),
                 "training.num_env_runners": 0,
                 "training.num_learners": 0,
                 "training.seed": self.seed,

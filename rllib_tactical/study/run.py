@@ -13,7 +13,8 @@ from envs.market import MarketPart, MarketSpec
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.bundle.inference import LogitsEngine, TorchEngine
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import TacticalConfig, to_dict
+from rllib_tactical.config.loader import to_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import MarketHistory, Split, split_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import build_config

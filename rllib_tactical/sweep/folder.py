@@ -24,6 +24,7 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
 from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
+from rllib_tactical.sweep.spec import recorded_sweep
 
 SWEEP: Final = "sweep.json"
 RESULTS: Final = "results.jsonl"
@@ -78,6 +79,8 @@ class SweepFolder:
             TrainingError: it is another one: other data, instruments, space or settings.
         """
         before = read_plan(self.place)
+        # what settings were not there yet when the sweep was started had their defaults
+        before["identity"] = recorded_sweep(before, f"{self.place}/{SWEEP}").identity()
         for key, what in (
             ("identity", "the sweep file"),
             ("parts", "the data or an instrument"),

@@ -45,7 +45,7 @@ class Sweep:
 def bundles_of(config: TacticalConfig, instruments: int) -> list[dict[str, float]]:
     """Return the resources of a trial: its own process, then one per worker."""
     training = config.training
-    validating = training.evaluation.workers_for(instruments)
+    validating = training.validation.workers_for(instruments)
     learner = {"CPU": 1.0} | (
         {"GPU": float(training.learner_gpus)} if training.learner_gpus else {}
     )
@@ -73,7 +73,7 @@ def room_for(config: TacticalConfig, instruments: int, resources: dict[str, floa
         if resources.get(name, 0.0) < amount:
             raise TrainingError(
                 f"a trial needs {amount:g} {name} (one for itself and one for each of "
-                "training.num_env_runners, num_learners and evaluation.workers), the Ray cluster "
+                "training.num_env_runners, num_learners and validation.workers), the Ray cluster "
                 f"has {resources.get(name, 0.0):g}"
             )
     return int(min(resources[name] // amount for name, amount in needed.items()))

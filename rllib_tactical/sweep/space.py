@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rllib_tactical.config.schema import TacticalConfig, from_dict, reward_preset, to_dict
+from rllib_tactical.config.loader import from_dict, reward_preset, to_dict
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.version1 import current_setting
 from rllib_tactical.errors import ConfigError
 
 KINDS: Final = ("uniform", "log_uniform", "integer", "choice")
@@ -29,7 +31,7 @@ FIXED: Final = {
     "training.checkpoint_every": "trials are compared at the same iterations",
     "training.checkpoint_episodes": "trials are compared at the same iterations",
     "training.keep_checkpoints": "it decides nothing",
-    "training.evaluation": "trials are compared at the same iterations",
+    "training.validation": "trials are compared at the same iterations",
     "training.curriculum": "trials are compared on the same bars",
     "training.warm_start": "set it in config",
     "training.record_rollouts": "it decides nothing",
@@ -41,16 +43,16 @@ FIXED: Final = {
 
 SHAPES: Final = (
     "model.",
+    "training.steps_per_update",
     "training.batch_size",
-    "training.minibatch_size",
     "training.num_envs",
     "training.accounts_per_bar",
     "training.precision",
     "training.seed",
     "training.temperature_scales",
-    "agents.fvg.attention",
-    "agents.momentum.attention",
-    "agents.entry.attention",
+    "agents.fvg.attention_weights",
+    "agents.momentum.attention_weights",
+    "agents.entry.attention_weights",
 )
 """Keys that cannot change in the middle of a trial, as population based training would do."""
 
@@ -105,12 +107,13 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The domains of a sweep by key."""
+    """The domains of a sweep by key; ``version1``: the keys are names of version 1."""
 
     domains: tuple[Domain, ...]
+    version1: bool = False
 
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> Space:
+    def parse(cls, values: dict[str, Any], version1: bool = False) -> Space:
         """Build the space from plain values.
 
         Raises:
@@ -118,7 +121,7 @@ class Space:
         """
         if not values:
             raise ConfigError("space must name at least one key with what is tried")
-        return cls(tuple(_domain(key, value) for key, value in values.items()))
+        return cls(tuple(_domain(key, value) for key, value in values.items()), version1)
 
     def check(self, config: TacticalConfig, search: str, scheduler: str) -> None:
         """Refuse what cannot be swept, and values that a configuration would not take.
@@ -129,7 +132,7 @@ class Space:
         if scheduler == "pbt" and search != "random":
             raise ConfigError(f"scheduler pbt needs search random, found {search!r}")
         for domain in self.domains:
-            key = domain.key
+            key = self._today(domain.key)
             for fixed, reason in FIXED.items():
                 if key == fixed or key.startswith(f"{fixed}."):
                     raise ConfigError(f"space.{key} cannot be swept: {reason}")
@@ -141,7 +144,8 @@ class Space:
                 )
             for value in domain.values[:TRIED]:
                 try:
-                    _with(config, {key: value if domain.kind == "choice" else domain.decode(value)})
+                    tried = value if domain.kind == "choice" else domain.decode(value)
+                    self._with(config, {domain.key: tried})
                 except ConfigError as error:
                     raise ConfigError(f"space.{key}: {error}") from error
 
@@ -179,7 +183,15 @@ class Space:
         Raises:
             ConfigError: the values do not go together.
         """
-        return _with(config, self.decoded(params))
+        return self._with(config, self.decoded(params))
+
+    def _today(self, key: str) -> str:
+        return current_setting(key, None)[0] if self.version1 else key
+
+    def _with(self, config: TacticalConfig, values: dict[str, Any]) -> TacticalConfig:
+        if self.version1:
+            values = dict(current_setting(key, value) for key, value in values.items())
+        return _with(config, values)
 
 
 def _domain(key: str, value: Any) -> Domain:

@@ -18,13 +18,16 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from rllib_tactical.config.schema import (
-    TacticalConfig,
+from rllib_tactical.config.loader import (
+    Hint,
     content_hash,
     from_dict,
     parse_config,
+    print_hint,
     to_dict,
 )
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.version1 import RENAMED, REUSED, is_version1, with_current_names
 from rllib_tactical.domain.types import StrictConfig
 from rllib_tactical.errors import ConfigError, UnreadableError
 from rllib_tactical.sweep.space import Space
@@ -77,9 +80,11 @@ class SweepSpec(StrictConfig):
 
     ``samples`` is the number of trials; with ``search: grid``, how often the whole grid is tried.
     ``seed`` is that of the search; every trial trains with ``config``'s own seed, unless
-    ``training.seed`` is in the space. ``max_concurrent`` trials run at a time, or as many as there
-    are resources for. A trial whose process or node is lost begins again from its newest
-    checkpoint, ``max_failures`` times. No trial is begun after ``time_budget_s``.
+    ``training.seed`` is in the space. ``names``: the version of the program whose names are the
+    keys of the space, which stay as they were when values were drawn for them. ``max_concurrent``
+    trials run at a time, or as many as there are resources for. A trial whose process or node is
+    lost begins again from its newest checkpoint, ``max_failures`` times. No trial is begun after
+    ``time_budget_s``.
     """
 
     search: Literal["random", "optuna", "grid"] = "random"
@@ -93,9 +98,11 @@ class SweepSpec(StrictConfig):
     asha: AshaConfig = field(default_factory=AshaConfig)
     pbt: PbtConfig = field(default_factory=PbtConfig)
     config: TacticalConfig = field(default_factory=TacticalConfig)
+    names: int = 2
     space: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _require(self.names in (1, 2), "names must be 1 or 2", self.names)
         _require(self.samples >= 1, "samples must be >= 1", self.samples)
         _require(self.seed >= 0, "seed must be >= 0", self.seed)
         _require(self.max_failures >= 0, "max_failures must be >= 0", self.max_failures)
@@ -134,7 +141,7 @@ class SweepSpec(StrictConfig):
     @property
     def domains(self) -> Space:
         """The search space."""
-        return Space.parse(self.space)
+        return Space.parse(self.space, version1=self.names == 1)
 
     @property
     def trials(self) -> int:
@@ -151,8 +158,13 @@ class SweepSpec(StrictConfig):
         return content_hash(plain)
 
 
-def parse_sweep(values: Any, source: str) -> SweepSpec:
+def parse_sweep(values: Any, source: str, hint: Hint | None = None) -> SweepSpec:
     """Build a sweep from parsed YAML.
+
+    Args:
+        values: the parsed YAML.
+        source: what an error calls it.
+        hint: is told which names of version 1 were read.
 
     Raises:
         ConfigError: an unknown key, a wrong type or a broken rule; the message names the key.
@@ -163,9 +175,14 @@ def parse_sweep(values: Any, source: str) -> SweepSpec:
     sections = values[ROOT_KEY] or {}
     if not isinstance(sections, dict):
         raise ConfigError(f"{source}: {ROOT_KEY} must hold keys, found {sections!r}")
-    if "config" in sections:
-        config = parse_config({"tactical_marl": sections["config"]}, f"{source}: config")
-        sections = {**sections, "config": to_dict(config)}
+    config, space = sections.get("config") or {}, sections.get("space")
+    old = {key: RENAMED[key] for key in space if key in RENAMED} if isinstance(space, dict) else {}
+    version1 = sections.get("names") == 1 or is_version1(config) or bool(set(old) - {REUSED})
+    config = parse_config({"tactical_marl": config}, f"{source}: config", hint, version1)
+    sections = {**sections, "config": to_dict(config), "names": 1 if version1 else 2}
+    if version1 and old and hint is not None:
+        renamed = ", ".join(f"{key} -> {new}" for key, new in old.items())
+        hint(f"{source}: space: names of version 1, please rename: {renamed}")
     try:
         return from_dict(SweepSpec, sections, source)
     except ConfigError as error:
@@ -173,7 +190,20 @@ def parse_sweep(values: Any, source: str) -> SweepSpec:
         raise ConfigError(text if text.startswith(source) else f"{source}: {text}") from error
 
 
-def load_sweep(path: Path) -> SweepSpec:
+def recorded_sweep(plan: dict[str, Any], source: str) -> SweepSpec:
+    """Build the sweep that a sweep's folder recorded, in any version.
+
+    Raises:
+        ConfigError: it has settings that this version does not know.
+    """
+    values = plan["sweep"]
+    config, renamed = with_current_names(values["config"], source)
+    if renamed:
+        values = {**values, "config": config, "names": 1}
+    return from_dict(SweepSpec, values, source)
+
+
+def load_sweep(path: Path, hint: Hint = print_hint) -> SweepSpec:
     """Read a sweep file.
 
     Raises:
@@ -184,7 +214,7 @@ def load_sweep(path: Path) -> SweepSpec:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UnreadableError(f"{path}: not a readable YAML file: {error}") from error
-    return parse_sweep(values, str(path))
+    return parse_sweep(values, str(path), hint)
 
 
 def with_changes(spec: SweepSpec, training: dict[str, Any], **changes: Any) -> SweepSpec:

@@ -22,7 +22,8 @@ from typing import Any, Final
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.run_folder import PROGRESS, RUN, RunFolder
 from rllib_tactical.artifacts.storage import Mirror, Place
-from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
+from rllib_tactical.config.loader import content_hash, to_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TacticalError, TrainingError
 from rllib_tactical.rl.training.metrics import Row
 from rllib_tactical.rl.training.trainer import run_training

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rllib_tactical.config.schema import TrainingConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UsageError

@@ -19,7 +19,8 @@ from rllib_tactical.artifacts.run_folder import PROGRESS, RUN
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.bundle.manifest import MANIFEST
-from rllib_tactical.config.schema import TacticalConfig, content_hash
+from rllib_tactical.config.loader import recorded_config
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TacticalError, TrainingError
 from rllib_tactical.rl.train import cpus_of, train
@@ -68,8 +69,8 @@ class Job:
             return None
         bundle = load_bundle(self.bundle_path)
         training = bundle.manifest["training"]
-        if training["data"]["sha256"] != self.data_sha256 or training["config_hash"] != (
-            content_hash(self.config)
+        if training["data"]["sha256"] != self.data_sha256 or self.config != recorded_config(
+            training["config"], f"{self.bundle_path}: training.config"
         ):
             raise TrainingError(
                 f"{self.bundle_path} was trained on other data or with other settings: "

@@ -14,7 +14,8 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
+from rllib_tactical.config.loader import content_hash, to_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import load_market
 from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import resolve_base_quantity

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.override import Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
@@ -81,7 +81,7 @@ class Decider:
         self.bundle = bundle
         self._engine = engine if engine is not None else bundle.engine()
         self._base_quantity = float(bundle.instrument.base_quantity or 0.0)
-        self._budgets = tuple(getattr(performance, f"{stage}_ms") for stage in STAGES)
+        self._budgets = performance.latency_targets.by_stage_ms
         self._identity = bundle.bundle_id.encode()
 
     def warm_up(self) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.config.schema import ServiceConfig
+from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.account import Account, account_view

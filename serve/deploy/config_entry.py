@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from rllib_tactical.bundle.bundle import load_bundle
-from rllib_tactical.config.schema import load_config
+from rllib_tactical.config.loader import load_config
 from rllib_tactical.errors import ServiceError
 from serve.deploy.deployment import decision_deployment
 from serve.deploy.launcher import state_folder

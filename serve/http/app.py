@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.bundle.bundle import load_bundle
-from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig, to_dict
+from rllib_tactical.config.loader import to_dict
+from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.errors import BundleError, ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.errors import RequestError, error_body, invalid

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from serve.decision.decider import STAGES
 from serve.decision.risk_state import RiskState
@@ -104,8 +104,8 @@ def latency_report(stages_ms: FloatArray, performance: PerformanceConfig) -> dic
         performance: the budgets, which are the targets.
     """
     report: dict[str, Any] = {}
-    for i, stage in enumerate(STAGES):
-        target = getattr(performance, f"{stage}_ms")
+    targets = performance.latency_targets.by_stage_ms
+    for i, (stage, target) in enumerate(zip(STAGES, targets, strict=True)):
         took = stages_ms[:, i]
         figures: dict[str, Any] = dict.fromkeys(("mean", "p50", "p95", "p99", "max"))
         if len(took):

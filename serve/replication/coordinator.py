@@ -22,7 +22,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
-from rllib_tactical.config.schema import ServiceConfig
+from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import DataError, ServiceError, TacticalError, UnreadableError
 from serve.api.errors import RequestError, error_body
 from serve.api.write_requests import (

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from rllib_tactical.config.schema import ServiceConfig
+from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import TacticalError
 from serve.api.write_requests import WriteRequest
 from serve.decision.decider import Decider

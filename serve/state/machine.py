@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import from_dict, to_dict
+from rllib_tactical.config.loader import from_dict, to_dict
 from rllib_tactical.data.calendar.sessions import follow_sessions, opens_between
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import RiskConfig

@@ -14,7 +14,7 @@ from rllib_tactical.backtest.comparison import (
 )
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import TrainingConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 

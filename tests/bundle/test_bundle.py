@@ -9,7 +9,7 @@ import pytest
 from rllib_tactical.bundle.bundle import MANIFEST, ONNX, WEIGHTS, export_bundle, load_bundle
 from rllib_tactical.bundle.inference import probabilities
 from rllib_tactical.bundle.networks import Actor, actor_weights
-from rllib_tactical.config.schema import content_hash
+from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.types import AGENTS, Instrument
 from rllib_tactical.errors import BundleError, UnreadableError

@@ -18,7 +18,7 @@ from rllib_tactical.bundle.bundle import MAX_FILE_BYTES, export_bundle, load_bun
 from rllib_tactical.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, manifest_id
 from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.bundle.weights import ACTOR_SHAPES, ONNX, WEIGHTS, check_parity, onnx_bytes
-from rllib_tactical.config.schema import content_hash
+from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FEATURE_SPEC
 from rllib_tactical.domain.types import AGENTS, Instrument

@@ -18,7 +18,8 @@ from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.cli.main import main
-from rllib_tactical.config.schema import TacticalConfig, content_hash
+from rllib_tactical.config.loader import content_hash
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.files import file_sha256, write_bars
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import BundleError, UnreadableError, UsageError

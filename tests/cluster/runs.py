@@ -11,7 +11,8 @@ from typing import Any
 from ray._private.state import actors
 
 from rllib_tactical.artifacts.run_folder import RunFolder
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.rl.train import run_description
 from rllib_tactical.rl.training.market import TrainingMarket
@@ -22,8 +23,8 @@ LEARNER = "_WrappedExecutable"
 
 SMALL = TrainingConfig(
     iterations=4,
-    batch_size=256,
-    minibatch_size=128,
+    steps_per_update=256,
+    batch_size=128,
     epochs=1,
     num_envs=32,
     accounts_per_bar=4,

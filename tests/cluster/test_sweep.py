@@ -28,8 +28,8 @@ SWEEP = {
     "config": {
         "training": {
             "iterations": ITERATIONS,
-            "batch_size": 256,
-            "minibatch_size": 128,
+            "steps_per_update": 256,
+            "batch_size": 128,
             "epochs": 1,
             "num_envs": 32,
             "accounts_per_bar": 4,

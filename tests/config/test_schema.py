@@ -4,18 +4,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rllib_tactical.config.schema import (
-    AgentConfig,
-    ModelConfig,
-    PerformanceConfig,
-    TacticalConfig,
-    TrainingConfig,
+from rllib_tactical.config.loader import (
     content_hash,
     load_config,
     parse_config,
     reward_preset,
     to_dict,
 )
+from rllib_tactical.config.schema import AgentConfig, ModelConfig, TacticalConfig
+from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.errors import ConfigError, UnreadableError
 
@@ -63,33 +61,46 @@ def test_rewards_may_name_a_preset():
         ({"training": {"epochs": 0}}, "training.epochs"),
         ({"training": {"gamma": 1.5}}, "training.gamma"),
         ({"training": {"gamma": None}}, "training.gamma"),
-        ({"training": {"minibatch_size": 100_000}}, "training.minibatch_size"),
-        ({"training": {"batch_size": 8_193}}, "training.batch_size"),
+        ({"training": {"batch_size": 100_000}}, "training.batch_size"),
+        ({"training": {"steps_per_update": 8_193}}, "training.steps_per_update"),
         ({"training": {"num_envs": 100}}, "training.num_envs"),
         ({"training": {"splits": [0.5, 0.5, 0.5]}}, "training.splits"),
         ({"training": {"episodes": {"kind": "year"}}}, "episodes.kind"),
         ({"training": {"temperature_scales": []}}, "training.temperature_scales"),
         ({"training": {"checkpoint_episodes": 0}}, "training.checkpoint_episodes"),
-        ({"training": {"evaluation": {"every": -1}}}, "training.evaluation.every"),
-        ({"training": {"evaluation": {"workers": -1}}}, "training.evaluation.workers"),
-        ({"training": {"evaluation": {"best_by": "luck"}}}, "training.evaluation.best_by"),
+        ({"training": {"validation": {"every": -1}}}, "training.validation.every"),
+        ({"training": {"validation": {"workers": -1}}}, "training.validation.workers"),
+        ({"training": {"validation": {"best_by": "luck"}}}, "training.validation.best_by"),
         ({"training": {"stop": {"patience": -1}}}, "training.stop.patience"),
         ({"training": {"stop": {"max_seconds": 0.0}}}, "training.stop.max_seconds"),
         ({"training": {"stop": {"target": True}}}, "training.stop.target"),
         ({"training": {"warm_start": {"layers": "some"}}}, "training.warm_start.layers"),
         ({"training": {"curriculum": [{"name": "a", "market": "b"}]}}, "curriculum.0.market"),
         ({"training": {"curriculum": [{"name": "a", "market": "gap"}]}}, "promote_at"),
-        ({"agents": {"fvg": {"attention": [1.0], "temperature": 1.0}}}, "attention"),
-        ({"agents": {"fvg": {"attention": [0.1] * 7, "temperature": 0.0}}}, "temperature"),
+        (
+            {"agents": {"fvg": {"attention_weights": [1.0], "exploration_temperature": 1.0}}},
+            "attention_weights",
+        ),
+        (
+            {"agents": {"fvg": {"attention_weights": [0.1] * 7, "exploration_temperature": 0.0}}},
+            "exploration_temperature",
+        ),
         ({"model": {"critic_heads": "two"}}, "model.critic_heads"),
-        ({"model": {"critic_dropout": 1.0}}, "model.critic_dropout"),
-        ({"model": {"critic_hidden": []}}, "model.critic_hidden"),
+        ({"model": {"dropout_rate": 1.0}}, "model.dropout_rate"),
+        ({"model": {"hidden_sizes": []}}, "model.hidden_sizes"),
         ({"aggregation": {"execution_threshold": 0.0}}, "aggregation.execution_threshold"),
         ({"risk": {"max_leverage": -1.0}}, "risk.max_leverage"),
         ({"risk": {"bypass": True}}, "risk.bypass"),
         ({"orders": {"stop_atr": 0.0}}, "orders.stop_atr"),
         ({"rewards": {"pnl_scale": 0.0}}, "rewards.pnl_scale"),
-        ({"performance": {"total_ms": 0.0}}, "performance.total_ms"),
+        (
+            {"performance": {"latency_targets": {"total_pipeline_ms": 0.0}}},
+            "performance.latency_targets.total_pipeline_ms",
+        ),
+        (
+            {"performance": {"accuracy_targets": {"trade_win_rate": 55.0}}},
+            "performance.accuracy_targets.trade_win_rate",
+        ),
     ],
 )
 def test_a_broken_value_is_refused_by_name(sections, named):
@@ -121,7 +132,7 @@ def test_configurations_are_frozen(config):
 
 def test_attention_needs_seven_weights():
     with pytest.raises(ConfigError, match="7 weights, found 2"):
-        AgentConfig(attention=(0.5, 0.5), temperature=1.0)
+        AgentConfig(attention_weights=(0.5, 0.5), exploration_temperature=1.0)
 
 
 def test_a_part_of_the_rewards_keeps_the_rest_of_the_default():

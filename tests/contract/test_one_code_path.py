@@ -13,7 +13,7 @@ from rllib_tactical.backtest.engine import bundle_votes, run_backtest
 from rllib_tactical.bundle.bundle import export_bundle
 from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.cli.demo import decide_request
-from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig
+from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FeatureStream

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NOT_MOUNTED = shutil.ignore_patterns(".*", "__pycache__", "runs", "out", "tests", "*.egg-info")
 SMALL = """tactical_marl:
-  training: {iterations: 2, batch_size: 256, minibatch_size: 128, epochs: 1, num_envs: 16,
+  training: {iterations: 2, steps_per_update: 256, batch_size: 128, epochs: 1, num_envs: 16,
              accounts_per_bar: 4, episodes: {length: 32}, checkpoint_every: 2}
 """
 SUBMIT = "ray submit "

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 COPIED_NOT = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "out", "*.egg-info")
 SMALL = """tactical_marl:
-  training: {iterations: 2, batch_size: 256, minibatch_size: 128, epochs: 1, num_envs: 16,
+  training: {iterations: 2, steps_per_update: 256, batch_size: 128, epochs: 1, num_envs: 16,
              accounts_per_bar: 4, num_env_runners: 1, episodes: {length: 32},
              checkpoint_every: 100000}
 """

@@ -5,7 +5,8 @@ import pytest
 
 from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
-from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.loader import from_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split, build_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError

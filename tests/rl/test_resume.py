@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read_weights
-from rllib_tactical.config.schema import ModelConfig, TacticalConfig, TrainingConfig, to_dict
-from rllib_tactical.config.training import StageConfig, StopConfig, ValidationConfig
+from rllib_tactical.config.loader import to_dict
+from rllib_tactical.config.schema import ModelConfig, TacticalConfig
+from rllib_tactical.config.training import StageConfig, StopConfig, TrainingConfig, ValidationConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 CONFIG = TacticalConfig(
     # whatever draws: dropout, order of rows, costs by account, actions, starts of episodes
-    model=ModelConfig(critic_hidden=(32,), critic_dropout=0.1),
+    model=ModelConfig(hidden_sizes=(32,), dropout_rate=0.1),
     # barely trained actors trade too
     aggregation=AggregationConfig(entry_veto=False, execution_threshold=0.1, min_agents=1),
     training=TrainingConfig(
@@ -38,8 +39,8 @@ CONFIG = TacticalConfig(
         actor_lr=1e-2,
         actor_lr_end_factor=0.2,
         entropy_end_factor=0.5,
-        batch_size=512,
-        minibatch_size=256,
+        steps_per_update=512,
+        batch_size=256,
         epochs=1,
         num_envs=32,
         accounts_per_bar=4,
@@ -49,7 +50,7 @@ CONFIG = TacticalConfig(
         temperature_scales=(0.02, 0.01),
         checkpoint_every=3,
         keep_checkpoints=2,
-        evaluation=ValidationConfig(every=2, workers=1),
+        validation=ValidationConfig(every=2, workers=1),
         stop=StopConfig(patience=50),
         record_rollouts=True,
         curriculum=(
@@ -141,7 +142,7 @@ def test_a_killed_run_resumes_exactly_where_the_uninterrupted_one_would_be(
 
 
 def test_a_killed_run_with_remote_runners_resumes_with_its_counts(market, tmp_path, ray_instance):
-    config = changed(num_env_runners=1, iterations=8, curriculum=(), evaluation=ValidationConfig())
+    config = changed(num_env_runners=1, iterations=8, curriculum=(), validation=ValidationConfig())
     kill_after(5, config, market[0], tmp_path / "run", tmp_path)
     train([DataSource(*market)], tmp_path / "run", config, resume=True, log=lambda line: None)
     rows = rows_of(tmp_path / "run" / "progress.jsonl")

@@ -18,8 +18,8 @@ from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
-from rllib_tactical.config.training import StageConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import StageConfig, TrainingConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
@@ -42,8 +42,8 @@ pytestmark = pytest.mark.ray
 
 SMALL = TrainingConfig(
     iterations=2,
-    batch_size=512,
-    minibatch_size=256,
+    steps_per_update=512,
+    batch_size=256,
     epochs=1,
     num_envs=32,
     accounts_per_bar=4,
@@ -171,7 +171,7 @@ def test_resume_refuses_other_settings_and_other_data(run, market, tmp_path):
 
 
 def test_more_workers_than_cpus_is_refused_not_waited_for(market, tmp_path, ray_instance):
-    config = changed(num_env_runners=16, num_envs=4, batch_size=512)
+    config = changed(num_env_runners=16, num_envs=4, steps_per_update=512)
     with pytest.raises(TrainingError, match="need 16 CPUs"):
         train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
 
@@ -378,7 +378,7 @@ def test_divergence_is_said_at_once(market, tmp_path, ray_instance):
 
 
 def test_a_failed_start_leaves_no_run(market, tmp_path, ray_instance):
-    config = changed(num_env_runners=16, num_envs=4, batch_size=512)
+    config = changed(num_env_runners=16, num_envs=4, steps_per_update=512)
     with pytest.raises(TrainingError, match="need 16 CPUs"):
         train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
     assert not (tmp_path / "run").exists()

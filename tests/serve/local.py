@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig
+from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from serve.api.write_requests import WriteRequest
 from serve.http.app import AppSettings, DecisionApp
 from serve.replication.coordinator import Answer, Coordinator, CoordinatorSettings

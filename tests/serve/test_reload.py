@@ -15,7 +15,7 @@ import pytest
 
 from rllib_tactical.bundle import bundle as bundles
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
-from rllib_tactical.config.schema import content_hash
+from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.table import FeatureTable

@@ -28,7 +28,8 @@ from websockets.sync.client import connect
 
 from rllib_tactical.bench.bad_requests import bad_requests
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig, TacticalConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError

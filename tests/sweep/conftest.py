@@ -14,8 +14,8 @@ from tests.small_ray import small_ray
 
 TRAINING = {
     "iterations": 2,
-    "batch_size": 256,
-    "minibatch_size": 128,
+    "steps_per_update": 256,
+    "batch_size": 128,
     "epochs": 1,
     "num_envs": 32,
     "accounts_per_bar": 4,

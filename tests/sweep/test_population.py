@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.loader import from_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import restore
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
@@ -22,7 +23,7 @@ from tests.sweep.conftest import TRAINING, Call, sweep_file
 
 SPACE = {
     "training.actor_lr": {"log_uniform": [0.0001, 0.001]},
-    "training.clip": {"choice": [0.1, 0.2, 0.3]},
+    "training.clip_ratio": {"choice": [0.1, 0.2, 0.3]},
     "aggregation.execution_threshold": {"uniform": [0.55, 0.65]},
 }
 
@@ -53,7 +54,7 @@ def test_the_worst_go_on_from_the_best_with_changed_settings(
         rows = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
         assert [row["iteration"] for row in rows] == [1, 2, 3]
         assert run["training"]["actor_lr"] == state["values"]["training.actor_lr"]
-        assert run["training"]["clip"] == state["values"]["training.clip"]
+        assert run["training"]["clip_ratio"] == state["values"]["training.clip_ratio"]
         for source in state.get("adopted", []):
             changed += 1
             assert source["trial"] != trial["trial"]

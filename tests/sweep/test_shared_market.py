@@ -10,7 +10,8 @@ import pytest
 from ray import cloudpickle
 
 from rllib_tactical.bench.object_store import bytes_created
-from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.loader import from_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.errors import ConfigError
 from rllib_tactical.rl.sampling import market_ref as market_handle

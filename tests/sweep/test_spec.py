@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rllib_tactical.config.schema import TacticalConfig, from_dict
+from rllib_tactical.config.loader import from_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import ValidationConfig
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
 from rllib_tactical.rl.train import cpus_of
@@ -35,8 +36,8 @@ def test_every_shipped_sweep_loads_and_covers_what_it_is_for(project_root: Path)
     keys = {domain.key for spec in specs.values() for domain in spec.domains.domains}
     for swept in (
         "training.actor_lr",
-        "model.critic_hidden",
-        "agents.fvg.temperature",
+        "model.hidden_sizes",
+        "agents.fvg.exploration_temperature",
         "rewards",
         "rewards.synergy_bonus",
         "aggregation.execution_threshold",
@@ -66,14 +67,14 @@ def test_every_shipped_sweep_loads_and_covers_what_it_is_for(project_root: Path)
         ({"space": {"training.epochs": {"uniform": [1, 4]}}}, "space.training.epochs"),
         ({"space": {"training.epochs": {"integer": [1.5, 4]}}}, "two whole numbers"),
         ({"space": {"rewards": {"choice": ["full", "none"]}}}, "presets are"),
-        ({"space": {"training.clip": {"choice": [0.1, 0.1]}}}, "names a value twice"),
+        ({"space": {"training.clip_ratio": {"choice": [0.1, 0.1]}}}, "names a value twice"),
         ({"space": {"training.splits": {"choice": [1]}}}, "cannot be swept: trials are compared"),
         ({"space": {"training.iterations": {"choice": [1]}}}, "set it in config"),
         ({"space": {"service.poll_s": {"choice": [1]}}}, "does not take part in training"),
         ({"search": "grid"}, "must be a choice with search grid, found log_uniform"),
         ({"scheduler": "pbt", "search": "optuna"}, "scheduler pbt needs search random"),
         (
-            {"scheduler": "pbt", "space": {"model.critic_hidden": {"choice": [[8], [16]]}}},
+            {"scheduler": "pbt", "space": {"model.hidden_sizes": {"choice": [[8], [16]]}}},
             "cannot change within a trial",
         ),
         ({"scheduler": "pbt", "pbt": {"interval": 15}}, "pbt.interval must be a multiple"),
@@ -99,18 +100,18 @@ def test_values_reach_the_configuration() -> None:
         space={
             "rewards": {"choice": ["full", "pnl_only"]},
             "rewards.synergy_bonus": {"uniform": [0.0, 0.2]},
-            "model.critic_hidden": {"choice": [[8], [16, 8]]},
+            "model.hidden_sizes": {"choice": [[8], [16, 8]]},
             "training.epochs": {"integer": [1, 4]},
         }
     )
     drawn = {
         "rewards": "pnl_only",
         "rewards.synergy_bonus": 0.1,
-        "model.critic_hidden": "[16, 8]",
+        "model.hidden_sizes": "[16, 8]",
         "training.epochs": 3,
     }
     config = spec.domains.applied(spec.config, drawn)
-    assert config.model.critic_hidden == (16, 8)
+    assert config.model.hidden_sizes == (16, 8)
     assert config.training.epochs == 3
     # a weight named beside a preset counts
     assert (config.rewards.synergy_bonus, config.rewards.execution_bonus) == (0.1, 0.0)
@@ -140,7 +141,7 @@ def test_a_validation_worker_without_an_instrument_needs_no_cpu() -> None:
     training = parse().config.training
     config = TacticalConfig(
         training=dataclasses.replace(
-            training, num_env_runners=1, evaluation=ValidationConfig(workers=4)
+            training, num_env_runners=1, validation=ValidationConfig(workers=4)
         )
     )
     assert [len(bundles_of(config, count)) for count in (1, 3, 9)] == [3, 5, 6]

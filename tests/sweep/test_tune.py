@@ -21,7 +21,7 @@ from tests.sweep.conftest import Call, sweep_file
 
 SPACE = {
     "training.actor_lr": {"log_uniform": [0.0001, 0.001]},
-    "model.critic_hidden": {"choice": [[16], [32, 16]]},
+    "model.hidden_sizes": {"choice": [[16], [32, 16]]},
     "aggregation.execution_threshold": {"uniform": [0.55, 0.65]},
 }
 
@@ -60,7 +60,7 @@ def test_a_sweep_leaves_every_trial_and_the_best_as_a_bundle(finished: Path) -> 
         folder = finished / "trials" / f"{trial['trial']:04d}"
         run = json.loads((folder / "run.json").read_text())["config"]
         assert run["training"]["actor_lr"] == trial["params"]["training.actor_lr"]
-        assert run["model"]["critic_hidden"] == trial["params"]["model.critic_hidden"]
+        assert run["model"]["hidden_sizes"] == trial["params"]["model.hidden_sizes"]
         # the objective is validation by the serving rule, not what training earned
         validated = [row["validation_net_pnl"] for row in rows_of(folder)]
         assert trial["net_pnl"] == max(validated)
@@ -163,19 +163,22 @@ def test_another_sweep_or_other_data_are_not_mixed_in(
 def test_a_trial_that_cannot_fit_or_learn_is_a_clear_error(
     bars: Path, tmp_path: Path, call: Call, ray_instance: None
 ) -> None:
-    file = sweep_file(tmp_path / "s.yaml", {"training.minibatch_size": {"choice": [128, 256]}})
+    file = sweep_file(tmp_path / "s.yaml", {"training.batch_size": {"choice": [128, 256]}})
     few = ["tune", "--sweep", file, "--data", bars]
     code, _, err = call(*few, "--num-env-runners", 4, "--out", tmp_path / "big")
     assert code == 1
     assert "a trial needs 5 CPU" in err
     assert not (tmp_path / "big").exists()
     # each value alone is fine, both together are not: found out by the trial, and not tried again
-    clash = {"training.minibatch_size": {"choice": [256]}, "training.batch_size": {"choice": [128]}}
-    file = sweep_file(tmp_path / "clash.yaml", clash, samples=1, training={"batch_size": 512})
+    clash = {
+        "training.batch_size": {"choice": [256]},
+        "training.steps_per_update": {"choice": [128]},
+    }
+    file = sweep_file(tmp_path / "clash.yaml", clash, samples=1, training={"steps_per_update": 512})
     code, _, err = call("tune", "--sweep", file, "--data", bars, "--out", tmp_path / "clash")
     assert code == 1
     assert "no trial has a result" in err
-    assert "minibatch_size must not exceed" in err
+    assert "batch_size must not exceed" in err
 
 
 @pytest.mark.ray

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rllib_tactical.config.schema import TrainingConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, split_history
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.walkforward.folds import Fold, fold_by_dates, walk_forward

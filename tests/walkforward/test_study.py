@@ -21,8 +21,8 @@ BARS = 6_000
 CONFIG = """tactical_marl:
   training:
     iterations: 1
-    batch_size: 512
-    minibatch_size: 256
+    steps_per_update: 512
+    batch_size: 256
     epochs: 1
     num_envs: 32
     accounts_per_bar: 4

@@ -16,7 +16,8 @@ from envs.multi_agent import TacticalMultiAgentEnv
 from envs.parallel import TacticalParallelEnv
 from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS
@@ -87,7 +88,7 @@ def build_config(
             num_envs_per_env_runner=training.num_envs,
             # a slow fragment would be thrown away and asked for again, for ever
             sample_timeout_s=SAMPLE_TIMEOUT_S,
-            rollout_fragment_length=training.batch_size // accounts,
+            rollout_fragment_length=training.steps_per_update // accounts,
         )
         .learners(
             num_learners=training.num_learners,
@@ -109,18 +110,16 @@ def build_config(
             lr=_linear(training, training.actor_lr, training.actor_lr_end_factor),
             gamma=training.gamma,
             lambda_=training.gae_lambda,
-            clip_param=training.clip,
-            entropy_coeff=_linear(
-                training, training.entropy_coefficient, training.entropy_end_factor
-            ),
-            vf_loss_coeff=training.value_coefficient,
-            grad_clip=training.grad_norm,
+            clip_param=training.clip_ratio,
+            entropy_coeff=_linear(training, training.entropy_coef, training.entropy_end_factor),
+            vf_loss_coeff=training.value_loss_coef,
+            grad_clip=training.max_grad_norm,
             grad_clip_by="global_norm",
             use_kl_loss=False,
             use_critic=False,
             num_epochs=training.epochs,
-            train_batch_size_per_learner=training.batch_size // learners,
-            minibatch_size=max(1, training.minibatch_size // learners),
+            train_batch_size_per_learner=training.steps_per_update // learners,
+            minibatch_size=max(1, training.batch_size // learners),
         )
         .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)
@@ -131,7 +130,7 @@ def _linear(training: TrainingConfig, value: float, end_factor: float) -> float 
     """Return ``value``, or its schedule over the run: [account steps, value] pairs."""
     if end_factor == 1.0:
         return value
-    return [[0, value], [training.iterations * training.batch_size, end_factor * value]]
+    return [[0, value], [training.iterations * training.steps_per_update, end_factor * value]]
 
 
 def module_spec(config: TacticalConfig, standardization: Standardization) -> MultiRLModuleSpec:
@@ -143,8 +142,8 @@ def module_spec(config: TacticalConfig, standardization: Standardization) -> Mul
             observation_space=OBSERVATION_SPACE,
             action_space=ACTION_SPACE,
             model_config={
-                "attention": getattr(config.agents, agent).attention,
-                "temperature": getattr(config.agents, agent).temperature,
+                "attention": getattr(config.agents, agent).attention_weights,
+                "temperature": getattr(config.agents, agent).exploration_temperature,
                 "standardisation": scale,
                 "precision": config.training.precision,
             },
@@ -158,8 +157,8 @@ def module_spec(config: TacticalConfig, standardization: Standardization) -> Mul
         action_space=ACTION_SPACE,
         model_config={
             "account_features": len(ACCOUNT_FEATURES) + len(MARKET_FEATURES),
-            "hidden": config.model.critic_hidden,
-            "dropout": config.model.critic_dropout,
+            "hidden": config.model.hidden_sizes,
+            "dropout": config.model.dropout_rate,
             "shared_head": config.model.critic_heads == "shared",
             "independent": config.model.critic == "independent",
             "precision": config.training.precision,

@@ -62,7 +62,7 @@ def render_training_report(folder: RunFolder) -> str:
     last = history.last
     training = run["config"]["training"]
     stages = [stage["name"] for stage in training.get("curriculum", ())]
-    best = _best(validations, training["evaluation"]["best_by"])
+    best = _best(validations, training["validation"]["best_by"])
     return render_page(
         PACKAGE,
         "training.html.j2",
@@ -74,7 +74,7 @@ def render_training_report(folder: RunFolder) -> str:
         trends=_trends(last),
         trend_iterations=TREND_ITERATIONS,
         validations=_validation_cells(validations, best, stages),
-        best_by=training["evaluation"]["best_by"].replace("_", " "),
+        best_by=training["validation"]["best_by"].replace("_", " "),
         converged_below=percent(CONVERGED_BELOW),
         has_validations=bool(validations),
         facts=_facts(run),

@@ -47,7 +47,7 @@ def check_new_run(config: TacticalConfig, standardization: Standardization) -> N
             and the message names the stage.
     """
     training = config.training
-    check_validated(training.splits[1], training.evaluation, training.stop, training.curriculum)
+    check_validated(training.splits[1], training.validation, training.stop, training.curriculum)
     for stage in config.training.curriculum:
         if stage.market != DATA:
             try:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from rllib_tactical.artifacts.run_folder import score_of
-from rllib_tactical.config.schema import TrainingConfig
+from rllib_tactical.config.training import TrainingConfig
 
 
 class StopRules:
@@ -18,7 +18,7 @@ class StopRules:
     """
 
     def __init__(self, training: TrainingConfig) -> None:
-        self._stop, self._best_by = training.stop, training.evaluation.best_by
+        self._stop, self._best_by = training.stop, training.validation.best_by
         self._best: float | None = None
         self._newest: float | None = None
         self._without_better = 0

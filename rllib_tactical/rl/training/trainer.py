@@ -254,7 +254,7 @@ class _Loop:
         return self.done % training.checkpoint_every == 0 or new >= training.checkpoint_episodes
 
     def _evaluation_is_scheduled(self, row: Row) -> bool:
-        every = self._config.training.evaluation.every
+        every = self._config.training.validation.every
         return self.done % every == 0 if every else self._checkpoint_is_due(row)
 
     def _evaluate(self, row: Row, scheduled: bool, reason: str | None) -> str | None:
@@ -269,7 +269,7 @@ class _Loop:
         weights = actor_weights_of(self._algorithm)
         reward = self._algorithm.monitor.reward
         self._evaluator.start(self.done, self.env_steps, reward, weights)
-        if reason is not None or not self._config.training.evaluation.workers:
+        if reason is not None or not self._config.training.validation.workers:
             self._collect(row, scheduled)
             if scheduled and reason is None:
                 reason = self._standing.stopped = self._rules.of_validation()

@@ -50,7 +50,7 @@ class Evaluator:
     """Trades the validation bars of a market by the serving rule.
 
     Args:
-        config: rules, temperature scales and ``training.evaluation``.
+        config: rules, temperature scales and ``training.validation``.
         market: its second splits are traded; one that has none gives no result.
         stage: number of the curriculum's stage, noted in the results.
         oracle: name of the synthetic market whose oracle is the measure, if there is one.
@@ -73,7 +73,7 @@ class Evaluator:
         self._parts: Parts = [(part.history, part.splits[1]) for part in market.parts]
         if any(split.stop <= split.start for _, split in self._parts):
             self._parts = []
-        workers = config.training.evaluation.workers_for(len(self._parts))
+        workers = config.training.validation.workers_for(len(self._parts))
         # dealt out round robin; each worker keeps what it was sent in the node's object store
         self._shares = [ray.put(self._parts[k::workers]) for k in range(workers)]
         self._oracle_pnl = self._earned_by(oracle, config.rules) if oracle is not None else None

@@ -211,7 +211,7 @@ def test_independent_critics_see_what_their_actors_see():
 
 
 def test_dropout_is_off_where_values_are_read():
-    critic = critic_of(critic_dropout=0.5)
+    critic = critic_of(dropout_rate=0.5)
     critic.train()
     inputs, state = torch.randn(3, 60, 7), torch.randn(3, 1, 13)
     torch.testing.assert_close(critic.values(inputs, state), critic.values(inputs, state))

@@ -11,7 +11,8 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED
 
 from rllib_tactical.bench.plain_mappo import PlainMappo, Rollout
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import ModelConfig, TacticalConfig, TrainingConfig
+from rllib_tactical.config.schema import ModelConfig, TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
@@ -31,18 +32,18 @@ STEPS = 192
 def configured(critic_heads="per_agent", **changes):
     training = TrainingConfig(
         actor_lr_end_factor=1.0,  # the loop by hand has no schedules
-        batch_size=STEPS,
-        minibatch_size=STEPS,  # one minibatch: shuffling changes nothing but the order of sums
+        steps_per_update=STEPS,
+        batch_size=STEPS,  # one minibatch: shuffling changes nothing but the order of sums
         epochs=2,
         num_envs=8,
         accounts_per_bar=4,
         num_env_runners=0,
-        grad_norm=0.05,  # binds
-        entropy_coefficient=0.03,
+        max_grad_norm=0.05,  # binds
+        entropy_coef=0.03,
     )
     return TacticalConfig(
         training=dataclasses.replace(training, **changes),
-        model=ModelConfig(critic_hidden=(64, 32), critic_heads=critic_heads),
+        model=ModelConfig(hidden_sizes=(64, 32), critic_heads=critic_heads),
     )
 
 
@@ -196,7 +197,7 @@ def test_bfloat16_takes_nearly_the_steps_of_float32(build):
 
 def test_learners_with_shards_of_different_size_stay_in_step(build):
     """25 rows and 48 minibatches for two learners: one that made more steps would wait for ever."""
-    algorithm = build(configured(num_learners=2, minibatch_size=4, accounts_per_bar=1))
+    algorithm = build(configured(num_learners=2, batch_size=4, accounts_per_bar=1))
     episodes = [segment(13, 400), segment(12, 700)]
     algorithm.learner_group.update(episodes=episodes, num_epochs=2, minibatch_size=2, timesteps={})
     one, other = (
@@ -291,9 +292,9 @@ def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
             taken = logp.gather(-1, made[agent][Columns.ACTIONS].long())
             ratio = ratio * (taken - made[agent][Columns.ACTION_LOGP]).exp()
             entropy = entropy - (logp.exp() * logp).sum(-1).mean()
-        clip = config.training.clip
+        clip = config.training.clip_ratio
         gain = torch.min(ratio * advantages[0], ratio.clamp(1 - clip, 1 + clip) * advantages[0])
-        loss = -gain.mean() - config.training.entropy_coefficient * entropy
+        loss = -gain.mean() - config.training.entropy_coef * entropy
         torch.testing.assert_close(found, torch.autograd.grad(loss, list(logits.values())))
         algorithm.train()
     finally:

@@ -16,7 +16,8 @@ from ray.rllib.utils.metrics import (
 from scipy.stats import ks_2samp
 
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError, TrainingError
@@ -30,8 +31,8 @@ pytestmark = pytest.mark.ray
 LENGTH = 32
 SPEC = random_spec(length=LENGTH)
 SMALL = TrainingConfig(
-    batch_size=512,
-    minibatch_size=256,
+    steps_per_update=512,
+    batch_size=256,
     epochs=1,
     num_envs=32,
     accounts_per_bar=4,
@@ -67,7 +68,7 @@ def build(ray_instance):
 
 
 def test_rllibs_stock_runner_trains_on_the_same_learner(build):
-    algorithm = build("stock", num_envs=4, batch_size=64, minibatch_size=32)
+    algorithm = build("stock", num_envs=4, steps_per_update=64, batch_size=32)
     result = algorithm.train()
     assert result["env_runners"]["num_env_steps_sampled"] >= 64
     assert np.isfinite(result["learners"]["critic"]["vf_loss"])
@@ -208,7 +209,7 @@ def test_a_bankrupt_account_leaves_its_group_together(build):
 
 def test_both_runners_produce_the_same_distribution_of_episodes(build):
     """Two samples of 160 episodes of one policy: returns, trades' bars and actions agree."""
-    stock = build("stock", num_envs=8, batch_size=64, minibatch_size=32, seed=1)
+    stock = build("stock", num_envs=8, steps_per_update=64, batch_size=32, seed=1)
     batched = build(num_envs=8, accounts_per_bar=1, seed=2)
     state = stock.env_runner.module.get_state()
     state["fvg"]["actor.out.bias"] = np.float32([1.5, 0.0, -0.5])  # a policy with a lean
@@ -262,7 +263,7 @@ class Recorder(RLlibCallback):
 
 def test_episode_callbacks_are_called_for_every_account(build):
     Recorder.calls = []
-    runner = build(callbacks=Recorder, num_envs=4, batch_size=64, minibatch_size=32).env_runner
+    runner = build(callbacks=Recorder, num_envs=4, steps_per_update=64, batch_size=32).env_runner
     for _ in range(5):
         runner.sample(num_timesteps=4 * 20)  # episodes of 32 bars reach over two samples
     calls = Recorder.calls
@@ -295,7 +296,7 @@ def test_callbacks_as_functions_are_called_too(build):
 
 def test_a_step_ships_at_most_64_bytes(build):
     """What leaves the runner's process, pickled: the arrays and nothing that grows with them."""
-    runner = build(num_envs=64, accounts_per_bar=1, batch_size=4096).env_runner
+    runner = build(num_envs=64, accounts_per_bar=1, steps_per_update=4096).env_runner
     segments = runner.sample(num_timesteps=4096)
     shipped = len(ray.cloudpickle.dumps(segments)) / 4096
     assert shipped <= 64

@@ -7,7 +7,8 @@ import pytest
 
 from rllib_tactical.bench.plain_mappo import PlainMappo, Rollout
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.episodes import ReplaySet
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import module_spec
@@ -22,8 +23,8 @@ STEPS, ACCOUNTS, GROUP = 40, 8, 4
 SPEC = random_spec(length=16)
 CONFIG = TacticalConfig(
     training=TrainingConfig(
-        batch_size=128,
-        minibatch_size=64,
+        steps_per_update=128,
+        batch_size=64,
         num_envs=ACCOUNTS,
         accounts_per_bar=GROUP,
         credit="all",  # every step's advantage is compared

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from rllib_tactical.artifacts.run_folder import RunFolder
-from rllib_tactical.config.schema import TacticalConfig, content_hash, to_dict
+from rllib_tactical.config.loader import content_hash, to_dict
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.rl.tracking import mlflow as mlflow_log
 from rllib_tactical.rl.tracking.mlflow import EXPERIMENT, MlflowLog

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import (
     StageConfig,
     StopConfig,
+    TrainingConfig,
     ValidationConfig,
     check_curriculum,
 )
@@ -73,7 +74,7 @@ def test_every_stage_is_tried_before_a_run_begins():
     [
         ({"stop": StopConfig(target=1.0)}, "stop.target"),
         ({"stop": StopConfig(patience=2)}, "stop.patience"),
-        ({"evaluation": ValidationConfig(best_by="reward")}, "evaluation.best_by reward"),
+        ({"validation": ValidationConfig(best_by="reward")}, "validation.best_by reward"),
         ({"curriculum": (STAGE, REAL)}, "stage 'clean'"),
     ],
 )

@@ -4,14 +4,13 @@ import json
 
 import pytest
 
-from rllib_tactical.config.schema import TrainingConfig
-from rllib_tactical.config.training import StopConfig, ValidationConfig
+from rllib_tactical.config.training import StopConfig, TrainingConfig, ValidationConfig
 from rllib_tactical.rl.training.stopping import StopRules
 
 
 def rules(best_by="net_pnl", **stop):
     return StopRules(
-        TrainingConfig(stop=StopConfig(**stop), evaluation=ValidationConfig(best_by=best_by))
+        TrainingConfig(stop=StopConfig(**stop), validation=ValidationConfig(best_by=best_by))
     )
 
 

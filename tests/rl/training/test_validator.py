@@ -11,8 +11,8 @@ from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.bundle.inference import TorchEngine, probabilities
 from rllib_tactical.bundle.networks import Actor, Standardization, actor_weights
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
-from rllib_tactical.config.training import ValidationConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig, ValidationConfig
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import AGGRESSIVE, EXECUTE, greedy_votes
@@ -29,7 +29,7 @@ SCALES = (0.02, 0.05)
 
 def configured(workers=0):
     training = TrainingConfig(
-        temperature_scales=SCALES, evaluation=ValidationConfig(workers=workers)
+        temperature_scales=SCALES, validation=ValidationConfig(workers=workers)
     )
     return TacticalConfig(training=training)
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from rllib_tactical.artifacts.run_folder import RunFolder, read_weights
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
-from rllib_tactical.config.schema import TacticalConfig, TrainingConfig
-from rllib_tactical.config.training import WarmStartConfig
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig, WarmStartConfig
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.errors import BundleError, TrainingError, UnreadableError
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.ray
 
 SMALL = TrainingConfig(
     iterations=1,
+    steps_per_update=512,
     batch_size=512,
-    minibatch_size=512,
     epochs=1,
     num_envs=32,
     accounts_per_bar=4,

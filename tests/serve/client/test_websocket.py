@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError

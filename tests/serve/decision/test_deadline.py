@@ -8,7 +8,7 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import OnnxEngine
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Float32Array

@@ -12,7 +12,7 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import probabilities
-from rllib_tactical.config.schema import PerformanceConfig, ServiceConfig
+from rllib_tactical.config.service import LatencyTargets, PerformanceConfig, ServiceConfig
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.pipeline import Decision, Market, decide
 from rllib_tactical.domain.decision.risk import AccountView
@@ -411,7 +411,9 @@ def test_stance_of_the_momentum_agent(
 
 
 def test_stages_over_their_budget_are_named(bundle: Bundle, table: FeatureTable) -> None:
-    budgets = PerformanceConfig(inference_ms=1e-9, total_ms=1e-9)
+    budgets = PerformanceConfig(
+        latency_targets=LatencyTargets(inference_ms=1e-9, total_pipeline_ms=1e-9)
+    )
     answer = Decider(bundle, budgets).answer(json.dumps(request_at(table, 300)).encode(), FLAT)
     assert answer.breaches == ("inference", "total")
     assert answer.stages_ms[3] >= sum(answer.stages_ms[:3])

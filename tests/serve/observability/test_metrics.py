@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import generate_latest
 
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import AGENTS
 from serve.decision.decider import STAGES, Answer

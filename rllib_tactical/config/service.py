@@ -1,0 +1,100 @@
+"""Settings of the decision service: targets of performance, the risk state's freshness, limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from rllib_tactical.domain.types import StrictConfig
+from rllib_tactical.errors import require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyTargets(StrictConfig):
+    """Latency budgets of a decision and its stages in milliseconds; every breach is counted."""
+
+    matrix_ms: float = 10.0
+    inference_ms: float = 30.0
+    aggregation_ms: float = 5.0
+    total_pipeline_ms: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            require(
+                0 < value < math.inf,
+                f"performance.latency_targets.{name} must be finite and > 0",
+                value,
+            )
+
+    @property
+    def by_stage_ms(self) -> tuple[float, float, float, float]:
+        """The budgets of the matrix, inference, aggregation and all of it."""
+        return self.matrix_ms, self.inference_ms, self.aggregation_ms, self.total_pipeline_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyTargets(StrictConfig):
+    """Targets of a backtest, as shares: each agent's accuracy, the ensemble's, winning trades."""
+
+    agent_accuracy: float = 0.60
+    ensemble_accuracy: float = 0.70
+    trade_win_rate: float = 0.55
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            require(0 < value <= 1, f"performance.accuracy_targets.{name} must be in (0, 1]", value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceConfig(StrictConfig):
+    """What is expected of decisions: how fast they are made, how often they are right."""
+
+    latency_targets: LatencyTargets = field(default_factory=LatencyTargets)
+    accuracy_targets: AccuracyTargets = field(default_factory=AccuracyTargets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig(StrictConfig):
+    """The decision service.
+
+    A replica decides on its copy of the risk state for ``lease_s`` after it last heard from the
+    coordinator of that state, which it polls every ``poll_s``. ``inference_timeout_ms``: actors
+    that take longer are replaced by the rule-based votes. ``live_bars``: bars are of now, so that
+    their age counts from their close; for replays from their arrival. Decisions by symbol hold when
+    the last bar is older than ``max_bar_age_s`` beyond a bar's length, and for
+    ``hold_bars_after_gap`` bars after missing ones. ``reload_timeout_s``: what replicas have to
+    load another bundle. ``write_timeout_s``: how long a write may wait for the coordinator.
+    """
+
+    lease_s: float = 2.0
+    poll_s: float = 0.5
+    inference_timeout_ms: float = 50.0
+    live_bars: bool = True
+    max_bar_age_s: float = 300.0
+    hold_bars_after_gap: int = 5
+    reload_timeout_s: float = 60.0
+    write_timeout_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in (
+            "lease_s",
+            "poll_s",
+            "inference_timeout_ms",
+            "max_bar_age_s",
+            "reload_timeout_s",
+            "write_timeout_s",
+        ):
+            value = getattr(self, name)
+            require(0 < value < math.inf, f"service.{name} must be finite and > 0", value)
+        require(
+            self.poll_s <= self.lease_s / 2,
+            f"service.poll_s must be at most half of lease_s ({self.lease_s:g})",
+            self.poll_s,
+        )
+        require(
+            self.hold_bars_after_gap >= 0,
+            "service.hold_bars_after_gap must be >= 0",
+            self.hold_bars_after_gap,
+        )
