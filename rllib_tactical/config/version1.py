@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Final
 
+from rllib_tactical.domain.simulation.rewards import PENALTIES
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError
 
@@ -76,7 +77,7 @@ def with_current_names(
             place = place.setdefault(part, {})
         place[name] = value
         renamed.append(f"{old} -> {new}")
-    return found, renamed
+    return found, renamed + _added_penalties(found)
 
 
 def current_setting(key: str, value: Any) -> tuple[str, Any]:
@@ -91,6 +92,17 @@ def current_setting(key: str, value: Any) -> tuple[str, Any]:
         ((name, renamed),) = renamed.items()
         names.append(name)
     return ".".join(names), renamed
+
+
+def _added_penalties(sections: Any) -> list[str]:
+    """Turn penalties, which version 1 subtracted, into numbers that are added; say which."""
+    rewards, changed = _place(sections, ["rewards"]), []
+    for name in PENALTIES if isinstance(rewards, dict) else ():
+        value = rewards.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            rewards[name] = -value
+            changed.append(f"rewards.{name}: {value} -> {-value}, a penalty is added")
+    return changed
 
 
 def _is_batch_of_today(sections: Any) -> bool:

@@ -64,6 +64,19 @@ def test_every_old_name_is_read_with_a_hint() -> None:
     assert all(f"{old} -> {new}" in hint for old, new in RENAMED.items())
 
 
+def test_a_penalty_of_version_1_is_the_number_that_is_added_today() -> None:
+    hints: list[str] = []
+    rewards = {"risk_penalty": 0.5, "counter_trend_penalty": 0.0}
+    old = {"training": {"clip": 0.3}, "rewards": rewards}
+    config = parse_config({"tactical_marl": old}, "my.yaml", hints.append)
+    assert config.rewards.risk_penalty == -0.5
+    assert config.rewards.counter_trend_penalty == 0.0
+    assert "rewards.risk_penalty: 0.5 -> -0.5, a penalty is added" in hints[0]
+    # nothing says that the file is of version 1
+    with pytest.raises(ConfigError, match=r"rewards\.risk_penalty must be <= 0"):
+        parse_config({"tactical_marl": {"rewards": rewards}}, "my.yaml", hints.append)
+
+
 def test_names_of_today_bring_no_hint() -> None:
     hints: list[str] = []
     parse_config({"tactical_marl": to_dict(TacticalConfig())}, "my.yaml", hints.append)
@@ -122,6 +135,8 @@ def test_what_is_no_configuration_is_left_to_the_parser(values: Any) -> None:
         ("training.minibatch_size", 64, ("training.batch_size", 64)),
         ("training.gamma", 0.9, ("training.gamma", 0.9)),
         ("rewards", "full", ("rewards", "full")),
+        ("rewards.risk_penalty", 0.25, ("rewards.risk_penalty", -0.25)),
+        ("rewards.counter_trend_penalty", 0, ("rewards.counter_trend_penalty", 0)),
         (
             "agents.fvg",
             {"attention": [1], "temperature": 2.0},

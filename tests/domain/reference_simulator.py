@@ -296,7 +296,7 @@ class ReferenceAccount:
             self.t - 1,
         )
         scale = instrument.pnl_scale if instrument.pnl_scale is not None else config.pnl_scale
-        result.base = math.tanh(result.equity_change / scale)
+        result.base = config.base_pnl_weight * math.tanh(result.equity_change / scale)
         shared = fvg = momentum = 0.0
         if result.entered is not None:
             side = result.entered.side
@@ -305,7 +305,7 @@ class ReferenceAccount:
             if side * (result.entered.entry_price - price) / price < config.execution_slippage:
                 shared += config.execution_bonus
             if wanted_loss / before > config.risk_penalty_above:
-                shared -= config.risk_penalty
+                shared += config.risk_penalty
             level = float(market_history.features.raw[t, 2])
             near = instrument.gap_proximity_points
             if level and abs(level - price) <= (atr if near is None else near):
@@ -317,7 +317,7 @@ class ReferenceAccount:
             if result.closed.after_mitigation and result.closed.pnl > 0:
                 fvg += config.mitigation_bonus
             if result.closed.counter_trend and result.closed.pnl < 0:
-                momentum -= config.counter_trend_penalty
+                momentum += config.counter_trend_penalty
         result.bonus = (shared + fvg, shared + momentum, shared)
         result.rewards = tuple(  # type: ignore[assignment]
             max(-config.clip, min(config.clip, result.base + bonus)) for bonus in result.bonus

@@ -1,20 +1,24 @@
 """Rewards: profit and loss first, bonuses by configuration.
 
-base = tanh(change of marked-to-market equity over the bar, net of costs / pnl_scale); or, with
-``timing: on_close``, tanh(net P&L of the trade / pnl_scale) on the bar that closes it. Bonuses are
-paid on real entries and on closed trades only: paid always, they would reward doing nothing.
+base = base_pnl_weight x tanh(change of marked-to-market equity over the bar, net of costs /
+pnl_scale); or, with ``timing: on_close``, base_pnl_weight x tanh(net P&L of the trade / pnl_scale)
+on the bar that closes it. Bonuses are paid on real entries and on closed trades only: paid always,
+they would reward doing nothing. A penalty is a number <= 0 that is added.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray, StrictConfig
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import require
+
+PENALTIES: Final = ("risk_penalty", "counter_trend_penalty")
+"""Weights of what is punished: numbers <= 0 that are added to the reward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,36 +29,43 @@ class RewardConfig(StrictConfig):
     ``shared``: every agent gets the mean of the three agents' rewards instead of its own.
 
     Raises:
-        ConfigError: a value is not finite or a scale is not positive; the message names the field.
+        ConfigError: a value is not finite, a scale is not positive, a penalty is positive or the
+            weight of the base is negative; the message names the field.
     """
 
+    base_pnl_weight: float = 1.0
     pnl_scale: float = 300.0
     clip: float = 2.0
     synergy_bonus: float = 0.2
     execution_bonus: float = 0.1
     execution_slippage: float = 0.0005
-    risk_penalty: float = 0.5
+    risk_penalty: float = -0.5
     risk_penalty_above: float = 0.02
     gap_entry_bonus: float = 0.1
     mitigation_bonus: float = 0.15
     trend_bonus: float = 0.1
-    counter_trend_penalty: float = 0.1
+    counter_trend_penalty: float = -0.1
     timing: Literal["mark_to_market", "on_close"] = "mark_to_market"
     shared: bool = False
 
     def __post_init__(self) -> None:
-        if self.timing not in ("mark_to_market", "on_close"):
-            raise ConfigError(
-                f"rewards.timing must be mark_to_market or on_close, found {self.timing!r}"
-            )
+        require(
+            self.timing in ("mark_to_market", "on_close"),
+            "rewards.timing must be mark_to_market or on_close",
+            self.timing,
+        )
         for name in self.__dataclass_fields__:
-            if name in ("timing", "shared"):
-                continue
-            if not math.isfinite(getattr(self, name)):
-                raise ConfigError(f"rewards.{name} must be finite, found {getattr(self, name)!r}")
+            if name not in ("timing", "shared"):
+                value = getattr(self, name)
+                require(math.isfinite(value), f"rewards.{name} must be finite", value)
         for name in ("pnl_scale", "clip"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"rewards.{name} must be > 0, found {getattr(self, name)!r}")
+            require(getattr(self, name) > 0, f"rewards.{name} must be > 0", getattr(self, name))
+        require(
+            self.base_pnl_weight >= 0, "rewards.base_pnl_weight must be >= 0", self.base_pnl_weight
+        )
+        for name in PENALTIES:
+            value = getattr(self, name)
+            require(value <= 0, f"rewards.{name} must be <= 0 (a penalty is added)", value)
 
     @classmethod
     def pnl_only(cls) -> RewardConfig:
@@ -101,12 +112,13 @@ def compute_rewards(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
     on_close = config.timing == "on_close"
-    base = np.tanh((events.trade_pnl if on_close else events.equity_change) / pnl_scale)
+    paid = events.trade_pnl if on_close else events.equity_change
+    base = config.base_pnl_weight * np.tanh(paid / pnl_scale)
     entered, closed = events.entered, events.closed
     shared = (
         config.synergy_bonus * (entered & events.with_synergy)
         + config.execution_bonus * (entered & (events.shortfall < config.execution_slippage))
-        - config.risk_penalty * (entered & (events.requested_risk > config.risk_penalty_above))
+        + config.risk_penalty * (entered & (events.requested_risk > config.risk_penalty_above))
     )
     bonus = np.empty((len(base), NUM_AGENTS))
     mitigated_win = closed & events.after_mitigation & (events.trade_pnl > 0)
@@ -119,7 +131,7 @@ def compute_rewards(
     bonus[:, 1] = (
         shared
         + config.trend_bonus * np.where(entered, events.alignment, 0.0)
-        - config.counter_trend_penalty * counter_loss
+        + config.counter_trend_penalty * counter_loss
     )
     bonus[:, 2] = shared
     return _clipped(base, bonus, config)
@@ -130,7 +142,8 @@ def quiet_rewards(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return what ``compute_rewards`` does when nobody entered or closed a trade on the bar."""
     on_close = config.timing == "on_close"
-    base = np.zeros(len(equity_change)) if on_close else np.tanh(equity_change / pnl_scale)
+    weight = config.base_pnl_weight
+    base = np.zeros(len(equity_change)) if on_close else weight * np.tanh(equity_change / pnl_scale)
     return _clipped(base, np.zeros((len(base), NUM_AGENTS)), config)
 
 

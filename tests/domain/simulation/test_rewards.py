@@ -111,7 +111,7 @@ def test_bonuses_add_up_to_the_base() -> None:
 def test_sum_is_clipped() -> None:
     config = RewardConfig(synergy_bonus=5.0, clip=2.0)
     assert reward(config, **(PLAIN_ENTRY | dict(with_synergy=True))) == [2.0] * 3
-    config = RewardConfig(risk_penalty=5.0, clip=1.5)
+    config = RewardConfig(risk_penalty=-5.0, clip=1.5)
     assert reward(config, **(PLAIN_ENTRY | dict(requested_risk=1.0))) == [-1.5] * 3
 
 
@@ -193,3 +193,25 @@ def test_config_values_must_be_finite(field: str, value: float) -> None:
 def test_config_scales_must_be_positive(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"rewards.{field} must be > 0"):
         RewardConfig(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["risk_penalty", "counter_trend_penalty"])
+def test_a_penalty_that_pays_is_refused(field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"rewards\.{field} must be <= 0 .*, found 0\.5"):
+        RewardConfig(**{field: 0.5})  # type: ignore[arg-type]
+
+
+def test_the_base_has_a_weight_and_bonuses_have_not() -> None:
+    base = math.tanh(0.5)
+    config = RewardConfig(base_pnl_weight=0.4)
+    expected = [round(0.4 * base, 12)] * 3
+    assert reward(config, equity_change=50.0) == expected
+    found, weighted, _ = quiet_rewards(np.array([50.0]), config, 100.0)
+    assert found.round(12).tolist() == [expected]
+    assert weighted.tolist() == [0.4 * base]
+    paid = reward(config, equity_change=50.0, **(PLAIN_ENTRY | dict(with_synergy=True)))
+    assert paid == [round(0.4 * base + 0.2, 12)] * 3
+    on_close = dataclasses.replace(config, timing="on_close")
+    assert reward(on_close, closed=True, trade_pnl=50.0) == expected
+    with pytest.raises(ConfigError, match=r"rewards\.base_pnl_weight must be >= 0, found -1"):
+        RewardConfig(base_pnl_weight=-1.0)
