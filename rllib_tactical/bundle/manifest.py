@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.training import MAX_TEMPERATURE_SCALE
+from rllib_tactical.domain.decision.aggregation import SynergyTypeWeights
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import feature_hash
 from rllib_tactical.domain.types import NUM_ACTIONS, NUM_AGENTS, Instrument
@@ -18,7 +19,10 @@ from rllib_tactical.errors import BundleError, ConfigError
 
 T = TypeVar("T", Rules, Instrument)
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
+WITHOUT_WEIGHTS: Final = 2
+"""The format whose rules did not name the weights by synergy type, which had their defaults."""
+READABLE: Final = (WITHOUT_WEIGHTS, FORMAT_VERSION)
 MANIFEST: Final = "manifest.json"
 PROBE_ROWS: Final = 4
 MAX_BAR_SECONDS: Final = 86_400
@@ -61,7 +65,7 @@ _OBJECT: Final = _Kind("an object", lambda value: isinstance(value, dict))
 _HASH: Final = _Kind("64 hex digits", _is_hash)
 _KINDS: Final = {
     "format_version": _Kind(
-        str(FORMAT_VERSION), lambda value: type(value) is int and value == FORMAT_VERSION
+        " or ".join(map(str, READABLE)), lambda value: type(value) is int and value in READABLE
     ),
     "bundle_id": _HASH,
     "feature_spec": _OBJECT,
@@ -150,8 +154,16 @@ def typed_rules(manifest: dict[str, Any]) -> Rules:
     Raises:
         BundleError: they break a rule, leave something to defaults, or do not fit their hash.
     """
-    rules = _typed(Rules, manifest["rules"], "rules")
-    if content_hash(rules) != manifest["rules_hash"]:
+    values, added = manifest["rules"], "synergy_type_weights"
+    aggregation = values.get("aggregation")
+    old = manifest["format_version"] == WITHOUT_WEIGHTS
+    if old and isinstance(aggregation, dict) and added not in aggregation:
+        values = values | {"aggregation": aggregation | {added: to_dict(SynergyTypeWeights())}}
+    rules = _typed(Rules, values, "rules")
+    plain = to_dict(rules)
+    if old:
+        del plain["aggregation"][added]
+    if content_hash(plain) != manifest["rules_hash"]:
         raise BundleError("the rules hash does not match the rules: another version made them")
     return rules
 

@@ -189,6 +189,22 @@ def test_settings_inside_the_rules_are_neither_dropped_nor_bypassed(bundle):
         refused(bundle, "rules", "bypass")
 
 
+def test_rules_of_the_format_without_weights_had_the_default_ones(bundle):
+    rules = manifest_of(bundle)["rules"]
+    weights = rules["aggregation"].pop("synergy_type_weights")
+    assert weights["TYPE_3"] == [0.3, 0.5, 0.2]
+    old = {"format_version": 2, "rules": rules, "rules_hash": content_hash(rules)}
+    forge(bundle, manifest_of(bundle) | old)
+    assert load_bundle(bundle).rules == Rules()
+    forge(bundle, manifest_of(bundle) | {"format_version": 3})
+    refused(bundle, "rules")
+    # weights in it are none that its program used
+    weights["TYPE_3"] = [0.2, 0.6, 0.2]
+    rules["aggregation"]["synergy_type_weights"] = weights
+    forge(bundle, manifest_of(bundle) | old | {"rules": rules, "rules_hash": content_hash(rules)})
+    refused(bundle, "rules")
+
+
 def test_true_is_not_one_in_the_feature_specification(bundle):
     assert FEATURE_SPEC | {"version": True} == FEATURE_SPEC
     forge(bundle, manifest_of(bundle) | {"feature_spec": FEATURE_SPEC | {"version": True}})

@@ -40,9 +40,10 @@ def reference_vote(
     veto: bool = True,
     min_agents: int = 2,
     factor: float = 0.7,
+    table: dict[int, tuple[float, float, float]] | None = None,
 ) -> ReferenceVote:
     """Aggregate three (index, confidence) votes: fvg, momentum, entry."""
-    weights = WEIGHTS[kind]
+    weights = (table or WEIGHTS)[kind]
     names = ("long", "hold", "short")
     scores = {"long": 0.0, "hold": 0.0, "short": 0.0}
     for agent in (0, 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -24,24 +24,44 @@ from rllib_tactical.domain.types import (
     Reason,
     StrictConfig,
 )
-from rllib_tactical.errors import ConfigError
-
-SYNERGY_WEIGHTS: Final[FloatArray] = np.array(
-    [
-        [0.33, 0.33, 0.34],  # none or unknown
-        [0.5, 0.3, 0.2],
-        [0.4, 0.4, 0.2],
-        [0.3, 0.5, 0.2],
-        [0.35, 0.35, 0.3],
-    ]
-)
-"""Weights of fvg, momentum, entry by synergy type (row 0: no synergy)."""
+from rllib_tactical.errors import require
 
 SIDES: Final[IntArray] = np.array([[LONG], [SHORT], [HOLD]])
 
 TOLERANCE: Final = 1e-9
 
 _CASES: Final = (NUM_ACTIONS, NUM_ACTIONS, NUM_ACTIONS, len(SYNERGY_TYPES), len(SIDES))
+
+
+AgentWeights = tuple[float, float, float]
+"""Weights of fvg, momentum, entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynergyTypeWeights(StrictConfig):
+    """Weights of the three agents by the type of the synergy in force; NONE also of unknown ones.
+
+    Raises:
+        ConfigError: weights are negative or do not sum to 1; the message names the type.
+    """
+
+    NONE: AgentWeights = (0.33, 0.33, 0.34)
+    TYPE_1: AgentWeights = (0.5, 0.3, 0.2)
+    TYPE_2: AgentWeights = (0.4, 0.4, 0.2)
+    TYPE_3: AgentWeights = (0.3, 0.5, 0.2)
+    TYPE_4: AgentWeights = (0.35, 0.35, 0.3)
+
+    def __post_init__(self) -> None:
+        for kind in SYNERGY_TYPES:
+            weights = getattr(self, kind)
+            require(
+                len(weights) == NUM_AGENTS
+                and all(weight >= 0 for weight in weights)
+                and abs(sum(weights) - 1) <= TOLERANCE,
+                f"aggregation.synergy_type_weights.{kind} must be {NUM_AGENTS} numbers >= 0 that "
+                "sum to 1",
+                weights,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +76,24 @@ class AggregationConfig(StrictConfig):
     min_agents: int = 2
     counter_synergy_factor: float = 0.7
     entry_veto: bool = True
+    synergy_type_weights: SynergyTypeWeights = field(default_factory=SynergyTypeWeights)
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.execution_threshold <= 1.0:
-            raise ConfigError(
-                "aggregation.execution_threshold must be in (0, 1], "
-                f"found {self.execution_threshold!r}"
-            )
-        if self.min_agents not in (1, 2, 3):
-            raise ConfigError(
-                f"aggregation.min_agents must be 1, 2 or 3, found {self.min_agents!r}"
-            )
-        if not 0.0 <= self.counter_synergy_factor <= 1.0:
-            raise ConfigError(
-                "aggregation.counter_synergy_factor must be in [0, 1], "
-                f"found {self.counter_synergy_factor!r}"
-            )
+        require(
+            0.0 < self.execution_threshold <= 1.0,
+            "aggregation.execution_threshold must be in (0, 1]",
+            self.execution_threshold,
+        )
+        require(
+            self.min_agents in (1, 2, 3),
+            "aggregation.min_agents must be 1, 2 or 3",
+            self.min_agents,
+        )
+        require(
+            0.0 <= self.counter_synergy_factor <= 1.0,
+            "aggregation.counter_synergy_factor must be in [0, 1]",
+            self.counter_synergy_factor,
+        )
 
 
 @dataclass(slots=True)
@@ -108,7 +130,7 @@ def aggregate(
         votes: (N, 3) votes.
         synergy_kind: (N,) 0 for none, 1..4.
         synergy_direction: (N,) +1, -1 or 0.
-        config: thresholds and the entry veto.
+        config: thresholds, weights and the entry veto.
     """
     if votes.constant is None:
         return _aggregate(votes, synergy_kind, synergy_direction, config)
@@ -139,6 +161,14 @@ def _constant_cases(confidence: float, config: AggregationConfig) -> tuple[AnyAr
     return tuple(np.ascontiguousarray(getattr(outcome, name)) for name in Aggregate.__slots__)
 
 
+@lru_cache(maxsize=16)
+def _weight_table(weights: SynergyTypeWeights) -> FloatArray:
+    """Return the weights (5, 3) by synergy type, row 0: none or unknown."""
+    table = np.array([getattr(weights, kind) for kind in SYNERGY_TYPES])
+    table.flags.writeable = False
+    return table
+
+
 def _aggregate(
     votes: Votes,
     synergy_kind: NDArray[np.integer],
@@ -148,7 +178,8 @@ def _aggregate(
     # one table per agent: several times cheaper than looking up all three at once
     fvg, momentum, entry = (signs.take(votes.index[:, agent]) for agent, signs in enumerate(SIGNS))
     waits = entry < 0
-    points = (SYNERGY_WEIGHTS.take(synergy_kind, axis=0) * votes.confidence).T
+    weights = _weight_table(config.synergy_type_weights)
+    points = (weights.take(synergy_kind, axis=0) * votes.confidence).T
     scores = points[0] * (fvg == SIDES) + points[1] * (momentum == SIDES)  # (3, N)
     leading = (scores[0] > scores[1]).astype(np.int64) - (scores[0] < scores[1])
     leading[waits] = HOLD

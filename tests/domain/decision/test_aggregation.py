@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig, aggregate
+from rllib_tactical.domain.decision.aggregation import (
+    Aggregate,
+    AggregationConfig,
+    SynergyTypeWeights,
+    aggregate,
+)
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
-from rllib_tactical.domain.types import Reason
+from rllib_tactical.domain.types import SYNERGY_TYPES, Reason
 from rllib_tactical.errors import ConfigError
 from tests.domain.builders import seeds
 from tests.domain.reference_simulator import reference_vote
@@ -281,3 +286,44 @@ def test_unknown_confidence_never_executes() -> None:
 def test_config_out_of_range(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"aggregation.{field}"):
         AggregationConfig(**{field: value})
+
+
+WEIGHTS = (
+    (0.2, 0.3, 0.5),
+    (0.6, 0.2, 0.2),
+    (0.1, 0.8, 0.1),
+    (0.25, 0.5, 0.25),
+    (0.45, 0.15, 0.4),
+)
+
+
+def test_the_weights_of_a_synergy_type_are_settings() -> None:
+    own = AggregationConfig(
+        synergy_type_weights=SynergyTypeWeights(**dict(zip(SYNERGY_TYPES, WEIGHTS, strict=True)))
+    )
+    for kind, weights in enumerate(WEIGHTS):
+        out = one((0, 2, WAIT), (0.9, 0.8, 0.7), kind=kind, config=own)
+        expected = [weights[0] * 0.9, weights[1] * 0.8, weights[2] * 0.7]
+        np.testing.assert_allclose(out.scores, [expected], rtol=1e-12)
+    # by confidences, and by the constant of training, which is worked out once per configuration
+    votes, kind, direction = random_votes(3)
+    constant = constant_votes(votes.index, 0.9)
+    for cast in (votes, constant):
+        found = aggregate(cast, kind, direction, own)
+        for i in range(len(kind)):
+            each = list(zip(cast.index[i].tolist(), cast.confidence[i].tolist(), strict=True))
+            expected = reference_vote(
+                each, int(kind[i]), int(direction[i]), table=dict(enumerate(WEIGHTS))
+            )
+            assert found.side[i] == expected.side
+            assert found.score[i] == pytest.approx(expected.score)
+            assert Reason(found.reason[i]).code == expected.reason
+    assert (aggregate(constant, kind, direction, RULES).score != found.score).any()
+
+
+@pytest.mark.parametrize(
+    "weights", [(0.5, 0.5, 0.5), (1.5, -0.5, 0.0), (float("nan"),) * 3, (1.0,)]
+)
+def test_weights_that_are_no_shares_are_refused(weights: tuple[float, float, float]) -> None:
+    with pytest.raises(ConfigError, match=r"aggregation\.synergy_type_weights\.TYPE_2 must be 3"):
+        SynergyTypeWeights(TYPE_2=weights)
