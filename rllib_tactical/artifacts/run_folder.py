@@ -17,7 +17,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,21 @@ CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT: Final = "checkpoint.json"
 ACTORS: Final = "actors.safetensors"
 RLLIB: Final = "rllib"
+
+HISTORIES: Final = {PROGRESS: "iteration", VALIDATIONS: "known_at"}
+"""Files with a row per line, and the key that names the iteration after which it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartPoint:
+    """Where a run starts: at its newest checkpoint, or at the beginning while it has none.
+
+    ``iteration`` and ``env_steps`` (account steps) count what was done before; 0 at the beginning.
+    """
+
+    checkpoint: Path | None = None
+    iteration: int = 0
+    env_steps: int = 0
 
 
 class RunFolder:
@@ -73,8 +89,8 @@ class RunFolder:
         """
         return with_current_config(_read_json(self.path / RUN), str(self.path / RUN))
 
-    def append_progress(self, row: dict[str, Any]) -> None:
-        """Add one line of metrics."""
+    def write_row(self, row: dict[str, Any]) -> None:
+        """Add one line of metrics to the progress file."""
         _append(self.path / PROGRESS, row)
 
     def append_validation(self, row: dict[str, Any]) -> None:
@@ -93,15 +109,27 @@ class RunFolder:
         """Return every validation so far."""
         return list(_each_line(self.path / VALIDATIONS))
 
-    def drop_after(self, iteration: int) -> None:
-        """Forget what came past ``iteration``: a resumed run goes through it again."""
-        for name, key in ((PROGRESS, "iteration"), (VALIDATIONS, "known_at")):
+    def start_point(self) -> StartPoint:
+        """Return where training goes on from. Every process that trains here asks this first.
+
+        Raises:
+            UnreadableError: the newest checkpoint is damaged.
+        """
+        checkpoints = self.checkpoints()
+        if not checkpoints:
+            return StartPoint()
+        state = read_checkpoint(checkpoints[-1])
+        return StartPoint(checkpoints[-1], int(state["iteration"]), int(state["env_steps"]))
+
+    def drop_after(self, start: StartPoint) -> None:
+        """Remove progress, validations and rollouts of iterations after ``start``."""
+        for name, key in HISTORIES.items():
             path = self.path / name
             if path.exists():
-                kept = [row for row in _each_line(path) if row.get(key, 0) <= iteration]
-                atomic_write_text(path, "".join(_line(row) for row in kept))
+                lines = path.read_text(encoding="utf-8").splitlines()
+                atomic_write_text(path, lines_until(lines, key, start.iteration))
         for file in (self.path / ROLLOUTS).glob("[0-9]*.parquet"):
-            if int(file.name.partition("-")[0]) > iteration:
+            if int(file.name.partition("-")[0]) > start.iteration:
                 file.unlink()
 
     def checkpoints(self) -> list[Path]:
@@ -242,27 +270,34 @@ def read_weights(checkpoint: Path) -> dict[str, Float32Array]:
     return weights
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False) + "\n"
+def lines_until(lines: Iterable[str], key: str, iteration: int) -> str:
+    """Return the lines whose row has at most ``iteration`` under ``key``, as a file's text."""
+    return "".join(
+        f"{line.rstrip()}\n" for line, row in _parsed(lines) if row.get(key, 0) <= iteration
+    )
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(_line(row))
+        file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def _each_line(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file; a line cut short by a crash is left out."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
+    """Yield the rows of a file."""
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            yield from (row for _, row in _parsed(file))
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each line and its row; a line cut short by a crash is left out."""
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield line, row
 
 
 def _read_json(path: Path) -> dict[str, Any]:

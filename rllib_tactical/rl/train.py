@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from rllib_tactical.rl.tracking.mlflow import MlflowLog
 from rllib_tactical.rl.tracking.report import REPORT
 from rllib_tactical.rl.training.curriculum import check_new_run
 from rllib_tactical.rl.training.market import DataSource, TrainingMarket, prepare_market
-from rllib_tactical.rl.training.metrics import Row
 from rllib_tactical.rl.training.trainer import TrainingResult, run_training
 from rllib_tactical.rl.training.warm_start import describe_warm_start
 from rllib_tactical.runtime.process import limit_threads
@@ -79,16 +79,9 @@ def train(
         )
     log(f"ready in {time.monotonic() - begun:.1f} s")
     progress = Progress(log, config.training.stop, max_seconds)
-    if tracking is None:
-        result = run_training(config, market, folder, progress, resume, max_seconds)
-    else:
-        with tracking.run(folder):
-
-            def report(row: Row) -> None:
-                progress(row)
-                tracking.log(row)
-
-            result = run_training(config, market, folder, report, resume, max_seconds)
+    writers = [] if tracking is None else [tracking]
+    with contextlib.nullcontext() if tracking is None else tracking.run(folder):
+        result = run_training(config, market, folder, progress, max_seconds, writers)
     log(
         f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
         f"{result.seconds:.0f} s ({result.stopped}); checkpoint {result.last_checkpoint}"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
-from rllib_tactical.artifacts.run_folder import PROGRESS, RUN, RunFolder
+from rllib_tactical.artifacts.run_folder import RUN, RunFolder
 from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
@@ -177,15 +177,15 @@ def _train(
     trial: _Trial, folder: RunFolder, config: TacticalConfig, market: Any, state: dict[str, Any]
 ) -> None:
     report = _Report(trial, state)
-    checkpoints = folder.checkpoints()
-    newest = int(checkpoints[-1].name) if checkpoints else 0
-    for row in _rows(trial.path / PROGRESS, newest):
-        report.note(row)
-        if not trial.plan.population:
-            report.tell(row)
+    done = folder.start_point().iteration
+    for row in folder.each_progress():
+        if row["iteration"] <= done and "validation_net_pnl" in row:
+            report.note(row)
+            if not trial.plan.population:
+                report.tell(row)
     if trial.plan.ended.get(trial.number) is not None:
         return
-    run_training(config, market, folder, report, resume=newest > 0)
+    run_training(config, market, folder, report)
 
 
 class _Report:
@@ -243,14 +243,3 @@ def _pointer() -> dict[str, Any] | None:
     with checkpoint.as_directory() as name:
         pointer: dict[str, Any] = json.loads((Path(name) / POINTER).read_text(encoding="utf-8"))
     return pointer
-
-
-def _rows(path: Path, newest: int) -> Iterator[Row]:
-    """Yield the validated rows of a run up to its newest checkpoint."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # cut short by a crash
-        if "validation_net_pnl" in row and int(row["iteration"]) <= newest:
-            yield row

@@ -83,7 +83,7 @@ def test_a_lost_learner_ends_the_run_with_a_checkpoint_to_resume_from(cluster, m
     learnt = read_weights(folder.checkpoints()[-1])
 
     fewer = changed(num_learners=1, iterations=4, checkpoint_every=2)
-    run_training(fewer, market, folder, lambda row: None, resume=True)
+    run_training(fewer, market, folder, lambda row: None)
     rows = rows_of(folder)
     assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
     assert [row["env_steps"] for row in rows] == [256, 512, 768, 1024]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
-from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.artifacts.run_folder import RunFolder, StartPoint
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.rl.tracking.report import REPORT
 from rllib_tactical.rl.training.metrics import Row
@@ -19,8 +19,9 @@ from rllib_tactical.rl.training.metrics import Row
 EXPERIMENT: Final = "rllib-tactical"
 RUN_FILE: Final = "mlflow.json"
 SQLITE: Final = "sqlite:///"
-BATCH: Final = 100
-"""Parameters that MLflow takes in one call."""
+PARAMS_PER_CALL: Final = 100
+METRICS_PER_CALL: Final = 1000
+"""MLflow takes no more of them in one call."""
 TRY_AGAIN_AFTER_S: Final = 300.0
 """How long a store that failed is left alone: its client may take minutes to give up each time."""
 
@@ -63,8 +64,9 @@ class MlflowLog:
         Raises:
             UsageError: the run cannot be opened. Later failures of the store are only said.
         """
+        self._folder = folder
         try:
-            self._run = self._open_run(folder)
+            self._run = self._open_run()
         except self._failure as error:
             raise UsageError(f"--mlflow {self._uri}: {_first_sentence(error)}") from error
         status = "FAILED"
@@ -81,7 +83,32 @@ class MlflowLog:
                     self._client.log_artifact(self._run, str(report))
                 self._client.set_terminated(self._run, status)
 
-    def log(self, row: Row) -> None:
+    def drop_after(self, start: StartPoint) -> None:
+        """Replace the run by one without the points after ``start``, if it has any.
+
+        MLflow removes no single point. The replaced run is in MLflow's trash.
+        """
+        from mlflow.entities import Metric
+
+        with self._failures_said():
+            old = self._client.get_run(self._run)
+            points = [
+                Metric(point.key, point.value, point.timestamp, point.step)
+                for name in old.data.metrics
+                for point in self._client.get_metric_history(self._run, name)
+            ]
+            kept = [point for point in points if point.step <= start.env_steps]
+            if len(kept) == len(points):
+                return
+            new = self._create_run(
+                old.info.run_name, start_time=old.info.start_time, tags=old.data.tags
+            )
+            for first in range(0, len(kept), METRICS_PER_CALL):
+                self._client.log_batch(new, metrics=kept[first : first + METRICS_PER_CALL])
+            self._run = self._remember(new)
+            self._client.delete_run(old.info.run_id)
+
+    def write_row(self, row: Row) -> None:
         """Log the numbers of an iteration at its account steps; not while the store is failing."""
         if self._failed_at is not None and time.monotonic() - self._failed_at < TRY_AGAIN_AFTER_S:
             return
@@ -117,10 +144,8 @@ class MlflowLog:
             place = (database.parent / "mlflow-artifacts").as_uri()
         return str(self._client.create_experiment(EXPERIMENT, artifact_location=place))
 
-    def _open_run(self, folder: RunFolder) -> str:
-        from mlflow.entities import Param
-
-        note = folder.path / RUN_FILE
+    def _open_run(self) -> str:
+        note = self._folder.path / RUN_FILE
         if note.is_file():
             known = json.loads(note.read_text(encoding="utf-8"))
             if known.get("uri") == self._uri:
@@ -129,12 +154,23 @@ class MlflowLog:
                     return str(known["run_id"])
                 except self._failure:
                     pass  # the store was emptied meanwhile: begin anew
-        run = self._client.create_run(self._experiment, run_name=folder.path.name)
+        return self._remember(self._create_run(self._folder.path.name))
+
+    def _create_run(self, name: str, **more: Any) -> str:
+        """Create an MLflow run with the parameters that training goes on with."""
+        from mlflow.entities import Param
+
+        run = self._client.create_run(self._experiment, run_name=name, **more)
         run_id = str(run.info.run_id)
-        params = [Param(name, text) for name, text in _flat(folder.read()["config"])]
-        for first in range(0, len(params), BATCH):
-            self._client.log_batch(run_id, params=params[first : first + BATCH])
-        atomic_write_text(note, json.dumps({"uri": self._uri, "run_id": run_id}))
+        params = [Param(name, text) for name, text in _flat(self._folder.read()["config"])]
+        for first in range(0, len(params), PARAMS_PER_CALL):
+            self._client.log_batch(run_id, params=params[first : first + PARAMS_PER_CALL])
+        return run_id
+
+    def _remember(self, run_id: str) -> str:
+        """Note in the run folder which MLflow run a resumed training goes on with."""
+        text = json.dumps({"uri": self._uri, "run_id": run_id})
+        atomic_write_text(self._folder.path / RUN_FILE, text)
         return run_id
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
+from rllib_tactical.artifacts.run_folder import StartPoint
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.names import CRITIC, MONITOR
 from rllib_tactical.rl.training.validator import Evaluated
@@ -14,6 +15,21 @@ Row = dict[str, Any]
 
 TIMES = frozenset({"seconds", "steps_per_s", "total_seconds"})
 """What depends on the machine: all else of a run on the local runner follows from its seed."""
+
+
+class RowWriter(Protocol):
+    """Keeps the metrics of a run, one row per iteration, beyond the end of the process.
+
+    A row is written before the checkpoint of its iteration, so that no kill loses a row that a
+    checkpoint counts. A process that is killed between the two leaves rows after the newest
+    checkpoint; ``drop_after`` removes them before the first row of the next process.
+    """
+
+    def drop_after(self, start: StartPoint) -> None:
+        """Remove the rows of iterations after ``start``: the run goes through them again."""
+
+    def write_row(self, row: Row) -> None:
+        """Keep the metrics of one iteration; killed after this returns, they are not lost."""
 
 
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore, send_weights
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.tracking.report import write_training_report
+from rllib_tactical.rl.tracking.tensorboard import TensorBoardLog
 from rllib_tactical.rl.training.curriculum import oracle_of, promoted, stage_market
 from rllib_tactical.rl.training.iteration import next_result
 from rllib_tactical.rl.training.market import TrainingMarket
 from rllib_tactical.rl.training.metrics import (
     Row,
+    RowWriter,
     broken_metrics,
     iteration_metrics,
     validation_metrics,
@@ -65,10 +67,13 @@ def run_training(
     market: TrainingMarket,
     folder: RunFolder,
     report: Callable[[Row], None],
-    resume: bool = False,
     max_seconds: float | None = None,
+    writers: Sequence[RowWriter] = (),
 ) -> TrainingResult:
     """Train until ``config.training.iterations`` or a criterion of ``training.stop``; Ray must run.
+
+    Training goes on from the folder's newest checkpoint, or begins where there is none. Rows that
+    an earlier process wrote after that point are dropped.
 
     At every evaluation, and at the end, the actors trade the validation split by the full serving
     rule; a checkpoint and the report are written then and every ``checkpoint_every`` iterations.
@@ -82,18 +87,18 @@ def run_training(
         config: the run's configuration.
         market: prepared bars.
         folder: where results go; started by the caller.
-        report: called with the metrics of every iteration.
-        resume: continue from the newest checkpoint, if there is one.
+        report: called with the metrics of every iteration, after its checkpoint.
         max_seconds: end after the iteration during which this much time has passed.
+        writers: keep the metrics elsewhere than in the folder.
 
     Raises:
         TrainingError: training diverged, or no env runner delivered anything for too long.
         KeyboardInterrupt: stopped from outside; what was learnt is in the newest checkpoint.
     """
-    loop = _Loop(config, market, folder, resume)
+    loop = _Loop(config, market, folder)
     try:
         with StopRequest() as stop:
-            reason = loop.run(report, stop, max_seconds)
+            reason = loop.run(report, stop, max_seconds, writers)
     finally:
         loop.close()
     if stop.asked:
@@ -134,19 +139,14 @@ class _Standing:
 class _Loop:
     """A run in progress: the algorithm, its counts, and how its results are kept."""
 
-    def __init__(
-        self, config: TacticalConfig, market: TrainingMarket, folder: RunFolder, resume: bool
-    ) -> None:
-        from tensorboardX import SummaryWriter
-
+    def __init__(self, config: TacticalConfig, market: TrainingMarket, folder: RunFolder) -> None:
         self._config, self._data, self._folder = config, market, folder
         self.done, self.env_steps, self._seconds_before = 0, 0, 0.0
         self._standing, self._rules = _Standing(), StopRules(config.training)
-        newest = folder.checkpoints()[-1] if resume and folder.checkpoints() else None
+        self._start = folder.start_point()
+        newest = self._start.checkpoint
         if newest is not None:
             self._take(read_checkpoint(newest))
-        if resume:
-            folder.drop_after(self.done)
         self._algorithm: Any = None
         self._judged = -1  # the iteration of the newest validation that this process has made
         self._enter_stage(newest)
@@ -157,13 +157,7 @@ class _Loop:
             warm_start(self._algorithm, Path(warm.path), warm.layers)
             send_weights(self._algorithm)
         self._started = time.monotonic()
-        self._writer = SummaryWriter(
-            str(folder.path),
-            max_queue=1,
-            flush_secs=10,
-            # what TensorBoard has of iterations that are done again is not shown twice
-            purge_step=self.env_steps + 1 if self.done else None,
-        )
+        self._tensorboard = TensorBoardLog(folder.path)
 
     @property
     def seconds(self) -> float:
@@ -172,17 +166,24 @@ class _Loop:
 
     def close(self) -> None:
         """Release what is held."""
-        self._writer.close()
+        self._tensorboard.close()
         self._algorithm.stop()
 
     def run(
-        self, report: Callable[[Row], None], stop: StopRequest, max_seconds: float | None
+        self,
+        report: Callable[[Row], None],
+        stop: StopRequest,
+        max_seconds: float | None,
+        elsewhere: Sequence[RowWriter],
     ) -> str:
         """Iterate until the configured number, a criterion, the time limit or a request to stop.
 
         Returns:
             Why it ended.
         """
+        writers: list[RowWriter] = [self._folder, self._tensorboard, *elsewhere]
+        for writer in writers:
+            writer.drop_after(self._start)
         total = self._config.training.iterations
         reason = ALL_DONE if self.done >= total else None
         if reason is None and self._standing.stopped is not None:  # the criteria may be others now
@@ -205,10 +206,8 @@ class _Loop:
             if promoted:
                 self._collect(row, scheduled)
             row["total_seconds"] = self.seconds
-            self._folder.append_progress(row)
-            for name, value in row.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(f"tactical/{name}", value, row["env_steps"])
+            for writer in writers:
+                writer.write_row(row)
             planned = promoted or scheduled or self._checkpoint_is_due(row)
             if planned:  # one more, because the run was interrupted, must not shift those to come
                 self._standing.saved_episodes = row["episodes"]

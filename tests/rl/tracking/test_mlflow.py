@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.artifacts.run_folder import RunFolder, StartPoint
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError, UsageError
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def row(k, **more):
-    return {"env_steps": 100 * k, "pnl": 1.5 * k, "reward_cv": None, "converged": False, **more}
+    return {"env_steps": 100 * k, "pnl": 1.5 * k, "reward_cv": None, "converged": False} | more
 
 
 def test_a_run_and_its_resumption_are_one_mlflow_run(folder, tmp_path):
@@ -37,7 +37,7 @@ def test_a_run_and_its_resumption_are_one_mlflow_run(folder, tmp_path):
     (tmp_path / "store").mkdir()
     first = MlflowLog(uri)
     with pytest.raises(KeyboardInterrupt), first.run(folder):
-        first.log(row(1))
+        first.write_row(row(1))
         raise KeyboardInterrupt
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
@@ -45,7 +45,7 @@ def test_a_run_and_its_resumption_are_one_mlflow_run(folder, tmp_path):
     assert run.info.status == "KILLED"
     second = MlflowLog(uri)
     with second.run(folder):
-        second.log(row(2, validation_net_pnl=7.0))
+        second.write_row(row(2, validation_net_pnl=7.0))
     (run,) = client.search_runs([experiment])
     assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
     assert run.data.params["training.gamma"] == "0.99"
@@ -77,15 +77,15 @@ def test_a_store_that_fails_is_said_once_and_ends_nothing(folder, tmp_path, monk
     uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
     tracking = MlflowLog(uri, said.append)
     with tracking.run(folder):
-        tracking.log(row(1))
+        tracking.write_row(row(1))
         with without_table(uri, "metrics"):
-            tracking.log(row(2))
-        tracking.log(row(3))  # the store is left alone for a while
+            tracking.write_row(row(2))
+        tracking.write_row(row(3))  # the store is left alone for a while
         assert len(said) == 1
         monkeypatch.setattr(mlflow_log, "TRY_AGAIN_AFTER_S", 0.0)
         with without_table(uri, "metrics"):
-            tracking.log(row(4))
-        tracking.log(row(5))
+            tracking.write_row(row(4))
+        tracking.write_row(row(5))
     assert len(said) == 1
     assert "MLflow fails" in said[0]
     client = MlflowClient(tracking_uri=uri)
@@ -120,3 +120,42 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(TrainingError, match=r"pip install .*\.\[mlflow\]"):
         MlflowLog("sqlite:///x.db")
+
+
+def test_points_after_the_start_are_gone_and_all_else_of_the_run_stays(folder, tmp_path):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    first = MlflowLog(uri)
+    with pytest.raises(KeyboardInterrupt), first.run(folder):
+        for k in (1, 2, 3):
+            first.write_row(row(k))
+        raise KeyboardInterrupt
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    (before,) = client.search_runs([experiment])
+    client.set_tag(before.info.run_id, "team", "blue")
+    points = client.get_metric_history(before.info.run_id, "pnl")
+
+    second = MlflowLog(uri)
+    with second.run(folder):
+        second.drop_after(StartPoint(iteration=3, env_steps=300))
+        (run,) = client.search_runs([experiment])
+        assert run.info.run_id == before.info.run_id  # there was nothing to drop
+        second.drop_after(StartPoint(iteration=2, env_steps=200))
+        second.write_row(row(3, pnl=9.0))
+    (after,) = client.search_runs([experiment])
+    assert after.info.run_id != before.info.run_id
+    assert (after.info.run_name, after.info.start_time) == ("first", before.info.start_time)
+    assert after.data.params == before.data.params
+    assert after.data.tags["team"] == "blue"
+    now = client.get_metric_history(after.info.run_id, "pnl")
+    assert [(p.step, p.value) for p in now] == [(100, 1.5), (200, 3.0), (300, 9.0)]
+    assert [p.timestamp for p in now[:2]] == [p.timestamp for p in points[:2]]
+    third = MlflowLog(uri)
+    with third.run(folder):  # the new one is what a resumed training goes on with
+        third.write_row(row(4))
+    (last,) = client.search_runs([experiment])
+    assert last.info.run_id == after.info.run_id
