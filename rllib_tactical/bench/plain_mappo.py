@@ -93,7 +93,7 @@ class PlainMappo:
             standardization,
         )
         networks = [*self.actors, self.critic]
-        rates = [training.actor_lr] * NUM_AGENTS + [training.critic_lr]
+        rates = [*config.learning_rates.values(), training.critic_lr]
         self.parameters = [list(network.parameters()) for network in networks]
         self.optimizers = [
             torch.optim.Adam(parameters, lr=rate, fused=True)

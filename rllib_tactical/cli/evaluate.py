@@ -17,7 +17,7 @@ from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import moment
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.loader import load_config, to_dict
+from rllib_tactical.config.loader import load_config, recorded_config, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.instruments import instrument_for
@@ -188,13 +188,13 @@ def _facts(plan: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         )
         for fold in plan["folds"]
     ]
-    training = plan["config"]["training"]
+    training = recorded_config(plan["config"], "evaluation.json").training
     return (
         ("data", f"{plan['data']['name']}, {plan['data']['bars']:,} bars"),
         ("data SHA-256", plan["data"]["sha256"]),
         *folds,
         ("seeds", ", ".join(map(str, plan["seeds"]))),
-        ("training", f"{training['iterations']} iterations of {training['batch_size']:,} steps"),
+        ("training", f"{training.iterations} iterations of {training.update_steps:,} steps"),
         ("configuration SHA-256", plan["config_hash"]),
         ("program", git_commit() or "unknown commit"),
     )

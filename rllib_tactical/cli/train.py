@@ -87,7 +87,7 @@ def train_command(
     if iterations is not None and env_steps is not None:
         raise UsageError("give --iterations or --env-steps, not both")
     if env_steps is not None:
-        iterations = max(1, -(-env_steps // config.training.steps_per_update))
+        iterations = max(1, -(-env_steps // config.training.update_steps))
     changes: dict[str, Any] = {
         "iterations": iterations,
         "num_env_runners": num_env_runners,

@@ -24,6 +24,13 @@ from rllib_tactical.sweep.spec import SweepSpec, load_sweep, recorded_sweep, wit
     metavar="YAML",
     help="What is swept; see tune_configs/. With --resume the sweep's own unless given.",
 )
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="YAML",
+    help="Settings of all trials where the sweep says nothing; see tactical.yaml.",
+)
 @training_data_options
 @click.option(
     "--out", required=True, type=FolderType(), help="Folder of the sweep, or a URI (s3://...)."
@@ -39,6 +46,7 @@ from rllib_tactical.sweep.spec import SweepSpec, load_sweep, recorded_sweep, wit
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def tune_command(
     sweep_path: Path | None,
+    config_path: Path | None,
     data: tuple[Path, ...],
     out: Path | str,
     instrument: tuple[str, ...],
@@ -60,7 +68,7 @@ def tune_command(
     any interruption: finished trials are kept, others continue from their newest checkpoint.
     """
     place = place_of(out)
-    spec = _spec(sweep_path, place, resume)
+    spec = _spec(sweep_path, config_path, place, resume)
     spec = with_changes(
         spec,
         {"iterations": iterations, "num_env_runners": num_env_runners},
@@ -86,9 +94,11 @@ def tune_command(
         folder.close()
 
 
-def _spec(path: Path | None, place: Place, resume: bool) -> SweepSpec:
+def _spec(path: Path | None, config: Path | None, place: Place, resume: bool) -> SweepSpec:
     if path is not None:
-        return load_sweep(path)
+        return load_sweep(path, config=config)
+    if config is not None:
+        raise UsageError("--config goes with --sweep")
     if not resume:
         raise UsageError("--sweep is required, unless --resume continues a sweep")
     return recorded_sweep(read_plan(place), f"{place}")

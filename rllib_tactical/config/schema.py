@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.config.training import TrainingConfig
@@ -17,14 +17,26 @@ from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.simulation.rewards import RewardConfig
-from rllib_tactical.domain.types import NUM_FEATURES, StrictConfig
+from rllib_tactical.domain.types import AGENTS, FEATURE_NAMES, NUM_FEATURES, WINDOW, StrictConfig
 from rllib_tactical.errors import require
+
+REPLACED_BY: Final = {
+    "training.steps_per_update": ("training.episodes_per_update",),
+    "training.episodes_per_update": ("training.steps_per_update",),
+    "training.actor_lr": tuple(f"agents.{agent}.learning_rate" for agent in AGENTS),
+}
+"""Settings that replace others: who gives one on top of a configuration unsets the others of it."""
+
+UNWEIGHTED: Final = ("fvg_age", "fvg_mitigation_signal")
+"""Features without a weight in a list of five attention weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig(StrictConfig):
     """The critic's size. The actors' shape is fixed by the specification.
 
+    ``input_shape`` (bars, features) and ``activation`` are those of all networks and cannot be
+    changed. ``hidden_sizes`` and ``dropout_rate`` are the critic's.
     ``actors``: "separate" agents, or the three votes as one "joint" action of one agent, with one
     probability ratio and one advantage. ``critic``: "centralized" sees the global state (MAPPO);
     "independent" is one critic per agent that sees what its actor sees (IPPO). ``critic_heads``:
@@ -33,11 +45,18 @@ class ModelConfig(StrictConfig):
 
     actors: Literal["separate", "joint"] = "separate"
     critic: Literal["centralized", "independent"] = "centralized"
+    input_shape: tuple[int, int] = (WINDOW, NUM_FEATURES)
+    activation: Literal["relu"] = "relu"
     hidden_sizes: tuple[int, ...] = (512, 256, 128)
     dropout_rate: float = 0.0
     critic_heads: Literal["per_agent", "shared"] = "per_agent"
 
     def __post_init__(self) -> None:
+        require(
+            self.input_shape == (WINDOW, NUM_FEATURES),
+            f"model.input_shape must be [{WINDOW}, {NUM_FEATURES}]",
+            self.input_shape,
+        )
         require(
             bool(self.hidden_sizes) and min(self.hidden_sizes) >= 1,
             "model.hidden_sizes must list layer widths >= 1",
@@ -57,25 +76,43 @@ class ModelConfig(StrictConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig(StrictConfig):
-    """One agent: initial attention weights of the seven features, and its temperature."""
+    """One agent: initial weights of the features, temperature, learning rate.
+
+    ``attention_weights`` are seven numbers, one per feature; or five, without those of ``fvg_age``
+    and ``fvg_mitigation_signal``, which then begin with the smallest of the five.
+    ``exploration_temperature`` divides the logits. ``learning_rate`` None: ``training.actor_lr``.
+    """
 
     attention_weights: tuple[float, ...]
     exploration_temperature: float
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         weights, temperature = self.attention_weights, self.exploration_temperature
         require(
-            len(weights) == NUM_FEATURES,
-            f"agents.*.attention_weights must have {NUM_FEATURES} weights",
-            len(weights),
-        )
-        require(
             all(map(math.isfinite, weights)), "agents.*.attention_weights must be finite", weights
+        )
+        if len(weights) == NUM_FEATURES - len(UNWEIGHTED):
+            given = iter(weights)
+            weights = tuple(
+                min(weights) if name in UNWEIGHTED else next(given) for name in FEATURE_NAMES
+            )
+            object.__setattr__(self, "attention_weights", weights)
+        require(
+            len(weights) == NUM_FEATURES,
+            f"agents.*.attention_weights must be {NUM_FEATURES} numbers, or "
+            f"{NUM_FEATURES - len(UNWEIGHTED)} without {' and '.join(UNWEIGHTED)}",
+            weights,
         )
         require(
             0 < temperature < math.inf,
             "agents.*.exploration_temperature must be finite and > 0",
             temperature,
+        )
+        require(
+            self.learning_rate is None or 0 < self.learning_rate < math.inf,
+            "agents.*.learning_rate must be finite and > 0",
+            self.learning_rate,
         )
 
 
@@ -96,8 +133,9 @@ class AgentsConfig(StrictConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TacticalConfig(StrictConfig):
-    """The whole configuration."""
+    """The whole configuration. ``enabled`` is true: what is not wanted is not started."""
 
+    enabled: bool = True
     model: ModelConfig = field(default_factory=ModelConfig)
     agents: AgentsConfig = field(default_factory=AgentsConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -107,6 +145,26 @@ class TacticalConfig(StrictConfig):
     risk: RiskConfig = field(default_factory=RiskConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
     service: ServiceConfig = field(default_factory=ServiceConfig)
+
+    def __post_init__(self) -> None:
+        require(self.enabled, "enabled must be true", self.enabled)
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """The actors' learning rates by agent, at the beginning of a run."""
+        return {
+            agent: self.training.actor_lr if rate is None else rate
+            for agent, rate in self._own_rates.items()
+        }
+
+    @property
+    def shares_actor_lr(self) -> bool:
+        """Whether some agent learns at ``training.actor_lr``."""
+        return None in self._own_rates.values()
+
+    @property
+    def _own_rates(self) -> dict[str, float | None]:
+        return {agent: getattr(self.agents, agent).learning_rate for agent in AGENTS}
 
     @property
     def rules(self) -> Rules:

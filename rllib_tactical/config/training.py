@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.types import StrictConfig
 from rllib_tactical.errors import require
 
 MAX_TEMPERATURE_SCALE = 100.0
+
+DEFAULT_STEPS = 8192
+"""Account steps of an iteration unless the configuration says."""
+
+MAX_SEED = 2**32 - 1
+"""The largest number that NumPy's and PyTorch's older generators take."""
 
 DATA = "data"
 """The market of the curriculum's last stage: the files that training was given."""
@@ -159,27 +166,64 @@ def check_curriculum(stages: tuple[StageConfig, ...]) -> None:
     )
 
 
+_RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]] = (
+    (
+        (
+            "iterations",
+            "epochs",
+            "steps_per_update",
+            "episodes_per_update",
+            "batch_size",
+            "num_envs",
+            "accounts_per_bar",
+            "checkpoint_every",
+            "checkpoint_episodes",
+            "keep_checkpoints",
+        ),
+        lambda value: value >= 1,
+        ">= 1",
+    ),
+    (("num_env_runners", "num_learners", "learner_gpus"), lambda value: value >= 0, ">= 0"),
+    (("seed",), lambda value: 0 <= value <= MAX_SEED, f"in 0..{MAX_SEED}"),
+    (
+        ("actor_lr", "critic_lr", "clip_ratio", "max_grad_norm"),
+        lambda value: 0 < value < math.inf,
+        "finite and > 0",
+    ),
+    (
+        ("entropy_coef", "value_loss_coef"),
+        lambda value: 0 <= value < math.inf,
+        "finite and >= 0",
+    ),
+    (("actor_lr_end_factor", "entropy_end_factor"), lambda value: 0 <= value <= 1, "in [0, 1]"),
+    (("gamma", "gae_lambda", "train_confidence"), lambda value: 0 < value <= 1, "in (0, 1]"),
+)
+"""What numbers of the training section must be, in code and in words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig(StrictConfig):
     """MAPPO and the run around it.
 
-    ``steps_per_update`` account steps are sampled per iteration by ``num_env_runners`` Ray actors
-    (0: in the driver) that step ``num_envs`` accounts each, and learnt from for ``epochs`` passes
-    in batches of ``batch_size`` account steps. ``credit``: the policy gradient counts every vote,
-    or only those that decided something. ``trace``: returns reach to the end of the episode, or of
-    the trade; beyond it stands the critic's value. ``actor_lr`` and ``entropy_coef`` change
-    linearly over ``iterations``, to their ``end_factor`` times what they were. ``accounts_per_bar``
-    accounts replay the same bars side by side: an actor's output depends on the bar only, so they
-    share its forward and backward pass. ``train_confidence`` is the confidence with which every
-    sampled vote counts. ``precision`` is that of the learner's matrix products; ``learner_gpus``
-    GPUs are given to each learner. ``splits`` are the shares of the bars for training, validation
-    and test.
+    An iteration samples ``steps_per_update`` account steps, or as many as ``episodes_per_update``
+    episodes have; 8,192 when both are null. ``num_env_runners`` Ray actors (0: the driver) step
+    ``num_envs`` accounts each. The steps are learnt from for ``epochs`` passes in batches of
+    ``batch_size`` account steps. ``actor_lr`` is the rate of every agent without one of its own.
+    ``credit``: the policy gradient counts every vote, or only those that decided something.
+    ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands the
+    critic's value. ``actor_lr`` and ``entropy_coef`` change linearly over ``iterations``, to their
+    ``end_factor`` times what they were. ``accounts_per_bar`` accounts replay the same bars side by
+    side: an actor's output depends on the bar only, so they share its forward and backward pass.
+    ``train_confidence`` is the confidence with which every sampled vote counts. ``precision`` is
+    that of the learner's matrix products; ``learner_gpus`` GPUs are given to each learner.
+    ``splits`` are the shares of the bars for training, validation and test.
 
     A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
     episodes, whichever is first, and with every validation; the last ``keep_checkpoints`` and the
     best are kept. ``record_rollouts`` writes every sampled step to Parquet files in the run folder.
     """
 
+    algorithm: Literal["mappo"] = "mappo"
     iterations: int = 100
     seed: int = 0
     actor_lr: float = 1e-3
@@ -195,7 +239,8 @@ class TrainingConfig(StrictConfig):
     value_loss_coef: float = 0.5
     max_grad_norm: float = 0.5
     epochs: int = 4
-    steps_per_update: int = 8192
+    steps_per_update: int | None = None
+    episodes_per_update: int | None = None
     batch_size: int = 2048
     num_env_runners: int = 1
     num_envs: int = 128
@@ -217,57 +262,13 @@ class TrainingConfig(StrictConfig):
     record_rollouts: bool = False
 
     def __post_init__(self) -> None:
-        for name in (
-            "iterations",
-            "epochs",
-            "steps_per_update",
-            "batch_size",
-            "num_envs",
-            "accounts_per_bar",
-            "checkpoint_every",
-            "checkpoint_episodes",
-            "keep_checkpoints",
-        ):
-            require(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
-        for name in ("seed", "num_env_runners", "num_learners", "learner_gpus"):
-            require(getattr(self, name) >= 0, f"training.{name} must be >= 0", getattr(self, name))
-        for name in ("actor_lr", "critic_lr", "clip_ratio", "max_grad_norm"):
-            value = getattr(self, name)
-            require(0 < value < math.inf, f"training.{name} must be finite and > 0", value)
-        for name in ("entropy_coef", "value_loss_coef"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, f"training.{name} must be finite and >= 0", value)
-        for name in ("actor_lr_end_factor", "entropy_end_factor"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"training.{name} must be in 0..1", value)
-        for name in ("gamma", "gae_lambda", "train_confidence"):
-            require(
-                0 < getattr(self, name) <= 1,
-                f"training.{name} must be in (0, 1]",
-                getattr(self, name),
-            )
-        require(
-            self.batch_size <= self.steps_per_update,
-            "training.batch_size must not exceed training.steps_per_update",
-            (self.batch_size, self.steps_per_update),
-        )
-        require(
-            self.batch_size % self.accounts_per_bar == 0,
-            f"training.batch_size must be a multiple of accounts_per_bar ({self.accounts_per_bar})",
-            self.batch_size,
-        )
-        require(
-            self.num_envs % self.accounts_per_bar == 0,
-            f"training.num_envs must be a multiple of accounts_per_bar ({self.accounts_per_bar})",
-            self.num_envs,
-        )
-        accounts = self.num_envs * max(1, self.num_env_runners)
-        require(
-            self.steps_per_update % accounts == 0,
-            "training.steps_per_update must be a multiple of num_envs x num_env_runners "
-            f"({accounts})",
-            self.steps_per_update,
-        )
+        if self.steps_per_update is None and self.episodes_per_update is None:
+            object.__setattr__(self, "steps_per_update", DEFAULT_STEPS)
+        for names, holds, rule in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                require(value is None or holds(value), f"training.{name} must be {rule}", value)
+        self._check_sizes()
         require(
             min(self.splits) >= 0 and self.splits[0] > 0 and abs(sum(self.splits) - 1) < 1e-9,
             "training.splits must be shares that sum to 1, the first > 0",
@@ -280,6 +281,56 @@ class TrainingConfig(StrictConfig):
             self.temperature_scales,
         )
         check_curriculum(self.curriculum)
+
+    def _check_sizes(self) -> None:
+        require(
+            self.steps_per_update is None or self.episodes_per_update is None,
+            "training.steps_per_update or episodes_per_update must be null: they say the same",
+            (self.steps_per_update, self.episodes_per_update),
+        )
+        require(
+            self.episodes_per_update is None or self.episodes.kind == "bars",
+            "training.episodes_per_update needs episodes of kind bars, whose length is known "
+            "(else give steps_per_update)",
+            self.episodes.kind,
+        )
+        for name, value in (("batch_size", self.batch_size), ("num_envs", self.num_envs)):
+            _require_multiple(name, value, "accounts_per_bar", self.accounts_per_bar)
+        if self.steps_per_update is not None:
+            _require_multiple(
+                "steps_per_update", self.steps_per_update, "num_envs x num_env_runners", self._all
+            )
+        require(
+            self.batch_size <= self.update_steps,
+            f"training.batch_size must not exceed the steps of an update ({self.update_steps})",
+            self.batch_size,
+        )
+
+    @property
+    def update_steps(self) -> int:
+        """Account steps of an iteration, a multiple of the number of accounts.
+
+        ``episodes_per_update`` episodes are rounded up to whole steps of all accounts.
+        """
+        if self.steps_per_update is not None:
+            return self.steps_per_update
+        steps = (self.episodes_per_update or 0) * self.episodes.length
+        return -(-steps // self._all) * self._all
+
+    @property
+    def _all(self) -> int:
+        """Accounts that step together, on all env runners."""
+        return self.num_envs * max(1, self.num_env_runners)
+
+
+def _require_multiple(name: str, value: int, of: str, unit: int) -> None:
+    below = value - value % unit
+    fitting = " or ".join(str(each) for each in (below, below + unit) if each)
+    require(
+        value % unit == 0,
+        f"training.{name} must be a multiple of {of} ({unit}), such as {fitting}",
+        value,
+    )
 
 
 def check_validated(

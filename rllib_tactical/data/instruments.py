@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import re
@@ -12,13 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
+from rllib_tactical.config.loader import from_dict
+from rllib_tactical.config.yaml12 import parse_yaml, read_yaml
 from rllib_tactical.data.calendar.schedules import require_calendar
 from rllib_tactical.data.calendar.sessions import require_timezone
 from rllib_tactical.domain.types import Instrument
-from rllib_tactical.errors import ConfigError, OrderError, UnreadableError
+from rllib_tactical.errors import ConfigError, OrderError
 
 DOLLARS_PER_ATR: Final = 100.0
 
@@ -38,18 +36,13 @@ def load_instrument(name_or_path: str | os.PathLike[str]) -> Instrument:
     Whatever holds a path separator or ends in .yaml or .yml is a file.
 
     Raises:
-        ConfigError: no such instrument, an unknown, repeated or ill-typed key, a value out of its
-            range, or an unknown calendar or time zone; the message names the field.
-        UnreadableError: the file cannot be read.
+        ConfigError: no such instrument, an unknown or ill-typed key, a value out of its range, or
+            an unknown calendar or time zone; the message names the field.
+        UnreadableError: the file cannot be read, is not YAML, or has a key twice.
     """
     text = os.fspath(name_or_path)
     if text.lower().endswith((".yaml", ".yml")) or os.sep in text:
-        try:
-            content = Path(text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UnreadableError(f"instrument file {text}: {reason}") from error
-        return _parse(content, text)
+        return _instrument(read_yaml(Path(text)), text)
     names = {name.upper(): name for name in list_instruments()}
     if text.upper() not in names:
         raise ConfigError(
@@ -110,59 +103,15 @@ def resolve_base_quantity(instrument: Instrument, mean_atr: float) -> Instrument
 
 @lru_cache(maxsize=32)
 def _shipped(name: str) -> Instrument:
-    return _parse((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name)
+    return _instrument(parse_yaml((_folder() / f"{name}.yaml").read_text("utf-8"), name), name)
 
 
 def _folder() -> Any:
     return resources.files("rllib_tactical.data") / "instruments"
 
 
-def _parse(content: str, source: str) -> Instrument:
-    try:
-        values = yaml.load(content, Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"instrument {source}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"instrument {source}: expected keys and values, found {type(values).__name__}"
-        )
-    try:
-        # By way of JSON, because strict validation of Python objects refuses a mapping for a
-        # dataclass. What JSON cannot express, such as a YAML date, fits no field either.
-        text = json.dumps(values, default=lambda value: [repr(value)])
-        instrument = _adapter().validate_json(text, strict=True)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}, "
-            f"found {_shown(fault['input'])}"
-            for fault in error.errors()
-        )
-        raise ConfigError(f"instrument {source}: {faults}") from error
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(f"instrument {source}: {error}") from error
+def _instrument(values: Any, source: str) -> Instrument:
+    instrument = from_dict(Instrument, values, f"instrument {source}")
     require_calendar(instrument.calendar)
     require_timezone(instrument.timezone)
     return instrument
-
-
-@lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[Instrument]:
-    return TypeAdapter(Instrument)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} appears more than once", node.start_mark
-                )
-        return super().construct_mapping(node, deep)

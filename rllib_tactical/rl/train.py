@@ -156,12 +156,14 @@ def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
         "stop",
         "record_rollouts",
     }
-    for section in new:
-        for key, value in new[section].items():
+    for section, settings in new.items():
+        if not isinstance(settings, dict):  # the switch, which has one value
+            continue
+        for key, value in settings.items():
             if section == "training" and key in may_differ:
                 continue
-            if old.get(section, {}).get(key) != value:
+            if old[section][key] != value:
                 raise TrainingError(
                     f"--resume: {section}.{key} is {value!r}, the run was started with "
-                    f"{old.get(section, {}).get(key)!r}"
+                    f"{old[section][key]!r}"
                 )

@@ -185,9 +185,7 @@ class Run:
     @property
     def config(self) -> TacticalConfig:
         """The configuration: the defaults with the variant's changes, trained in this process."""
-        steps = self.variant.changes.get(
-            "training.steps_per_update", TrainingConfig().steps_per_update
-        )
+        steps = self.variant.changes.get("training.steps_per_update", TrainingConfig().update_steps)
         return configured(
             {
                 "training.iterations": -(-self.steps // steps),

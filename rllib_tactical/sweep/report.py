@@ -222,7 +222,7 @@ def _facts(spec: SweepSpec, plan: dict[str, Any]) -> tuple[tuple[str, str], ...]
     return (
         ("search", f"{spec.search}, seed {spec.seed}"),
         ("scheduler", spec.scheduler),
-        ("training", f"{training.iterations} iterations of {training.steps_per_update:,} steps"),
+        ("training", f"{training.iterations} iterations of {training.update_steps:,} steps"),
         *parts,
         ("sweep", plan["identity"]),
         ("program", plan["git_commit"] or "unknown commit"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rllib_tactical.config.loader import from_dict, reward_preset, to_dict
-from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.schema import REPLACED_BY, TacticalConfig
 from rllib_tactical.config.version1 import current_setting
 from rllib_tactical.errors import ConfigError
 
@@ -44,6 +44,7 @@ FIXED: Final = {
 SHAPES: Final = (
     "model.",
     "training.steps_per_update",
+    "training.episodes_per_update",
     "training.batch_size",
     "training.num_envs",
     "training.accounts_per_bar",
@@ -131,8 +132,12 @@ class Space:
         """
         if scheduler == "pbt" and search != "random":
             raise ConfigError(f"scheduler pbt needs search random, found {search!r}")
+        keys = {self._today(domain.key) for domain in self.domains}
         for domain in self.domains:
             key = self._today(domain.key)
+            others = REPLACED_BY.get(key)
+            if others is not None and keys.issuperset(others):
+                raise ConfigError(f"space.{key} has no effect beside {', '.join(others)}")
             for fixed, reason in FIXED.items():
                 if key == fixed or key.startswith(f"{fixed}."):
                     raise ConfigError(f"space.{key} cannot be swept: {reason}")
@@ -210,7 +215,7 @@ def _domain(key: str, value: Any) -> Domain:
     if any(isinstance(each, bool) or not isinstance(each, wanted) for each in values):
         raise ConfigError(
             f"space.{key}.{kind} must be two {'whole ' if kind == 'integer' else ''}numbers "
-            f"(write 0.0001, not 1e-4), found {values!r}"
+            f"(without quotes), found {values!r}"
         )
     if len(values) != 2 or not values[0] < values[1] or not all(map(math.isfinite, values)):
         raise ConfigError(f"space.{key}.{kind} must be [low, high], low < high, found {values!r}")
@@ -234,10 +239,18 @@ def _with(config: TacticalConfig, values: dict[str, Any]) -> TacticalConfig:
             plain[REWARDS] = to_dict(reward_preset(value))
             continue
         *path, last = key.split(".")
-        place: Any = plain
-        for name in path:
-            place = place.get(name) if isinstance(place, dict) else None
+        place = _place(plain, path)
         if not isinstance(place, dict) or last not in place or not path:
             raise ConfigError(f"{key} is not a key of the configuration (see tactical.yaml)")
         place[last] = value
+        for other in REPLACED_BY.get(key, ()):
+            if other not in values:
+                *path, last = other.split(".")
+                _place(plain, path)[last] = None
     return from_dict(TacticalConfig, plain, "trial")
+
+
+def _place(values: Any, path: list[str]) -> Any:
+    for name in path:
+        values = values.get(name) if isinstance(values, dict) else None
+    return values

@@ -16,20 +16,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
 from rllib_tactical.config.loader import (
     Hint,
+    build_config,
     content_hash,
     from_dict,
-    parse_config,
+    merged_sections,
     print_hint,
+    renamed_sections,
+    sections_of,
     to_dict,
 )
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.version1 import RENAMED, REUSED, is_version1, with_current_names
+from rllib_tactical.config.yaml12 import read_yaml
 from rllib_tactical.domain.types import StrictConfig
-from rllib_tactical.errors import ConfigError, UnreadableError
+from rllib_tactical.errors import ConfigError
 from rllib_tactical.sweep.space import Space
 
 ROOT_KEY: Final = "tactical_sweep"
@@ -158,13 +160,14 @@ class SweepSpec(StrictConfig):
         return content_hash(plain)
 
 
-def parse_sweep(values: Any, source: str, hint: Hint | None = None) -> SweepSpec:
+def parse_sweep(values: Any, source: str, hint: Hint | None = None, base: Any = None) -> SweepSpec:
     """Build a sweep from parsed YAML.
 
     Args:
         values: the parsed YAML.
         source: what an error calls it.
-        hint: is told which names of version 1 were read.
+        hint: shows a line to the user: names of version 1, a setting without effect.
+        base: sections of a configuration that hold where the sweep's own ``config`` says nothing.
 
     Raises:
         ConfigError: an unknown key, a wrong type or a broken rule; the message names the key.
@@ -178,16 +181,13 @@ def parse_sweep(values: Any, source: str, hint: Hint | None = None) -> SweepSpec
     config, space = sections.get("config") or {}, sections.get("space")
     old = {key: RENAMED[key] for key in space if key in RENAMED} if isinstance(space, dict) else {}
     version1 = sections.get("names") == 1 or is_version1(config) or bool(set(old) - {REUSED})
-    config = parse_config({"tactical_marl": config}, f"{source}: config", hint, version1)
+    config = renamed_sections(config, f"{source}: config", hint, version1)
+    config = build_config(merged_sections(base or {}, config), f"{source}: config", hint)
     sections = {**sections, "config": to_dict(config), "names": 1 if version1 else 2}
     if version1 and old and hint is not None:
         renamed = ", ".join(f"{key} -> {new}" for key, new in old.items())
         hint(f"{source}: space: names of version 1, please rename: {renamed}")
-    try:
-        return from_dict(SweepSpec, sections, source)
-    except ConfigError as error:
-        text = str(error)
-        raise ConfigError(text if text.startswith(source) else f"{source}: {text}") from error
+    return from_dict(SweepSpec, sections, source)
 
 
 def recorded_sweep(plan: dict[str, Any], source: str) -> SweepSpec:
@@ -203,18 +203,22 @@ def recorded_sweep(plan: dict[str, Any], source: str) -> SweepSpec:
     return from_dict(SweepSpec, values, source)
 
 
-def load_sweep(path: Path, hint: Hint = print_hint) -> SweepSpec:
+def load_sweep(path: Path, hint: Hint = print_hint, config: Path | None = None) -> SweepSpec:
     """Read a sweep file.
 
+    Args:
+        path: the sweep's file.
+        hint: shows a line to the user.
+        config: a configuration's file, which holds where the sweep says nothing.
+
     Raises:
-        UnreadableError: the file cannot be read or is not YAML.
+        UnreadableError: a file cannot be read or is not YAML.
         ConfigError: see ``parse_sweep``.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnreadableError(f"{path}: not a readable YAML file: {error}") from error
-    return parse_sweep(values, str(path), hint)
+    base = None if config is None else sections_of(read_yaml(config), str(config), hint)
+    if base is not None:
+        build_config(base, str(config))  # names the file that a fault is in
+    return parse_sweep(read_yaml(path), str(path), hint, base)
 
 
 def with_changes(spec: SweepSpec, training: dict[str, Any], **changes: Any) -> SweepSpec:

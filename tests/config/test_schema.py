@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_rewards_may_name_a_preset():
     ("sections", "named"),
     [
         ({"trainings": {}}, "trainings"),
+        ({"enabled": False}, "enabled must be true"),
+        ({"model": {"input_shape": [60, 5]}}, "model.input_shape must be [60, 7]"),
+        ({"model": {"activation": "tanh"}}, "model.activation"),
+        ({"training": {"algorithm": "ippo"}}, "training.algorithm"),
+        ({"agents": {"entry": {"learning_rate": 0.0}}}, "learning_rate must be finite and > 0"),
+        ({"aggregation": {"synergy_type_weights": {"TYPE_5": []}}}, "synergy_type_weights.TYPE_5"),
+        ({"training": {"seed": 4294967296}}, "training.seed must be in 0..4294967295"),
+        ({"training": {"seed": -1}}, "training.seed must be in 0..4294967295"),
         ({"training": {"epoch": 3}}, "training.epoch"),
         ({"training": {"epochs": "3"}}, "training.epochs"),
         ({"training": {"epochs": 2.5}}, "training.epochs"),
@@ -104,7 +113,7 @@ def test_rewards_may_name_a_preset():
     ],
 )
 def test_a_broken_value_is_refused_by_name(sections, named):
-    with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
+    with pytest.raises(ConfigError, match=re.escape(named)):
         parsed(**sections)
 
 
@@ -130,9 +139,77 @@ def test_configurations_are_frozen(config):
         setattr(config, first, 3)
 
 
-def test_attention_needs_seven_weights():
-    with pytest.raises(ConfigError, match="7 weights, found 2"):
-        AgentConfig(attention_weights=(0.5, 0.5), exploration_temperature=1.0)
+def test_attention_needs_seven_or_five_weights():
+    for count in (0, 2, 4, 6, 8):
+        with pytest.raises(
+            ConfigError, match="must be 7 numbers, or 5 without fvg_age and fvg_mit"
+        ):
+            AgentConfig(attention_weights=(0.5,) * count, exploration_temperature=1.0)
+
+
+def test_the_two_features_without_a_weight_begin_with_the_smallest_of_the_five():
+    found = AgentConfig(attention_weights=(0.5, 0.4, 0.3, 0.2, 0.1), exploration_temperature=1.0)
+    assert found.attention_weights == (0.5, 0.4, 0.3, 0.1, 0.1, 0.2, 0.1)
+
+
+def test_an_agent_keeps_what_is_not_given():
+    found = parsed(agents={"momentum": {"learning_rate": 0.01}}).agents
+    default = TacticalConfig().agents
+    assert found.momentum == dataclasses.replace(default.momentum, learning_rate=0.01)
+    assert (found.fvg, found.entry) == (default.fvg, default.entry)
+
+
+def test_agents_without_a_rate_of_their_own_share_one():
+    config = parsed(agents={"momentum": {"learning_rate": 0.01}}, training={"actor_lr": 0.002})
+    assert config.learning_rates == {"fvg": 0.002, "momentum": 0.01, "entry": 0.002}
+
+
+def test_a_shared_rate_that_no_agent_has_is_hinted_at():
+    hints = []
+    rates = {agent: {"learning_rate": 0.01} for agent in ("fvg", "momentum", "entry")}
+    parse_config({"tactical_marl": {"agents": rates}}, "test", hints.append)
+    assert hints == []
+    given = {"agents": rates, "training": {"actor_lr": 0.002}}
+    parse_config({"tactical_marl": given}, "test", hints.append)
+    assert len(hints) == 1
+    assert "training.actor_lr has no effect" in hints[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "steps"),
+    [
+        ({}, 8192),
+        ({"steps_per_update": 1024}, 1024),
+        ({"episodes_per_update": 10}, 2560),
+        ({"episodes_per_update": 1, "episodes": {"length": 300}}, 384),  # three times 128 accounts
+        ({"episodes_per_update": 10, "num_env_runners": 3}, 2688),
+        ({"episodes_per_update": 10, "num_env_runners": 0}, 2560),
+    ],
+)
+def test_the_steps_of_an_update(sizes, steps):
+    training = parsed(training={"batch_size": 64, **sizes}).training
+    assert training.update_steps == steps
+    assert parsed(training=to_dict(training)).training == training
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"steps_per_update": 512, "episodes_per_update": 2}, "must be null: they say the same"),
+        ({"episodes_per_update": 10, "episodes": {"kind": "session"}}, "give steps_per_update"),
+        ({"episodes_per_update": 0}, "episodes_per_update must be >= 1"),
+        ({"steps_per_update": 8_193}, r"\(128\), such as 8192 or 8320, found 8193"),
+        ({"batch_size": 4}, r"batch_size must be a multiple of accounts_per_bar \(8\), such as 8,"),
+        ({"num_envs": 100}, r"num_envs must be .* such as 96 or 104, found 100"),
+        (
+            {"episodes_per_update": 4},
+            r"must not exceed the steps of an update \(1024\), found 2048",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_with_some_that_do(sizes, message):
+    with pytest.raises(ConfigError, match=message):
+        parsed(training=sizes)
 
 
 def test_a_part_of_the_rewards_keeps_the_rest_of_the_default():

@@ -88,7 +88,7 @@ def build_config(
             num_envs_per_env_runner=training.num_envs,
             # a slow fragment would be thrown away and asked for again, for ever
             sample_timeout_s=SAMPLE_TIMEOUT_S,
-            rollout_fragment_length=training.steps_per_update // accounts,
+            rollout_fragment_length=training.update_steps // accounts,
         )
         .learners(
             num_learners=training.num_learners,
@@ -101,7 +101,13 @@ def build_config(
             policies=tuple(AGENTS),
             policy_mapping_fn=_map_agent,
             algorithm_config_overrides_per_module={
-                CRITIC: PPOConfig.overrides(lr=training.critic_lr)
+                CRITIC: PPOConfig.overrides(lr=training.critic_lr),
+                **{
+                    agent: PPOConfig.overrides(
+                        lr=_linear(training, rate, training.actor_lr_end_factor)
+                    )
+                    for agent, rate in config.learning_rates.items()
+                },
             },
         )
         .rl_module(rl_module_spec=module_spec(config, standardization))
@@ -118,7 +124,7 @@ def build_config(
             use_kl_loss=False,
             use_critic=False,
             num_epochs=training.epochs,
-            train_batch_size_per_learner=training.steps_per_update // learners,
+            train_batch_size_per_learner=training.update_steps // learners,
             minibatch_size=max(1, training.batch_size // learners),
         )
         .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
@@ -130,7 +136,7 @@ def _linear(training: TrainingConfig, value: float, end_factor: float) -> float 
     """Return ``value``, or its schedule over the run: [account steps, value] pairs."""
     if end_factor == 1.0:
         return value
-    return [[0, value], [training.iterations * training.steps_per_update, end_factor * value]]
+    return [[0, value], [training.iterations * training.update_steps, end_factor * value]]
 
 
 def module_spec(config: TacticalConfig, standardization: Standardization) -> MultiRLModuleSpec:

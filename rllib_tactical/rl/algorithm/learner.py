@@ -196,7 +196,9 @@ class MappoLearner(PPOTorchLearner):
     ) -> Minibatches:
         fewest = self._fewest(sum(map(len, training_data.episodes)))
         if fewest == 0:
-            raise TrainingError("a batch must have a bar for every learner: enlarge batch_size")
+            raise TrainingError(
+                "a batch must have a bar for every learner: enlarge steps_per_update"
+            )
         batch = self._learner_connector(
             rl_module=self.module,
             batch={},

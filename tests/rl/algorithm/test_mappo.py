@@ -239,8 +239,11 @@ def test_metrics_count_account_steps_and_an_update_that_is_not_finite_is_left_ou
 
 
 def test_rates_follow_their_line_by_the_updates_made(ray_instance):
-    """Whatever the number of steps that an iteration sampled."""
+    """Whatever the number of steps that an iteration sampled; an agent may have its own line."""
     config = configured(iterations=4, actor_lr_end_factor=0.0, entropy_end_factor=0.5)
+    momentum = dataclasses.replace(config.agents.momentum, learning_rate=4e-3)
+    agents = dataclasses.replace(config.agents, momentum=momentum)
+    config = dataclasses.replace(config, agents=agents)
     handle = MarketHandle(SPEC)
     algorithm = build_config(config, handle, SCALE).build_algo()
     try:
@@ -254,8 +257,9 @@ def test_rates_follow_their_line_by_the_updates_made(ray_instance):
             for group in optimizer.param_groups
         }
         assert {rate for name, rate in rates.items() if "critic" in name} == {1e-3}
-        actors = [rate for name, rate in rates.items() if "critic" not in name]
-        assert actors == pytest.approx([1e-3 * 2 / 4] * 3)
+        for agent, rate in (("fvg", 1e-3), ("momentum", 4e-3), ("entry", 1e-3)):
+            (found,) = [found for name, found in rates.items() if agent in name]
+            assert found == pytest.approx(rate * 2 / 4)
         for agent in AGENTS:
             coefficient = learner.entropy_coeff_schedulers_per_module[agent].get_current_value()
             assert float(coefficient) == pytest.approx(0.03 * 3 / 4)
