@@ -190,7 +190,7 @@ def test_a_killed_driver_loses_no_finished_trial_and_no_checkpoint(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "rllib_tactical", "tune", "--sweep", str(file)]
     command += ["--data", str(bars), "--out", str(out), "--max-concurrent", "1"]
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment = os.environ | {"RAY_ADDRESS": "local"}  # never another test's cluster
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, start_new_session=True
