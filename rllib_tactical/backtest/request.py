@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +19,11 @@ from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.data.dataset import load_market
-from rllib_tactical.data.files import file_sha256
-from rllib_tactical.data.instruments import resolve_base_quantity
-from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
+from rllib_tactical.data.dataset import Dataset, load_dataset
+from rllib_tactical.data.sizing import SIZE_FROM, WarmUpBars, size_text
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.features.causality import check_causality
-from rllib_tactical.domain.simulation.history import MarketHistory, build_history
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.statistics.trials import Trials
@@ -45,7 +40,6 @@ class Request:
     bundle: Bundle | None = None
     policy: str | None = None
     rules: Rules = field(default_factory=Rules)
-    synergies: str = DETECT
     start_s: int | None = None
     stop_s: int | None = None
     seed: int = 0
@@ -93,19 +87,15 @@ def backtest_source(
     """
     bundle = request.bundle
     bar_seconds = bundle.bar_seconds if bundle is not None else BAR_SECONDS
-    stage("bars")
-    bars, sessions = load_market(source.path, source.instrument, bar_seconds)
-    stage("check for look-ahead")
-    check_causality(bars)
-    stage("features")
-    track = synergies_for(request.synergies, bars, bar_seconds)
-    history = _sized(build_history(bars, sessions, source.instrument, track), bundle)
-    start, stop = decision_range(bars, history.first_decision, request.start_s, request.stop_s)
+    dataset = load_dataset(source.data, bar_seconds, stage).sized(WarmUpBars())
+    history = dataset.history
+    start, stop = decision_range(
+        dataset.bars, history.first_decision, request.start_s, request.stop_s
+    )
     comparison = _compare(request, history, start, stop, progress, stage)
     stage("report")
-    sha256 = file_sha256(source.path)
-    seen = seen_in_training(bundle, sha256, comparison.policy.result) if bundle else None
-    config = _config(request, source, sha256, bar_seconds, comparison)
+    seen = seen_in_training(bundle, dataset.sha256, comparison.policy.result) if bundle else None
+    config = _config(request, dataset, comparison)
     context = ReportContext(
         title=f"Backtest of {history.instrument.symbol} with {request.name}",
         facts=_facts(config),
@@ -205,21 +195,8 @@ def _compare(
     )
 
 
-def _sized(history: MarketHistory, bundle: Bundle | None) -> MarketHistory:
-    """Give an instrument without base quantity one: the bundle's, else from the warm-up bars."""
-    instrument = history.instrument
-    own = bundle.instrument if bundle is not None else None
-    if instrument.base_quantity is None and own and instrument.symbol == own.symbol:
-        instrument = dataclasses.replace(instrument, base_quantity=own.base_quantity)
-    mean_atr = float(history.features.atr[: history.first_decision].mean())
-    return dataclasses.replace(history, instrument=resolve_base_quantity(instrument, mean_atr))
-
-
-def _config(
-    request: Request, source: Source, sha256: str, bar_seconds: int, comparison: Comparison
-) -> dict[str, Any]:
+def _config(request: Request, dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
     result, bundle = comparison.policy.result, request.bundle
-    named = request.synergies in (DETECT, NONE)
     return {
         **(
             {
@@ -233,9 +210,14 @@ def _config(
         ),
         "commit": git_commit(),
         "seed": request.seed,
-        "data": {"name": source.path.name, "sha256": sha256, "bars": len(result.history)},
-        "bar_seconds": bar_seconds,
-        "synergies": request.synergies if named else Path(request.synergies).name,
+        "data": {
+            "name": dataset.source.path.name,
+            "sha256": dataset.sha256,
+            "bars": len(result.history),
+            SIZE_FROM: dataset.size_from,
+        },
+        "bar_seconds": dataset.bar_seconds,
+        "synergies": dataset.source.synergies_name,
         "range": {"start": result.start, "stop": result.stop},
         "instrument": to_dict(result.history.instrument),
         "rules": to_dict(result.rules),
@@ -254,6 +236,7 @@ def _facts(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("data SHA-256", config["data"]["sha256"]),
         ("program", config["commit"] or "unknown commit"),
         ("instrument", _one_line(config["instrument"])),
+        ("size", size_text(config["instrument"]["base_quantity"], config["data"][SIZE_FROM])),
         *((name, _one_line(values)) for name, values in config["rules"].items()),
     )
 

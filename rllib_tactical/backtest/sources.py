@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.data.dataset import DataSource, data_sources
 from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_from_file_name
+from rllib_tactical.data.sizing import SIZE_FROM, BundleSize
+from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UsageError
 
@@ -17,61 +21,71 @@ class Source:
     """One file of bars. ``name`` is unique among files; ``note`` tells of a mismatch, if any."""
 
     name: str
-    path: Path
-    instrument: Instrument
+    data: DataSource
     note: str | None = None
+
+    @property
+    def instrument(self) -> Instrument:
+        """What the bars are of; it may have no base quantity yet."""
+        return self.data.instrument
 
 
 def sources_for(
-    data: tuple[Path, ...], instruments: tuple[str, ...], bundle: Bundle | None
+    data: tuple[Path, ...],
+    instruments: tuple[str, ...],
+    bundle: Bundle | None,
+    synergies: str = DETECT,
 ) -> list[Source]:
     """Return the sources of a backtest.
+
+    A bundle sizes its own symbol, also where the user's instrument describes it.
 
     Args:
         data: files of bars.
         instruments: names as given by the user, one per file or none.
         bundle: whose instrument counts where none is named; None for a built-in policy.
+        synergies: ``detect``, ``none`` or the path of a file of events.
 
     Raises:
-        UsageError: another number of instruments than of files, a file given twice, or a file
-            whose name tells of another instrument than the bundle's while none was named.
-        ConfigError: an unknown instrument, or none that can be told.
+        UsageError: another number of instruments than of files, a file given twice, one file of
+            events for several files of bars, or a file whose name tells of another instrument than
+            the bundle's while none was named.
+        ConfigError: an unknown instrument, or none that can be inferred.
         UnreadableError: an instrument's file cannot be read.
     """
-    if instruments and len(instruments) != len(data):
-        raise UsageError(
-            f"give one --instrument per --data or none, found {len(instruments)} and {len(data)}"
-        )
+    choose = instrument_for if bundle is None else partial(_instrument, bundle)
+    found = data_sources(data, instruments, synergies, choose)
     if len({path.absolute() for path in data}) < len(data):
         raise UsageError("--data: a file is given twice")
-    names: list[str | None] = [*instruments] if instruments else [None] * len(data)
     sources: list[Source] = []
-    for path, named in zip(data, names, strict=True):
-        instrument, note = _instrument(path, named, bundle)
-        taken = {source.name for source in sources}
-        sources.append(Source(_unique(instrument.symbol, taken), path, instrument, note))
+    for source in found:
+        note = None
+        symbol = source.instrument.symbol
+        if bundle is not None and symbol == bundle.instrument.symbol:
+            source = replace(source, size_from=bundle_size(bundle))
+        elif bundle is not None:
+            note = f"The bundle decides for {bundle.instrument.symbol} and trades {symbol} here."
+        taken = {each.name for each in sources}
+        sources.append(Source(_unique(symbol, taken), source, note))
     return sources
 
 
-def _instrument(
-    path: Path, named: str | None, bundle: Bundle | None
-) -> tuple[Instrument, str | None]:
-    if bundle is None:
-        return instrument_for(named, path), None
-    own = bundle.instrument
+def bundle_size(bundle: Bundle) -> BundleSize:
+    """Return the size that a bundle gives to its symbol, with what the bundle knows of it."""
+    origin = bundle.manifest["training"].get("data", {}).get(SIZE_FROM)
+    return BundleSize(bundle.instrument.base_quantity or 0.0, bundle.bundle_id, origin)
+
+
+def _instrument(bundle: Bundle, named: str | None, path: Path) -> Instrument:
     if named is not None:
-        instrument = load_instrument(named)
-        if instrument.symbol == own.symbol:
-            return instrument, None
-        note = f"The bundle decides for {own.symbol} and trades {instrument.symbol} here."
-        return instrument, note
-    told = symbol_from_file_name(path)
+        return load_instrument(named)
+    own, told = bundle.instrument, symbol_from_file_name(path)
     if told not in (None, own.symbol.upper()):
         raise UsageError(
             f"--instrument is needed: the bundle decides for {own.symbol}, and {path.name} is "
             f"named for {told}; costs and sessions of one do not fit the other"
         )
-    return own, None
+    return own
 
 
 def _unique(symbol: str, taken: set[str]) -> str:

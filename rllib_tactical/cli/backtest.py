@@ -30,7 +30,7 @@ from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.loader import load_config
-from rllib_tactical.data.synergy_events import DETECT, NONE
+from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
 from rllib_tactical.statistics.trials import read_trials
 from rllib_tactical.synthetic import MARKETS
@@ -112,15 +112,12 @@ def backtest_command(
         raise UsageError(f"--start must be before --stop, found {start} and {stop}")
     if bundle_path is not None and config_path is not None:
         raise UsageError("--config is for --policy: a bundle brings its own rules")
-    if len(data) > 1 and synergies not in (DETECT, NONE):
-        raise UsageError("--synergies FILE goes with one --data, because events name no symbol")
     require_own_folder(out)
     with _progress() as (bar, task):
         request = Request(
             bundle=load_bundle(bundle_path) if bundle_path is not None else None,
             policy=policy,
             rules=load_config(config_path).rules,
-            synergies=synergies,
             start_s=first_s,
             stop_s=stop_s,
             seed=seed,
@@ -136,7 +133,7 @@ def backtest_command(
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 stage=lambda name: bar.update(task, description=name, completed=0, total=None),
             )
-            for source in sources_for(data, instrument, request.bundle)
+            for source in sources_for(data, instrument, request.bundle, synergies)
         }
         document, rows, text = _write(request, outcomes, out)
     if as_json:

@@ -26,14 +26,16 @@ from rllib_tactical.bundle.export import export_run
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
 from rllib_tactical.errors import ServiceError, UsageError
 from rllib_tactical.rl.train import train
-from rllib_tactical.rl.training.market import DataSource, PreparedPart, prepare_market
+from rllib_tactical.rl.training.market import PreparedPart, prepare_market
 from rllib_tactical.synthetic import make_market
 from rllib_tactical.synthetic.oracle import oracle_votes
 from serve.deploy.launcher import start_service
@@ -196,7 +198,14 @@ def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoMar
     seen = seen_in_training(bundle, prepared.source["sha256"], comparison.policy.result)
     context = ReportContext(
         title=f"Demo on {market.synthetic or market.path.name}",
-        facts=(("bundle", bundle.bundle_id), ("data SHA-256", prepared.source["sha256"])),
+        facts=(
+            ("bundle", bundle.bundle_id),
+            ("data SHA-256", prepared.source["sha256"]),
+            (
+                "size",
+                size_text(history.instrument.base_quantity, prepared.source[SIZE_FROM]),
+            ),
+        ),
         seen=seen,
     )
     config = {

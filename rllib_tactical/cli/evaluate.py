@@ -19,8 +19,8 @@ from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import load_config, recorded_config, to_dict
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.dataset import data_sources, load_dataset
+from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
 from rllib_tactical.walkforward.folds import fold_by_dates, walk_forward
@@ -29,7 +29,6 @@ from rllib_tactical.walkforward.study import (
     Study,
     make_study,
     open_folder,
-    read_market,
     train_missing,
 )
 from rllib_tactical.walkforward.summary import Summary, summarize
@@ -92,17 +91,15 @@ def evaluate_command(
         raise UsageError("give both --validation-from and --test-from, or none")
     if folds is not None and first_s is not None:
         raise UsageError("give --folds or dates, not both")
-    market = instrument_for(instrument, data)
+    (source,) = data_sources((data,), (instrument,) if instrument else (), synergies)
     config = _config(config_path, iterations, num_env_runners)
-    bars, history = read_market(data, market, synergies, BAR_SECONDS)
+    loaded = load_dataset(source)
     if first_s is not None and test_s is not None:
-        parts = fold_by_dates(bars, first_s, test_s)
+        parts = fold_by_dates(loaded.bars, first_s, test_s)
     else:
-        parts = walk_forward(len(bars), 4 if folds is None else folds)
+        parts = walk_forward(len(loaded.bars), 4 if folds is None else folds)
     numbers = tuple(range(config.training.seed, config.training.seed + seeds))
-    study = make_study(
-        data, market, (bars, history), parts, numbers, config, synergies, BAR_SECONDS
-    )
+    study = make_study(loaded, parts, numbers, config)
     open_folder(out, study, resume)
 
     def log(text: str) -> None:
@@ -135,7 +132,7 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
     }
     folds = len(study.folds)
     context = ReportContext(
-        title=f"Evaluation on {study.instrument.symbol}: {folds} "
+        title=f"Evaluation on {study.history.instrument.symbol}: {folds} "
         f"fold{'s' if folds > 1 else ''}, {len(study.seeds)} seeds",
         facts=_facts(plan),
         notes=(
@@ -192,6 +189,7 @@ def _facts(plan: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("data", f"{plan['data']['name']}, {plan['data']['bars']:,} bars"),
         ("data SHA-256", plan["data"]["sha256"]),
+        ("size", size_text(plan["instrument"]["base_quantity"], plan["data"][SIZE_FROM])),
         *folds,
         ("seeds", ", ".join(map(str, plan["seeds"]))),
         ("training", f"{training.iterations} iterations of {training.update_steps:,} steps"),

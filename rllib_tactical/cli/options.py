@@ -8,10 +8,7 @@ from typing import Any
 
 import click
 
-from rllib_tactical.data.instruments import instrument_for
-from rllib_tactical.data.synergy_events import DETECT, NONE
-from rllib_tactical.errors import UsageError
-from rllib_tactical.rl.training.market import DataSource
+from rllib_tactical.data.synergy_events import DETECT
 
 FILE = click.Path(path_type=Path)
 
@@ -50,26 +47,3 @@ def training_data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-def training_sources(
-    data: tuple[Path, ...], instrument: tuple[str, ...], synergies: str
-) -> list[DataSource]:
-    """Return what ``training_data_options`` name: a file, its instrument, its synergies.
-
-    Raises:
-        UsageError: --instrument is not given once per file, or one file of events is given for
-            several files of bars.
-        ConfigError: unknown instrument.
-    """
-    if instrument and len(instrument) != len(data):
-        raise UsageError(
-            f"give one --instrument per --data or none, found {len(instrument)} and {len(data)}"
-        )
-    if len(data) > 1 and synergies not in (DETECT, NONE):
-        raise UsageError("--synergies FILE goes with one --data, because events name no symbol")
-    names: tuple[str | None, ...] = instrument or (None,) * len(data)
-    return [
-        DataSource(path, instrument_for(name, path), synergies)
-        for path, name in zip(data, names, strict=True)
-    ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
-from rllib_tactical.data.dataset import load_market
-from rllib_tactical.data.instruments import resolve_base_quantity
+from rllib_tactical.data.dataset import load_dataset
+from rllib_tactical.data.sizing import INSTRUMENT, SIZE_FROM, WarmUpBars, size_text
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.selftest.checks import CHECKS, MARKET_BARS, Check, Subject
@@ -55,8 +55,13 @@ def selftest_command(
     if data is None and instrument is not None:
         raise UsageError("--instrument goes with --data")
     bundle = load_bundle(bundle_path)
-    history = _history(bundle, data, instrument, seed)
-    click.echo(f"trading {len(history):,} bars of {history.instrument.symbol}", err=True)
+    history, size_from = _market(bundle, data, instrument, seed)
+    quantity = history.instrument.base_quantity
+    click.echo(
+        f"trading {len(history):,} bars of {history.instrument.symbol}; "
+        f"size {size_text(quantity, size_from)}",
+        err=True,
+    )
     subject = Subject.of(bundle, history, seed)
     checks: list[Check] = []
     for check in CHECKS:
@@ -69,6 +74,8 @@ def selftest_command(
         "instrument": history.instrument.symbol,
         "data": data.name if data is not None else "made",
         "bars": len(history),
+        "base_quantity": quantity,
+        SIZE_FROM: size_from,
         "seed": seed,
         "failed": failed,
         "checks": [check.to_dict() for check in checks],
@@ -83,18 +90,20 @@ def selftest_command(
     return 1 if failed else 0
 
 
-def _history(bundle: Bundle, data: Path | None, instrument: str | None, seed: int) -> MarketHistory:
+def _market(
+    bundle: Bundle, data: Path | None, instrument: str | None, seed: int
+) -> tuple[MarketHistory, dict[str, Any]]:
+    """Return the history to test on and what its size is from, both as a backtest has them."""
     if data is None:
-        return make_market("regime", seed + 1, MARKET_BARS).history()
+        return make_market("regime", seed + 1, MARKET_BARS).history(), {"kind": INSTRUMENT}
     (source,) = sources_for((data,), (instrument,) if instrument else (), bundle)
-    bars, _ = load_market(data, source.instrument, bundle.bar_seconds)
+    dataset = load_dataset(source.data, bundle.bar_seconds).sized(WarmUpBars())
+    bars, history = dataset.bars, dataset.history
     if len(bars) < MIN_BARS:
         raise DataError(f"self-tests need at least {MIN_BARS} bars, found {len(bars)}")
-    history = history_of(bars[-MAX_BARS:], source.instrument, bundle.bar_seconds)
-    mean_atr = float(history.features.atr[: history.first_decision].mean())
-    return dataclasses.replace(
-        history, instrument=resolve_base_quantity(source.instrument, mean_atr)
-    )
+    if len(bars) > MAX_BARS:
+        history = history_of(bars[-MAX_BARS:], history.instrument, bundle.bar_seconds)
+    return history, dataset.size_from
 
 
 def _line(check: Check) -> str:

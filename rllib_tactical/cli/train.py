@@ -10,10 +10,11 @@ import click
 
 from rllib_tactical.artifacts.run_folder import RUN, config_of
 from rllib_tactical.artifacts.storage import place_of, working_folder
-from rllib_tactical.cli.options import FolderType, training_data_options, training_sources
+from rllib_tactical.cli.options import FolderType, training_data_options
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import WarmStartConfig
+from rllib_tactical.data.dataset import data_sources
 from rllib_tactical.errors import UsageError
 from rllib_tactical.rl.train import train
 
@@ -101,7 +102,7 @@ def train_command(
     config = _with_training(
         config, **{name: value for name, value in changes.items() if value is not None}
     )
-    sources = training_sources(data, instrument, synergies)
+    sources = data_sources(data, instrument, synergies)
     with working_folder(out, resume) as folder:
         result, _ = train(sources, folder, config, resume=resume, mlflow=mlflow)
     if result.validation is not None and result.validation.trades_too_little:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from rllib_tactical.artifacts.storage import Place, place_of
-from rllib_tactical.cli.options import FolderType, training_data_options, training_sources
+from rllib_tactical.cli.options import FolderType, training_data_options
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
+from rllib_tactical.data.dataset import data_sources
 from rllib_tactical.errors import UsageError
 from rllib_tactical.sweep.folder import SUMMARY, SweepFolder, read_plan
 from rllib_tactical.sweep.results import conclude, result_lines
@@ -76,7 +77,7 @@ def tune_command(
         max_concurrent=max_concurrent,
         seed=seed,
     )
-    sources = training_sources(data, instrument, synergies)
+    sources = data_sources(data, instrument, synergies)
     folder = SweepFolder(place)
 
     def log(text: str) -> None:

@@ -134,7 +134,7 @@ class Instrument(StrictConfig):
     Prices are in quote currency; one lot moves by ``point_value`` dollars per point.
     ``half_spread_ticks`` and ``slippage_ticks`` are paid per side by market orders, slippage plus
     ``slippage_atr_share`` x ATR. ``base_quantity`` is the size in lots of a full-confidence order;
-    None sizes one ATR at about $100 from the training bars. ``gap_proximity_points`` is how near a
+    None has it chosen so that one mean ATR is about $100. ``gap_proximity_points`` is how near a
     gap level counts as "at the gap" for the fvg agent's bonus; None means one ATR. ``pnl_scale``
     (dollars) overrides the reward scale of the configuration when given.
 

@@ -14,12 +14,13 @@ from rllib_tactical.artifacts.versions import git_commit, library_versions
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.tracking.console import Progress
 from rllib_tactical.rl.tracking.mlflow import MlflowLog
 from rllib_tactical.rl.tracking.report import REPORT
 from rllib_tactical.rl.training.curriculum import check_new_run
-from rllib_tactical.rl.training.market import DataSource, TrainingMarket, prepare_market
+from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.rl.training.trainer import TrainingResult, run_training
 from rllib_tactical.rl.training.warm_start import describe_warm_start
 from rllib_tactical.runtime.process import limit_threads
@@ -72,11 +73,7 @@ def train(
     else:
         folder.start(run)
     for part in market.parts:
-        splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
-        log(
-            f"{len(part.history):,} bars of {part.history.instrument.symbol} "
-            f"(decision bars: {splits})"
-        )
+        log(part.summary())
     log(f"ready in {time.monotonic() - begun:.1f} s")
     progress = Progress(log, config.training.stop, max_seconds)
     writers = [] if tracking is None else [tracking]

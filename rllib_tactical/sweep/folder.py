@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.storage import Mirror, Place
+from rllib_tactical.data.sizing import without_size_from
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
 from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
 from rllib_tactical.sweep.spec import recorded_sweep
@@ -86,7 +87,7 @@ class SweepFolder:
             ("parts", "the data or an instrument"),
             ("bar_seconds", "the bar length"),
         ):
-            if before.get(key) != plan[key]:
+            if _comparable(before).get(key) != _comparable(plan)[key]:
                 raise TrainingError(
                     f"--resume: {what} differs from what the sweep in {self.place} began with"
                 )
@@ -128,6 +129,13 @@ class SweepFolder:
         """Remove what was only needed here."""
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
+    parts = [
+        part | {"data": without_size_from(part.get("data", {}))} for part in plan.get("parts", [])
+    ]
+    return plan | {"parts": parts}
 
 
 def read_plan(place: Place) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.backtest.report.tables import statistics_cells
+from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.reporting.format import dollars
 from rllib_tactical.reporting.html import render_page
 from rllib_tactical.statistics.significance import Significance, in_words
@@ -218,12 +219,20 @@ def _facts(spec: SweepSpec, plan: dict[str, Any]) -> tuple[tuple[str, str], ...]
         (part["instrument"]["symbol"], f"{part['data']['name']}, SHA-256 {part['data']['sha256']}")
         for part in plan["parts"]
     )
+    sizes = tuple(
+        (
+            f"size of {part['instrument']['symbol']}",
+            size_text(part["instrument"]["base_quantity"], part["data"].get(SIZE_FROM)),
+        )
+        for part in plan["parts"]
+    )
     training = spec.config.training
     return (
         ("search", f"{spec.search}, seed {spec.seed}"),
         ("scheduler", spec.scheduler),
         ("training", f"{training.iterations} iterations of {training.update_steps:,} steps"),
         *parts,
+        *sizes,
         ("sweep", plan["identity"]),
         ("program", plan["git_commit"] or "unknown commit"),
     )

@@ -14,10 +14,11 @@ from typing import Any, Final
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.storage import Place
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.train import run_description
 from rllib_tactical.rl.training.curriculum import check_new_run
-from rllib_tactical.rl.training.market import DataSource, TrainingMarket, prepare_market
+from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.runtime.ray_cluster import make_room, start_ray
 from rllib_tactical.sweep.folder import TRIAL, TUNE, SweepFolder
@@ -105,11 +106,7 @@ def run_sweep(sweep: Sweep, resume: bool, log: Log) -> SharedMarket:
         folder.begin(plan)
     _check_reach(folder.place)
     for part in market.parts:
-        splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in part.splits)
-        log(
-            f"{len(part.history):,} bars of {part.history.instrument.symbol} "
-            f"(decision bars: {splits})"
-        )
+        log(part.summary())
     at_a_time = min(room, spec.max_concurrent or room, spec.trials)
     done = sum(trial.status != UNFINISHED for trial in folder.history.values())
     log(

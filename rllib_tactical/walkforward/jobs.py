@@ -21,10 +21,9 @@ from rllib_tactical.bundle.export import export_run
 from rllib_tactical.bundle.manifest import MANIFEST
 from rllib_tactical.config.loader import recorded_config
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.domain.types import Instrument
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TacticalError, TrainingError
 from rllib_tactical.rl.train import cpus_of, train
-from rllib_tactical.rl.training.market import DataSource
 from rllib_tactical.runtime.ray_cluster import start_ray
 from rllib_tactical.walkforward.folds import Fold
 
@@ -41,10 +40,8 @@ class Job:
     fold: Fold
     seed: int
     folder: Path
-    data: Path
+    source: DataSource
     data_sha256: str
-    instrument: Instrument
-    synergies: str
     bar_seconds: int
     config: TacticalConfig
 
@@ -85,9 +82,9 @@ def make_jobs(
     config: TacticalConfig,
     length: int,
     out: Path,
-    **source: Any,
+    **data: Any,
 ) -> list[Job]:
-    """Return the jobs of all folds and seeds; ``source`` are the other fields of ``Job``."""
+    """Return the jobs of all folds and seeds; ``data`` are the other fields of ``Job``."""
     jobs = []
     for fold in folds:
         for seed in seeds:
@@ -98,7 +95,7 @@ def make_jobs(
                     seed=seed,
                     folder=out / f"fold-{fold.number}" / f"seed-{seed}",
                     config=dataclasses.replace(config, training=training),
-                    **source,
+                    **data,
                 )
             )
     return jobs
@@ -114,7 +111,7 @@ def run_job(job: Job) -> str:
     run = job.folder / "run"
     with (job.folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
         train(
-            [DataSource(job.data, job.instrument, job.synergies)],
+            [job.source],
             run,
             job.config,
             bar_seconds=job.bar_seconds,

@@ -16,14 +16,11 @@ from rllib_tactical.backtest.engine import bundle_votes, hold_votes
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.data.dataset import load_market
-from rllib_tactical.data.files import file_sha256
-from rllib_tactical.data.instruments import resolve_base_quantity
-from rllib_tactical.data.synergy_events import synergies_for
+from rllib_tactical.data.dataset import Dataset, UnsizedDataset
+from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, without_size_from
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.features.causality import check_causality
-from rllib_tactical.domain.simulation.history import MarketHistory, build_history
-from rllib_tactical.domain.types import Bars, BoolArray, Instrument
+from rllib_tactical.domain.simulation.history import MarketHistory
+from rllib_tactical.domain.types import Bars, BoolArray
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
 from rllib_tactical.walkforward.folds import Fold
 from rllib_tactical.walkforward.jobs import Job, Log, make_jobs, run_jobs
@@ -35,28 +32,33 @@ PLAN: Final = "plan.json"
 class Study:
     """What is evaluated: one market, its folds, the seeds and the configuration."""
 
-    data: Path
-    data_sha256: str
-    instrument: Instrument
-    synergies: str
-    bar_seconds: int
-    bars: Bars
-    history: MarketHistory
+    dataset: Dataset
     folds: tuple[Fold, ...]
     seeds: tuple[int, ...]
     config: TacticalConfig
+
+    @property
+    def bars(self) -> Bars:
+        """All bars of the market."""
+        return self.dataset.bars
+
+    @property
+    def history(self) -> MarketHistory:
+        """The market history, one size for all folds."""
+        return self.dataset.history
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides what comes out, as plain values."""
         return {
             "kind": "evaluation",
             "data": {
-                "name": self.data.name,
-                "sha256": self.data_sha256,
+                "name": self.dataset.source.path.name,
+                "sha256": self.dataset.sha256,
                 "bars": len(self.bars),
-                "synergies": self.synergies,
+                "synergies": self.dataset.source.synergies,
+                SIZE_FROM: self.dataset.size_from,
             },
-            "bar_seconds": self.bar_seconds,
+            "bar_seconds": self.dataset.bar_seconds,
             "instrument": to_dict(self.history.instrument),
             "folds": [fold.describe(self.bars) for fold in self.folds],
             "seeds": list(self.seeds),
@@ -66,56 +68,32 @@ class Study:
 
     def jobs(self, out: Path) -> list[Job]:
         """Return the training jobs of the study."""
+        source = self.dataset.source
         return make_jobs(
             self.folds,
             self.seeds,
             self.config,
             len(self.bars),
             out,
-            data=self.data.absolute(),
-            data_sha256=self.data_sha256,
-            instrument=self.instrument,
-            synergies=self.synergies,
-            bar_seconds=self.bar_seconds,
+            source=dataclasses.replace(source, path=source.path.absolute()),
+            data_sha256=self.dataset.sha256,
+            bar_seconds=self.dataset.bar_seconds,
         )
 
 
-def read_market(
-    data: Path, instrument: Instrument, synergies: str, bar_seconds: int
-) -> tuple[Bars, MarketHistory]:
-    """Load and check bars and build their history; ``make_study`` sizes the instrument.
-
-    Raises:
-        TacticalError: the data cannot be read, break a rule or fail the causality gate.
-    """
-    bars, sessions = load_market(data, instrument, bar_seconds)
-    check_causality(bars)
-    track = synergies_for(synergies, bars, bar_seconds)
-    return bars, build_history(bars, sessions, instrument, track)
-
-
 def make_study(
-    data: Path,
-    instrument: Instrument,
-    market: tuple[Bars, MarketHistory],
-    folds: tuple[Fold, ...],
-    seeds: tuple[int, ...],
-    config: TacticalConfig,
-    synergies: str,
-    bar_seconds: int,
+    loaded: UnsizedDataset, folds: tuple[Fold, ...], seeds: tuple[int, ...], config: TacticalConfig
 ) -> Study:
-    """Return a study; an instrument without a size is sized by the first fold's training bars."""
-    bars, history = market
-    first = slice(history.first_decision, folds[0].train_stop)
-    sized = resolve_base_quantity(instrument, float(history.features.atr[first].mean()))
+    """Return a study of a market.
+
+    The training bars of the first fold size an instrument without base quantity, in the runs of
+    all folds and in their tests: P&L of one fold is then comparable with that of another, and no
+    size is from bars that come after a fold's training bars.
+    """
+    size_from = TrainingBars(folds[0].train_stop)
+    source = dataclasses.replace(loaded.source, size_from=size_from)
     return Study(
-        data=data,
-        data_sha256=file_sha256(data),
-        instrument=sized,
-        synergies=synergies,
-        bar_seconds=bar_seconds,
-        bars=bars,
-        history=dataclasses.replace(history, instrument=sized),
+        dataset=dataclasses.replace(loaded, source=source).sized(size_from),
         folds=folds,
         seeds=seeds,
         config=config,
@@ -206,11 +184,16 @@ def evaluate_seed(study: Study, bundles: dict[Job, Bundle], seed: int) -> Compar
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    for key, value in now.items():
-        if before.get(key) != value:
+    for key, value in _comparable(now).items():
+        if _comparable(before).get(key) != value:
             raise TrainingError(
                 f"--resume: {key} differs from what the evaluation in {out} was started with"
             )
+
+
+def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
+    data = plan.get("data")
+    return plan | {"data": without_size_from(data)} if isinstance(data, dict) else plan
 
 
 def _read(path: Path) -> dict[str, Any]:

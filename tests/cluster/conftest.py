@@ -8,8 +8,9 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.rl.training.market import DataSource, TrainingMarket, prepare_market
+from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.synthetic import make_market
 from tests.cluster.runs import changed

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from rllib_tactical.backtest.engine import run_backtest
-from rllib_tactical.data.dataset import load_market
+from rllib_tactical.data.dataset import DataSource, load_dataset
 from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.sizing import WarmUpBars
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.history import build_history
 from rllib_tactical.synthetic import MARKETS, make_market
 
 LIMIT = 0.02
@@ -59,8 +59,8 @@ def test_on_synthetic_markets(name):
 def test_on_real_bars(name, real_data):
     path = real_data / name
     instrument = instrument_for(None, path)
-    bars, sessions = load_market(path, instrument)
+    history = load_dataset(DataSource(path, instrument)).sized(WarmUpBars()).history
     assert instrument.base_quantity is not None
     # as large as the other limits let it be
     large = dataclasses.replace(instrument, base_quantity=20 * instrument.base_quantity)
-    assert (check(build_history(bars, sessions, large)) > 0) is REAL[name]
+    assert (check(dataclasses.replace(history, instrument=large)) > 0) is REAL[name]

@@ -22,11 +22,11 @@ from rllib_tactical.artifacts.run_folder import RunFolder
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.rl.train import train
-from rllib_tactical.rl.training.market import DataSource
 from rllib_tactical.synthetic import make_market
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

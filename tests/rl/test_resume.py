@@ -18,12 +18,12 @@ from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
 from rllib_tactical.config.training import StageConfig, StopConfig, TrainingConfig, ValidationConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.rl.train import train
-from rllib_tactical.rl.training.market import DataSource
 from rllib_tactical.rl.training.metrics import TIMES
 from rllib_tactical.synthetic import make_market
 

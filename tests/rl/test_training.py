@@ -20,6 +20,7 @@ from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import StageConfig, TrainingConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
@@ -35,7 +36,7 @@ from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.train import train
-from rllib_tactical.rl.training.market import DataSource, prepare_market
+from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.synthetic import make_market
 
 pytestmark = pytest.mark.ray

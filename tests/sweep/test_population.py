@@ -12,10 +12,11 @@ import pytest
 
 from rllib_tactical.config.loader import from_dict
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import restore
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
-from rllib_tactical.rl.training.market import DataSource, prepare_market
+from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.sweep.search import make_scheduler
 from rllib_tactical.sweep.spec import parse_sweep
 from rllib_tactical.synthetic import make_market

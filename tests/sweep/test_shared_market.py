@@ -12,11 +12,12 @@ from ray import cloudpickle
 from rllib_tactical.bench.object_store import bytes_created
 from rllib_tactical.config.loader import from_dict
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.errors import ConfigError
 from rllib_tactical.rl.sampling import market_ref as market_handle
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
-from rllib_tactical.rl.training.market import DataSource, TrainingMarket, prepare_market
+from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.sweep.shared_market import SharedMarket
 from rllib_tactical.sweep.spec import load_sweep
 from rllib_tactical.synthetic import make_market

@@ -98,6 +98,7 @@ def test_the_report_is_whole(finished: Path) -> None:
     html = (finished / "report.html").read_text()
     for words in ("parcoords", "Learning curves", "PED-ANOVA", "training.actor_lr", "trial 2"):
         assert words in html
+    assert " training bars, " in html  # which the size is from
     assert "<script src" not in html
 
 

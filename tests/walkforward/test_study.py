@@ -123,6 +123,35 @@ def test_resume_trains_only_what_is_missing(
 
 
 @pytest.mark.ray
+def test_the_training_bars_of_the_first_fold_size_all_folds(finished: Path) -> None:
+    plan = json.loads((finished / "plan.json").read_text())
+    assert plan["data"]["size_from"]["kind"] == "training_bars"
+    assert plan["data"]["size_from"]["bars"] == 2_550 - (EMBARGO_BARS - 1)
+    for fold in (0, 1):
+        run = json.loads((finished / f"fold-{fold}" / "seed-0" / "run" / "run.json").read_text())
+        assert run["parts"][0]["instrument"] == plan["instrument"]
+        assert run["parts"][0]["data"]["size_from"] == plan["data"]["size_from"]
+
+
+@pytest.mark.ray
+def test_an_evaluation_from_before_the_origin_of_sizes_was_recorded_goes_on(
+    finished: Path, arguments: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = json.loads((finished / "plan.json").read_text())
+    del plan["data"]["size_from"]
+    (finished / "plan.json").write_text(json.dumps(plan))
+    code, _, err = call(capsys, *arguments, "--out", finished, "--resume")
+    assert code == 0, err
+    plan["instrument"]["base_quantity"] += 1.0
+    (finished / "plan.json").write_text(json.dumps(plan))
+    code, _, err = call(capsys, *arguments, "--out", finished, "--resume")
+    assert code == 1
+    assert "--resume: instrument differs" in err
+    plan["instrument"]["base_quantity"] -= 1.0
+    (finished / "plan.json").write_text(json.dumps(plan))
+
+
+@pytest.mark.ray
 def test_another_evaluation_is_not_mixed_in(
     finished: Path, arguments: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:

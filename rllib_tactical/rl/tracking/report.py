@@ -12,6 +12,7 @@ import numpy as np
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.run_folder import RunFolder, score_of
+from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, FloatArray, IntArray
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
 from rllib_tactical.reporting.html import render_page
@@ -311,6 +312,11 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [
         (f"bars of {part['instrument']['symbol']}", f"{part['data']['name']}, SHA-256 "
          f"{part['data']['sha256']}")
+        for part in run["parts"]
+    ]  # fmt: skip
+    facts += [
+        (f"size of {part['instrument']['symbol']}",
+         size_text(part["instrument"]["base_quantity"], part["data"].get(SIZE_FROM)))
         for part in run["parts"]
     ]  # fmt: skip
     warm = run.get("warm_start")

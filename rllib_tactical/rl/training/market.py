@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,33 +11,17 @@ from envs.market import MarketPart, MarketSpec
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.data.dataset import load_market
-from rllib_tactical.data.files import file_sha256
-from rllib_tactical.data.instruments import resolve_base_quantity
-from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
-from rllib_tactical.domain.features.causality import check_causality
+from rllib_tactical.data.dataset import DataSource, load_dataset
+from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, size_text
 from rllib_tactical.domain.simulation.history import (
     MarketHistory,
     Split,
-    build_history,
     split_history,
 )
-from rllib_tactical.domain.types import Bars, Float32Array, Instrument
+from rllib_tactical.domain.types import Bars, Float32Array
 from rllib_tactical.errors import ConfigError
 
 STANDARDIZATION_WINDOWS = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class DataSource:
-    """One file of bars to train on, and what it is of.
-
-    ``synergies``: ``detect``, ``none`` or the path of a file of events.
-    """
-
-    path: Path
-    instrument: Instrument
-    synergies: str = DETECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +31,15 @@ class PreparedPart:
     history: MarketHistory
     splits: tuple[Split, Split, Split]
     source: dict[str, Any]
+
+    def summary(self) -> str:
+        """Return one line for the log: bars, splits and size."""
+        splits = ", ".join(f"{s.name} {s.stop - s.start:,}" for s in self.splits)
+        instrument = self.history.instrument
+        return (
+            f"{len(self.history):,} bars of {instrument.symbol} (decision bars: {splits}); "
+            f"size {size_text(instrument.base_quantity, self.source.get(SIZE_FROM))}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +56,8 @@ def prepare_market(
 ) -> TrainingMarket:
     """Load and check bars, run the causality gate, split, estimate what comes from training bars.
 
-    The instruments' base quantities (where they have none) and the standardization of the network
-    input use training bars only.
+    Base quantities of instruments that have none, unless their source names other bars, and the
+    standardization of the network input use training bars only.
 
     Args:
         sources: files of bars, one per instrument.
@@ -93,26 +84,13 @@ def prepare_market(
 
 
 def _prepare_part(source: DataSource, config: TacticalConfig, bar_seconds: int) -> PreparedPart:
-    bars, sessions = load_market(source.path, source.instrument, bar_seconds)
-    check_causality(bars)
-    splits = split_history(len(bars), config.training.splits)
-    synergies = synergies_for(source.synergies, bars, bar_seconds)
-    history = build_history(bars, sessions, source.instrument, synergies)
-    first = max(splits[0].start, history.first_decision)
-    mean_atr = float(history.features.atr[first : splits[0].stop].mean())
-    history = dataclasses.replace(
-        history, instrument=resolve_base_quantity(source.instrument, mean_atr)
-    )
-    built_in = source.synergies in (DETECT, NONE)
-    described = {
-        "name": source.path.name,
-        "sha256": file_sha256(source.path),
-        "rows": len(bars),
-        "bar_seconds": bar_seconds,
-        "synergies": source.synergies if built_in else file_sha256(Path(source.synergies)),
-        "splits": {split.name: _span(bars, split) for split in splits},
+    loaded = load_dataset(source, bar_seconds)
+    splits = split_history(len(loaded.bars), config.training.splits)
+    dataset = loaded.sized(TrainingBars(splits[0].stop))
+    described = dataset.describe() | {
+        "splits": {split.name: _span(dataset.bars, split) for split in splits}
     }
-    return PreparedPart(history, splits, described)
+    return PreparedPart(dataset.history, splits, described)
 
 
 def _training_windows(part: PreparedPart, parts: int) -> Float32Array:

@@ -15,7 +15,7 @@ from rllib_tactical.data.calendar.sessions import (
     scheduled_slots,
     sessions_of,
 )
-from rllib_tactical.data.dataset import load_market
+from rllib_tactical.data.dataset import load_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.types import Instrument, Sessions
 from rllib_tactical.errors import ConfigError, DataError
@@ -210,7 +210,7 @@ def test_real_etf_has_the_known_number_of_sessions(real_data: Path) -> None:
     path = real_data / "TQQQ_5m_RTH_2022-01_2026-02.csv.gz"
     if not path.exists():
         pytest.skip("the TQQQ file is absent")
-    _, sessions = load_market(path, load_instrument("TQQQ"))
+    sessions = sessions_of(load_bars(path), load_instrument("TQQQ"))
     assert sessions.session_id[-1] + 1 == 1032
     assert sessions.is_first.sum() == 1032
 

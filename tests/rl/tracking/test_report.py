@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.artifacts.run_folder import RUN, RunFolder
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import StageConfig, TrainingConfig
@@ -54,7 +54,21 @@ def folder(tmp_path):
         {
             "config": to_dict(CONFIG),
             "config_hash": content_hash(CONFIG),
-            "parts": [{"data": {"name": "a.csv", "sha256": "ab"}, "instrument": {"symbol": "A&B"}}],
+            "parts": [
+                {
+                    "data": {
+                        "name": "a.csv",
+                        "sha256": "ab",
+                        "size_from": {
+                            "kind": "training_bars",
+                            "bars": 1_234,
+                            "first": "2024",
+                            "last": "2025",
+                        },
+                    },
+                    "instrument": {"symbol": "A&B", "base_quantity": 12.0},
+                }
+            ],
         }
     )
     return folder
@@ -96,6 +110,14 @@ def test_it_needs_no_network(folder):
     assert not re.search(r"(src|href)=", head)
     assert "Nothing has been validated yet" in page
     assert "Plotly" in page
+
+
+def test_it_says_what_the_size_is_from(folder):
+    assert "12 lots, from the 1,234 training bars, 2024 to 2025" in render_training_report(folder)
+    run = folder.read()
+    del run["parts"][0]["data"]["size_from"]  # as runs were before it was recorded
+    (folder.path / RUN).write_text(json.dumps(run))
+    assert "12 lots, from unknown bars" in render_training_report(folder)
 
 
 def test_it_is_rendered_before_anything_is_done(folder):

@@ -12,11 +12,11 @@ from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig, WarmStartConfig
+from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.errors import BundleError, TrainingError, UnreadableError
 from rllib_tactical.rl.train import train
-from rllib_tactical.rl.training.market import DataSource
 from rllib_tactical.rl.training.warm_start import read_actors
 from rllib_tactical.synthetic import make_market
 
