@@ -71,7 +71,7 @@ def run_uvicorn(bundle_path: Path, port: int) -> None:
     encode = msgspec.json.Encoder().encode
 
     async def app(scope: Message, receive: Any, send: Any) -> None:
-        await send_all(send, encode(decider.answer(await read_all(receive), state).body))
+        await send_all(send, encode(decider.answer(await read_all(receive), state).answer))
 
     uvicorn.run(app, port=port, log_level="error", lifespan="off", access_log=False)
 

@@ -45,6 +45,11 @@ Matrix = Annotated[list[Row], Meta(min_length=WINDOW, max_length=WINDOW)]
 Symbol = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+Items = Annotated[list[Any], Meta(extra_json_schema={"items": {}})]
+Signal = str | int | float | bool | dict[str, Any] | Items | None
+"""A signal of a synergy: any JSON value, such as a name or an object that describes it."""
+
+
 class MarketContext(Struct, forbid_unknown_fields=True, frozen=True):
     """The market now: ``current_price`` and ``atr_5min`` (14-bar ATR) in price units."""
 
@@ -59,7 +64,7 @@ class SynergyContext(Struct, forbid_unknown_fields=True, frozen=True):
     synergy_type: Literal["TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4"]
     direction: Literal[1, -1]
     confidence: Annotated[float, Meta(ge=0.0, le=1.0)]
-    signal_sequence: Annotated[list[Any], Meta(max_length=256)] = []
+    signal_sequence: Annotated[list[Signal], Meta(max_length=256)] = []
     market_context: dict[str, Any] = {}
     event_id: Annotated[str, Meta(max_length=256)] | None = None
     timestamp: datetime | float | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from rllib_tactical.errors import ServiceError
+from serve.api.responses import ErrorAnswer, ErrorPart
 
 _LONGEST_ECHO: Final = 300
 
@@ -27,15 +28,15 @@ class RequestError(ServiceError):
         self.message = message
         self.field = None if field is None else _echo(field)
 
-    def body(self) -> dict[str, Any]:
-        """Return the JSON answer ``{"error": {code, message, details}}``."""
-        details = {} if self.field is None else {"field": self.field}
-        return error_body(self.code, self.message, details)
+    def body(self) -> ErrorAnswer:
+        """Return the answer that tells the client."""
+        return error_body(self.code, self.message, self.field)
 
 
-def error_body(code: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+def error_body(code: str, message: str, field: str | None = None) -> ErrorAnswer:
     """Return the answer to anything that went wrong."""
-    return {"error": {"code": code, "message": message, "details": details or {}}}
+    details = {} if field is None else {"field": field}
+    return ErrorAnswer(ErrorPart(code, message, details))
 
 
 def invalid(field: str, message: str, code: str = "invalid_field") -> RequestError:

@@ -1,22 +1,57 @@
-"""The answers of the service as types: what the OpenAPI document and the client promise."""
+"""The answers of the service as types: server, OpenAPI document and client are made from them.
+
+The order of the fields is the order of the keys in the JSON document.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from serve.api.write_requests import OrderMetadata
+from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.domain.types import Reason
 
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Direction = Literal["long", "short", "hold"]
+Source = Literal["policy", "fallback", "override"]
+Stance = Literal["trend_following", "counter_trend", "neutral"]
 Status = Literal["healthy", "degraded", "critical"]
 
+# mypy asks for literal members; a second list of the reasons would have to be kept equal by hand
+ReasonCode = StrEnum(  # type: ignore[misc]
+    "ReasonCode", {reason.name: reason.code for reason in Reason}
+)
+ReasonCode.__doc__ = "Why a decision is what it is."
 
-class ExecutionCommand(Struct, frozen=True):
+
+class VoteLabels(Struct, forbid_unknown_fields=True, frozen=True):
+    """What the three agents voted for."""
+
+    fvg: Literal["long", "hold", "short"]
+    momentum: Literal["up", "neutral", "down"]
+    entry: Literal["wait", "execute", "aggressive"]
+
+
+class OrderMetadata(Struct, forbid_unknown_fields=True, frozen=True):
+    """The decision behind an order. A fill may hand it back, so that its votes can be scored."""
+
+    source: Source
+    decision_id: Name
+    bundle_id: Name
+    confidence: Probability
+    votes: VoteLabels
+    synergy_aligned: bool | None
+
+
+class ExecutionCommand(Struct, frozen=True, kw_only=True):
     """An order; ``stop_loss`` and ``take_profit`` are null when it closes a position."""
 
-    order_type: Literal["MARKET"]
-    time_in_force: Literal["IOC"]
+    order_type: Literal["MARKET"] = "MARKET"
+    time_in_force: Literal["IOC"] = "IOC"
     side: Literal["BUY", "SELL"]
     quantity: float
     symbol: str
@@ -34,26 +69,29 @@ class Scores(Struct, frozen=True):
 
 
 class DecisionPart(Struct, frozen=True):
-    """What is done (``action``), what the votes preferred (``side``), and why."""
+    """What is done (``action``), what the votes preferred (``side``), and why (``reason``)."""
 
-    action: Literal["long", "short", "hold"]
+    action: Direction
     confidence: float
     execute: bool
-    reason: str
-    side: Literal["long", "short", "hold"]
+    reason: ReasonCode
+    side: Direction
     scores: Scores
     execution_command: ExecutionCommand | None
 
 
 class AgentVote(Struct, frozen=True):
-    """One agent's vote; ``probabilities`` null when the fallback answered."""
+    """One agent's vote; ``probabilities`` is null when the fallback answered.
+
+    ``stance`` is the momentum agent's alone: its vote against the momentum of the last bar.
+    """
 
     action: Literal[0, 1, 2]
     probabilities: Annotated[list[Probability], Meta(min_length=3, max_length=3)] | None
     confidence: Probability
     label: str
     expected_action: float
-    stance: Literal["trend_following", "counter_trend", "neutral"] | None = None
+    stance: Stance | UnsetType = UNSET
 
 
 class AgentBreakdown(Struct, frozen=True):
@@ -79,7 +117,7 @@ class DecideAnswer(Struct, frozen=True):
     decision: DecisionPart
     agent_breakdown: AgentBreakdown
     timing: Timing
-    source: Literal["policy", "fallback", "override"]
+    source: Source
     decision_id: str
     bundle_id: str
 
@@ -121,13 +159,13 @@ class FillsAnswer(Struct, frozen=True):
 class OverrideAnswer(Struct, frozen=True):
     """The answer of ``POST /admin/override``: the order that is in force."""
 
-    override: Literal["none", "pause", "flatten", "force_hold"]
+    override: Control
     repeated: bool
     version: int
 
 
 class ModelAnswer(Struct, frozen=True):
-    """The answer of ``POST /admin/model``."""
+    """The answer of ``POST /admin/model``: the bundle that decides now, and the one before it."""
 
     bundle_id: str
     previous: str
@@ -140,6 +178,9 @@ class Accuracy(Struct, frozen=True):
     fvg: float | None
     momentum: float | None
     entry: float | None
+
+
+NO_ACCURACY: Final = Accuracy(None, None, None)
 
 
 class DailyPnl(Struct, frozen=True):
@@ -170,11 +211,99 @@ class PerformanceAnswer(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """Something to look at."""
+    """A component that needs attention."""
 
     severity: Literal["warning", "critical"]
     component: str
     message: str
+
+
+class ResourcesHealth(Struct, frozen=True):
+    """Use of the node in percent."""
+
+    status: Status
+    cpu_percent: float
+    memory_percent: float
+    disk_percent: float
+
+
+class ModelsHealth(Struct, frozen=True):
+    """Share of decisions that the actors could not make, and the bundle that decides."""
+
+    status: Status
+    error_rate: float
+    bundle_id: str
+
+
+class PipelineHealth(Struct, frozen=True):
+    """Share of requests that failed; ``latency_p95_ms`` is left out before the first decision."""
+
+    status: Status
+    error_rate: float
+    latency_p95_ms: float | UnsetType = UNSET
+
+
+class AgentsHealth(Struct, frozen=True):
+    """Accuracy per agent over the trades whose votes are known."""
+
+    status: Status
+    accuracy: Accuracy
+    trades: int
+
+
+class BusHealth(Struct, frozen=True):
+    """Age of the input in seconds; ``bars_overdue_s`` is null before the first bar."""
+
+    status: Status
+    state_age_s: float
+    bars_overdue_s: float | None
+    bars: int
+    gap: bool
+
+
+class Components(Struct, frozen=True):
+    """Health of each component."""
+
+    resources: ResourcesHealth
+    models: ModelsHealth
+    pipeline: PipelineHealth
+    agents: AgentsHealth
+    bus: BusHealth
+
+
+class ServiceMetrics(Struct, frozen=True):
+    """The last hour of decisions, the position and the operator's order."""
+
+    decisions_last_hour: int
+    avg_confidence: float | None
+    active_positions: int
+    override: Control
+    halted: bool
+    last_decision: str | None
+
+
+class StageLatency(Struct, frozen=True, kw_only=True):
+    """Latency of one stage in milliseconds; null before the first decision.
+
+    ``target`` is the stage's budget, ``violations`` counts the decisions over it.
+    """
+
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    target: float
+    violations: int
+
+
+class Latency(Struct, frozen=True):
+    """Latency per stage of the last 1,000 decisions."""
+
+    matrix: StageLatency
+    inference: StageLatency
+    aggregation: StageLatency
+    total: StageLatency
 
 
 class HealthAnswer(Struct, frozen=True):
@@ -182,20 +311,48 @@ class HealthAnswer(Struct, frozen=True):
 
     status: Status
     timestamp: str
-    components: dict[str, dict[str, Any]]
-    metrics: dict[str, Any]
-    latency: dict[str, dict[str, float | int | None]]
+    components: Components
+    metrics: ServiceMetrics
+    latency: Latency
     alerts: list[Alert]
 
 
-class StatusAnswer(Struct, frozen=True):
-    """The answer of ``GET /live`` and ``GET /ready``."""
+class LiveAnswer(Struct, frozen=True):
+    """The answer of ``GET /live``: the process answers."""
 
-    status: Literal["live", "ready"]
+    status: Literal["live"] = "live"
+
+
+class ReadyAnswer(Struct, frozen=True):
+    """The answer of ``GET /ready``: decisions rely on a current state."""
+
+    status: Literal["ready"] = "ready"
+
+
+class ManifestAnswer(Struct, frozen=True):
+    """The answer of ``GET /model``: the bundle's manifest, and the service's targets.
+
+    File names and the settings of the training are left out.
+    """
+
+    format_version: int
+    bundle_id: str
+    parent: str | None
+    feature_spec: dict[str, Any]
+    feature_hash: str
+    rules: dict[str, Any]
+    rules_hash: str
+    instrument: dict[str, Any]
+    bar_seconds: int
+    temperature_scale: float
+    metrics: dict[str, Any]
+    git_commit: str | None
+    versions: dict[str, str]
+    performance: PerformanceConfig
 
 
 class ErrorPart(Struct, frozen=True):
-    """What went wrong; ``details.field`` names the field when there is one to blame."""
+    """What went wrong; ``details.field`` names the field when one is to blame."""
 
     code: str
     message: str

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from serve.api.decide_request import MAX_PRICE, Price, Symbol
 from serve.api.decode_errors import explain, refuse_duplicate_keys
 from serve.api.errors import invalid
+from serve.api.responses import Name, OrderMetadata
 
 MAX_BARS: Final = 1000
 MAX_FILLS: Final = 500
@@ -23,8 +24,6 @@ Body = TypeVar("Body")
 Epoch = Annotated[int, Meta(ge=0, le=_LAST_S * 1000)]
 Moment = Epoch | datetime
 """UTC epoch seconds or milliseconds, or ISO-8601 (UTC where it has no offset)."""
-
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class BarInput(Struct, forbid_unknown_fields=True, frozen=True):
@@ -43,25 +42,6 @@ class BarsRequest(Struct, forbid_unknown_fields=True, frozen=True):
 
     symbol: Symbol
     bars: Annotated[list[BarInput], Meta(min_length=1, max_length=MAX_BARS)]
-
-
-class VoteLabels(Struct, forbid_unknown_fields=True, frozen=True):
-    """What the three agents voted for."""
-
-    fvg: Literal["long", "hold", "short"]
-    momentum: Literal["up", "neutral", "down"]
-    entry: Literal["wait", "execute", "aggressive"]
-
-
-class OrderMetadata(Struct, forbid_unknown_fields=True, frozen=True):
-    """Where an order comes from; a fill may carry it back, which gives its votes their marks."""
-
-    source: Literal["policy", "fallback", "override"]
-    decision_id: Name
-    bundle_id: Name
-    confidence: Annotated[float, Meta(ge=0.0, le=1.0)]
-    votes: VoteLabels
-    synergy_aligned: bool | None
 
 
 class FillInput(Struct, forbid_unknown_fields=True, frozen=True):

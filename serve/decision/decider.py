@@ -37,25 +37,42 @@ from rllib_tactical.domain.types import (
 )
 from serve.api.decide_request import DecideInput, OverrideParams, OwnMarket, read_request
 from serve.api.errors import RequestError
+from serve.api.responses import (
+    AgentBreakdown,
+    AgentVote,
+    DecideAnswer,
+    DecisionPart,
+    Direction,
+    ExecutionCommand,
+    OrderMetadata,
+    ReasonCode,
+    Scores,
+    Source,
+    Stance,
+    Timing,
+    VoteLabels,
+)
 from serve.decision.risk_state import RiskState
 
 _LOG = logging.getLogger(__name__)
 
 STAGES: Final = ("matrix", "inference", "aggregation", "total")
-ACTIONS: Final = {1: "long", 0: "hold", -1: "short"}
+Stages = tuple[float, float, float, float]
+ACTIONS: Final[dict[int, Direction]] = {1: "long", 0: "hold", -1: "short"}
+_REASONS: Final = {int(reason): ReasonCode(reason.code) for reason in Reason}
 _MOMENTUM_COLUMN: Final = FEATURE_NAMES.index("price_momentum_5")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer and what telemetry needs of it. ``body`` is the JSON document.
+class Decided:
+    """An answer, and what metrics and logs need beside it.
 
     ``stages_ms`` has the milliseconds of ``STAGES``; ``breaches`` names the stages over budget;
-    ``fallback`` tells that the actors failed and the rule-based votes answered.
+    ``fallback``: the actors failed and the rule-based votes answered.
     """
 
-    body: dict[str, Any]
-    stages_ms: tuple[float, float, float, float]
+    answer: DecideAnswer
+    stages_ms: Stages
     breaches: tuple[str, ...]
     fallback: bool
 
@@ -91,7 +108,7 @@ class Decider:
 
     def answer(
         self, body: bytes, state: RiskState, fresh: bool = True, now_s: float | None = None
-    ) -> Answer:
+    ) -> Decided:
         """Read a request body and decide; see ``decide``.
 
         Raises:
@@ -114,7 +131,7 @@ class Decider:
         fresh: bool = True,
         now_s: float | None = None,
         start: float | None = None,
-    ) -> Answer:
+    ) -> Decided:
         """Decide on a checked request.
 
         Args:
@@ -166,22 +183,37 @@ class Decider:
             decision = apply_override(decision, account, override)
         aggregation_done = perf_counter()
 
-        source = "policy" if agent_probabilities is not None else "fallback"
+        source: Source = "policy" if agent_probabilities is not None else "fallback"
         if override is not None and override.operator:
             source = "override"
-        origin = {
-            "source": source,
-            "decision_id": self._decision_id(digest, account, source, override),
-            "bundle_id": self.bundle.bundle_id,
-        }
-        body = {
-            "decision": _decision(decision, request, votes, origin),
-            "agent_breakdown": _breakdown(agent_probabilities, votes, request.matrix),
-            "timing": {},
-            **origin,
-        }
-        marks = (start, matrix_done, inference_done, aggregation_done)
-        return self._timed(body, marks, agent_probabilities is None)
+        decision_id = self._decision_id(digest, account, source, override)
+        bundle_id = self.bundle.bundle_id
+        part = _decision(decision, request, votes, source, decision_id, bundle_id)
+        breakdown = _breakdown(agent_probabilities, votes, request.matrix)
+        stages_ms = (
+            (matrix_done - start) * 1e3,
+            (inference_done - matrix_done) * 1e3,
+            (aggregation_done - inference_done) * 1e3,
+            (perf_counter() - start) * 1e3,
+        )
+        return Decided(
+            answer=DecideAnswer(
+                decision=part,
+                agent_breakdown=breakdown,
+                timing=Timing(*(round(took_ms, 4) for took_ms in stages_ms)),
+                source=source,
+                decision_id=decision_id,
+                bundle_id=bundle_id,
+            ),
+            stages_ms=stages_ms,
+            breaches=self._breaches(stages_ms),
+            fallback=agent_probabilities is None,
+        )
+
+    def _breaches(self, stages_ms: Stages) -> tuple[str, ...]:
+        """Return the stages that took longer than their budgets."""
+        measured = zip(STAGES, stages_ms, self._budgets, strict=True)
+        return tuple(stage for stage, took_ms, budget_ms in measured if took_ms > budget_ms)
 
     def _probabilities(self, inputs: Float32Array, overrides: OverrideParams) -> FloatArray | None:
         """Return the actors' probabilities (1, 3, 3), None when the actors fail."""
@@ -194,23 +226,6 @@ class Decider:
             # whatever an engine raises, the rule-based votes can still answer
             _LOG.exception("the actors failed, the rule-based fallback answers")
             return None
-
-    def _timed(
-        self, body: dict[str, Any], marks: tuple[float, float, float, float], fallback: bool
-    ) -> Answer:
-        start, matrix_done, inference_done, aggregation_done = marks
-        stages = (
-            (matrix_done - start) * 1e3,
-            (inference_done - matrix_done) * 1e3,
-            (aggregation_done - inference_done) * 1e3,
-            (perf_counter() - start) * 1e3,
-        )
-        body["timing"] = {
-            f"{stage}_ms": round(value, 4) for stage, value in zip(STAGES, stages, strict=True)
-        }
-        measured = zip(STAGES, stages, self._budgets, strict=True)
-        over = tuple(stage for stage, took, budget in measured if took > budget)
-        return Answer(body, stages, over, fallback)
 
     def _decision_id(
         self, digest: bytes, account: AccountView, source: str, override: Override | None
@@ -262,66 +277,75 @@ def _rules(rules: Rules, overrides: OverrideParams) -> Rules:
 
 
 def _decision(
-    decision: Decision, request: DecideInput, votes: Votes, origin: dict[str, str]
-) -> dict[str, Any]:
-    """Return the ``decision`` part: ``action`` is done, ``side`` is what the vote preferred."""
+    decision: Decision,
+    request: DecideInput,
+    votes: Votes,
+    source: Source,
+    decision_id: str,
+    bundle_id: str,
+) -> DecisionPart:
+    """Return the decision; ``action`` is done, ``side`` is what the votes preferred."""
     confidence = float(decision.confidence[0])
     side = int(decision.vote.side[0])
-    scores = decision.vote.scores[0]
+    long, short, hold = decision.vote.scores[0].tolist()
     command = None
     if decision.execute[0]:
         opens = not decision.closes[0]
-        aligned = side == request.synergy_direction if request.synergy_kind else None
-        command = {
-            "order_type": "MARKET",
-            "time_in_force": "IOC",
-            "side": "BUY" if decision.action[0] == LONG else "SELL",
-            "quantity": float(decision.quantity[0]),
-            "symbol": request.symbol,
-            "stop_loss": float(decision.stop[0]) if opens else None,
-            "take_profit": float(decision.target[0]) if opens else None,
-            "metadata": {
-                **origin,
-                "confidence": confidence,
-                "votes": {
-                    agent: LABELS[agent][index]
-                    for agent, index in zip(AGENTS, votes.index[0].tolist(), strict=True)
-                },
-                "synergy_aligned": aligned,
-            },
+        labels: dict[str, Any] = {
+            agent: LABELS[agent][index]
+            for agent, index in zip(AGENTS, votes.index[0].tolist(), strict=True)
         }
-    return {
-        "action": ACTIONS[int(decision.action[0])],
-        "confidence": confidence,
-        "execute": bool(decision.execute[0]),
-        "reason": Reason(int(decision.reason[0])).code,
-        "side": ACTIONS[side],
-        "scores": {"long": float(scores[0]), "short": float(scores[1]), "hold": float(scores[2])},
-        "execution_command": command,
-    }
+        command = ExecutionCommand(
+            side="BUY" if decision.action[0] == LONG else "SELL",
+            quantity=float(decision.quantity[0]),
+            symbol=request.symbol,
+            stop_loss=float(decision.stop[0]) if opens else None,
+            take_profit=float(decision.target[0]) if opens else None,
+            metadata=OrderMetadata(
+                source=source,
+                decision_id=decision_id,
+                bundle_id=bundle_id,
+                confidence=confidence,
+                votes=VoteLabels(**labels),
+                synergy_aligned=(
+                    side == request.synergy_direction if request.synergy_kind else None
+                ),
+            ),
+        )
+    return DecisionPart(
+        action=ACTIONS[int(decision.action[0])],
+        confidence=confidence,
+        execute=bool(decision.execute[0]),
+        reason=_REASONS[int(decision.reason[0])],
+        side=ACTIONS[side],
+        scores=Scores(long, short, hold),
+        execution_command=command,
+    )
 
 
 def _breakdown(
     agent_probabilities: FloatArray | None, votes: Votes, matrix: FloatArray
-) -> dict[str, Any]:
+) -> AgentBreakdown:
     """Return the three votes; without actors there are no probabilities to report."""
     signed = votes.signed[0].astype(np.float64)
     expected = (
         signed if agent_probabilities is None else (agent_probabilities[0] * SIGNS).sum(axis=1)
     )
-    breakdown: dict[str, Any] = {
-        agent: {
-            "action": int(votes.index[0, i]),
-            "probabilities": None
-            if agent_probabilities is None
-            else agent_probabilities[0, i].tolist(),
-            "confidence": float(votes.confidence[0, i]),
-            "label": LABELS[agent][int(votes.index[0, i])],
-            "expected_action": float(expected[i]),
-        }
-        for i, agent in enumerate(AGENTS)
-    }
     agrees = signed[AGENTS.index("momentum")] * matrix[-1, _MOMENTUM_COLUMN]
-    stance = "trend_following" if agrees > 0 else "counter_trend" if agrees < 0 else "neutral"
-    breakdown["momentum"]["stance"] = stance
-    return breakdown
+    stance: Stance = (
+        "trend_following" if agrees > 0 else "counter_trend" if agrees < 0 else "neutral"
+    )
+    parts: dict[str, Any] = {
+        agent: AgentVote(
+            action=index,
+            probabilities=(
+                None if agent_probabilities is None else agent_probabilities[0, i].tolist()
+            ),
+            confidence=float(votes.confidence[0, i]),
+            label=LABELS[agent][index],
+            expected_action=float(expected[i]),
+            stance=stance if agent == "momentum" else UNSET,
+        )
+        for i, (agent, index) in enumerate(zip(AGENTS, votes.index[0].tolist(), strict=True))
+    }
+    return AgentBreakdown(**parts)

@@ -11,6 +11,7 @@ from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.account import Account, account_view
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, FloatArray, Reason
+from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.state.bars import MarketState
 from serve.state.machine import Snapshot
 
@@ -31,10 +32,10 @@ class RiskState:
         market: MarketState | None = None,
         service: ServiceConfig = LIVE_DEFAULTS,
         trades: int = 0,
-        accuracy: dict[str, float | None] | None = None,
+        accuracy: Accuracy = NO_ACCURACY,
     ) -> None:
         self.account, self.control, self.market = account, control, market
-        self.trades, self.accuracy = trades, accuracy or {}
+        self.trades, self.accuracy = trades, accuracy
         self._service = service
         self.matrix: FloatArray | None = None
         if market is not None and market.matrix:
@@ -71,26 +72,29 @@ class RiskState:
         return found
 
     def market_age_s(self, now_s: float, bar_seconds: int) -> float | None:
-        """Return by how many seconds the next bar is overdue (0 when it is not), None without any.
+        """Return how many seconds the next bar is overdue, 0 when it is not, None without bars.
 
-        Counted from when the calendar has it close; in a replay from a bar's length after the last
-        one's arrival, and not where that one ended its session.
+        Live, a bar is due when the calendar has it close. In a replay it is due one bar's length
+        after the last bar arrived; nothing is due after the last bar of a session.
         """
-        if self.market is None:
-            return None
-        if self._service.live_bars:
-            return max(0.0, now_s - self.market.due_s)
-        if not self.market.tradable:
-            return 0.0
-        return max(0.0, now_s - self.market.arrived_s - bar_seconds)
+        market = self.market
+        return None if market is None else self._overdue_s(market, now_s, bar_seconds)
 
     def data_issue_of(self, now_s: float, bar_seconds: int) -> Reason | None:
         """Return why the bars sent to the service cannot be trusted now, None when they can."""
-        age = self.market_age_s(now_s, bar_seconds)
-        if age is None or age > self._service.max_bar_age_s:
+        market = self.market
+        if market is None:
             return Reason.DATA_STALE
-        assert self.market is not None
-        since_gap = self.market.bars_since_gap
+        if self._overdue_s(market, now_s, bar_seconds) > self._service.max_bar_age_s:
+            return Reason.DATA_STALE
+        since_gap = market.bars_since_gap
         if since_gap is not None and since_gap < self._service.hold_bars_after_gap:
             return Reason.DATA_GAP
         return None
+
+    def _overdue_s(self, market: MarketState, now_s: float, bar_seconds: int) -> float:
+        if self._service.live_bars:
+            return max(0.0, now_s - market.due_s)
+        if not market.tradable:
+            return 0.0
+        return max(0.0, now_s - market.arrived_s - bar_seconds)

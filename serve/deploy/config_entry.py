@@ -23,7 +23,7 @@ from serve.http.app import AppSettings
 from serve.http.security import TOKEN_VARIABLE, require_strong_token, token_digest
 from serve.observability.logs import log_level
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.coordinator import CoordinatorSettings
+from serve.replication.recovery import CoordinatorSettings
 from serve.state.machine import model_record
 
 

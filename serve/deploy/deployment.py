@@ -14,7 +14,9 @@ from rllib_tactical.errors import ServiceError
 from serve.api.write_requests import WriteRequest
 from serve.http.app import AppSettings, DecisionApp
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.coordinator import Answer, Coordinator, CoordinatorSettings
+from serve.replication.coordinator import Coordinator
+from serve.replication.messages import Reply
+from serve.replication.recovery import CoordinatorSettings
 from serve.state.leases import Report
 
 NAMESPACE: Final = "tactical"
@@ -59,7 +61,7 @@ def stop_coordinator(settings: CoordinatorSettings) -> None:
 
 
 def _coordinator_name(settings: CoordinatorSettings) -> str:
-    return f"tactical-keeper-{settings.model.launch}"
+    return f"tactical-coordinator-{settings.model.launch}"
 
 
 class RayCoordinator:
@@ -77,15 +79,15 @@ class RayCoordinator:
         reply: bytes = await self._call("poll", replica, have, seen, report)
         return reply
 
-    async def write(self, request: WriteRequest) -> Answer:
+    async def write(self, request: WriteRequest) -> Reply:
         """See ``Coordinator.write``."""
-        answer: Answer = await self._call("write", request)
-        return answer
+        reply: Reply = await self._call("write", request)
+        return reply
 
-    async def performance(self, days: int) -> Answer:
+    async def performance(self, days: int) -> Reply:
         """See ``Coordinator.performance``."""
-        answer: Answer = await self._call("performance", days)
-        return answer
+        reply: Reply = await self._call("performance", days)
+        return reply
 
     async def leave(self, replica: str) -> None:
         """See ``Coordinator.leave``."""

@@ -21,6 +21,7 @@ from ray import serve as ray_serve
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
+from serve.api.operations import OPEN_PATHS, paths_by_method
 from serve.deploy.deployment import coordinator_actor, decision_deployment, stop_coordinator
 from serve.deploy.ray_serve import (
     APP_NAME,
@@ -42,7 +43,7 @@ from serve.http.app import AppSettings
 from serve.http.security import TOKEN_VARIABLE, require_safe_binding, token_digest
 from serve.observability.logs import log_level
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.coordinator import CoordinatorSettings, open_state
+from serve.replication.recovery import CoordinatorSettings, open_state
 from serve.state.machine import model_record
 
 COORDINATOR_TIMEOUT_S: Final = 60.0
@@ -245,10 +246,9 @@ def describe(service: Service) -> list[str]:
     lines = [
         f"listening on {service.url} ({service.replicas} replica"
         f"{'s' if service.replicas > 1 else ''}, bundle {service.bundle_id[:12]})",
-        "POST /decide /bars /fills /admin/model /admin/override",
-        "GET  /health /live /ready /metrics /model /performance",
+        *(f"{method:<4} {' '.join(paths)}" for method, paths in paths_by_method().items()),
         f"state in {service.state_folder}, logs in its folder logs",
-        f"token required except for /health, /live, /ready and /metrics ({TOKEN_VARIABLE})"
+        f"token required except for {' '.join(sorted(OPEN_PATHS))} ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",
     ]

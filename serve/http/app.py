@@ -10,25 +10,36 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rllib_tactical.bundle.bundle import load_bundle
-from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.errors import BundleError, ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.errors import RequestError, error_body, invalid
-from serve.api.write_requests import (
-    BarsRequest,
-    FillsRequest,
-    ModelRequest,
-    OverrideRequest,
-    WriteRequest,
-    read_body,
+from serve.api.operations import (
+    BARS,
+    DAYS,
+    DECIDE,
+    FILLS,
+    HEALTH,
+    LIVE,
+    LOAD_MODEL,
+    METRICS,
+    MODEL,
+    OPEN_PATHS,
+    OPENAPI,
+    OPERATIONS,
+    OVERRIDE,
+    PERFORMANCE,
+    READY,
+    STREAM_PATH,
+    Operation,
 )
+from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
+from serve.api.write_requests import WriteRequest, read_body
 from serve.decision.deadline import bundle_engine, under_time_limit
-from serve.decision.decider import Answer as DecidedAnswer
-from serve.decision.decider import Decider
+from serve.decision.decider import Decided, Decider
 from serve.http.asgi import (
     ClientGoneError,
     HttpRequest,
@@ -41,35 +52,17 @@ from serve.http.asgi import (
     refuse_stream,
     stream_messages,
 )
-from serve.http.openapi import MAX_DAYS, openapi_document
-from serve.http.security import OPEN_PATHS, is_authorised, require_local_caller
+from serve.http.openapi import openapi_document
+from serve.http.security import is_authorised, require_local_caller
 from serve.observability.health import ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
-from serve.replication.coordinator import Answer
+from serve.replication.messages import Reply
 from serve.replication.replica import CoordinatorPort, StateReplica
 
 _LOG = logging.getLogger(__name__)
-STREAM_PATH: Final = "/ws"
-PUBLIC_MANIFEST: Final = (
-    "format_version",
-    "bundle_id",
-    "parent",
-    "feature_spec",
-    "feature_hash",
-    "rules",
-    "rules_hash",
-    "instrument",
-    "bar_seconds",
-    "temperature_scale",
-    "metrics",
-    "git_commit",
-    "versions",
-)
-"""What ``GET /model`` shows: the manifest without file names and the training's own settings."""
-
-Answered = tuple[HttpResponse, DecidedAnswer | None]
-"""An answer, and the decision that it tells, if any."""
+Answered = tuple[HttpResponse, Decided | None]
+"""An answer, and the decision in it, if any."""
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Answered]]
 
@@ -114,20 +107,23 @@ class DecisionApp:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
         self._probe = ResourceProbe()
-        self._routes: dict[str, dict[str, Handler]] = {
-            "/decide": {"POST": self._decide},
-            "/bars": {"POST": self._writes(BarsRequest)},
-            "/fills": {"POST": self._writes(FillsRequest)},
-            "/admin/override": {"POST": self._writes(OverrideRequest)},
-            "/admin/model": {"POST": self._writes(ModelRequest)},
-            "/health": {"GET": self._health},
-            "/live": {"GET": self._live},
-            "/ready": {"GET": self._ready},
-            "/metrics": {"GET": self._metrics},
-            "/model": {"GET": self._model},
-            "/performance": {"GET": self._show_performance},
-            "/openapi.json": {"GET": self._document},
+        handlers: dict[Operation[Any], Handler] = {
+            DECIDE: self._decide,
+            HEALTH: self._health,
+            LIVE: self._live,
+            READY: self._ready,
+            METRICS: self._metrics,
+            PERFORMANCE: self._show_performance,
+            MODEL: self._model,
+            OPENAPI: self._document,
+            **{write: self._writes(write) for write in (BARS, FILLS, OVERRIDE, LOAD_MODEL)},
         }
+        self._routes: dict[str, dict[str, Handler]] = {}
+        for operation in OPERATIONS:
+            methods = self._routes.setdefault(operation.path, {})
+            methods[operation.method] = handlers[operation]
+            if operation.method == "GET":
+                methods["HEAD"] = handlers[operation]
 
     async def start(self) -> None:
         """Get state and bundle; from then on requests can be answered.
@@ -147,9 +143,9 @@ class DecisionApp:
             request = HttpRequest.of(scope, receive)
             response, decided = await self.handle(request)
             try:
-                await response.send(send)
+                await response.send(send, without_body=request.method == "HEAD")
             finally:
-                # nobody waits for the counting
+                # after the answer: no client waits for the counting
                 self._count(request.path, response.status, decided)
         elif scope["type"] == "websocket":
             await self._stream(scope, receive, send)
@@ -182,7 +178,7 @@ class DecisionApp:
             )
         return response, None
 
-    def _count(self, path: str, status: int, decided: DecidedAnswer | None) -> None:
+    def _count(self, path: str, status: int, decided: Decided | None) -> None:
         known = path in self._routes or path == STREAM_PATH
         try:
             if decided is not None:
@@ -243,28 +239,31 @@ class DecisionApp:
 
     def _decided(self, body: bytes) -> Answered:
         active = self._replica.active
-        answer = active.decider.answer(body, active.state, self._replica.fresh)
-        _log_decision(answer)  # before it is sent: no answer is without its line
-        return json_response(answer.body), answer
+        decided = active.decider.answer(body, active.state, self._replica.fresh)
+        _log_decision(decided)  # before it is sent: every answer has its line
+        return json_response(decided.answer), decided
 
-    def _writes(self, kind: type[Any]) -> Handler:
+    def _writes(self, operation: Operation[Any]) -> Handler:
+        kind: Any = operation.request
+        limit_s = self._service.write_timeout_s
+        if operation is LOAD_MODEL:
+            limit_s += self._service.reload_timeout_s
+
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
-            limit = self._service.write_timeout_s
-            if kind is ModelRequest:
-                limit += self._service.reload_timeout_s
-            return await self._ask(self._port.write(body), limit)
+            return await self._ask(self._port.write(body), limit_s)
 
         return handler
 
     async def _show_performance(self, request: HttpRequest) -> HttpResponse:
-        text = request.query(("days",)).get("days", "30")
+        text = request.query((DAYS.name,)).get(DAYS.name, str(DAYS.default))
         days = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
-        if not 1 <= days <= MAX_DAYS:
-            raise invalid("days", f"must be a whole number in 1..{MAX_DAYS}, found {text}")
+        if not DAYS.minimum <= days <= DAYS.maximum:
+            limits = f"{DAYS.minimum}..{DAYS.maximum}"
+            raise invalid(DAYS.name, f"must be a whole number in {limits}, found {text}")
         return await self._ask(self._port.performance(days), self._service.write_timeout_s)
 
-    async def _ask(self, question: Awaitable[Answer], limit_s: float) -> HttpResponse:
+    async def _ask(self, question: Awaitable[Reply], limit_s: float) -> HttpResponse:
         try:
             status, body = await asyncio.wait_for(question, limit_s)
         except TimeoutError:
@@ -294,11 +293,11 @@ class DecisionApp:
         return json_response(report)
 
     async def _live(self, request: HttpRequest) -> HttpResponse:
-        return json_response({"status": "live"})
+        return json_response(LiveAnswer())
 
     async def _ready(self, request: HttpRequest) -> HttpResponse:
         if self._replica.fresh:
-            return json_response({"status": "ready"})
+            return json_response(ReadyAnswer())
         return json_response(
             error_body("state_stale", "the risk state may be old: decisions hold"), 503
         )
@@ -338,22 +337,22 @@ def _unavailable(message: str) -> HttpResponse:
     return json_response(error_body("state_unavailable", message), 503)
 
 
-def _log_decision(answer: DecidedAnswer) -> None:
-    level = logging.WARNING if answer.breaches or answer.fallback else logging.INFO
+def _log_decision(decided: Decided) -> None:
+    level = logging.WARNING if decided.breaches or decided.fallback else logging.INFO
     if not _LOG.isEnabledFor(level):
         return
-    body = answer.body
-    fields = {
-        "decision_id": body["decision_id"],
-        "bundle_id": body["bundle_id"],
-        "source": body["source"],
-        "action": body["decision"]["action"],
-        "reason": body["decision"]["reason"],
-        "confidence": body["decision"]["confidence"],
-        "total_ms": body["timing"]["total_ms"],
+    answer = decided.answer
+    fields: dict[str, Any] = {
+        "decision_id": answer.decision_id,
+        "bundle_id": answer.bundle_id,
+        "source": answer.source,
+        "action": answer.decision.action,
+        "reason": answer.decision.reason,
+        "confidence": answer.decision.confidence,
+        "total_ms": answer.timing.total_ms,
     }
-    if answer.breaches:
-        fields["over_budget"] = answer.breaches
+    if decided.breaches:
+        fields["over_budget"] = decided.breaches
     _LOG.log(level, "decision", extra={"fields": fields})
 
 
@@ -365,10 +364,12 @@ class MethodError(RequestError):
         self.allowed = allowed
 
 
-def public_manifest(manifest: Mapping[str, Any], performance: PerformanceConfig) -> dict[str, Any]:
-    """Return the part of a bundle's manifest that ``GET /model`` shows, and the latency budgets."""
-    shown = {key: manifest[key] for key in PUBLIC_MANIFEST}
-    return {**shown, "performance": to_dict(performance)}
+def public_manifest(manifest: Mapping[str, Any], performance: PerformanceConfig) -> ManifestAnswer:
+    """Return the part of a bundle's manifest that ``GET /model`` shows, and the targets."""
+    shown = {
+        name: manifest[name] for name in ManifestAnswer.__struct_fields__ if name != "performance"
+    }
+    return ManifestAnswer(**shown, performance=performance)
 
 
 def _headers_for(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:

@@ -104,15 +104,16 @@ class HttpResponse:
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
 
-    async def send(self, send: Send) -> None:
-        """Send the whole answer."""
+    async def send(self, send: Send, without_body: bool = False) -> None:
+        """Send status, headers and body; ``without_body`` leaves the body out, as HEAD asks."""
         headers = [
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % len(self.body)),
             *self.headers,
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        body = b"" if without_body else self.body
+        await send({"type": "http.response.body", "body": body})
 
 
 def json_response(

@@ -13,7 +13,6 @@ from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError
 
 TOKEN_VARIABLE: Final = "TACTICAL_TOKEN"
-OPEN_PATHS: Final = frozenset({"/health", "/metrics", "/live", "/ready"})
 MIN_TOKEN_LENGTH: Final = 16
 _SCHEME: Final = "bearer "
 

@@ -1,23 +1,39 @@
-"""How the service is: components, latencies and alerts from measurements; the worst decides."""
+"""The health report: components, latencies and alerts; the worst component gives the status."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import psutil
 
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.types import AGENTS, FloatArray
-from serve.decision.decider import STAGES
+from serve.api.responses import (
+    AgentsHealth,
+    Alert,
+    BusHealth,
+    Components,
+    HealthAnswer,
+    Latency,
+    ModelsHealth,
+    PipelineHealth,
+    ResourcesHealth,
+    ServiceMetrics,
+    StageLatency,
+    Status,
+)
 from serve.decision.risk_state import RiskState
 from serve.observability.latency_window import Recent
 
-HEALTHY, DEGRADED, CRITICAL = "healthy", "degraded", "critical"
-_ORDER: Final = (HEALTHY, DEGRADED, CRITICAL)
+HEALTHY: Final = "healthy"
+DEGRADED: Final = "degraded"
+CRITICAL: Final = "critical"
+_ORDER: Final[tuple[Status, ...]] = (HEALTHY, DEGRADED, CRITICAL)
 _PROBE_EVERY_S: Final = 1.0
 
 LIMITS: Final = {
@@ -34,7 +50,7 @@ ACCURACY_LIMITS: Final = (0.60, 0.45)
 """An agent's share of right votes: degraded below the first value, critical below the second."""
 
 MIN_TRADES: Final = 20
-"""Trades below which an accuracy says too little to be judged."""
+"""Below this number of trades an accuracy says too little to be graded."""
 
 LATENCY_ALERT_MS: Final = 150.0
 
@@ -61,7 +77,7 @@ class StateAge:
 
 
 class ResourceProbe:
-    """Reads the node's use at most once a second, without waiting for it."""
+    """Reads how busy the node is, at most once a second, without blocking."""
 
     def __init__(self) -> None:
         psutil.cpu_percent(interval=None)  # the first reading only starts the measurement
@@ -85,36 +101,40 @@ class ResourceProbe:
         )
 
 
-def worst(statuses: list[str]) -> str:
+def worst(statuses: Iterable[Status]) -> Status:
     """Return the worst of some statuses, healthy when there are none."""
     return max(statuses, key=_ORDER.index, default=HEALTHY)
 
 
-def grade(name: str, value: float) -> str:
+def grade(name: str, value: float) -> Status:
     """Return the status of a measurement by its two limits."""
     degraded, critical = LIMITS[name]
     return CRITICAL if value > critical else DEGRADED if value > degraded else HEALTHY
 
 
-def latency_report(stages_ms: FloatArray, performance: PerformanceConfig) -> dict[str, Any]:
+def latency_report(stages_ms: FloatArray, performance: PerformanceConfig) -> Latency:
     """Return mean, p50, p95, p99, max, target and violations per stage, in milliseconds.
 
     Args:
-        stages_ms: (N, 4) latencies of the last N decisions; with N = 0 the figures are None.
+        stages_ms: (N, 4) latencies of the last N decisions; with N = 0 the statistics are None.
         performance: the budgets, which are the targets.
     """
-    report: dict[str, Any] = {}
-    targets = performance.latency_targets.by_stage_ms
-    for i, (stage, target) in enumerate(zip(STAGES, targets, strict=True)):
-        took = stages_ms[:, i]
-        figures: dict[str, Any] = dict.fromkeys(("mean", "p50", "p95", "p99", "max"))
-        if len(took):
-            p50, p95, p99 = np.percentile(took, (50, 95, 99))
-            figures = {"mean": took.mean(), "p50": p50, "p95": p95, "p99": p99, "max": took.max()}
-            figures = {name: round(float(value), 4) for name, value in figures.items()}
+    stages = []
+    for took, target in zip(stages_ms.T, performance.latency_targets.by_stage_ms, strict=True):
         violations = int((took > target).sum())
-        report[stage] = {**figures, "target": target, "violations": violations}
-    return report
+        if not len(took):
+            stages.append(StageLatency(target=target, violations=violations))
+            continue
+        p50, p95, p99 = np.percentile(took, (50, 95, 99))
+        mean, p50, p95, p99, most = (
+            round(float(value), 4) for value in (took.mean(), p50, p95, p99, took.max())
+        )
+        stages.append(
+            StageLatency(
+                mean=mean, p50=p50, p95=p95, p99=p99, max=most, target=target, violations=violations
+            )
+        )
+    return Latency(*stages)
 
 
 def health_report(
@@ -125,12 +145,12 @@ def health_report(
     bundle_id: str,
     state: RiskState,
     age: StateAge,
-) -> dict[str, Any]:
+) -> HealthAnswer:
     """Return the answer of ``GET /health``.
 
     Args:
         now_s: epoch time.
-        resources: use of the node.
+        resources: how busy the node is.
         recent: the last hour of decisions.
         performance: latency budgets.
         bundle_id: of the bundle that decides.
@@ -138,106 +158,112 @@ def health_report(
         age: how old the state and the bars are.
     """
     latency = latency_report(recent.stages_ms, performance)
-    p95 = latency["total"]["p95"]
-    measured = {
-        "resources": {
-            "cpu_percent": resources.cpu_percent,
-            "memory_percent": resources.memory_percent,
-            "disk_percent": resources.disk_percent,
-        },
-        "models": {"error_rate": recent.model_error_rate},
-        "pipeline": {
-            "error_rate": recent.service_error_rate,
-            **({} if p95 is None else {"latency_p95_ms": p95}),
-        },
-    }
-    components: dict[str, Any] = {}
-    alerts = []
-    for component, values in measured.items():
-        grades = {name: grade(name, value) for name, value in values.items()}
-        components[component] = {"status": worst(list(grades.values())), **values}
-        alerts += [
-            _alert(component, name, values[name], status)
-            for name, status in grades.items()
-            if status != HEALTHY and name != "latency_p95_ms"
-        ]
-    if p95 is not None and p95 > LATENCY_ALERT_MS:
-        alerts.append(_alert("pipeline", "latency_p95_ms", p95, components["pipeline"]["status"]))
-    components["models"]["bundle_id"] = bundle_id
-    components["agents"] = _agents(state, alerts)
-    components["bus"] = _bus(state, age, alerts)
-    return {
-        "status": worst([part["status"] for part in components.values()]),
-        "timestamp": _iso(now_s),
-        "components": components,
-        "metrics": {
-            "decisions_last_hour": recent.decisions,
-            "avg_confidence": recent.avg_confidence,
-            "active_positions": state.positions,
-            "override": state.control.value,
-            "halted": state.account.halted,
-            "last_decision": None
-            if recent.last_decision_s is None
-            else _iso(recent.last_decision_s),
-        },
-        "latency": latency,
-        "alerts": alerts,
-    }
+    alerts: list[Alert] = []
+    components = Components(
+        resources=_resources(resources, alerts),
+        models=_models(recent.model_error_rate, bundle_id, alerts),
+        pipeline=_pipeline(recent.service_error_rate, latency.total.p95, alerts),
+        agents=_agents(state, alerts),
+        bus=_bus(state, age, alerts),
+    )
+    last_s = recent.last_decision_s
+    return HealthAnswer(
+        status=worst(getattr(components, name).status for name in components.__struct_fields__),
+        timestamp=_iso(now_s),
+        components=components,
+        metrics=ServiceMetrics(
+            decisions_last_hour=recent.decisions,
+            avg_confidence=recent.avg_confidence,
+            active_positions=state.positions,
+            override=state.control,
+            halted=state.account.halted,
+            last_decision=None if last_s is None else _iso(last_s),
+        ),
+        latency=latency,
+        alerts=alerts,
+    )
 
 
-def _agents(state: RiskState, alerts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how often each agent has been right; judged once there are enough trades."""
-    good, bad = ACCURACY_LIMITS
-    statuses = []
-    for agent, share in state.accuracy.items():
+def _graded(component: str, values: dict[str, float], alerts: list[Alert]) -> Status:
+    """Return the worst grade of some measurements, and add an alert for each bad one."""
+    grades = {name: grade(name, value) for name, value in values.items()}
+    for name, status in grades.items():
+        if status != HEALTHY:
+            alerts.append(_alert(component, name, values[name], status))
+    return worst(grades.values())
+
+
+def _resources(found: Resources, alerts: list[Alert]) -> ResourcesHealth:
+    values = {
+        "cpu_percent": found.cpu_percent,
+        "memory_percent": found.memory_percent,
+        "disk_percent": found.disk_percent,
+    }
+    return ResourcesHealth(_graded("resources", values, alerts), **values)
+
+
+def _models(error_rate: float, bundle_id: str, alerts: list[Alert]) -> ModelsHealth:
+    return ModelsHealth(
+        _graded("models", {"error_rate": error_rate}, alerts), error_rate, bundle_id
+    )
+
+
+def _pipeline(error_rate: float, p95_ms: float | None, alerts: list[Alert]) -> PipelineHealth:
+    status = _graded("pipeline", {"error_rate": error_rate}, alerts)
+    if p95_ms is None:
+        return PipelineHealth(status, error_rate)
+    status = worst((status, grade("latency_p95_ms", p95_ms)))
+    if p95_ms > LATENCY_ALERT_MS:  # a limit of its own, between degraded and critical
+        alerts.append(_alert("pipeline", "latency_p95_ms", p95_ms, status))
+    return PipelineHealth(status, error_rate, p95_ms)
+
+
+def _agents(state: RiskState, alerts: list[Alert]) -> AgentsHealth:
+    """Return how often each agent was right; graded once there are enough trades."""
+    degraded, critical = ACCURACY_LIMITS
+    statuses: list[Status] = []
+    for agent in AGENTS:
+        share = getattr(state.accuracy, agent)
         if share is None or state.trades < MIN_TRADES:
             continue
-        status = CRITICAL if share < bad else DEGRADED if share < good else HEALTHY
+        status: Status = CRITICAL if share < critical else DEGRADED if share < degraded else HEALTHY
         statuses.append(status)
         if status != HEALTHY:
-            limit = bad if status == CRITICAL else good
+            limit = critical if status == CRITICAL else degraded
             alerts.append(
                 _message("agents", status, f"accuracy of {agent} is {share:.4g}, below {limit:g}")
             )
-    return {
-        "status": worst(statuses),
-        "accuracy": {agent: state.accuracy.get(agent) for agent in AGENTS},
-        "trades": state.trades,
-    }
+    return AgentsHealth(worst(statuses), state.accuracy, state.trades)
 
 
-def _bus(state: RiskState, age: StateAge, alerts: list[dict[str, Any]]) -> dict[str, Any]:
+def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
     """Return how current the input is: the coordinator's state and the bars that were sent."""
-    statuses = []
+    statuses: list[Status] = []
     if age.state_age_s > age.lease_s:
         statuses.append(CRITICAL)
         text = f"the state is {age.state_age_s:.3g} s old, above {age.lease_s:g}: decisions hold"
         alerts.append(_message("bus", CRITICAL, text))
     market, overdue = state.market, age.bars_overdue_s
     if overdue is not None:
-        status = grade("bars_overdue_s", overdue)
-        statuses.append(status)
-        if status != HEALTHY:
-            alerts.append(_alert("bus", "bars_overdue_s", overdue, status))
+        statuses.append(_graded("bus", {"bars_overdue_s": overdue}, alerts))
     gap = market is not None and market.bars_since_gap is not None
     if gap:
         statuses.append(DEGRADED)
         alerts.append(_message("bus", DEGRADED, "bars are missing inside the window"))
-    return {
-        "status": worst(statuses),
-        "state_age_s": round(age.state_age_s, 3),
-        "bars_overdue_s": overdue,
-        "bars": 0 if market is None else market.bars,
-        "gap": gap,
-    }
+    return BusHealth(
+        status=worst(statuses),
+        state_age_s=round(age.state_age_s, 3),
+        bars_overdue_s=overdue,
+        bars=0 if market is None else market.bars,
+        gap=gap,
+    )
 
 
-def _message(component: str, status: str, text: str) -> dict[str, Any]:
-    severity = "critical" if status == CRITICAL else "warning"
-    return {"severity": severity, "component": component, "message": text}
+def _message(component: str, status: Status, text: str) -> Alert:
+    return Alert("critical" if status == CRITICAL else "warning", component, text)
 
 
-def _alert(component: str, name: str, value: float, status: str) -> dict[str, Any]:
+def _alert(component: str, name: str, value: float, status: Status) -> Alert:
     limit = LATENCY_ALERT_MS if name == "latency_p95_ms" else LIMITS[name][status == CRITICAL]
     return _message(component, status, f"{name} is {value:.4g}, above {limit:g}")
 

@@ -17,7 +17,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from rllib_tactical.domain.types import AGENTS
-from serve.decision.decider import STAGES, Answer
+from serve.api.responses import Accuracy
+from serve.decision.decider import STAGES, Decided
 from serve.observability.latency_window import DecisionWindow, Recent
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -124,29 +125,29 @@ class Telemetry:
         self._actions: dict[tuple[str, str], Any] = {}
         self._positions.set(0)
 
-    def record_decision(self, answer: Answer) -> None:
+    def record_decision(self, decided: Decided) -> None:
         """Count one answered decision."""
-        decision = answer.body["decision"]
-        for child, took_ms in zip(self._stages, answer.stages_ms, strict=True):
+        decision, breakdown = decided.answer.decision, decided.answer.agent_breakdown
+        for child, took_ms in zip(self._stages, decided.stages_ms, strict=True):
             child.observe(took_ms / 1e3)
-        self._inference.observe(answer.stages_ms[STAGES.index("inference")] / 1e3)
-        self._confidence.observe(decision["confidence"])
-        self._count_action(decision["action"], ENSEMBLE)
+        self._inference.observe(decided.stages_ms[STAGES.index("inference")] / 1e3)
+        self._confidence.observe(decision.confidence)
+        self._count_action(decision.action, ENSEMBLE)
         for agent in AGENTS:
-            self._count_action(answer.body["agent_breakdown"][agent]["label"], agent)
-        for name in answer.breaches:
+            self._count_action(getattr(breakdown, agent).label, agent)
+        for name in decided.breaches:
             self._breaches[name].inc()
-        if answer.fallback:
+        if decided.fallback:
             self._fallbacks.inc()
         self._window.add_decision(
-            self._clock(), answer.stages_ms, decision["confidence"], answer.fallback
+            self._clock(), decided.stages_ms, decision.confidence, decided.fallback
         )
 
-    def show_state(self, positions: int, accuracy: dict[str, float | None]) -> None:
-        """Set what the state says at the moment of a scrape."""
+    def show_state(self, positions: int, accuracy: Accuracy) -> None:
+        """Set the gauges of the state, before a scrape reads them."""
         self._positions.set(positions)
-        for agent, share in accuracy.items():
-            if share is not None:
+        for agent in AGENTS:
+            if (share := getattr(accuracy, agent)) is not None:
                 self._accuracy.labels(agent).set(share)
 
     def record_error(self) -> None:
@@ -165,7 +166,7 @@ class Telemetry:
         """Return all metrics in Prometheus' text format."""
         if self._folder is None:
             return generate_latest(self._registry)
-        self._forget_dead_replicas()
+        _forget_dead_replicas(self._folder)
         registry = CollectorRegistry()
         # prometheus_client leaves its multiprocess module without types
         MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
@@ -177,11 +178,11 @@ class Telemetry:
             child = self._actions[action, agent] = self._decisions.labels(action, agent)
         child.inc()
 
-    def _forget_dead_replicas(self) -> None:
-        """Drop the gauges of processes that have ended; what they counted stays."""
-        assert self._folder is not None
-        for path in self._folder.glob("gauge_live*_*.db"):
-            pid = path.stem.rpartition("_")[2]
-            if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-                with suppress(OSError):
-                    mark_process_dead(int(pid), str(self._folder))  # type: ignore[no-untyped-call]
+
+def _forget_dead_replicas(folder: Path) -> None:
+    """Drop the gauges of processes that have ended; what they counted stays."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            with suppress(OSError):
+                mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]

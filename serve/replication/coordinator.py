@@ -1,4 +1,4 @@
-"""The coordinator: the one writer of the service's state, and what it tells the replicas.
+"""The coordinator: the one writer of the service's state.
 
 Each replica decides on a copy of the state, so that no decision waits for another process. A copy
 comes with a lease: the replica may use it for ``lease_s`` from the moment it asked. A write is
@@ -14,7 +14,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +21,9 @@ import msgspec
 from msgspec.structs import replace
 
 from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
-from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import DataError, ServiceError, TacticalError, UnreadableError
 from serve.api.errors import RequestError, error_body
+from serve.api.responses import BarsAnswer, FillsAnswer, ModelAnswer, OverrideAnswer
 from serve.api.write_requests import (
     BarsRequest,
     FillsRequest,
@@ -34,7 +33,8 @@ from serve.api.write_requests import (
 )
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import TradeTelemetry
-from serve.state.journal import Journal
+from serve.replication.messages import Proposal, Reply, View
+from serve.replication.recovery import CoordinatorSettings, open_state
 from serve.state.leases import Leases, Report
 from serve.state.machine import (
     BarsRecord,
@@ -42,92 +42,18 @@ from serve.state.machine import (
     FillsRecord,
     ModelRecord,
     Record,
-    SessionRecord,
-    Snapshot,
-    StateMachine,
     model_record,
 )
 from serve.state.performance import agent_accuracy, performance_report
 
 _LOG = logging.getLogger(__name__)
 COPIES: Final = "bundles"
-"""Folder in the state's with the bundle that was chosen."""
+"""Folder below the state folder that holds a copy of the chosen bundle."""
 
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
-_DECODE_RECORD: Final = msgspec.json.Decoder(
-    ModelRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
-).decode
 _JSON: Final = msgspec.json.Encoder().encode
 
-Answer = tuple[int, bytes]
-"""HTTP status and JSON body."""
-
-
-class Proposal(msgspec.Struct, frozen=True):
-    """A bundle that every replica is asked to load and warm up, without using it yet."""
-
-    number: int
-    path: str
-    bundle_id: str
-
-
-class View(msgspec.Struct, frozen=True):
-    """What a poll is answered with. ``snapshot`` None when the replica has this version already.
-
-    ``bundle_copy``: where the coordinator keeps the chosen bundle, on its own node.
-    """
-
-    version: int
-    lease_s: float
-    snapshot: Snapshot | None
-    proposal: Proposal | None
-    bundle_copy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoordinatorSettings:
-    """What the coordinator needs to start.
-
-    ``model`` is the bundle that the service was started with, its ``launch`` naming that start: a
-    coordinator that comes back within one start goes on with whatever bundle was chosen since.
-    """
-
-    state_folder: str
-    model: ModelRecord
-    service: ServiceConfig
-    log_folder: str | None = None
-    log_level: str = "INFO"
-
-
-def open_state(settings: CoordinatorSettings) -> tuple[Journal, StateMachine]:
-    """Open the state folder, read its journal and choose the bundle of this start.
-
-    Raises:
-        ServiceError: the folder is in use, damaged or about another market than the bundle.
-    """
-    journal = Journal(Path(settings.state_folder))
-    try:
-        machine = StateMachine()
-        for raw in journal.records():
-            machine.apply(_DECODE_RECORD(raw))
-        live_bars, chosen = settings.service.live_bars, machine.model
-        if chosen is None or machine.launch != settings.model.launch:
-            machine.check_model(settings.model)
-            chosen = settings.model
-        if chosen is not machine.model or chosen.live_bars != live_bars:
-            chosen = replace(chosen, live_bars=live_bars)
-            journal.append(chosen)
-            machine.apply(chosen)
-    except BaseException as error:
-        journal.close()
-        if isinstance(error, TacticalError):
-            raise ServiceError(f"state folder {settings.state_folder}: {error}") from error
-        if isinstance(error, msgspec.DecodeError):
-            raise ServiceError(
-                f"state folder {settings.state_folder} was written by another version: {error}"
-            ) from error
-        raise
-    return journal, machine
+WriteAnswer = BarsAnswer | FillsAnswer | OverrideAnswer | ModelAnswer
 
 
 class Coordinator:
@@ -150,17 +76,17 @@ class Coordinator:
     ) -> None:
         self._service = settings.service
         if settings.log_folder is not None:
-            log_to_folder(Path(settings.log_folder), "keeper", settings.log_level)
+            log_to_folder(Path(settings.log_folder), "coordinator", settings.log_level)
         self._telemetry = TradeTelemetry()
         self._clock, self._monotonic = clock, monotonic
         self._journal, self._machine = open_state(settings)
         self._machine.agent_accuracy = agent_accuracy(self._machine.trades)
         self._copies = Path(settings.state_folder) / COPIES
-        assert self._machine.model is not None
         try:
-            self._keep(self._machine.model)
-        except (TacticalError, OSError) as error:  # it is needed only once the folder has changed
-            _LOG.warning("the bundle is not kept: %s", error)
+            self._copy(self._machine.model)
+        except (TacticalError, OSError) as error:
+            # replicas need the copy only once the bundle's own folder has changed
+            _LOG.warning("the bundle is not copied to the state folder: %s", error)
         self._leases = Leases(settings.service.lease_s, monotonic)
         self._changed = asyncio.Event()
         self._proposal: Proposal | None = None
@@ -187,7 +113,6 @@ class Coordinator:
                 break
         self._leases.offer(asking, self._machine.version, now)
         snapshot = None if have == self._machine.version else self._machine.snapshot()
-        assert self._machine.model is not None
         copy = str(self._copies / self._machine.model.bundle_id)
         version, lease_s = self._machine.version, self._service.lease_s
         return _ENCODE(View(version, lease_s, snapshot, self._proposal, copy))
@@ -197,24 +122,24 @@ class Coordinator:
         self._leases.end(replica)
         self._wake()
 
-    async def write(self, request: WriteRequest) -> Answer:
-        """Accept a write: journal it, apply it, and answer when every replica knows of it."""
+    async def write(self, request: WriteRequest) -> Reply:
+        """Journal and apply a write; answer when every replica has the new version."""
+        answer: WriteAnswer
         try:
             if isinstance(request, ModelRequest):
-                body = await self._reload(request)
+                answer = await self._reload(request)
             else:
-                body = self._accept(request)
+                answer = self._accept(request)
         except RequestError as error:
             return error.status, _JSON(error.body())
         except ServiceError as error:
             _LOG.error("a write was not accepted: %s", error)
             return 503, _JSON(error_body("state_unavailable", "the state cannot be written"))
         await self._settled(self._machine.version)
-        return 200, _JSON({**body, "version": self._machine.version})
+        return 200, _JSON(replace(answer, version=self._machine.version))
 
-    async def performance(self, days: int) -> Answer:
+    async def performance(self, days: int) -> Reply:
         """Return the trading figures of the last ``days`` days."""
-        assert self._machine.model is not None
         try:
             report = performance_report(
                 self._machine.trades,
@@ -234,34 +159,41 @@ class Coordinator:
         """Let go of the state folder."""
         self._journal.close()
 
-    def _accept(self, request: WriteRequest) -> dict[str, Any]:
-        now = self._clock()
+    def _accept(
+        self, request: BarsRequest | FillsRequest | OverrideRequest
+    ) -> BarsAnswer | FillsAnswer | OverrideAnswer:
+        now, machine = self._clock(), self._machine
         if isinstance(request, BarsRequest):
-            bars, body = self._machine.check_bars(request, now)
+            bars, new_bars = machine.check_bars(request, now)
             self._commit(bars)
-            market = self._machine.snapshot().market
-            assert market is not None
-            return {
-                **body,
-                "last_timestamp": market.last_s,
-                "bars": market.bars,
-                "ready": market.ready,
-                "degraded": market.bars_since_gap is not None,
-            }
+            market = machine.market()
+            return BarsAnswer(
+                symbol=request.symbol,
+                accepted=len(new_bars.new),
+                repeated=new_bars.repeated,
+                gaps=list(new_bars.gaps),
+                last_timestamp=market.last_s,
+                bars=market.bars,
+                ready=market.ready,
+                degraded=market.bars_since_gap is not None,
+                version=machine.version,
+            )
         if isinstance(request, FillsRequest):
-            fills, body = self._machine.check_fills(request, now)
+            fills, new_fills = machine.check_fills(request, now)
             self._commit(fills)
-            account = self._machine.snapshot().account
-            return {
-                **body,
-                "position": account.side * account.quantity,
-                "equity": account.equity,
-                "halted": account.halted,
-            }
-        assert isinstance(request, OverrideRequest)
-        order = self._machine.check_control(request, now)
+            account = machine.snapshot().account
+            return FillsAnswer(
+                symbol=request.symbol,
+                accepted=len(new_fills.new),
+                repeated=new_fills.repeated,
+                position=account.side * account.quantity,
+                equity=account.equity,
+                halted=account.halted,
+                version=machine.version,
+            )
+        order = machine.check_control(request, now)
         self._commit(order)
-        return {"override": self._machine.control.value, "repeated": order is None}
+        return OverrideAnswer(machine.control, repeated=order is None, version=machine.version)
 
     def _commit(self, record: Record | None) -> None:
         """Make a checked record part of the state; None changes nothing.
@@ -302,7 +234,7 @@ class Coordinator:
         except TacticalError as error:
             _LOG.error("a new session was not recorded: %s", error)
 
-    async def _reload(self, request: ModelRequest) -> dict[str, Any]:
+    async def _reload(self, request: ModelRequest) -> ModelAnswer:
         """Have every replica load a bundle, then choose it; on any failure nothing changes.
 
         Raises:
@@ -319,29 +251,27 @@ class Coordinator:
             if request.bundle_id not in (None, record.bundle_id):
                 raise _refused(f"bundle_id: the folder holds {record.bundle_id}", "bundle_id")
             previous = self._machine.model
-            assert previous is not None
-            body = {"bundle_id": record.bundle_id, "previous": previous.bundle_id}
             if (record.bundle_id, record.path) != (previous.bundle_id, previous.path):
                 await self._propose(record)
                 try:
-                    self._keep(record)
+                    self._copy(record)
                 except OSError as error:
-                    raise ServiceError(f"the bundle cannot be kept: {error}") from error
-                except TacticalError as error:  # exchanged since it was read
+                    raise ServiceError(f"the bundle cannot be copied: {error}") from error
+                except TacticalError as error:  # the folder has changed since it was read
                     raise _refused(str(error)) from error
                 self._commit(record)
-            return body
+            return ModelAnswer(record.bundle_id, previous.bundle_id, self._machine.version)
 
-    def _keep(self, record: ModelRecord) -> None:
-        """Copy a chosen bundle, for replicas that start when its own folder holds another one.
+    def _copy(self, record: ModelRecord) -> None:
+        """Copy a chosen bundle, for replicas that start after its own folder has changed.
 
         Raises:
-            TacticalError: it is not in its folder any more.
+            TacticalError: the bundle is no longer in its folder.
             OSError: the copy cannot be written.
         """
         if not (self._copies / record.bundle_id).is_dir():
             copy_bundle(Path(record.path), record.bundle_id, self._copies / record.bundle_id)
-        kept = {record.bundle_id, self._machine.model and self._machine.model.bundle_id}
+        kept = {record.bundle_id, self._machine.model.bundle_id}
         for other in self._copies.iterdir():
             if other.name not in kept:
                 shutil.rmtree(other, ignore_errors=True)

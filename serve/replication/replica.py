@@ -16,7 +16,7 @@ from rllib_tactical.errors import TacticalError
 from serve.api.write_requests import WriteRequest
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
-from serve.replication.coordinator import Answer, Proposal, View
+from serve.replication.messages import Proposal, Reply, View
 from serve.state.leases import Report
 from serve.state.machine import Snapshot
 
@@ -31,10 +31,10 @@ class CoordinatorPort(Protocol):
     async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
         """See ``Coordinator.poll``."""
 
-    async def write(self, request: WriteRequest) -> Answer:
+    async def write(self, request: WriteRequest) -> Reply:
         """See ``Coordinator.write``."""
 
-    async def performance(self, days: int) -> Answer:
+    async def performance(self, days: int) -> Reply:
         """See ``Coordinator.performance``."""
 
     async def leave(self, replica: str) -> None:

@@ -14,6 +14,7 @@ from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
 from rllib_tactical.errors import TacticalError
 from serve.api.errors import RequestError, exact, invalid
+from serve.api.responses import Gap
 from serve.api.write_requests import BarInput, epoch_seconds
 
 KEPT_BARS: Final = 20_000
@@ -65,7 +66,7 @@ class BarPlan:
 
     new: tuple[BarRow, ...]
     repeated: int
-    gaps: tuple[dict[str, Any], ...]
+    gaps: tuple[Gap, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +212,17 @@ class BarBuffer:
                 f"{field}.{name}",
             )
 
-    def _gaps(self, new: list[BarRow]) -> tuple[dict[str, Any], ...]:
+    def _gaps(self, new: list[BarRow]) -> tuple[Gap, ...]:
         if not new:
             return ()
         try:
             _, _, missing = self._place(tuple(new))
         except TacticalError as error:
             raise invalid("bars[0].timestamp", str(error)) from error
-        before = [self._last, *(row.time_s for row in new)]
+        # nothing can be missing before the very first bar
+        before = [self._last or 0, *(row.time_s for row in new)]
         return tuple(
-            {"after": before[i], "before": new[i].time_s, "missing_bars": int(missing[i])}
+            Gap(after=before[i], before=new[i].time_s, missing_bars=int(missing[i]))
             for i in np.flatnonzero(missing).tolist()
         )
 

@@ -21,9 +21,10 @@ from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import DataError, ServiceError
 from serve.api.errors import RequestError, invalid
+from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
-from serve.state.bars import BarBuffer, BarRow, MarketState
-from serve.state.portfolio import Fill, Portfolio, Trade
+from serve.state.bars import BarBuffer, BarPlan, BarRow, MarketState
+from serve.state.portfolio import Fill, FillPlan, Portfolio, Trade
 
 FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
 """What of an instrument another bundle may not change: positions and bars are kept in its terms."""
@@ -96,7 +97,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     account: Account
     market: MarketState | None
     trades: int
-    accuracy: dict[str, float | None]
+    accuracy: Accuracy
 
 
 @dataclass(slots=True)
@@ -131,7 +132,10 @@ class _Mark:
 
 
 class StateMachine:
-    """The state. The first record has to be a ``ModelRecord``.
+    """The state.
+
+    Args:
+        model: the first record, which says what is traded.
 
     The account is marked at every bar's close, as in a backtest. While bars do not come (there are
     none, or the newest is overdue by more than a bar's length) fills mark it, and the clock begins
@@ -141,18 +145,18 @@ class StateMachine:
     then bars alone mark the account from the first one on.
     """
 
-    def __init__(self) -> None:
-        self.model: ModelRecord | None = None
-        self.launch: str | None = None
+    def __init__(self, model: ModelRecord) -> None:
+        self.model = model
+        self.launch = model.launch
         self.control = Control.NONE
-        self.version = 0
-        self.agent_accuracy: dict[str, float | None] = {}
+        self.version = 1
+        self.agent_accuracy = NO_ACCURACY
         self._requests: dict[str, str] = {}
         self._marked = _Mark()
         self._session_s = 0.0  # up to when sessions have begun by the clock
-        self._buffer: BarBuffer
-        self._portfolio: Portfolio
-        self._instrument: Instrument
+        self._instrument = from_dict(Instrument, model.instrument, "instrument")
+        self._buffer = BarBuffer(self._instrument, model.bar_seconds)
+        self._portfolio = Portfolio(self._instrument, from_dict(RiskConfig, model.risk, "risk"))
 
     @property
     def trades(self) -> list[Trade]:
@@ -170,8 +174,6 @@ class StateMachine:
         Raises:
             ServiceError: names what differs.
         """
-        if self.model is None:
-            return
         differ = [
             f"{name} {record.instrument.get(name)!r} instead of {self.model.instrument.get(name)!r}"
             for name in FIXED
@@ -182,40 +184,27 @@ class StateMachine:
         if differ:
             raise ServiceError(f"the bundle is for another market: {', '.join(differ)}")
 
-    def check_bars(
-        self, request: BarsRequest, now_s: float
-    ) -> tuple[BarsRecord | None, dict[str, Any]]:
-        """Return the record that a request leads to, None when it is all repeats, and the answer.
+    def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
+        """Return the record that a request leads to, None when it is all repeats, and its plan.
 
         Raises:
             RequestError: see ``BarBuffer.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
         plan = self._buffer.check(request.bars, now_s)
-        answer = {
-            "symbol": request.symbol,
-            "accepted": len(plan.new),
-            "repeated": plan.repeated,
-            "gaps": list(plan.gaps),
-        }
-        return BarsRecord(now_s, plan.new) if plan.new else None, answer
+        return BarsRecord(now_s, plan.new) if plan.new else None, plan
 
     def check_fills(
         self, request: FillsRequest, now_s: float
-    ) -> tuple[FillsRecord | None, dict[str, Any]]:
-        """Return the record that a request leads to, None when it is all repeats, and the answer.
+    ) -> tuple[FillsRecord | None, FillPlan]:
+        """Return the record that a request leads to, None when it is all repeats, and its plan.
 
         Raises:
             RequestError: see ``Portfolio.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
         plan = self._portfolio.check(request.fills, now_s)
-        answer = {
-            "symbol": request.symbol,
-            "accepted": len(plan.new),
-            "repeated": plan.repeated,
-        }
-        return FillsRecord(now_s, plan.new) if plan.new else None, answer
+        return FillsRecord(now_s, plan.new) if plan.new else None, plan
 
     def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
         """Return the record of an operator's order, None for a repeat of it.
@@ -271,9 +260,19 @@ class StateMachine:
         self.version += 1
         return effect
 
+    def market(self) -> MarketState:
+        """Return the market at the last bar.
+
+        Raises:
+            ServiceError: no bar has been accepted yet.
+        """
+        market = self._buffer.state()
+        if market is None:
+            raise ServiceError("the market must have a bar, found none")
+        return market
+
     def snapshot(self) -> Snapshot:
         """Return what replicas decide with."""
-        assert self.model is not None
         return Snapshot(
             bundle_path=self.model.path,
             bundle_id=self.model.bundle_id,
@@ -285,24 +284,17 @@ class StateMachine:
         )
 
     def _apply_model(self, record: ModelRecord) -> None:
-        risk = from_dict(RiskConfig, record.risk, "risk")
-        if self.model is None:
-            self._instrument = from_dict(Instrument, record.instrument, "instrument")
-            self._buffer = BarBuffer(self._instrument, record.bar_seconds)
-            self._portfolio = Portfolio(self._instrument, risk)
-        self._portfolio.risk = risk
+        self._portfolio.risk = from_dict(RiskConfig, record.risk, "risk")
         self.model = record
         self.launch = record.launch or self.launch
 
     @property
     def _live_bars(self) -> bool:
-        assert self.model is not None
         return self.model.live_bars
 
     @property
     def _patience_s(self) -> int:
         """How long after a bar's begin it may be waited for: its length, and as long again."""
-        assert self.model is not None
         return 2 * self.model.bar_seconds
 
     def _bars_mark(self, time_s: float) -> bool:
@@ -310,7 +302,6 @@ class StateMachine:
         last_s = self._buffer.last_s
         if last_s is None or not self._live_bars:
             return last_s is not None
-        assert self.model is not None
         return time_s <= last_s + self.model.bar_seconds + self._patience_s
 
     def _apply_bars(self, record: BarsRecord) -> None:
@@ -325,7 +316,6 @@ class StateMachine:
 
     def _end_of(self, bar_s: int | None) -> float:
         """Return the last second of the bar that opens at ``bar_s``; 0 without a bar."""
-        assert self.model is not None
         return 0.0 if bar_s is None else float(bar_s + self.model.bar_seconds - 1)
 
     def _mark(self, time_s: float, price: float) -> None:

@@ -1,4 +1,4 @@
-"""The trading figures of ``GET /performance``, from the trades that the fills make up."""
+"""The trading metrics of ``GET /performance``, from the trades that the fills form."""
 
 from __future__ import annotations
 
@@ -11,55 +11,53 @@ import pandas as pd
 from rllib_tactical.backtest.metrics import Metrics, accuracies, trade_metrics
 from rllib_tactical.data.calendar.sessions import place_bars
 from rllib_tactical.domain.types import AGENTS, Instrument, IntArray
+from serve.api.responses import Accuracy, DailyPnl, PerformanceAnswer
 from serve.state.portfolio import Trade
 
 DAY_S: Final = 86_400
-_FIGURES: Final = (
-    "win_rate",
-    "average_win",
-    "average_loss",
-    "average_trade",
-    "profit_factor",
-    "payoff_ratio",
-)
 
 
-def agent_accuracy(trades: list[Trade]) -> dict[str, float | None]:
+def agent_accuracy(trades: list[Trade]) -> Accuracy:
     """Return the share of right votes per agent over the trades whose votes are known."""
     known = [trade for trade in trades if trade.votes is not None]
     found = accuracies(_table(known))
-    return {agent: found[agent] for agent in AGENTS}
+    return Accuracy(**{agent: found[agent] for agent in AGENTS})
 
 
 def performance_report(
     trades: list[Trade], instrument: Instrument, now_s: float, days: int, bar_seconds: int
-) -> dict[str, Any]:
-    """Return the figures of the trades that ended in the last ``days`` days.
+) -> PerformanceAnswer:
+    """Return the metrics of the trades that ended in the last ``days`` days.
 
-    A trade counts on the session in which it ended; sessions between the first and the last of them
-    on which nothing ended count as 0. What cannot be computed is None.
+    The P&L of a trade belongs to the session in which the trade ended. A session without such a
+    trade, between the first and the last one that have some, counts as 0. A metric that is not
+    defined, such as a mean of nothing, is None.
     """
     recent = [trade for trade in trades if trade.exit_s > now_s - days * DAY_S]
     pnl = np.array([trade.pnl for trade in recent], dtype=np.float64)
     metrics = Metrics()
     trade_metrics(metrics, pnl)
     daily = _daily(recent, instrument, bar_seconds)
-    spread = {
-        "mean": float(daily.mean()) if len(daily) else None,
-        "std": float(daily.std(ddof=1)) if len(daily) > 1 else None,
-        "best": float(daily.max()) if len(daily) else None,
-        "worst": float(daily.min()) if len(daily) else None,
-    }
-    return {
-        "days": days,
-        "trades": len(recent),
-        "trades_with_votes": sum(trade.votes is not None for trade in recent),
-        "net_pnl": math.fsum(pnl.tolist()),
-        **{name: metrics.number(name) for name in _FIGURES},
-        "accuracy": agent_accuracy(recent),
-        "trading_days": len(daily),
-        "daily_pnl": spread,
-    }
+    return PerformanceAnswer(
+        days=days,
+        trades=len(recent),
+        trades_with_votes=sum(trade.votes is not None for trade in recent),
+        net_pnl=math.fsum(pnl.tolist()),
+        win_rate=metrics.number("win_rate"),
+        average_win=metrics.number("average_win"),
+        average_loss=metrics.number("average_loss"),
+        average_trade=metrics.number("average_trade"),
+        profit_factor=metrics.number("profit_factor"),
+        payoff_ratio=metrics.number("payoff_ratio"),
+        accuracy=agent_accuracy(recent),
+        trading_days=len(daily),
+        daily_pnl=DailyPnl(
+            mean=float(daily.mean()) if len(daily) else None,
+            std=float(daily.std(ddof=1)) if len(daily) > 1 else None,
+            best=float(daily.max()) if len(daily) else None,
+            worst=float(daily.min()) if len(daily) else None,
+        ),
+    )
 
 
 def _table(trades: list[Trade]) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from rllib_tactical.domain.decision.votes import LABELS, SIGNS
 from rllib_tactical.domain.simulation.account import Account, apply_fill, mark_account
 from rllib_tactical.domain.types import AGENTS, Instrument
 from serve.api.errors import RequestError, invalid
-from serve.api.write_requests import FillInput, VoteLabels, epoch_seconds
+from serve.api.responses import VoteLabels
+from serve.api.write_requests import FillInput, epoch_seconds
 
 FUTURE_SLACK_S: Final = 60.0
 

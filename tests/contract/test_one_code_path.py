@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -134,8 +135,7 @@ def test_service_equals_backtest(bundle, backtest, replayed):
     _, result = backtest
     before, _ = replayed
     fills = fills_by_bar(result.trades)
-    machine, decider = StateMachine(), Decider(bundle, PerformanceConfig())
-    machine.apply(model_record(bundle))
+    machine, decider = StateMachine(model_record(bundle)), Decider(bundle, PerformanceConfig())
     decisions = list(result.decisions.itertuples())
     executed = 0
     for t in range(START + len(decisions)):
@@ -160,30 +160,28 @@ def test_service_equals_backtest(bundle, backtest, replayed):
             assert state.account.halted == info["halted"]
         whole = decide_request(HISTORY, t)
         by_symbol = {"symbol": INSTRUMENT.symbol, "synergy_context": whole["synergy_context"]}
-        answer = decider.answer(json.dumps(by_symbol).encode(), state, now_s=now_s).body
-        found = answer["decision"]
-        order = found["execution_command"]
+        answer = decider.answer(json.dumps(by_symbol).encode(), state, now_s=now_s).answer
+        found, order = answer.decision, answer.decision.execution_command
         if state.account.halted and state.account.side:
             # the simulator closes at the next open by itself, a broker has to be told
-            assert found["reason"] == "session_halted"
-            assert order["quantity"] == state.account.quantity
+            assert found.reason == "session_halted"
+            assert order.quantity == state.account.quantity
             continue
-        assert answer["source"] == "policy"
-        assert found["action"] == decision.action
-        assert found["reason"] == decision.reason
-        assert found["confidence"] == decision.score
+        assert answer.source == "policy"
+        assert found.action == decision.action
+        assert found.reason == decision.reason
+        assert found.confidence == decision.score
         if decision.execute:
             executed += 1
-            assert order["quantity"] == decision.quantity
+            assert order.quantity == decision.quantity
             if not decision.closes:
-                assert order["stop_loss"] == decision.stop
-                assert order["take_profit"] == decision.target
+                assert order.stop_loss == decision.stop
+                assert order.take_profit == decision.target
         else:
             assert order is None
         if not HISTORY.sessions.is_last[t]:  # which a matrix does not tell
-            by_matrix = decider.answer(json.dumps(whole).encode(), state, now_s=now_s).body
-            del answer["timing"], by_matrix["timing"]
-            assert by_matrix == answer
+            by_matrix = decider.answer(json.dumps(whole).encode(), state, now_s=now_s).answer
+            assert msgspec.structs.replace(by_matrix, timing=answer.timing) == answer
     assert executed > 20
 
 

@@ -14,7 +14,9 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from serve.api.write_requests import WriteRequest
 from serve.http.app import AppSettings, DecisionApp
-from serve.replication.coordinator import Answer, Coordinator, CoordinatorSettings
+from serve.replication.coordinator import Coordinator
+from serve.replication.messages import Reply
+from serve.replication.recovery import CoordinatorSettings
 from serve.state.leases import Report
 from serve.state.machine import model_record
 
@@ -36,11 +38,11 @@ class LocalCoordinator:
         self._reach()
         return await self.coordinator.poll(replica, have, seen, report)
 
-    async def write(self, request: WriteRequest) -> Answer:
+    async def write(self, request: WriteRequest) -> Reply:
         self._reach()
         return await self.coordinator.write(request)
 
-    async def performance(self, days: int) -> Answer:
+    async def performance(self, days: int) -> Reply:
         self._reach()
         return await self.coordinator.performance(days)
 

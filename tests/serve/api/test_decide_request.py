@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rllib_tactical.domain.features.table import FeatureTable
-from serve.api.decide_request import DecideInput, read_request
+from serve.api.decide_request import DecideInput, DecideRequest, read_request
 from serve.api.errors import RequestError
 from serve.api.write_requests import ModelRequest, OverrideRequest, read_body
 from tests.serve.conftest import request_at
@@ -144,7 +144,7 @@ def test_a_wrong_field_is_named(request_body: dict[str, Any], change: Change, fi
     change(request_body)
     error = refused(request_body)
     assert (error.status, error.field) == (422, field)
-    assert error.body()["error"]["details"] == {"field": field}
+    assert error.body().error.details == {"field": field}
     assert error.message.startswith(f"{field}: ")
 
 
@@ -268,6 +268,19 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
+
+
+@given(signals=st.lists(JSON_VALUES, max_size=4))
+def test_a_signal_may_be_any_value(table: FeatureTable, signals: list[Any]) -> None:
+    synergy = {**SYNERGY, "signal_sequence": signals}
+    body = json.dumps({"synergy_context": synergy}).encode()
+    try:
+        untyped = msgspec.json.decode(body)["synergy_context"]["signal_sequence"]
+    except msgspec.DecodeError:
+        return
+    typed = msgspec.json.decode(body, type=DecideRequest).synergy_context
+    assert typed is not None
+    assert msgspec.json.encode(typed.signal_sequence) == msgspec.json.encode(untyped)
 
 
 @given(value=JSON_VALUES, data=st.data())

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
@@ -60,8 +61,8 @@ def answer(bundle: Bundle, table: FeatureTable) -> Step:
     decider, flat = Decider(bundle, PerformanceConfig()), RiskState(Account.opened(1e5))
 
     def step(connection: ServerConnection, message: str | bytes) -> None:
-        body = decider.answer(message.encode() if isinstance(message, str) else message, flat).body
-        connection.send(json.dumps(body))
+        body = message.encode() if isinstance(message, str) else message
+        connection.send(msgspec.json.encode(decider.answer(body, flat).answer), text=True)
 
     return step
 

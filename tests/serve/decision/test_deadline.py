@@ -124,5 +124,5 @@ def test_rules_answer_for_actors_that_hang(bundle: Bundle, table: FeatureTable) 
     for _ in range(3):
         answer = decider.answer(json.dumps(request_at(table, 300)).encode(), state)
         assert answer.fallback
-        assert answer.body["source"] == "fallback"
+        assert answer.answer.source == "fallback"
     engine.gate.set()

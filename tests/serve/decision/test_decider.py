@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -70,7 +71,8 @@ FLAT = RiskState(Account.opened(100_000.0))
 def ask(
     decider: Decider, request: dict[str, Any], state: RiskState = FLAT, **more: Any
 ) -> dict[str, Any]:
-    body = dict(decider.answer(json.dumps(request).encode(), state, **more).body)
+    decided = decider.answer(json.dumps(request).encode(), state, **more)
+    body: dict[str, Any] = msgspec.to_builtins(decided.answer)
     timing = body.pop("timing")
     assert list(timing) == [f"{stage}_ms" for stage in STAGES]
     return body
@@ -385,17 +387,17 @@ def test_rule_based_votes_answer_when_the_actors_fail(
     bundle: Bundle, table: FeatureTable, engine: Any
 ) -> None:
     failing = Decider(bundle, PerformanceConfig(), engine=engine)
-    answer = failing.answer(json.dumps(request_at(table, 300)).encode(), FLAT)
+    decided = failing.answer(json.dumps(request_at(table, 300)).encode(), FLAT)
     votes = rule_votes(table.raw[300:301], table.close[300:301])
-    assert answer.fallback
-    assert answer.body["source"] == "fallback"
+    assert decided.fallback
+    assert decided.answer.source == "fallback"
     for i, agent in enumerate(AGENTS):
-        part = answer.body["agent_breakdown"][agent]
-        assert (part["action"], part["confidence"]) == (
+        part = getattr(decided.answer.agent_breakdown, agent)
+        assert (part.action, part.confidence) == (
             votes.index[0, i],
             votes.confidence[0, i],
         )
-        assert part["probabilities"] is None
+        assert part.probabilities is None
 
 
 @pytest.mark.parametrize(

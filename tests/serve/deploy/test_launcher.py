@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.cli.serve import serve_command
 from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
+from serve.api.operations import OPERATIONS
 from serve.deploy import launcher as run
 from serve.deploy import ray_serve as cluster
 from serve.deploy.ray_serve import Progress
@@ -116,6 +117,29 @@ def test_an_impossible_address_is_refused(
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     with pytest.raises(ServiceError, match="cannot listen on"):
         run.start_service(bundle.path, host=host, port=port)
+
+
+@pytest.mark.parametrize("authenticated", [False, True])
+def test_the_start_message_lists_every_operation(authenticated: bool) -> None:
+    lines = run.describe(
+        run.Service(
+            url="http://127.0.0.1:8001",
+            bundle_id="b" * 64,
+            replicas=2,
+            authenticated=authenticated,
+            fast=False,
+            extra_ports=(),
+            state_folder=Path("state"),
+            _tear_down=lambda: None,
+        )
+    )
+    assert lines[0] == f"listening on http://127.0.0.1:8001 (2 replicas, bundle {'b' * 12})"
+    for method in ("GET", "POST"):
+        listed = next(line for line in lines if line.startswith(method)).split()[1:]
+        assert listed == [o.path for o in OPERATIONS if o.method == method]
+    assert "WS   /ws" in lines
+    open_paths = sorted(o.path for o in OPERATIONS if o.is_open)
+    assert any(" ".join(open_paths) in line for line in lines) is authenticated
 
 
 def test_replicas_must_be_positive(bundle: Bundle) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
-from serve.http.openapi import OPERATIONS, openapi_document
-from serve.http.security import OPEN_PATHS, token_digest
+from rllib_tactical.domain.types import Reason
+from serve.api.operations import HEALTH, METRICS, OPERATIONS, STREAM_PATH
+from serve.http.openapi import openapi_document
 from tests.serve.conftest import request_at
 from tests.serve.local import Cluster, running
 from tests.serve.test_state_api import bars_body, fill, fills_body
@@ -39,8 +42,9 @@ def test_every_route_is_described_and_nothing_else(bundle: Bundle, tmp_path: Pat
     async def work() -> None:
         async with running(bundle, tmp_path) as cluster:
             routes = cluster.apps[0]._routes
-            found = {(path, method.lower()) for path in routes for method in routes[path]}
-            assert found == {(o.path, o.method) for o in OPERATIONS}
+            found = {(path, method) for path in routes for method in routes[path]}
+            read = {(o.path, "HEAD") for o in OPERATIONS if o.method == "GET"}
+            assert found == {(o.path, o.method) for o in OPERATIONS} | read
             assert (await cluster.get("/openapi.json")).json() == DOCUMENT
 
     asyncio.run(work())
@@ -49,10 +53,75 @@ def test_every_route_is_described_and_nothing_else(bundle: Bundle, tmp_path: Pat
 def test_a_token_is_part_of_the_document() -> None:
     document = json.loads(openapi_document(True))
     for operation in OPERATIONS:
-        described = document["paths"][operation.path][operation.method]
-        assert ("security" in described) is (operation.path not in OPEN_PATHS)
-        assert ("401" in described["responses"]) is (operation.path not in OPEN_PATHS)
-    assert token_digest("x" * 16)
+        described = document["paths"][operation.path][operation.method.lower()]
+        assert ("security" in described) is not operation.is_open
+        assert ("401" in described["responses"]) is not operation.is_open
+
+
+def test_every_refusal_is_declared() -> None:
+    for operation in OPERATIONS:
+        responses = DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"]
+        assert {"404", "405", "500"} <= set(responses)
+        assert ("403" in responses) is not operation.is_open
+        for status, response in responses.items():
+            assert response["description"] == HTTPStatus(int(status)).phrase
+            if status != "200":
+                schema = response["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
+
+
+def test_a_reason_is_one_of_the_reasons_there_are() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    part = schemas["DecisionPart"]["properties"]["reason"]
+    assert part == {"$ref": "#/components/schemas/ReasonCode"}
+    assert set(schemas["ReasonCode"]["enum"]) == {reason.code for reason in Reason}
+
+
+async def asked(app: Any, method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Return status, headers and body as the application sends them: httpx hides a body of HEAD."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": method, "path": path, "query_string": b""}
+    await app({**scope, "headers": headers}, receive, send)
+    start, body = sent
+    return start["status"], dict(start["headers"]), body["body"]
+
+
+def test_head_is_answered_as_get_without_the_body(bundle: Bundle, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with running(bundle, tmp_path) as cluster:
+            app = cluster.apps[0]
+            for operation in OPERATIONS:
+                status, headers, body = await asked(app, "HEAD", operation.path)
+                assert body == b""
+                if operation.method == "POST":
+                    assert (status, headers[b"allow"]) == (405, b"POST")
+                    continue
+                of_get = await asked(app, "GET", operation.path)
+                assert status == of_get[0] == 200
+                if operation not in (HEALTH, METRICS):  # they are as long as their numbers
+                    assert headers == of_get[1]
+                    assert int(headers[b"content-length"]) == len(of_get[2]) > 0
+            app._replica._lease_until = -1.0
+            assert (await asked(app, "HEAD", "/ready"))[0] == 503
+            assert (await asked(app, "HEAD", "/nowhere"))[0] == 404
+
+    asyncio.run(work())
+
+
+def test_the_documentation_lists_every_operation(project_root: Path) -> None:
+    text = (project_root / "docs" / "service.md").read_text(encoding="utf-8")
+    table = text.partition("| endpoint |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = re.findall(r"`(?:(GET|POST) )?(/[^`?]*)", " ".join(rows))
+    assert sorted(listed) == sorted([*((o.method, o.path) for o in OPERATIONS), ("", STREAM_PATH)])
 
 
 def test_answers_are_what_the_document_and_the_types_say(
@@ -86,8 +155,8 @@ def test_answers_are_what_the_document_and_the_types_say(
                 assert response.status_code == 200, response.text
                 kind = next(o.answer for o in OPERATIONS if o.path == path)
                 decoded = msgspec.json.decode(response.content, type=kind)
-                if kind is not dict:  # nothing is answered that the type does not know
-                    assert set(response.json()) == set(msgspec.to_builtins(decoded))
+                # nothing is answered that the type does not know
+                assert response.json() == msgspec.to_builtins(decoded)
             for body in ({}, {"symbol": "X"}, {"matrix_state": []}):
                 for path in ("/decide", "/bars", "/fills", "/admin/override", "/admin/model"):
                     refused = await ask(cluster, "POST", path, body)

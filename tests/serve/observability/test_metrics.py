@@ -12,8 +12,19 @@ from prometheus_client import generate_latest
 
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.simulation.account import Account
-from rllib_tactical.domain.types import AGENTS
-from serve.decision.decider import STAGES, Answer
+from serve.api.responses import (
+    Accuracy,
+    AgentBreakdown,
+    AgentVote,
+    DecideAnswer,
+    DecisionPart,
+    HealthAnswer,
+    ReasonCode,
+    Scores,
+    StageLatency,
+    Timing,
+)
+from serve.decision.decider import STAGES, Decided
 from serve.decision.risk_state import RiskState
 from serve.observability.health import (
     CRITICAL,
@@ -36,12 +47,19 @@ NOW = 1_700_000_000.0
 CALM = Resources(cpu_percent=10.0, memory_percent=20.0, disk_percent=30.0)
 
 
-def answer(confidence: float = 0.8, fallback: bool = False) -> Answer:
-    body: dict[str, Any] = {
-        "decision": {"action": "long", "confidence": confidence},
-        "agent_breakdown": {agent: {"label": "execute"} for agent in AGENTS},
-    }
-    return Answer(body, (1.0, 2.0, 3.0, 6.0), ("inference",), fallback)
+def decided(confidence: float = 0.8, fallback: bool = False) -> Decided:
+    vote = AgentVote(0, None, 1.0, "execute", 1.0)
+    answer = DecideAnswer(
+        DecisionPart(
+            "long", confidence, False, ReasonCode("risk_limit"), "long", Scores(1.0, 0.0, 0.0), None
+        ),
+        AgentBreakdown(vote, vote, vote),
+        Timing(1.0, 2.0, 3.0, 6.0),
+        "policy",
+        "d",
+        "b",
+    )
+    return Decided(answer, (1.0, 2.0, 3.0, 6.0), ("inference",), fallback)
 
 
 def recent(total_ms: float = 1.0, **changes: Any) -> Recent:
@@ -66,7 +84,7 @@ def report(
     past: Recent | None = None,
     state: RiskState | None = None,
     age: StateAge | None = None,
-) -> dict[str, Any]:
+) -> HealthAnswer:
     return health_report(
         NOW, resources, past or recent(), PerformanceConfig(), "abc", state or FLAT, age or CURRENT
     )
@@ -98,8 +116,8 @@ def test_an_empty_window_has_no_figures() -> None:
     assert found.avg_confidence is None
     assert found.last_decision_s is None
     assert found.model_error_rate == found.service_error_rate == 0.0
-    assert report(past=found)["status"] == HEALTHY
-    assert report(past=found)["latency"]["total"]["p50"] is None
+    assert report(past=found).status == HEALTHY
+    assert report(past=found).latency.total.p50 is None
 
 
 def test_replicas_see_each_other(tmp_path: Path) -> None:
@@ -114,8 +132,8 @@ def test_replicas_see_each_other(tmp_path: Path) -> None:
 
 def test_metrics_have_the_specified_names_and_buckets() -> None:
     telemetry = Telemetry(clock=lambda: NOW)
-    telemetry.record_decision(answer())
-    telemetry.record_decision(answer(fallback=True))
+    telemetry.record_decision(decided())
+    telemetry.record_decision(decided(fallback=True))
     telemetry.record_request("/decide", 200)
     telemetry.record_error()
     text = telemetry.scrape().decode()
@@ -156,11 +174,11 @@ def test_the_worst_component_wins() -> None:
     assert worst([HEALTHY, CRITICAL, DEGRADED]) == CRITICAL
     assert worst([]) == HEALTHY
     found = report(Resources(cpu_percent=96.0, memory_percent=86.0, disk_percent=1.0))
-    assert found["status"] == CRITICAL
-    assert found["components"]["resources"]["status"] == CRITICAL
-    assert found["components"]["models"]["status"] == HEALTHY
-    assert [alert["severity"] for alert in found["alerts"]] == ["critical", "warning"]
-    assert "cpu_percent is 96, above 95" in found["alerts"][0]["message"]
+    assert found.status == CRITICAL
+    assert found.components.resources.status == CRITICAL
+    assert found.components.models.status == HEALTHY
+    assert [alert.severity for alert in found.alerts] == ["critical", "warning"]
+    assert "cpu_percent is 96, above 95" in found.alerts[0].message
 
 
 @pytest.mark.parametrize(
@@ -169,16 +187,16 @@ def test_the_worst_component_wins() -> None:
 )
 def test_latency_degrades_and_alerts(total_ms: float, status: str, alerts: int) -> None:
     found = report(past=recent(total_ms))
-    assert found["components"]["pipeline"]["status"] == status
-    assert len(found["alerts"]) == alerts
+    assert found.components.pipeline.status == status
+    assert len(found.alerts) == alerts
 
 
 def test_failures_degrade_models_and_pipeline() -> None:
     found = report(past=recent(fallbacks=2, errors=10))
-    assert found["components"]["models"]["status"] == DEGRADED
-    assert found["components"]["pipeline"]["status"] == CRITICAL
-    assert found["metrics"]["avg_confidence"] == 0.75
-    assert found["timestamp"].startswith("2023-11-14T22:13:20")
+    assert found.components.models.status == DEGRADED
+    assert found.components.pipeline.status == CRITICAL
+    assert found.metrics.avg_confidence == 0.75
+    assert found.timestamp.startswith("2023-11-14T22:13:20")
 
 
 def with_market(**changes: Any) -> RiskState:
@@ -214,8 +232,8 @@ def test_the_bus_is_as_current_as_state_and_bars(
     state: RiskState, age: StateAge, status: str, alert: str | None
 ) -> None:
     found = report(state=state, age=age)
-    assert found["components"]["bus"]["status"] == found["status"] == status
-    assert [text["message"].startswith(alert or "") for text in found["alerts"]] == [True] * (
+    assert found.components.bus.status == found.status == status
+    assert [text.message.startswith(alert or "") for text in found.alerts] == [True] * (
         alert is not None
     )
 
@@ -225,11 +243,11 @@ def test_the_bus_is_as_current_as_state_and_bars(
     [(19, 0.1, HEALTHY), (20, 0.60, HEALTHY), (20, 0.59, DEGRADED), (20, 0.44, CRITICAL)],
 )
 def test_agents_are_judged_by_their_accuracy(trades: int, share: float, status: str) -> None:
-    accuracy = {"fvg": share, "momentum": 0.9, "entry": None}
+    accuracy = Accuracy(share, 0.9, None)
     state = RiskState(Account.opened(1e5), trades=trades, accuracy=accuracy)
     found = report(state=state)
-    assert found["components"]["agents"]["status"] == found["status"] == status
-    assert found["components"]["agents"]["accuracy"] == accuracy
+    assert found.components.agents.status == found.status == status
+    assert found.components.agents.accuracy == accuracy
 
 
 def test_trades_are_counted_by_their_pnl() -> None:
@@ -243,7 +261,7 @@ def test_trades_are_counted_by_their_pnl() -> None:
 
 def test_the_state_is_shown_at_a_scrape() -> None:
     telemetry = Telemetry()
-    telemetry.show_state(1, {"fvg": 0.75, "entry": None})
+    telemetry.show_state(1, Accuracy(0.75, None, None))
     lines = telemetry.scrape().decode().splitlines()
     assert "tactical_active_positions 1.0" in lines
     assert 'tactical_agent_accuracy{agent_id="fvg"} 0.75' in lines
@@ -252,16 +270,16 @@ def test_the_state_is_shown_at_a_scrape() -> None:
 def test_latency_report_by_hand() -> None:
     stages = np.zeros((5, len(STAGES)))
     stages[:, 3] = [50.0, 60.0, 70.0, 80.0, 140.0]
-    found = latency_report(stages, PerformanceConfig())["total"]
-    assert found == {
-        "mean": 80.0,
-        "p50": 70.0,
-        "p95": 128.0,  # 80 + 0.8 x 60: linear between the fourth and the fifth
-        "p99": 137.6,
-        "max": 140.0,
-        "target": 100.0,
-        "violations": 1,
-    }
+    found = latency_report(stages, PerformanceConfig()).total
+    assert found == StageLatency(
+        mean=80.0,
+        p50=70.0,
+        p95=128.0,  # 80 + 0.8 x 60: linear between the fourth and the fifth
+        p99=137.6,
+        max=140.0,
+        target=100.0,
+        violations=1,
+    )
 
 
 def test_the_probe_reads_percentages_without_waiting() -> None:

@@ -18,10 +18,8 @@ TODAY = 20_000 * DAY
 
 
 def machine_of(bundle: Bundle, live_bars: bool = True, **instrument: Any) -> StateMachine:
-    machine = StateMachine()
     record = model_record(bundle, live_bars=live_bars)
-    machine.apply(msgspec.structs.replace(record, instrument=record.instrument | instrument))
-    return machine
+    return StateMachine(msgspec.structs.replace(record, instrument=record.instrument | instrument))
 
 
 def commit(machine: StateMachine, record: Record | None) -> None:
@@ -158,8 +156,7 @@ def test_a_journal_that_does_not_tell_is_read_as_it_was_written(bundle: Bundle) 
     """Before bars were said to be live or not, fills never marked once there was a bar."""
     raw = msgspec.to_builtins(model_record(bundle))
     del raw["live_bars"]
-    machine = StateMachine()
-    machine.apply(msgspec.convert(raw, ModelRecord))
+    machine = StateMachine(msgspec.convert(raw, ModelRecord))
     bar(machine, TODAY - 9 * DAY, 100.0)
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY)
     assert not fill(machine, "2", "SELL", 1_000.0, 97.0, TODAY + 60).halted
@@ -189,10 +186,10 @@ def test_past_the_calendars_end_a_fill_counts_and_no_session_begins(bundle: Bund
 
 @pytest.mark.parametrize("live_bars", [True, False])
 def test_the_same_records_give_the_same_state(bundle: Bundle, live_bars: bool) -> None:
-    desks = [machine_of(bundle, live_bars) for _ in range(2)]
-    for machine in desks:
+    machines = [machine_of(bundle, live_bars) for _ in range(2)]
+    for machine in machines:
         bar(machine, TODAY, 100.0)
         fill(machine, "1", "BUY", 10.0, 101.0, TODAY + 400)
         bar(machine, TODAY + 300, 102.0)
         fill(machine, "2", "SELL", 10.0, 99.0, TODAY + DAY)
-    assert desks[0].snapshot() == msgspec.structs.replace(desks[1].snapshot())
+    assert machines[0].snapshot() == msgspec.structs.replace(machines[1].snapshot())

@@ -8,6 +8,7 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.types import Instrument
+from serve.api.responses import Accuracy, DailyPnl
 from serve.state.performance import performance_report
 from serve.state.portfolio import Trade
 from tests.serve.local import running
@@ -36,42 +37,38 @@ def test_figures_by_hand() -> None:
         trade(13, -40.0, votes=None),
     ]
     found = performance_report(trades, ALWAYS, 14 * DAY, 30, 300)
-    assert (found["trades"], found["trades_with_votes"], found["net_pnl"]) == (4, 3, 30.0)
-    assert (found["win_rate"], found["profit_factor"]) == (0.5, 80.0 / 50.0)
-    assert (found["average_win"], found["average_loss"]) == (40.0, -25.0)
-    assert found["payoff_ratio"] == 40.0 / 25.0
+    assert (found.trades, found.trades_with_votes, found.net_pnl) == (4, 3, 30.0)
+    assert (found.win_rate, found.profit_factor) == (0.5, 80.0 / 50.0)
+    assert (found.average_win, found.average_loss) == (40.0, -25.0)
+    assert found.payoff_ratio == 40.0 / 25.0
     # fvg: long won, short against a losing long, short won; momentum: right, hold on -10, wrong
-    assert found["accuracy"] == {
-        "fvg": 1.0,
-        "momentum": pytest.approx(1 / 3),
-        "entry": pytest.approx(2 / 3),
-    }
+    assert found.accuracy == Accuracy(1.0, pytest.approx(1 / 3), pytest.approx(2 / 3))
     # the days 10, 11, 12, 13 earned 20, 0, 50, -40
-    assert found["trading_days"] == 4
-    assert found["daily_pnl"] == {
-        "mean": 7.5,
-        "std": pytest.approx(((12.5**2 + 7.5**2 + 42.5**2 + 47.5**2) / 3) ** 0.5),
-        "best": 50.0,
-        "worst": -40.0,
-    }
+    assert found.trading_days == 4
+    assert found.daily_pnl == DailyPnl(
+        mean=7.5,
+        std=pytest.approx(((12.5**2 + 7.5**2 + 42.5**2 + 47.5**2) / 3) ** 0.5),
+        best=50.0,
+        worst=-40.0,
+    )
     recent = performance_report(trades, ALWAYS, 14 * DAY, 2, 300)
-    assert (recent["trades"], recent["net_pnl"]) == (2, 10.0)
+    assert (recent.trades, recent.net_pnl) == (2, 10.0)
 
 
 def test_without_trades_nothing_is_made_up() -> None:
     found = performance_report([], ALWAYS, 14 * DAY, 30, 300)
-    assert (found["trades"], found["net_pnl"], found["trading_days"]) == (0, 0.0, 0)
+    assert (found.trades, found.net_pnl, found.trading_days) == (0, 0.0, 0)
     for name in ("win_rate", "profit_factor", "average_win", "payoff_ratio"):
-        assert found[name] is None
-    assert set(found["accuracy"].values()) == {None}
-    assert set(found["daily_pnl"].values()) == {None}
+        assert getattr(found, name) is None
+    assert found.accuracy == Accuracy(None, None, None)
+    assert found.daily_pnl == DailyPnl(None, None, None, None)
 
 
 def test_days_are_sessions_of_the_calendar() -> None:
     friday, monday = 1_767_969_000, 1_768_228_200  # 2026-01-09 and 12, 14:30 UTC
     trades = [Trade(1, t, t + 600.0, 10.0, None) for t in (friday, monday)]
     found = performance_report(trades, SHARES, monday + DAY, 30, 300)
-    assert found["trading_days"] == 2
+    assert found.trading_days == 2
 
 
 def test_over_http(bundle: Bundle, tmp_path: Path) -> None:

@@ -1,0 +1,186 @@
+"""The table of operations: routes, OpenAPI document, client and start message are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from serve.api import responses
+from serve.api.decide_request import DecideRequest
+from serve.api.write_requests import BarsRequest, FillsRequest, ModelRequest, OverrideRequest
+
+STREAM_PATH: Final = "/ws"
+"""The WebSocket: each message is a body of ``POST /decide``. OpenAPI has no words for it."""
+
+JSON: Final = "application/json"
+PLAIN_TEXT: Final = "text/plain"
+
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A whole number in the query string, within ``minimum`` and ``maximum``."""
+
+    name: str
+    minimum: int
+    maximum: int
+    default: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Operation(Generic[AnswerT]):
+    """One path with its method.
+
+    Args:
+        path: such as ``/decide``.
+        method: ``GET`` or ``POST``; a path with GET is answered to HEAD too, without the body.
+        summary: one line for people.
+        answer: type of the body that comes with 200.
+        request: type of the request's body, None without one.
+        query: the parameter of the query string, None without one.
+        statuses: refusals of its own; those of every operation come on top.
+        is_open: whether it is answered without a token and to web pages.
+        content_type: of the answer.
+    """
+
+    path: str
+    method: str
+    summary: str
+    answer: type[AnswerT]
+    request: type[Struct] | None = None
+    query: Parameter | None = None
+    statuses: tuple[int, ...] = ()
+    is_open: bool = False
+    content_type: str = JSON
+
+    @property
+    def name(self) -> str:
+        """The ``operationId``, after which generated clients name their functions."""
+        return f"{self.method.lower()}{self.path.replace('/', '_').replace('.', '_')}"
+
+    def refusals(self, token: bool) -> tuple[int, ...]:
+        """Return every status other than 200, with or without a ``token`` to be sent."""
+        guarded = () if self.is_open else (401 if token else 403,)
+        return tuple(sorted({*self.statuses, *guarded, *_EVERYWHERE}))
+
+
+_EVERYWHERE: Final = (404, 405, 500)
+_READS_BODY: Final = (400, 409, 413, 415, 422)
+_WRITES: Final = (*_READS_BODY, 503)
+
+DAYS: Final = Parameter(name="days", minimum=1, maximum=3650, default=30)
+
+DECIDE: Final = Operation(
+    path="/decide",
+    method="POST",
+    summary="Votes, decision and order",
+    request=DecideRequest,
+    answer=responses.DecideAnswer,
+    statuses=_READS_BODY,
+)
+BARS: Final = Operation(
+    path="/bars",
+    method="POST",
+    summary="Accept closed bars",
+    request=BarsRequest,
+    answer=responses.BarsAnswer,
+    statuses=_WRITES,
+)
+FILLS: Final = Operation(
+    path="/fills",
+    method="POST",
+    summary="Accept the broker's fills",
+    request=FillsRequest,
+    answer=responses.FillsAnswer,
+    statuses=_WRITES,
+)
+OVERRIDE: Final = Operation(
+    path="/admin/override",
+    method="POST",
+    summary="Pause, resume, flatten, force hold",
+    request=OverrideRequest,
+    answer=responses.OverrideAnswer,
+    statuses=_WRITES,
+)
+LOAD_MODEL: Final = Operation(
+    path="/admin/model",
+    method="POST",
+    summary="Replace the bundle",
+    request=ModelRequest,
+    answer=responses.ModelAnswer,
+    statuses=_WRITES,
+)
+PERFORMANCE: Final = Operation(
+    path="/performance",
+    method="GET",
+    summary="Trading metrics from the fills",
+    answer=responses.PerformanceAnswer,
+    query=DAYS,
+    statuses=(422, 503),
+)
+MODEL: Final = Operation(
+    path="/model",
+    method="GET",
+    summary="The public part of the bundle's manifest",
+    answer=responses.ManifestAnswer,
+)
+OPENAPI: Final[Operation[dict[str, Any]]] = Operation(
+    path="/openapi.json", method="GET", summary="This document", answer=dict
+)
+HEALTH: Final = Operation(
+    path="/health",
+    method="GET",
+    summary="Components, latencies and alerts",
+    answer=responses.HealthAnswer,
+    is_open=True,
+)
+LIVE: Final = Operation(
+    path="/live",
+    method="GET",
+    summary="The process answers",
+    answer=responses.LiveAnswer,
+    is_open=True,
+)
+READY: Final = Operation(
+    path="/ready",
+    method="GET",
+    summary="Decisions rely on a current state",
+    answer=responses.ReadyAnswer,
+    statuses=(503,),
+    is_open=True,
+)
+METRICS: Final = Operation(
+    path="/metrics",
+    method="GET",
+    summary="Prometheus metrics",
+    answer=str,
+    content_type=PLAIN_TEXT,
+    is_open=True,
+)
+
+OPERATIONS: Final[tuple[Operation[Any], ...]] = (
+    DECIDE,
+    BARS,
+    FILLS,
+    OVERRIDE,
+    LOAD_MODEL,
+    HEALTH,
+    LIVE,
+    READY,
+    METRICS,
+    PERFORMANCE,
+    MODEL,
+    OPENAPI,
+)
+OPEN_PATHS: Final = frozenset(operation.path for operation in OPERATIONS if operation.is_open)
+
+
+def paths_by_method() -> dict[str, list[str]]:
+    """Return the paths of each method, and of the WebSocket as ``WS``."""
+    found: dict[str, list[str]] = {}
+    for operation in OPERATIONS:
+        found.setdefault(operation.method, []).append(operation.path)
+    return {**found, "WS": [STREAM_PATH]}
