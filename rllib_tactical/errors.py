@@ -35,6 +35,10 @@ class DataError(TacticalError):
     """Market data that can be read but breaks a rule of a bar file."""
 
 
+class ShapeError(TacticalError):
+    """An array handed to a function has the wrong rank, shape or dtype."""
+
+
 class FeatureError(TacticalError):
     """Arrays handed to the feature code have the wrong shape, dtype or content."""
 

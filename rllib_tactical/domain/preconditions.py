@@ -1,0 +1,100 @@
+"""Preconditions of array functions: rank, shape and dtype, checked before anything is computed.
+
+NumPy broadcasts and converts where it can, so that a wrong array seldom fails and often gives a
+wrong number. Each kernel calls ``require_shape`` first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rllib_tactical.errors import ShapeError, TacticalError
+
+Shape = tuple[int | str, ...]
+"""A length per axis. A letter such as "N" stands for any length; a leading "..." for any axes."""
+
+
+def require_shape(
+    array: Any,
+    shape: Shape,
+    dtype: type[np.generic],
+    name: str,
+    error: type[TacticalError] = ShapeError,
+) -> None:
+    """Refuse an array of another rank, shape or dtype.
+
+    Args:
+        array: what was passed.
+        shape: what it must have, such as ``(N, 3)`` with N a number, or ``("N", 3)``.
+        dtype: scalar type, such as ``np.float64``; an abstract one, such as ``np.integer``, allows
+            all types below it.
+        name: of the argument, for the message.
+        error: class of the error.
+
+    Raises:
+        ShapeError: not an array, or an array of another rank, shape or dtype.
+    """
+    if isinstance(array, np.ndarray):
+        found = array.shape
+        if (found == shape or _fits(found, shape)) and issubclass(array.dtype.type, dtype):
+            return
+    raise error(f"{name} must be {_an_array(dtype.__name__, shape)}, found {_described(array)}")
+
+
+def require_fields(
+    record: Any,
+    shape: Shape,
+    dtypes: dict[str, type[np.generic]],
+    name: str,
+    error: type[TacticalError] = ShapeError,
+) -> None:
+    """Refuse a record with a field of another rank, shape or dtype; all fields have one shape.
+
+    Args:
+        record: an object with an array in each field named in ``dtypes``.
+        shape: of every field, as of ``require_shape``.
+        dtypes: scalar type by field, as of ``require_shape``.
+        name: of the argument, for the message.
+        error: class of the error.
+
+    Raises:
+        ShapeError: a field is not an array, or has another rank, shape or dtype.
+    """
+    for field, dtype in dtypes.items():
+        array = getattr(record, field)
+        # the usual case costs no call
+        if not (
+            isinstance(array, np.ndarray) and array.shape == shape and array.dtype.type is dtype
+        ):
+            require_shape(array, shape, dtype, f"{name}.{field}", error)
+
+
+def _fits(found: tuple[int, ...], shape: Shape) -> bool:
+    if shape and shape[0] == "...":
+        shape = shape[1:]
+        found = found[max(len(found) - len(shape), 0) :]
+    if len(found) != len(shape):
+        return False
+    for length, wanted in zip(found, shape, strict=True):  # a plain loop: faster than all()
+        if length != wanted and not isinstance(wanted, str):
+            return False
+    return True
+
+
+def _described(array: Any) -> str:
+    if isinstance(array, np.ndarray):
+        return _an_array(array.dtype.name, array.shape)
+    return "None" if array is None else _with_article(type(array).__name__)
+
+
+def _an_array(dtype: str, shape: Shape) -> str:
+    comma = "," if len(shape) == 1 else ""
+    return (
+        f"{_with_article(dtype.rstrip('_'))} array of shape ({', '.join(map(str, shape))}{comma})"
+    )
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
