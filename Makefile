@@ -83,6 +83,11 @@ lint: venv ## static checks: ruff, formatting, mypy, import layers
 test: lint ## every check: static ones, then the whole test suite
 	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
+.PHONY: docs
+docs: venv ## build the documentation site in docs/_build; warnings are errors
+	@"$(PY)" -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html is ready"
+
 .PHONY: fmt
 fmt: venv ## format the sources and apply the safe fixes
 	@"$(PY)" -m ruff format $(SOURCES)
@@ -90,5 +95,5 @@ fmt: venv ## format the sources and apply the safe fixes
 
 .PHONY: clean
 clean: ## remove caches and build outputs; .venv, runs and results stay
-	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage *.egg-info
+	@rm -rf build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage *.egg-info
 	@find $(SOURCES) -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -10,9 +10,9 @@ import click
 import pytest
 import yaml
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|^ {4}([^\n]+)|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
-MAKE = re.compile(r"(?:^|[\s;&|$])make((?:[ \t]+[\w=./:$-]+)+)", re.MULTILINE)
+MAKE = re.compile(r"(?:^|[\s;&|$])(?<!data )make((?:[ \t]+[\w=./:$-]+)+)", re.MULTILINE)
 TACTICAL = re.compile(
     r"(?:^|[\s;&|$/])(?:tactical|-m rllib_tactical)((?:[ \t]+[a-z][a-z-]*)+)(?=\s|$)"
     r"((?:[ \t]+(?:\\\n[ \t]*)?[^\s`#;&|]+)*)",
@@ -30,7 +30,8 @@ def _code(text: str) -> str:
 
 
 def _documents(root: Path) -> str:
-    return "\n".join(_code((root / name).read_text(encoding="utf-8")) for name in DOCUMENTS)
+    pages = (page for pattern in DOCUMENTS for page in sorted(root.glob(pattern)))
+    return "\n".join(_code(page.read_text(encoding="utf-8")) for page in pages)
 
 
 def _make_targets(root: Path) -> set[str]:
@@ -58,7 +59,9 @@ def _find(group: click.Group, words: list[str]) -> click.Command:
             break
         context = click.Context(command, info_name=command.name)
         child = command.get_command(context, word)
-        assert child is not None, f"README names `tactical {' '.join(words)}`: no command {word!r}"
+        assert child is not None, (
+            f"the documentation names `tactical {' '.join(words)}`: no command {word!r}"
+        )
         command = child
     return command
 

@@ -141,7 +141,7 @@ def markdown(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def tables(folder: Path) -> tuple[str, str]:
-    """Return the two tables of docs/data.md."""
+    """Return the two tables of docs/reference/data.md."""
     found = markdown(("what", "severity", "rule", "row", "message"), finding_rows(folder))
     return found, markdown(("what", "message"), unreadable_rows(folder))
 

@@ -1,4 +1,4 @@
-"""docs/data.md says what the program says.
+"""docs/reference/data.md says what the program says.
 
 Write the page's tables anew after a message has changed:
 
@@ -19,7 +19,7 @@ NAMES = ("findings", "unreadable")
 
 
 def test_the_messages_on_the_page_are_the_programs(tmp_path: Path, project_root: Path) -> None:
-    page = project_root / "docs" / "data.md"
+    page = project_root / "docs" / "reference" / "data.md"
     text = page.read_text(encoding="utf-8")
     for name, table in zip(NAMES, tables(tmp_path), strict=True):
         if os.environ.get("TACTICAL_WRITE_DOCS"):
@@ -35,7 +35,7 @@ def test_every_rule_has_a_case() -> None:
 
 
 def test_the_instruments_on_the_page_exist(project_root: Path) -> None:
-    text = (project_root / "docs" / "data.md").read_text(encoding="utf-8")
+    text = (project_root / "docs" / "reference" / "data.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([A-Z]+)` \| `([^`]+)` \| `([^`]+)` \|", text, re.MULTILINE)
     assert sorted(row[0] for row in rows) == list_instruments()
     for name, calendar, zone in rows:

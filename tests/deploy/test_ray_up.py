@@ -1,4 +1,4 @@
-"""A cluster from cluster.yaml on two hosts reached by SSH, by the commands of docs/cluster.md."""
+"""A cluster from cluster.yaml on two hosts over SSH, by the commands of docs/howto/cluster.md."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def prepare(lan: Lan, root: Path) -> Path:
 def test_from_bars_to_a_bundle_on_hosts_reached_by_ssh(
     lan: Lan, project_root: Path, tmp_path: Path
 ) -> None:
-    commands = commands_of(project_root / "docs" / "cluster.md", "The whole way")
+    commands = commands_of(project_root / "docs" / "howto" / "cluster.md", "The whole way")
     assert [c.split()[1] for c in commands] == [
         "get-auth-token", "up", "rsync-up", "submit", "rsync-down", "export", "down",
     ]  # fmt: skip

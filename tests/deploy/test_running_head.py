@@ -1,4 +1,4 @@
-"""`ray job submit` and the service's manifest against a running head, as docs/job.md tells."""
+"""`ray job submit` and the service's manifest against a running head, as in docs/howto/job.md."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Desk:
         (self.checkout / "big.parquet").write_bytes(os.urandom(UPLOAD_LIMIT_BYTES))
         write_bars(make_market("momentum", 1, 3_000, 0.0).bars, folder / "bars.parquet")
         (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
-        self._commands = commands_of(root / "docs" / "job.md", "Submit, watch, stop")
+        self._commands = commands_of(root / "docs" / "howto" / "job.md", "Submit, watch, stop")
 
     def start(self, beginning: str, more: str = "") -> subprocess.Popen[str]:
         """Start the command of the page that begins so, with this desk's bars and ``more``."""

@@ -2,9 +2,9 @@
 
 The reference is ``smc.fvg`` of PyPI's smartmoneyconcepts. Definitions are aligned first: it files a
 gap under the middle candle, we under the bar that completes it, one later. What then still differs
-must be explained by a named rule; docs/features.md holds the counts.
+must be explained by a named rule; docs/reference/features.md holds the counts.
 
-Rerun, and print the tables of docs/features.md:
+Rerun, and print the tables of docs/reference/features.md:
 
     python -m pytest tests/domain/test_fvg_crosscheck.py -s
 """
@@ -36,7 +36,7 @@ FILES = {
     "BTCUSDT_perp_1m_2025-05_2025-06.parquet": 60,
 }
 
-# In the order of the columns in docs/features.md.
+# In the order of the columns in docs/reference/features.md.
 BIRTHS = (
     "both",
     "only ours: middle candle closes against the gap",
@@ -140,7 +140,7 @@ def test_every_difference_has_a_named_reason(
         else:
             counts["touch: unexplained"] += 1
     assert counts["touch: unexplained"] == 0
-    written = (project_root / "docs" / "features.md").read_text(encoding="utf-8")
+    written = (project_root / "docs" / "reference" / "features.md").read_text(encoding="utf-8")
     births, touches = ([f"{counts[reason]:,}" for reason in rules] for rules in (BIRTHS, TOUCHES))
     assert f"| {len(bars):,} | {' | '.join(births)} | 0 |" in written
     assert f"| {' | '.join(touches)} | 0 |" in written
