@@ -12,13 +12,16 @@ from rllib_tactical.backtest import policies as baselines
 from rllib_tactical.backtest.engine import Progress, bundle_votes, hold_votes, run_backtest
 from rllib_tactical.backtest.metrics import TABLE_METRICS, Metrics, compute_metrics, daily_pnl
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.targets import plain_table
+from rllib_tactical.backtest.targets import TARGETS, Target, plain_table, targets_with
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.loader import recorded_config
+from rllib_tactical.config.service import AccuracyTargets
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import BoolArray
+from rllib_tactical.errors import ConfigError
 from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import Trials
 
@@ -67,6 +70,7 @@ class Comparison:
     train_confidence: float | None
     training_rule_trades: int
     significance: Significance | None = None
+    targets: tuple[Target, ...] = TARGETS
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -114,7 +118,7 @@ class Comparison:
             "bars": len(times),
             "kpis": figures["values"],
             "undefined": figures["undefined"],
-            "targets": plain_table(self.policy.metrics),
+            "targets": plain_table(self.policy.metrics, self.targets),
             "trade_counts": {
                 "full_rule": self.full_rule_trades,
                 "training_rule": self.training_rule_trades,
@@ -168,6 +172,7 @@ def compare_bundle(
         bundle, history, np.arange(start, stop), mode=mode, seed=seed, progress=progress
     )
     confidence = train_confidence_of(bundle)
+    targets = targets_with(accuracy_targets_of(bundle))
     return compare_votes(
         votes,
         history,
@@ -181,6 +186,7 @@ def compare_bundle(
         extra=extra,
         with_statistics=with_statistics,
         trials=trials,
+        targets=targets,
         stage=stage,
     )
 
@@ -201,13 +207,15 @@ def compare_votes(
     active: BoolArray | None = None,
     with_statistics: bool = True,
     trials: Trials | None = None,
+    targets: tuple[Target, ...] = TARGETS,
     stage: Stage | None = None,
 ) -> Comparison:
     """Backtest any votes and the baselines; arguments as of ``compare_bundle``.
 
     ``train_confidence`` is None where nothing was trained. ``is_baseline`` names the baseline that
     the votes themselves are, which is not run once more. ``active`` (K,) names the bars on which
-    the policy may vote, all when None; on the others the baselines stay out too.
+    the policy may vote, all when None; on the others the baselines stay out too. ``targets`` are
+    those of the report.
     """
 
     def log(text: str) -> None:
@@ -244,7 +252,9 @@ def compare_votes(
     if with_statistics and len(series[0].pnl) > 1:
         log("statistics")
         significance = judge(series[0], series[1:], len(policy.result.trades), trials, seed)
-    return Comparison(policy, tuple(others), train_confidence, training_rule_trades, significance)
+    return Comparison(
+        policy, tuple(others), train_confidence, training_rule_trades, significance, targets
+    )
 
 
 def _only_where(active: BoolArray | None, votes: Votes) -> Votes:
@@ -255,6 +265,15 @@ def _only_where(active: BoolArray | None, votes: Votes) -> Votes:
     return Votes(
         np.where(where, votes.index, out.index), np.where(where, votes.confidence, out.confidence)
     )
+
+
+def accuracy_targets_of(bundle: Bundle) -> AccuracyTargets:
+    """Return the accuracies that the bundle's configuration aims at, if it says so."""
+    try:
+        config = recorded_config(bundle.manifest["training"].get("config") or {}, "bundle")
+    except ConfigError:  # of another version of the program
+        return AccuracyTargets()
+    return config.performance.accuracy_targets
 
 
 def train_confidence_of(bundle: Bundle) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 from rllib_tactical.backtest.comparison import RIVALS, Comparison
 from rllib_tactical.backtest.metrics import Metrics, compute_metrics, total_daily, total_equity
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.targets import plain_table
+from rllib_tactical.backtest.targets import TARGETS, Target, plain_table
 from rllib_tactical.backtest.verdict import outcome_text
 from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import Trials
@@ -44,6 +44,7 @@ class Portfolio:
     parts: dict[str, Comparison]
     runs: tuple[TotalRun, ...]
     significance: Significance | None
+    targets: tuple[Target, ...] = TARGETS
 
     @property
     def policy(self) -> TotalRun:
@@ -65,7 +66,7 @@ class Portfolio:
             "bars": sum(len(result.equity) for result in self.policy.results),
             "kpis": figures["values"],
             "undefined": figures["undefined"],
-            "targets": plain_table(self.policy.metrics),
+            "targets": plain_table(self.policy.metrics, self.targets),
             "statistics": self.significance.to_dict() if self.significance is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.runs[1:]},
             "parts": {name: part.to_dict() for name, part in self.parts.items()},
@@ -95,4 +96,4 @@ def combine(parts: dict[str, Comparison], trials: Trials | None = None, seed: in
     if every[0].significance is not None and len(series[0].pnl) > 1:
         trades = sum(len(result.trades) for result in runs[0].results)
         significance = judge(series[0], series[1:], trades, trials, seed)
-    return Portfolio(parts, tuple(runs), significance)
+    return Portfolio(parts, tuple(runs), significance, every[0].targets)

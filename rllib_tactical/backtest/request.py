@@ -15,6 +15,7 @@ from rllib_tactical.backtest.engine import Progress
 from rllib_tactical.backtest.policies import AS_BASELINE, POLICIES, planted_votes, policy_votes
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.sources import Source
+from rllib_tactical.backtest.targets import TARGETS, Target
 from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
@@ -34,7 +35,8 @@ class Request:
     """What to trade: a bundle, or the built-in ``policy`` by ``rules``, over what range.
 
     ``market`` names the synthetic market that the bars are of; its oracle then stands beside the
-    policy. ``start_s`` and ``stop_s`` are UTC epoch seconds.
+    policy. ``start_s`` and ``stop_s`` are UTC epoch seconds. ``rules`` and ``targets`` are those of
+    a built-in policy: a bundle brings its own.
     """
 
     bundle: Bundle | None = None
@@ -47,6 +49,7 @@ class Request:
     with_baselines: bool = True
     with_statistics: bool = True
     trials: Trials | None = None
+    targets: tuple[Target, ...] = TARGETS
 
     def __post_init__(self) -> None:
         if (self.bundle is None) == (self.policy is None):
@@ -191,6 +194,7 @@ def _compare(
         extra=extra,
         with_statistics=request.with_statistics,
         trials=request.trials,
+        targets=request.targets,
         stage=stage,
     )
 

@@ -6,10 +6,12 @@ market impact to an execution model that knows order books.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from rllib_tactical.backtest.metrics import Metrics
+from rllib_tactical.config.service import AccuracyTargets
+from rllib_tactical.domain.types import AGENTS
 
 Status = Literal["met", "missed", "critical", "undefined"]
 
@@ -51,6 +53,24 @@ TARGETS: Final = (
 )
 
 
+def targets_with(accuracy: AccuracyTargets) -> tuple[Target, ...]:
+    """Return the targets with a configuration's accuracies; critical values keep their share."""
+    own = {f"accuracy_{agent}": accuracy.agent_accuracy for agent in AGENTS} | {
+        "accuracy_ensemble": accuracy.ensemble_accuracy,
+        "win_rate": accuracy.trade_win_rate,
+    }
+    return tuple(
+        replace(
+            each,
+            target=own[each.name],
+            critical=each.critical * (own[each.name] / each.target),
+        )
+        if each.name in own
+        else each
+        for each in TARGETS
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TargetRow:
     """One line of the table: a figure beside its target. ``reason`` explains a missing value."""
@@ -65,10 +85,10 @@ class TargetRow:
     reason: str | None
 
 
-def target_table(metrics: Metrics) -> list[TargetRow]:
+def target_table(metrics: Metrics, targets: tuple[Target, ...] = TARGETS) -> list[TargetRow]:
     """Return the table of targets in the order of the specification."""
     rows = []
-    for target in TARGETS:
+    for target in targets:
         value = metrics.number(target.name)
         rows.append(
             TargetRow(
@@ -85,6 +105,6 @@ def target_table(metrics: Metrics) -> list[TargetRow]:
     return rows
 
 
-def plain_table(metrics: Metrics) -> list[dict[str, Any]]:
+def plain_table(metrics: Metrics, targets: tuple[Target, ...] = TARGETS) -> list[dict[str, Any]]:
     """Return the table of targets as plain dictionaries."""
-    return [asdict(row) for row in target_table(metrics)]
+    return [asdict(row) for row in target_table(metrics, targets)]

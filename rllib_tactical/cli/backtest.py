@@ -27,6 +27,7 @@ from rllib_tactical.backtest.report.writer import (
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import Outcome, Request, backtest_source, moment
 from rllib_tactical.backtest.sources import sources_for
+from rllib_tactical.backtest.targets import targets_with
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.loader import load_config
@@ -70,7 +71,11 @@ _FILE = click.Path(path_type=Path)
     help="The synthetic market that the bars are of: its oracle joins the report.",
 )
 @click.option(
-    "--config", "config_path", type=_FILE, metavar="YAML", help="Rules of a built-in policy."
+    "--config",
+    "config_path",
+    type=_FILE,
+    metavar="YAML",
+    help="Rules and targets of a built-in policy.",
 )
 @click.option(
     "--trials",
@@ -113,11 +118,13 @@ def backtest_command(
     if bundle_path is not None and config_path is not None:
         raise UsageError("--config is for --policy: a bundle brings its own rules")
     require_own_folder(out)
+    config = load_config(config_path)
     with _progress() as (bar, task):
         request = Request(
             bundle=load_bundle(bundle_path) if bundle_path is not None else None,
             policy=policy,
-            rules=load_config(config_path).rules,
+            rules=config.rules,
+            targets=targets_with(config.performance.accuracy_targets),
             start_s=first_s,
             stop_s=stop_s,
             seed=seed,

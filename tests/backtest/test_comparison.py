@@ -9,11 +9,14 @@ import pytest
 from rllib_tactical.backtest.comparison import (
     TABLE_METRICS,
     Comparison,
+    accuracy_targets_of,
     compare_bundle,
     train_confidence_of,
 )
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
+from rllib_tactical.backtest.targets import TARGETS
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.service import AccuracyTargets
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
@@ -88,3 +91,18 @@ def test_without_a_known_train_confidence_the_default_counts(
 ) -> None:
     other = dataclasses.replace(bundle, manifest=bundle.manifest | {"training": training})
     assert train_confidence_of(other) == TrainingConfig().train_confidence
+
+
+def test_a_bundle_is_measured_by_the_targets_of_its_configuration(
+    bundle: Bundle, history: MarketHistory
+) -> None:
+    assert compare_bundle(bundle, history, 500, 700, with_baselines=False).targets == TARGETS
+    performance = {"accuracy_targets": {"trade_win_rate": 0.75}}
+    training = {"config": {"performance": performance}}
+    own = dataclasses.replace(bundle, manifest=bundle.manifest | {"training": training})
+    found = compare_bundle(own, history, 500, 700, with_baselines=False).to_dict()
+    assert {row["name"]: row["target"] for row in found["targets"]}["win_rate"] == 0.75
+    strange = dataclasses.replace(
+        bundle, manifest=bundle.manifest | {"training": {"config": {"performance": 3}}}
+    )
+    assert accuracy_targets_of(strange) == AccuracyTargets()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rllib_tactical.backtest.metrics import DEFINITIONS, Metrics
-from rllib_tactical.backtest.targets import TARGETS, Target, plain_table
+from rllib_tactical.backtest.targets import TARGETS, Target, plain_table, targets_with
+from rllib_tactical.config.service import AccuracyTargets
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,19 @@ def test_the_table_has_the_figures_a_backtest_can_measure() -> None:
     }
     assert {target.name: (target.target, target.critical) for target in TARGETS} == expected
     assert set(expected) <= set(DEFINITIONS)
+
+
+def test_a_configuration_has_its_own_accuracies() -> None:
+    own = AccuracyTargets(agent_accuracy=0.4, ensemble_accuracy=0.9, trade_win_rate=0.55)
+    found = {each.name: each for each in targets_with(own)}
+    assert [each.name for each in targets_with(own)] == [each.name for each in TARGETS]
+    for agent in ("fvg", "momentum", "entry"):
+        target = found[f"accuracy_{agent}"]
+        assert (target.target, target.critical) == (0.4, pytest.approx(0.3))
+        assert [target.status(value) for value in (0.4, 0.35, 0.3)] == ["met", "missed", "critical"]
+    assert found["accuracy_ensemble"].target == 0.9
+    assert found["sharpe"] == next(each for each in TARGETS if each.name == "sharpe")
+    assert targets_with(AccuracyTargets()) == TARGETS
 
 
 def test_rows_carry_value_status_and_reason() -> None:

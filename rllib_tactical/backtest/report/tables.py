@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_METRICS, Metrics
-from rllib_tactical.backtest.targets import TargetRow, target_table
+from rllib_tactical.backtest.targets import Target, TargetRow, target_table
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
 from rllib_tactical.statistics.bootstrap import RESAMPLES, Interval
@@ -33,9 +33,9 @@ def tone(net_pnl: float, outcome: Outcome | None) -> str:
     return "good" if outcome == "edge" else "open"
 
 
-def target_rows(metrics: Metrics) -> list[dict[str, str]]:
+def target_rows(metrics: Metrics, targets: tuple[Target, ...]) -> list[dict[str, str]]:
     """Return the table of targets as texts."""
-    return [_target_cells(row) for row in target_table(metrics)]
+    return [_target_cells(row) for row in target_table(metrics, targets)]
 
 
 def metric_rows(metrics: Metrics) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from rllib_tactical.backtest.metrics import DAYS_PER_YEAR, accuracies, daily_pnl
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.targets import TARGETS
+from rllib_tactical.backtest.targets import TARGETS, Target
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.reporting.plots import DOWN, NEUTRAL, UP, Plot, bar_axis, rounded, thin
 from rllib_tactical.statistics.calibration import JUDGES, calibration_table
@@ -115,10 +115,10 @@ def holding_plot(result: BacktestResult) -> Plot:
     return {"data": data, "layout": layout}
 
 
-def accuracy_plot(result: BacktestResult) -> Plot:
+def accuracy_plot(result: BacktestResult, targets: tuple[Target, ...] = TARGETS) -> Plot:
     """Return the share of right votes by agent, beside target and critical value."""
     found = accuracies(result.trades)
-    limits = {target.name: target for target in TARGETS}
+    limits = {target.name: target for target in targets}
     names = [name for name in JUDGES if found[name] is not None]
     lines = [
         {
