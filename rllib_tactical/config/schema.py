@@ -27,6 +27,9 @@ REPLACED_BY: Final = {
 }
 """Settings that replace others: who gives one on top of a configuration unsets the others of it."""
 
+MAX_WIDTH: Final = 65_536
+"""The widest layer that is taken for meant: a wider one would ask for all memory there is."""
+
 UNWEIGHTED: Final = ("fvg_age", "fvg_mitigation_signal")
 """Features without a weight in a list of five attention weights."""
 
@@ -58,8 +61,8 @@ class ModelConfig(StrictConfig):
             self.input_shape,
         )
         require(
-            bool(self.hidden_sizes) and min(self.hidden_sizes) >= 1,
-            "model.hidden_sizes must list layer widths >= 1",
+            bool(self.hidden_sizes) and all(1 <= size <= MAX_WIDTH for size in self.hidden_sizes),
+            f"model.hidden_sizes must list layer widths in 1..{MAX_WIDTH}",
             self.hidden_sizes,
         )
         require(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.errors import ConfigError, DataError
+from rllib_tactical.errors import DataError, require
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -157,22 +157,22 @@ class Instrument(StrictConfig):
     pnl_scale: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.symbol:
-            raise ConfigError("instrument.symbol must not be empty")
+        require(bool(self.symbol), "instrument.symbol must not be empty", self.symbol)
         for name in ("tick_size", "point_value", "lot_step"):
-            _require(math.isfinite(getattr(self, name)) and getattr(self, name) > 0, name, self)
+            value = getattr(self, name)
+            require(0 < value < math.inf, f"instrument.{name} must be finite and > 0", value)
         for name in (
             "commission_per_lot",
             "half_spread_ticks",
             "slippage_ticks",
             "slippage_atr_share",
         ):
-            _require(math.isfinite(getattr(self, name)) and getattr(self, name) >= 0, name, self)
+            value = getattr(self, name)
+            require(0 <= value < math.inf, f"instrument.{name} must be finite and >= 0", value)
         for name in ("base_quantity", "gap_proximity_points", "pnl_scale"):
             value = getattr(self, name)
-            _require(value is None or (math.isfinite(value) and value > 0), name, self)
-
-
-def _require(condition: bool, name: str, instrument: Instrument) -> None:
-    if not condition:
-        raise ConfigError(f"instrument.{name} is out of range: found {getattr(instrument, name)!r}")
+            require(
+                value is None or 0 < value < math.inf,
+                f"instrument.{name} must be finite and > 0, or null",
+                value,
+            )

@@ -24,7 +24,7 @@ from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.rl.training.trainer import TrainingResult, run_training
 from rllib_tactical.rl.training.warm_start import describe_warm_start
 from rllib_tactical.runtime.process import limit_threads
-from rllib_tactical.runtime.ray_cluster import start_ray
+from rllib_tactical.runtime.ray_cluster import require_gpus, start_ray
 
 RUN_FORMAT = 1
 
@@ -53,7 +53,7 @@ def train(
         mlflow: tracking URI of an MLflow store that gets parameters, metrics and the report.
 
     Raises:
-        TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs.
+        TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs or GPUs.
     """
     limit_threads()
     folder = RunFolder(out)
@@ -67,6 +67,7 @@ def train(
     run = run_description(market, config, known)
     tracking = None if mlflow is None else MlflowLog(mlflow, log)
     start_ray(cpus_of(config, len(sources)), log)
+    require_gpus(config.training.learner_gpus, config.training.num_learners)
     if resume:
         _check_resume(before, run)
         folder.set_config(run["config"], run["config_hash"])

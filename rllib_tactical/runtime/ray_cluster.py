@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from rllib_tactical.errors import TrainingError
+from rllib_tactical.errors import ConfigError, TrainingError
 
 NODE_GROUP: Final = "ray.io/node-group"
 GROWTH_TIMEOUT_S: Final = 900.0
@@ -58,6 +58,31 @@ def make_room(cpus_needed: int, log: Callable[[str], None] = lambda line: None) 
         log(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
         found = await_cpus(cpus_needed)
     return found
+
+
+def require_gpus(per_learner: int, learners: int) -> None:
+    """Check that learners have their GPUs; without learners of its own the driver needs them.
+
+    Nodes that an autoscaler may add are not known yet: then nothing is refused.
+
+    Raises:
+        ConfigError: there are fewer.
+    """
+    if not per_learner:
+        return
+    import ray
+
+    if learners:
+        needed, where = per_learner * learners, "the Ray cluster"
+        found = int(ray.cluster_resources().get("GPU", 0))
+        if may_grow():
+            return
+    else:
+        import torch
+
+        needed, where, found = per_learner, "this machine", torch.cuda.device_count()
+    if needed > found:
+        raise ConfigError(f"training.learner_gpus: {where} must have {needed} GPUs, found {found}")
 
 
 def cluster_cpus() -> float:

@@ -15,7 +15,7 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.storage import Place
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
-from rllib_tactical.errors import TrainingError
+from rllib_tactical.errors import ConfigError, TrainingError
 from rllib_tactical.rl.train import run_description
 from rllib_tactical.rl.training.curriculum import check_new_run
 from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
@@ -64,7 +64,8 @@ def room_for(config: TacticalConfig, instruments: int, resources: dict[str, floa
     """Return how many trials fit at a time.
 
     Raises:
-        TrainingError: not even one.
+        TrainingError: not even one, for want of CPUs.
+        ConfigError: not even one, for want of GPUs.
     """
     needed: dict[str, float] = {}
     for bundle in bundles_of(config, instruments):
@@ -72,6 +73,11 @@ def room_for(config: TacticalConfig, instruments: int, resources: dict[str, floa
             needed[name] = needed.get(name, 0.0) + amount
     for name, amount in needed.items():
         if resources.get(name, 0.0) < amount:
+            if name == "GPU":
+                raise ConfigError(
+                    f"config.training.learner_gpus: the Ray cluster must have {amount:g} GPUs, "
+                    f"found {resources.get(name, 0.0):g}"
+                )
             raise TrainingError(
                 f"a trial needs {amount:g} {name} (one for itself and one for each of "
                 "training.num_env_runners, num_learners and validation.workers), the Ray cluster "

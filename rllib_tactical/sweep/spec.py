@@ -28,10 +28,11 @@ from rllib_tactical.config.loader import (
     to_dict,
 )
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import MAX_SEED
 from rllib_tactical.config.version1 import RENAMED, REUSED, is_version1, with_current_names
 from rllib_tactical.config.yaml12 import read_yaml
 from rllib_tactical.domain.types import StrictConfig
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import ConfigError, require
 from rllib_tactical.sweep.space import Space
 
 ROOT_KEY: Final = "tactical_sweep"
@@ -51,8 +52,8 @@ class AshaConfig(StrictConfig):
     reduction: float = 3.0
 
     def __post_init__(self) -> None:
-        _require(self.grace >= 1, "asha.grace must be >= 1", self.grace)
-        _require(self.reduction > 1, "asha.reduction must be > 1", self.reduction)
+        require(self.grace >= 1, "asha.grace must be >= 1", self.grace)
+        require(self.reduction > 1, "asha.reduction must be > 1", self.reduction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +71,10 @@ class PbtConfig(StrictConfig):
     factors: tuple[float, float] = (0.8, 1.25)
 
     def __post_init__(self) -> None:
-        _require(self.interval >= 1, "pbt.interval must be >= 1", self.interval)
-        _require(0 < self.quantile <= 0.5, "pbt.quantile must be in (0, 0.5]", self.quantile)
-        _require(0 <= self.resample <= 1, "pbt.resample must be in [0, 1]", self.resample)
-        _require(min(self.factors) > 0, "pbt.factors must be > 0", self.factors)
+        require(self.interval >= 1, "pbt.interval must be >= 1", self.interval)
+        require(0 < self.quantile <= 0.5, "pbt.quantile must be in (0, 0.5]", self.quantile)
+        require(0 <= self.resample <= 1, "pbt.resample must be in [0, 1]", self.resample)
+        require(min(self.factors) > 0, "pbt.factors must be > 0", self.factors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,35 +105,35 @@ class SweepSpec(StrictConfig):
     space: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(self.names in (1, 2), "names must be 1 or 2", self.names)
-        _require(self.samples >= 1, "samples must be >= 1", self.samples)
-        _require(self.seed >= 0, "seed must be >= 0", self.seed)
-        _require(self.max_failures >= 0, "max_failures must be >= 0", self.max_failures)
+        require(self.names in (1, 2), "names must be 1 or 2", self.names)
+        require(self.samples >= 1, "samples must be >= 1", self.samples)
+        require(0 <= self.seed <= MAX_SEED, f"seed must be in 0..{MAX_SEED}", self.seed)
+        require(self.max_failures >= 0, "max_failures must be >= 0", self.max_failures)
         if self.max_concurrent is not None:
-            _require(self.max_concurrent >= 1, "max_concurrent must be >= 1", self.max_concurrent)
+            require(self.max_concurrent >= 1, "max_concurrent must be >= 1", self.max_concurrent)
         if self.time_budget_s is not None:
-            _require(self.time_budget_s > 0, "time_budget_s must be > 0", self.time_budget_s)
+            require(self.time_budget_s > 0, "time_budget_s must be > 0", self.time_budget_s)
         training = self.config.training
-        _require(
+        require(
             training.splits[1] > 0,
             "config.training.splits must leave bars for validation, by which trials are judged",
             training.splits,
         )
         self.domains.check(self.config, self.search, self.scheduler)
         if self.scheduler == "asha":
-            _require(
+            require(
                 self.asha.grace <= training.iterations,
                 f"asha.grace must not exceed config.training.iterations ({training.iterations})",
                 self.asha.grace,
             )
         if self.scheduler == "pbt":
-            _require(self.samples >= 2, "samples must be >= 2 with scheduler pbt", self.samples)
-            _require(
+            require(self.samples >= 2, "samples must be >= 2 with scheduler pbt", self.samples)
+            require(
                 self.pbt.interval < training.iterations,
                 f"pbt.interval must be below config.training.iterations ({training.iterations})",
                 self.pbt.interval,
             )
-            _require(
+            require(
                 training.checkpoint_every <= self.pbt.interval
                 and self.pbt.interval % training.checkpoint_every == 0,
                 "pbt.interval must be a multiple of config.training.checkpoint_every "
@@ -233,8 +234,3 @@ def with_changes(spec: SweepSpec, training: dict[str, Any], **changes: Any) -> S
     )
     changes = {key: value for key, value in changes.items() if value is not None}
     return dataclasses.replace(spec, config=config, **changes)
-
-
-def _require(condition: bool, rule: str, found: object) -> None:
-    if not condition:
-        raise ConfigError(f"{rule}, found {found!r}")

@@ -24,7 +24,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TacticalError, TrainingError
 from rllib_tactical.rl.train import cpus_of, train
-from rllib_tactical.runtime.ray_cluster import start_ray
+from rllib_tactical.runtime.ray_cluster import require_gpus, start_ray
 from rllib_tactical.walkforward.folds import Fold
 
 LOG: Final = "training.log"
@@ -124,8 +124,8 @@ def run_job(job: Job) -> str:
 def run_jobs(jobs: list[Job], parallel: int | None, log: Log) -> None:
     """Run the jobs as Ray tasks, as many at a time as the cluster has CPUs for.
 
-    A job takes one CPU and one more for each of its env runners. All jobs are tried even when one
-    fails.
+    A job takes one CPU, one more for each of its env runners, and its learners' GPUs. All jobs are
+    tried even when one fails.
 
     Args:
         jobs: what to train; every folder must be reachable from every node.
@@ -134,6 +134,7 @@ def run_jobs(jobs: list[Job], parallel: int | None, log: Log) -> None:
 
     Raises:
         TrainingError: jobs failed; names each with its reason.
+        ConfigError: the cluster has fewer GPUs than a job needs.
     """
     import ray
 
@@ -141,9 +142,13 @@ def run_jobs(jobs: list[Job], parallel: int | None, log: Log) -> None:
         return
     workers = cpus_of(jobs[0].config, 1)
     start_ray(1 + workers)
+    training = jobs[0].config.training
+    # without learners of their own it is the jobs that need the GPUs, each on some node
+    require_gpus(training.learner_gpus, max(1, training.num_learners))
+    gpus = 0 if training.num_learners else training.learner_gpus
     room = max(1, int(ray.cluster_resources().get("CPU", 1)) // (1 + workers))
     room = min(room, parallel or room, len(jobs))
-    task = ray.remote(num_cpus=1, max_retries=2)(run_job)
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=2)(run_job)
     waiting, failed = list(jobs), []
     running: dict[Any, Job] = {}
     log(f"{len(jobs)} training runs, {room} at a time")

@@ -97,6 +97,8 @@ def user_errors(market, bundle, folder):
     cut.write_bytes(gzip.compress(b"x" * 5_000)[:-20])
     config = folder / "bad.yaml"
     config.write_text("tactical_marl: {training: {epoch: 3}}")
+    twice = folder / "twice.yaml"
+    twice.write_text("tactical_marl: {training: {epochs: 1, epochs: 2}}")
     unnamed = folder / "mystery.csv.gz"
     unnamed.write_bytes(good.read_bytes())
     run, out = folder / "run", folder / "out"
@@ -127,6 +129,16 @@ def user_errors(market, bundle, folder):
             ["train", "--data", good, "--out", run, "--config", folder / "no.yaml"],
             2,
             "no.yaml",
+        ),
+        "key twice": (
+            ["train", "--data", good, "--out", run, "--config", twice],
+            2,
+            "key 'epochs' appears more than once, line 1",
+        ),
+        "seed too large": (
+            ["train", "--data", good, "--out", run, "--seed", 2**32],
+            2,
+            "training.seed must be in 0..4294967295, found 4294967296",
         ),
         "both lengths": (
             ["train", "--data", good, "--out", run, "--iterations", 1, "--env-steps", 1],
@@ -193,6 +205,8 @@ CASES = (
     "instrument untold",
     "config key",
     "config missing",
+    "key twice",
+    "seed too large",
     "both lengths",
     "nothing to resume",
     "export nothing",

@@ -51,7 +51,7 @@ def test_unknown_name_lists_the_shipped_ones() -> None:
         ("symbol: true\ntick_size: 1", "symbol: .*found True .put text .* in quotes"),
         ("symbol: 1e5\ntick_size: 1", "symbol: .*found 100000.0 .put text .* in quotes"),
         ("symbol: A\ntick_size: 2022-01-01", "tick_size"),
-        ("symbol: A\ntick_size: -1", r"instrument\.tick_size is out of range"),
+        ("symbol: A\ntick_size: -1", r"instrument\.tick_size must be finite and > 0, found -1"),
         ("symbol: A\ntick_size: .nan", "tick_size"),
         ("symbol: A\ntick_size: .inf", "tick_size"),
         ("symbol: A\ntick_size: 1\ncalendar: NOPE", "calendar: found 'NOPE'.*XNYS"),

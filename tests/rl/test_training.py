@@ -19,7 +19,7 @@ from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import StageConfig, TrainingConfig
+from rllib_tactical.config.training import MAX_SEED, StageConfig, TrainingConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
@@ -118,6 +118,23 @@ def test_checkpoints_hold_what_export_needs(run, tmp_path):
         np.testing.assert_array_equal(bundle.weights[name], value)
     assert bundle.manifest["training"]["env_steps"] == 1024
     assert bundle.instrument.base_quantity is not None
+
+
+@pytest.mark.parametrize(("learners", "needed"), [(0, 1_000), (2, 2_000)])
+def test_gpus_that_are_not_there_are_missed_before_anything_is_made(
+    market, tmp_path, ray_instance, learners, needed
+):
+    config = changed(learner_gpus=1_000, num_learners=learners)
+    with pytest.raises(ConfigError, match=f"learner_gpus: .* must have {needed} GPUs, found"):
+        train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1, 2**31, MAX_SEED])
+def test_a_worker_has_room_for_its_number_in_the_seed(prepared, seed):
+    config = changed(seed=seed)
+    found = build_config(config, MarketHandle(prepared.spec), prepared.standardization)
+    assert found.seed == seed if seed < 2**31 else 0 <= found.seed < 2**31
 
 
 def test_a_run_is_not_overwritten(run, market):

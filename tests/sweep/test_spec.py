@@ -133,7 +133,7 @@ def test_trials_are_as_many_as_there_are_resources_for() -> None:
     with pytest.raises(TrainingError, match=r"a trial needs 3 CPU .* the Ray cluster has 2"):
         room_for(spec.config, 1, {"CPU": 2.0})
     gpu = with_changes(parse(), {"num_env_runners": 1, "num_learners": 1, "learner_gpus": 1})
-    with pytest.raises(TrainingError, match="needs 1 GPU"):
+    with pytest.raises(ConfigError, match="the Ray cluster must have 1 GPUs, found 0"):
         room_for(gpu.config, 1, {"CPU": 16.0})
 
 

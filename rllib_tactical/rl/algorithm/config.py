@@ -32,6 +32,9 @@ ENV_NAME = "tactical_market"
 
 SAMPLE_TIMEOUT_S = 600.0
 
+LARGEST_SEED = 2**31 - 1
+"""RLlib adds numbers of workers to its seed, and the sum must stay below 2**32."""
+
 
 def _make_env(context: Any) -> TacticalMultiAgentEnv:
     return TacticalMultiAgentEnv(TacticalParallelEnv(context["market"].open()))
@@ -66,7 +69,9 @@ def build_config(
     accounts = training.num_envs * max(1, training.num_env_runners)
     learners = max(1, training.num_learners)
     per_bar = training.accounts_per_bar if runner == "batched" else 1
-    seed = int(np.random.SeedSequence([training.seed, resumed_at]).generate_state(1)[0] >> 1)
+    seed = training.seed
+    if resumed_at or seed > LARGEST_SEED:
+        seed = int(np.random.SeedSequence([seed, resumed_at]).generate_state(1)[0] >> 1)
     return (
         PPOConfig(algo_class=Mappo)
         .environment(
@@ -127,7 +132,7 @@ def build_config(
             train_batch_size_per_learner=training.update_steps // learners,
             minibatch_size=max(1, training.batch_size // learners),
         )
-        .debugging(seed=seed if resumed_at else training.seed, log_level="ERROR")
+        .debugging(seed=seed, log_level="ERROR")
         .reporting(metrics_num_episodes_for_smoothing=100)
     )
 
