@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def test_every_old_name_is_read_with_a_hint() -> None:
     (hint,) = hints
     assert hint.startswith("my.yaml: names of version 1")
     assert all(f"{old} -> {new}" in hint for old, new in RENAMED.items())
+
+
+def test_the_documentation_lists_every_old_name(project_root: Path) -> None:
+    page = (project_root / "docs" / "howto" / "configuration.md").read_text(encoding="utf-8")
+    for old, new in RENAMED.items():
+        row = f"| `{old}` | `{new}` |"
+        assert re.sub(r"agents\.\w+\.", "agents.*.", row) in page
 
 
 def test_a_penalty_of_version_1_is_the_number_that_is_added_today() -> None:
