@@ -10,11 +10,11 @@ RUN apt-get update \
 
 # Packages first: they change seldom and are most of the image.
 WORKDIR /app
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY rllib_tactical/__init__.py rllib_tactical/
 RUN python -m venv /opt/env \
     && /opt/env/bin/python -m pip install --no-cache-dir -c constraints.txt setuptools \
-    && /opt/env/bin/python -m pip install --no-cache-dir -c constraints.txt --no-build-isolation -e .
+    && /opt/env/bin/python -m pip install --no-cache-dir -c constraints.txt --no-build-isolation -e ".[serve,train]"
 
 COPY rllib_tactical rllib_tactical
 COPY envs envs

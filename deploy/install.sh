@@ -28,7 +28,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$state" ]; then
     pip() { "$environment/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
     # The build tool is pinned as well: pip would otherwise fetch the newest for each build.
     pip install -c "$checkout/constraints.txt" setuptools
-    pip install -c "$checkout/constraints.txt" --no-build-isolation -e "$checkout"
+    pip install -c "$checkout/constraints.txt" --no-build-isolation -e "$checkout[serve,train]"
     printf '%s\n' "$state" >"$stamp"
 fi
 

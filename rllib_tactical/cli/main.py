@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from rllib_tactical import __version__
-from rllib_tactical.errors import TacticalError
+from rllib_tactical.errors import TacticalError, UsageError
 
 _COMMANDS = {
     "demo": (
@@ -57,9 +57,47 @@ _COMMANDS = {
 """Name: module, attribute and short help. Modules are imported when their command is used, so that
 ``tactical --help`` and light commands need not wait for Ray and PyTorch."""
 
+_EXTRAS = {
+    "demo": ("serve", "train"),
+    "data": ("data",),
+    "features": ("data",),
+    "train": ("train",),
+    "tune": ("train",),
+    "export": ("train",),
+    "backtest": ("report",),
+    "evaluate": ("train",),
+    "selftest": ("report",),
+    "serve": ("serve",),
+    "bench": ("serve", "train"),
+}
+"""Name: the extras of the distribution that install what the command imports."""
+
+_REQUESTED = f"{__name__}.requested"  # where a context keeps the command's name
+_OWN_PACKAGES = ("rllib_tactical", "envs", "serve")
+
 
 class LazyGroup(click.Group):
     """A click group that imports a command's module when the command is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; name the extra to install when it needs a package that is absent.
+
+        Raises:
+            UsageError: a third-party package that the command imports is not installed.
+        """
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", *_OWN_PACKAGES):
+                raise
+            command = ctx.meta[_REQUESTED]
+            extras = _EXTRAS[command]
+            noun = "extras" if len(extras) > 1 else "extra"
+            raise UsageError(
+                f"`tactical {command}` needs the {noun} {' and '.join(map(repr, extras))} "
+                f"({package} is not installed): pip install 'rllib-tactical[{','.join(extras)}]'"
+            ) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the command names in the order of the usual workflow."""
@@ -69,6 +107,7 @@ class LazyGroup(click.Group):
         """Import and return a command; None when there is none of that name."""
         if cmd_name not in _COMMANDS:
             return None
+        ctx.meta[_REQUESTED] = cmd_name
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
