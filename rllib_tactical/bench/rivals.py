@@ -117,5 +117,5 @@ def _measured(name: str, note: str, measure: Callable[[], Measurement]) -> Basel
             return Baseline(name, measure(), note)
     except ImportError:
         return Baseline(name, None, INSTALL)
-    except Exception as error:  # foreign code: whatever it raises, the other rows are worth having
+    except Exception as error:  # foreign code: any error leaves the other rows valid
         return Baseline(name, None, f"failed: {type(error).__name__}: {error}")

@@ -81,8 +81,8 @@ VERDICTS = {None: "", True: "met", False: "missed"}
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
-    help='Of section "learning": start no run after this time; 0 starts none and tells all that is '
-    "finished, of any seed and size.",
+    help='Of section "learning": start no run after this time; 0 only reports finished runs, '
+    "of any seed and size.",
 )
 @click.option(
     "--parallel",

@@ -77,7 +77,7 @@ def check_command(
         try:
             repaired, changes = repair_columns(columns, bar_seconds=bar_seconds)
         except DataError as error:
-            # The findings are still worth showing; they say why.
+            # The findings still explain why.
             document["repair"] = {"error": str(error)}
         else:
             write_table(pa.Table.from_pandas(repaired, preserve_index=False), repair)
@@ -91,7 +91,7 @@ def check_command(
         if market is None:
             click.echo("Sessions: never closed; --instrument names another calendar.")
         else:
-            origin = "" if instrument is not None else ", as the file's name tells"
+            origin = "" if instrument is not None else ", inferred from the file name"
             click.echo(f"Sessions: {market.calendar}, the calendar of {market.symbol}{origin}.")
     if report.errors:
         ctx.exit(1)

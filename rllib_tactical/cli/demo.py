@@ -75,7 +75,7 @@ def run_demo(
     Args:
         out: folder of the results; that of an earlier demo is replaced.
         data: file of bars; a synthetic market is made when None.
-        instrument: of ``data``; told by the file's name when None.
+        instrument: of ``data``; inferred from the file name when None.
         train_seconds: training time.
         log: prints a line.
 
@@ -286,7 +286,9 @@ def _describe_answer(answer: dict[str, Any], url: str) -> list[str]:
 
 @click.command("demo")
 @click.option("--data", type=click.Path(path_type=Path), help="Bars to use instead of made ones.")
-@click.option("--instrument", help="Of --data: shipped name or YAML; else told by the file's name.")
+@click.option(
+    "--instrument", help="Of --data: shipped name or YAML; else inferred from the file name."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

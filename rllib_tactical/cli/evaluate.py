@@ -78,7 +78,7 @@ def evaluate_command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train on each part of the history, trade the next, and say what the method is worth.
+    """Train on each part of the history, trade the next, and evaluate the method.
 
     Every fold and seed is a training run of its own, a Ray task; a fold's bundle trades only bars
     that come after everything it was trained and chosen on, with 360 bars left out between. With

@@ -40,7 +40,7 @@ _COMMANDS = {
     "evaluate": (
         "rllib_tactical.cli.evaluate",
         "evaluate_command",
-        "Walk forward: train, test on what follows, judge.",
+        "Walk forward: train, trade what follows, assess.",
     ),
     "selftest": (
         "rllib_tactical.cli.selftest",
@@ -121,7 +121,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tactical")
 def main() -> None:
-    """Train, judge and serve three cooperating trading agents on 5-minute bars."""
+    """Train, evaluate and serve three cooperating trading agents on 5-minute bars."""
 
 
 def run(arguments: list[str] | None = None) -> Any:

@@ -45,7 +45,7 @@ def selftest_command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Test a bundle, and the harness that judges it, for the ways in which backtests lie.
+    """Test a bundle, and the harness that evaluates it, for the ways in which backtests lie.
 
     Look-ahead, dependence on the warm-up, mirrored bars, higher costs, a market of noise, the bars
     in random order, and synthetic markets whose oracle must win. Exit code 1 when a test fails.

@@ -44,7 +44,7 @@ from rllib_tactical.rl.train import train
 @click.option(
     "--warm-start",
     type=click.Path(path_type=Path),
-    help="Run, checkpoint or bundle whose actors to begin with.",
+    help="Run, checkpoint or bundle with the actors to start from.",
 )
 @click.option(
     "--warm-layers",

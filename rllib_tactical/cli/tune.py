@@ -60,7 +60,7 @@ def tune_command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Search for better settings: many short trainings, judged on the validation bars.
+    """Search for better settings: many short trainings, scored on the validation bars.
 
     A trial is a training run of its own, in one process; as many run at a time as the Ray cluster
     has CPUs for. What counts is the net P&L on the validation bars by the serving rule.

@@ -30,7 +30,7 @@ from rllib_tactical.runtime.progress import Update
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Return the cells of a file as they are, one per data row; no cell is judged here.
 
-    CSV columns hold text: the delimiter (comma, semicolon, tab or bar) is told by the header,
+    CSV columns hold text: the delimiter (comma, semicolon, tab or bar) is inferred from the header,
     blank lines are skipped, a short row is filled up with empty cells, and surplus cells of a long
     row are joined to its last one. Bytes that are not UTF-8 become U+FFFD.
 

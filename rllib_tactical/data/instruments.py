@@ -68,7 +68,7 @@ def instrument_for(name_or_path: str | None, data: Path) -> Instrument:
     if symbol is not None:
         return load_instrument(symbol)
     raise ConfigError(
-        f"--instrument is needed: the name of {data.name} does not tell what it holds. "
+        f"--instrument is needed: cannot infer the instrument from the file name {data.name}. "
         f"Shipped are {', '.join(list_instruments())}; or give the path of a .yaml file"
     )
 

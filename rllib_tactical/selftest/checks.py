@@ -1,4 +1,4 @@
-"""Self-tests of a bundle and of the harness that judges it: each with a figure and a verdict."""
+"""Self-tests of a bundle and of the harness that evaluates it: each with a metric and a verdict."""
 
 from __future__ import annotations
 

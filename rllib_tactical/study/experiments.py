@@ -141,7 +141,7 @@ QUESTIONS: Final = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Size:
-    """How long runs are trained and on how much they are judged: alike for all of a table."""
+    """Training length and scoring span, equal for all runs of a table."""
 
     steps: int
     train_bars: int

@@ -40,7 +40,7 @@ class Store:
         return None if path is None else _read(path)
 
     def results(self) -> list[dict[str, Any]]:
-        """Return every result of the folder, whatever it depends on.
+        """Return every result of the folder.
 
         Raises:
             UnreadableError: a file is damaged or of another format.

@@ -1,4 +1,4 @@
-"""One run of the study: train in this process, judge on a market that was never seen."""
+"""One run of the study: train in this process, score on an unseen market."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from rllib_tactical.study.scoring import (
 from rllib_tactical.synthetic import SyntheticMarket, make_market
 
 UNSEEN: Final = 1_000
-"""Added to a run's seed for the market that it is judged on."""
+"""Added to a run's seed for the market that it is scored on."""
 
 SPLITS: Final = (0.85, 0.15, 0.0)
 POINTS: Final = 4
@@ -62,7 +62,7 @@ def _market(
 
 
 def train_run(run: Run) -> dict[str, Any]:
-    """Train and judge; Ray must be running. Return plain values.
+    """Train and score; Ray must be running. Return plain values.
 
     Seconds of processor time and of the clock are those of training alone: making markets and
     judging are not counted.
@@ -153,7 +153,7 @@ def _look(
     chosen: Validation = validate(
         engine,
         [(history, validation)],
-        equal_size(config.rules),  # as it is judged: a larger order is no better vote
+        equal_size(config.rules),  # as in scoring: a larger order is no better vote
         config.training.temperature_scales,
         config.training.train_confidence,
     )

@@ -1,4 +1,4 @@
-"""Run what is missing of the study as Ray tasks, then tell what all finished runs say."""
+"""Run the missing runs of the study as Ray tasks, then report all finished ones."""
 
 from __future__ import annotations
 

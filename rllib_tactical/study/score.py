@@ -1,4 +1,4 @@
-"""What one result is worth: a share of the oracle's P&L, or dollars where there is no edge."""
+"""Score one result: a share of the oracle's P&L, or dollars where there is no edge."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def score(market: str, played: dict[str, Any], oracle: dict[str, Any]) -> float:
 
 
 def final_score(result: dict[str, Any]) -> float:
-    """Return the worth of a result's final policy."""
+    """Return the score of a result's final policy."""
     last = result["curve"][-1]
     return score(result["market"], last["policy"], last["oracle"])
 
@@ -37,7 +37,7 @@ def percent(net: float, oracle: float) -> float:
 
 
 def curve_of(result: dict[str, Any]) -> tuple[tuple[float, float], ...]:
-    """Return processor seconds of training and worth at every look."""
+    """Return processor seconds of training and score at every look."""
     return tuple(
         (point["processor_s"], score(result["market"], point["policy"], point["oracle"]))
         for point in result["curve"]
@@ -45,7 +45,7 @@ def curve_of(result: dict[str, Any]) -> tuple[tuple[float, float], ...]:
 
 
 def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
-    """Return processor seconds of training after which ``part`` of the final worth is reached.
+    """Return processor seconds of training after which ``part`` of the final score is reached.
 
     The looks on the way see a part of the unseen market. The first look that reaches it counts.
     NaN where none does, and on noise, where there is nothing to reach.

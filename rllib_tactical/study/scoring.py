@@ -1,4 +1,4 @@
-"""What actors are worth on a synthetic market: by the serving rule, at equal position size."""
+"""Score actors on a synthetic market by the serving rule, at equal position size."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ ERRORS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A quantity over the seeds and its bound. ``name`` empty: the worth itself."""
+    """A quantity over the seeds and its bound. ``name`` empty: the score itself."""
 
     name: str
     unit: str

@@ -13,7 +13,7 @@ FEW: Final = 8
 
 
 def importances(space: Space, trials: list[TrialHistory]) -> dict[str, float] | None:
-    """Return each key's share of what told good trials from bad ones, largest first.
+    """Return each key's share in separating good trials from bad ones, largest first.
 
     Watanabe, Bansal and Hutter 2023: how far the values of the better half of the trials are from
     those of all. None with fewer than 8 trials or when all came to the same.

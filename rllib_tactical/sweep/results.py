@@ -51,7 +51,7 @@ def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, log: Lo
     best = best_trial(trials.values())
     if best is None:
         reasons = sorted({trial.reason for trial in trials.values() if trial.reason})
-        raise TrainingError(f"no trial has a result: {'; '.join(reasons) or 'none has begun'}")
+        raise TrainingError(f"no trial has a result: {'; '.join(reasons) or 'none has started'}")
     tried = [n for n, trial in trials.items() if trial.score is not None]
     log(f"daily P&L of {len(tried)} trials on the validation bars")
     table = trials_table(folder.place, tried, shared)
@@ -200,7 +200,7 @@ def result_lines(found: Conclusion, folder: SweepFolder) -> list[str]:
         lines.append(f"bundle {found.bundle.bundle_id[:12]} in {folder.place}/{BUNDLE}")
     else:
         lines.append(f"make a bundle: tactical export {folder.place} --instrument SYMBOL --out DIR")
-    lines.append(f"judge it on unseen bars: tactical backtest --trials {folder.place}/{TABLE}")
+    lines.append(f"evaluate it on unseen bars: tactical backtest --trials {folder.place}/{TABLE}")
     lines.append(f"report {folder.place}/{REPORT}")
     return lines
 

@@ -248,8 +248,8 @@ def _check_reach(place: Place) -> None:
     (place.local / PROBE).unlink()
     if blind:
         raise TrainingError(
-            f"--out {place} is not seen by the nodes {', '.join(blind)}: name a folder that all "
-            "nodes share, or a URI such as s3://bucket/sweep"
+            f"--out {place} cannot be accessed by the nodes {', '.join(blind)}: name a folder that "
+            "all nodes share, or a URI such as s3://bucket/sweep"
         )
 
 

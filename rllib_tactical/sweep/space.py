@@ -88,7 +88,7 @@ class Domain:
         return [_code(value) for value in self.values]
 
     def decode(self, value: Any) -> Any:
-        """Return the value that a sampled one stands for."""
+        """Return the value of a setting that a sampled one represents."""
         if self.kind == "integer":
             return int(value)
         if self.kind != "choice":

@@ -116,7 +116,7 @@ class SweepSpec(StrictConfig):
         training = self.config.training
         require(
             training.splits[1] > 0,
-            "config.training.splits must leave bars for validation, by which trials are judged",
+            "config.training.splits must leave bars for validation, which scores the trials",
             training.splits,
         )
         self.domains.check(self.config, self.search, self.scheduler)

@@ -167,7 +167,7 @@ def _run(trial: _Trial) -> None:
         trial.publish()
     elif state["params"] != trial.drawn:
         raise TrainingError(
-            f"trial {trial.number} was begun with other values than the sweep draws for it now: "
+            f"trial {trial.number} was started with other values than the sweep draws for it now: "
             "the sweep file, its seed or the search has changed"
         )
     _train(trial, folder, config, market, state)
@@ -234,7 +234,7 @@ class _Report:
 
 
 def _pointer() -> dict[str, Any] | None:
-    """Return whose checkpoint Tune wants the trial to go on from; None for its own newest."""
+    """Return the checkpoint that Tune wants the trial to continue from; None for its newest."""
     from ray import tune
 
     checkpoint = tune.get_checkpoint()

@@ -42,7 +42,7 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Note a result; one that is told again is neither written nor printed twice."""
+        """Record a result; a repeated one is neither written nor printed again."""
         number = int(result["number"])
         known = self._known.setdefault(number, set())
         if ERROR in result or (result[TIME] in known and self._spec.scheduler != "pbt"):

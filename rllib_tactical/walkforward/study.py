@@ -1,4 +1,4 @@
-"""Walk-forward evaluation: train on each fold, trade the next, judge all of it together."""
+"""Walk-forward evaluation: train on each fold, trade the next, test all of it together."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Summary:
 
 
 def summarize(study: Study, bundles: dict[Job, Bundle], log: Log) -> Summary:
-    """Trade every seed's bundles on their tests and judge the mean over the seeds."""
+    """Trade every seed's bundles on their tests and assess the mean over the seeds."""
     seeds = {}
     columns: dict[str, FloatArray] = {}
     for seed in study.seeds:

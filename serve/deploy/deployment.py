@@ -114,7 +114,7 @@ class DecisionReplica:
     ) -> None:
         self._app = DecisionApp(settings, RayCoordinator(coordinator, settings.telemetry_folder))
         await self._app.start()
-        # what is there now stays: the collector need not look through it in the midst of a request
+        # what is there now stays: so the garbage collector does not scan it during a request
         gc.collect()
         gc.freeze()
 

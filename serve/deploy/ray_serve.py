@@ -182,7 +182,7 @@ def stop_serve(with_ray: bool) -> None:
 
 
 def quietly(stop: Callable[[], None]) -> None:
-    """Call ``stop``; what is half started may refuse to stop in order, and that is no news."""
+    """Call ``stop``. Best effort: ignore errors while shutting down a partly started service."""
     with suppress(Exception):
         stop()
 

@@ -125,7 +125,7 @@ class StateReplica:
             except asyncio.CancelledError:
                 raise
             except Exception:
-                # whatever it is, the lease runs out meanwhile and decisions hold
+                # on any error the lease runs out and decisions hold
                 _LOG.exception("the state could not be renewed, trying again")
                 await asyncio.sleep(_RETRY_AFTER_S)
 

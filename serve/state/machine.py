@@ -40,7 +40,7 @@ CONTROLS: Final = {
 class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     """A bundle was chosen. ``launch`` names the start of the service that it came with, if any.
 
-    ``live_bars``: from here on bars are of now; false where a journal does not tell.
+    ``live_bars``: from here on bars are of now; false where a journal does not say so.
     """
 
     path: str

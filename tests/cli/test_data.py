@@ -76,7 +76,7 @@ def test_the_files_name_tells_the_instrument_unless_one_is_named(tmp_path: Path)
     document = json.loads(run("check", file, "--json").output)
     assert document["counts"] == {"outside_session": 1}
     assert document["instrument"] == "TQQQ"
-    assert "Sessions: XNYS, the calendar of TQQQ, as the file's name tells." in (
+    assert "Sessions: XNYS, the calendar of TQQQ, inferred from the file name." in (
         run("check", file).output
     )
     named = run("check", file, "--instrument", "BTCUSDT")

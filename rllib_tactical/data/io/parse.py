@@ -107,7 +107,7 @@ def parse_timestamps(column: pd.Series[Any]) -> Timestamps:
     """Read a column of timestamps: ISO-8601 text, epoch numbers (or their text), or datetimes.
 
     Epoch numbers are seconds or milliseconds (micro- and nanoseconds are recognized too); one
-    unit holds for the whole column and is told by the median magnitude. Times beyond the range of
+    unit holds for the whole column and follows from the median magnitude. Times beyond the range of
     int64 microseconds are clipped when in the future and ``bad`` when in the past.
     """
     return join_times([parse_time_part(column)])

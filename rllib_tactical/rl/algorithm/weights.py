@@ -23,7 +23,7 @@ def restore(algorithm: Any, checkpoint: Path) -> None:
 
 
 def send_weights(algorithm: Any) -> None:
-    """Give every env runner the learner's actors now, whatever it has."""
+    """Send the learner's actors to every env runner, also to those that have them."""
     weights = algorithm.learner_group.get_weights(module_ids=list(AGENTS))
     state = {COMPONENT_RL_MODULE: {agent: weights[agent] for agent in AGENTS}}
     algorithm.env_runner_group.foreach_env_runner(lambda runner: runner.set_state(state))

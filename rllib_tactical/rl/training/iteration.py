@@ -40,7 +40,7 @@ def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> tuple[Row,
         if stop.asked or time.monotonic() > deadline:
             raise TrainingError(
                 f"no env runner delivered a step for {RUNNER_TIMEOUT_S:.0f} s; "
-                "continue with --resume when the cluster is well"
+                "continue with --resume when the cluster is healthy"
             )
         time.sleep(1.0)
 
@@ -54,7 +54,7 @@ def _train(algorithm: Any, iteration: int) -> Row:
             raise
         raise TrainingError(
             f"a learner was lost in iteration {iteration}, and what it learnt since the "
-            "last checkpoint with it; continue with --resume when the cluster is well"
+            "last checkpoint with it; continue with --resume when the cluster is healthy"
         ) from error
     return result
 

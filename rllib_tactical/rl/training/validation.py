@@ -20,7 +20,7 @@ from rllib_tactical.domain.simulation.history import MarketHistory, Split
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the actors are worth on validation bars.
+    """The score of the actors on validation bars.
 
     ``temperature_scale``: the scale with the best net P&L by the serving rule. ``net_pnl`` dollars,
     ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualized; None where it is undefined) by
