@@ -20,7 +20,7 @@ import pytest
 from rllib_tactical.cli.main import main
 
 PACKAGES = ("rllib_tactical", "envs", "serve")
-BASE = {"click", "msgspec", "numpy"}
+BASE = {"click", "msgspec", "numpy", "pydantic", "pyyaml"}
 EXTRAS = {
     "demo": "serve,train",
     "data": "data",
@@ -38,7 +38,9 @@ EXTRAS = {
 # Runs the command line in an interpreter that finds no package for which HIDDEN holds.
 HIDING = """
 import sys
-kept = {*sys.stdlib_module_names, "click", "msgspec", "numpy", "rllib_tactical", "envs", "serve"}
+kept = {*sys.stdlib_module_names, "click", "msgspec", "numpy", "pydantic", "pydantic_core", "yaml"}
+kept |= {"annotated_types", "typing_extensions", "typing_inspection"}  # which pydantic brings
+kept |= {"rllib_tactical", "envs", "serve"}
 
 class Hide:
     def find_spec(self, name, path=None, target=None):
