@@ -11,6 +11,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.complete
 PIP_LOG := $(VENV)/install.log
 SOURCES := rllib_tactical envs serve tests
+PROSE := docs deploy tune_configs Makefile tactical.yaml $(wildcard *.md)
 # Processes that share the test files; each may start a Ray of its own (about 3 GB).
 TEST_WORKERS ?= 2
 
@@ -45,7 +46,7 @@ export PROGRESS_CODE
 .PHONY: help
 help: ## show this list
 	@echo "Usage: make TARGET"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1	\2/p' Makefile | expand -t 12
 	@echo "Variables: PYTHON (creates the environment), DATA, INSTRUMENT and OUT (demo)"
 
 .PHONY: venv
@@ -73,15 +74,20 @@ demo: venv ## the main job, small, end to end (DATA=FILE for your bars, OUT=DIR 
 	@"$(PY)" -m rllib_tactical demo $(if $(DATA),--data "$(DATA)") $(if $(INSTRUMENT),--instrument "$(INSTRUMENT)") $(if $(OUT),--out "$(OUT)")
 
 .PHONY: lint
-lint: venv ## static checks: ruff, formatting, mypy, import layers
+lint: venv ## static checks: ruff, formatting, spelling, mypy, import layers
 	@"$(PY)" -m ruff check $(SOURCES)
 	@"$(PY)" -m ruff format --check $(SOURCES)
+	@"$(VENV)/bin/codespell" $(SOURCES) $(PROSE)
 	@"$(PY)" -m mypy
 	@"$(PY)" -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 .PHONY: test
 test: lint ## every check: static ones, then the whole test suite
-	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
+
+.PHONY: test-fast
+test-fast: venv ## the tests that start no Ray and take seconds, while working
+	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 -m "not ray and not serve and not slow" $(PYTEST_ARGS)
 
 .PHONY: docs
 docs: venv ## build the documentation site in docs/_build; warnings are errors

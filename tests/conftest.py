@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
-# No deadline: on a shared two-core machine it measures the neighbours, not the code.
+# No deadline: on a shared two-core machine it measures the neighbors, not the code.
 settings.register_profile(
     "local", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )

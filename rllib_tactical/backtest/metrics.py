@@ -54,7 +54,7 @@ DEFINITIONS: Final = {
     "costs": "spread, slippage and commission paid by the trades",
     "cost_share": "costs / (costs + |net P&L before costs|)",
     "stop_adherence": "share of stopped trades filled no worse than the stop price less the "
-    "modelled spread and slippage, half a tick allowed; the others opened beyond the stop",
+    "modeled spread and slippage, half a tick allowed; the others opened beyond the stop",
     "leverage_violations": "entries whose notional at the fill exceeds max_leverage x equity",
     "sizing_accuracy": "share of entries with exactly the quantity that confidence asked for, "
     "before risk limits",
@@ -284,7 +284,7 @@ def _checks(result: BacktestResult) -> pd.DataFrame:
     side = np.where(trades["side"] == "long", 1, -1)
     exit_t = trades["exit_bar"].to_numpy(dtype=np.int64) - 1
     atr = result.history.features.atr[exit_t]
-    modelled = adverse_move(atr, instrument) + 0.5 * instrument.tick_size
+    modeled = adverse_move(atr, instrument) + 0.5 * instrument.tick_size
     missed_by = side * (trades["stop"].to_numpy() - trades["exit_price"].to_numpy())
     quantity = trades["quantity"].to_numpy()
     notional = trades["entry_price"].to_numpy() * quantity * instrument.point_value
@@ -292,7 +292,7 @@ def _checks(result: BacktestResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "stopped": (trades["exit_reason"] == "stop").to_numpy(dtype=np.bool_),
-            "kept": np.asarray(missed_by <= modelled, dtype=np.bool_),
+            "kept": np.asarray(missed_by <= modeled, dtype=np.bool_),
             "over_leverage": np.asarray(notional > allowed, dtype=np.bool_),
             "exact": np.asarray(quantity == trades["requested"].to_numpy(), dtype=np.bool_),
             "slippage": trades["slippage"].to_numpy(dtype=np.float64),

@@ -253,9 +253,9 @@ class PlainMappo:
 def _standardised(advantages: FloatArray, weight: FloatArray) -> FloatArray:
     """Return advantages in standard deviations of those that count; weights average to one."""
     share = weight / np.maximum(weight.sum((0, 1)), 1e-9)
-    centred: FloatArray = advantages - (share * advantages).sum((0, 1))
-    spread = np.maximum(np.sqrt((share * centred**2).sum((0, 1))), 1e-4)
-    weighted: FloatArray = centred / spread * weight / np.maximum(weight.mean((0, 1)), 1e-4)
+    centered: FloatArray = advantages - (share * advantages).sum((0, 1))
+    spread = np.maximum(np.sqrt((share * centered**2).sum((0, 1))), 1e-4)
+    weighted: FloatArray = centered / spread * weight / np.maximum(weight.mean((0, 1)), 1e-4)
     return weighted
 
 

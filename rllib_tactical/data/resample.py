@@ -73,7 +73,7 @@ def import_frame(
     """Check a table of finer bars or ticks (timestamp, price, size) and resample it.
 
     A table with the columns price and size, and not all of open, high, low and close, holds
-    ticks. The length of source bars is the shortest distance that at least 1% of neighbours have.
+    ticks. The length of source bars is the shortest distance that at least 1% of neighbors have.
 
     Raises:
         DataError: the source breaks rules, is coarser than the target, or gives no whole bar.
@@ -181,7 +181,7 @@ def _source_seconds(columns: Columns, bar_seconds: int) -> int | None:
     steps = steps[steps > 0]
     if steps.size == 0:
         return None
-    # In a thin market most neighbours are further apart than one bar; a stray time makes few.
+    # In a thin market most neighbors are further apart than one bar; a stray time makes few.
     lengths, counts = np.unique(steps, return_counts=True)
     common = int(lengths[counts >= 0.01 * steps.size][0])
     if common > bar_seconds or bar_seconds % common != 0:

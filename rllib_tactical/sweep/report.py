@@ -65,7 +65,7 @@ def render_sweep(
 
 
 def parallel_plot(domains: tuple[Domain, ...], trials: list[TrialHistory]) -> Plot:
-    """Return one line per trial through its values and its result, coloured by the result."""
+    """Return one line per trial through its values and its result, colored by the result."""
     scores = [trial.score or 0.0 for trial in trials]
     axes = [_axis(domain, trials) for domain in domains]
     axes.append({"label": "validation, $", "values": [round(score, 2) for score in scores]})

@@ -62,7 +62,7 @@ class PbtConfig(StrictConfig):
 
     The worst ``quantile`` of the trials take weights and settings of one of the best ``quantile``;
     each setting is then drawn anew with ``resample``, else multiplied by one of ``factors``
-    (choices move to a neighbour).
+    (choices move to a neighbor).
     """
 
     interval: int = 4

@@ -129,7 +129,7 @@ class ReferenceAccount:
     rules: Rules
     reward_config: RewardConfig
     t: int = 0
-    realised: float = field(init=False)
+    realized: float = field(init=False)
     equity: float = field(init=False)
     peak: float = field(init=False)
     halted: bool = False
@@ -137,7 +137,7 @@ class ReferenceAccount:
     history: list[ReferenceTrade] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.realised = self.equity = self.peak = self.rules.risk.initial_equity
+        self.realized = self.equity = self.peak = self.rules.risk.initial_equity
 
     @property
     def instrument(self) -> Instrument:
@@ -196,7 +196,7 @@ class ReferenceAccount:
                 after_mitigation=bool(raw[t, 4] == 1 or (t > 0 and raw[t - 1, 4] == 1)),
                 counter_trend=momentum * vote.side < 0,
             )
-            self.realised -= self.trade.opening_fee
+            self.realized -= self.trade.opening_fee
             result.entered = self.trade
         if self.trade is not None:
             level = self._level_hit(open_, high, low)
@@ -209,7 +209,7 @@ class ReferenceAccount:
             result.closed = self._leave(bar, close - side * worse, "session_end", worse)
 
         self.t = bar
-        self.equity = self.realised
+        self.equity = self.realized
         if self.trade is not None:
             open_profit = self.trade.side * (close - self.trade.entry_price)
             self.equity += open_profit * self.trade.quantity * instrument.point_value
@@ -279,7 +279,7 @@ class ReferenceAccount:
         size = trade.quantity * instrument.point_value
         fee = trade.quantity * instrument.commission_per_lot
         gross = trade.side * (price - trade.entry_price) * size
-        self.realised += gross - fee
+        self.realized += gross - fee
         trade.exit_t, trade.exit_price, trade.exit_reason = bar, price, why
         trade.pnl = gross - fee - trade.opening_fee
         trade.cost = fee + trade.opening_fee + (trade.spread_paid + slip) * size

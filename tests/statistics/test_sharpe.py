@@ -37,8 +37,8 @@ def test_moments_come_from_the_returns() -> None:
     returns = np.array([0.01, -0.02, 0.03, 0.015, -0.005, 0.02])
     ratio = plain_sharpe(returns)
     assert ratio == pytest.approx(returns.mean() / returns.std(ddof=1))
-    centred = (returns - returns.mean()) / returns.std()
-    expected = sharpe_probability(ratio, 6, (centred**3).mean(), (centred**4).mean(), 0.1)
+    centered = (returns - returns.mean()) / returns.std()
+    expected = sharpe_probability(ratio, 6, (centered**3).mean(), (centered**4).mean(), 0.1)
     assert probabilistic_sharpe(returns, 0.1) == pytest.approx(expected)
 
 

@@ -80,7 +80,7 @@ def trading_schedule(calendar: str, first_s: int, last_s: int) -> Schedule:
         )
     if calendar == ALWAYS_OPEN:
         return _always_open(first_s, last_s)
-    # A week on each side, so that weekends and holidays at the ends have neighbours.
+    # A week on each side, so that weekends and holidays at the ends have neighbors.
     first = datetime.fromtimestamp(first_s, UTC) - timedelta(days=7)
     last = datetime.fromtimestamp(last_s, UTC) + timedelta(days=7)
     try:

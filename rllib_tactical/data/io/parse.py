@@ -1,6 +1,6 @@
 """Turn the raw cells of a table into numbers, remembering which cells could not be read.
 
-Everything here is vectorised: no Python object is made per cell.
+Everything here is vectorized: no Python object is made per cell.
 """
 
 from __future__ import annotations

@@ -109,16 +109,16 @@ FILLS = st.lists(
 def test_cash_position_and_trades_agree_with_plain_sums(
     fills: list[tuple[int, int, int, int]],
 ) -> None:
-    account, realised = OPENED, 0.0
+    account, realized = OPENED, 0.0
     for side, quantity, price, fee in fills:
         account, pnl = apply_fill(account, side, float(quantity), float(price), float(fee), 2.0)
-        realised += pnl or 0.0
+        realized += pnl or 0.0
     held = sum(side * quantity for side, quantity, _, _ in fills)
     paid = sum(2.0 * side * quantity * price + fee for side, quantity, price, fee in fills)
     assert account.side * account.quantity == held
     assert account.worth(77.0, 2.0) == pytest.approx(100_000.0 - paid + 2.0 * held * 77.0)
     if held == 0:
-        assert realised == pytest.approx(account.cash - 100_000.0)
+        assert realized == pytest.approx(account.cash - 100_000.0)
 
 
 @given(fills=FILLS)

@@ -160,11 +160,11 @@ def test_value_normalisation_tracks_the_targets_and_undoes_itself(modules):
     for _ in range(50):
         targets = 5 + 3 * rng.standard_normal((256, 3))
         critic.track_targets(targets.mean(0), (targets**2).mean(0))
-    normalised = critic.normalize_targets(torch.from_numpy(targets).float())
-    assert normalised.mean().abs() < 0.1
-    assert (normalised.std() - 1).abs() < 0.1
+    normalized = critic.normalize_targets(torch.from_numpy(targets).float())
+    assert normalized.mean().abs() < 0.1
+    assert (normalized.std() - 1).abs() < 0.1
     mean, std = critic.target_scale()
-    torch.testing.assert_close(normalised * std + mean, torch.from_numpy(targets).float())
+    torch.testing.assert_close(normalized * std + mean, torch.from_numpy(targets).float())
 
 
 def test_values_are_denormalised(modules):
