@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import Reason
 
@@ -332,7 +331,8 @@ class ReadyAnswer(Struct, frozen=True):
 class ManifestAnswer(Struct, frozen=True):
     """The answer of ``GET /model``: the bundle's manifest, and the service's targets.
 
-    File names and the settings of the training are left out.
+    File names and the settings of the training are left out. ``performance`` is the section of the
+    service's configuration.
     """
 
     format_version: int
@@ -348,7 +348,7 @@ class ManifestAnswer(Struct, frozen=True):
     metrics: dict[str, Any]
     git_commit: str | None
     versions: dict[str, str]
-    performance: PerformanceConfig
+    performance: dict[str, dict[str, float]]
 
 
 class ErrorPart(Struct, frozen=True):

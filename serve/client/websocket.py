@@ -1,7 +1,8 @@
-"""A typed client of the service's WebSocket, for the one caller that asks again and again.
+"""A typed client of the service's WebSocket, for a caller that asks again and again.
 
-It saves a request's headers. The connection stays with one replica; when that ends, or an answer
-takes too long, the next attempt connects anew, which may repeat a decision: that changes nothing.
+A message needs no headers, so it is faster than a request. The connection stays with one replica.
+When that replica ends, or an answer takes too long, the next attempt connects again. That may
+repeat a decision, which changes nothing.
 
     with DecisionStream("http://127.0.0.1:8001", token=...) as stream:
         answer = stream.decide(symbol="TEST")
@@ -10,35 +11,34 @@ takes too long, the next attempt connects anew, which may repeat a decision: tha
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any, Final
+from typing import Final, TypeVar
 
-import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
 from rllib_tactical.errors import ServiceError
-from serve.api.responses import DecideAnswer, ErrorAnswer
-from serve.client.http import (
+from serve.api.operations import STREAM_PATH
+from serve.client import calls
+from serve.client.calls import (
     DEFAULT_TIMEOUT_S,
+    OK,
     RETRIED,
-    Matrix,
+    UNKNOWN,
+    Call,
     Retries,
     ServiceAnswerError,
-    decide_body,
-    encoded,
+    blocking,
+    refusal,
     token_headers,
 )
 
-PATH: Final = "/ws"
 NO_STATUS: Final = 0
-"""``status`` of a refusal on an open stream, whose answers have none; its ``code`` tells."""
+"""``status`` of a refusal on an open stream, where answers have no status; read its ``code``."""
 
-_DECODE: Final = msgspec.json.Decoder(DecideAnswer).decode
-_DECODE_ERROR: Final = msgspec.json.Decoder(ErrorAnswer).decode
+AnswerT = TypeVar("AnswerT")
 
 
 class DecisionStream:
@@ -64,7 +64,7 @@ class DecisionStream:
         scheme, _, place = url.rstrip("/").partition("://")
         if scheme not in ("http", "https"):
             raise ServiceError(f"url must begin with http:// or https://, found {url!r}")
-        self._address = f"{scheme.replace('http', 'ws')}://{place}{PATH}"
+        self._address = f"{scheme.replace('http', 'ws')}://{place}{STREAM_PATH}"
         self._headers, self._timeout_s = token_headers(token), timeout_s
         self._retries = retries or Retries()
         self._connection: ClientConnection | None = None
@@ -87,34 +87,28 @@ class DecisionStream:
         with suppress(OSError, WebSocketException):
             self._open.close()
 
-    def decide(
-        self,
-        matrix_state: Matrix | None = None,
-        symbol: str | None = None,
-        market_context: Mapping[str, Any] | None = None,
-        synergy_context: Mapping[str, Any] | None = None,
-        override_params: Mapping[str, Any] | None = None,
-    ) -> DecideAnswer:
-        """Ask for a decision on a matrix, or with ``symbol`` alone on the bars sent before.
+    decide = blocking(calls.decide)
+
+    def make(self, call: Call[AnswerT]) -> AnswerT:
+        """Send a call's body and return the answer; connect and send again while none comes.
 
         Raises:
             ServiceAnswerError: the service refuses the connection or the request.
             ServiceError: it cannot be reached.
         """
-        body = decide_body(matrix_state, symbol, market_context, synergy_context, override_params)
-        message = encoded(body).decode()
+        message = call.content().decode()
         pauses = self._retries.pauses()
         while True:
             try:
                 answer = self._exchange(message)
             except (OSError, WebSocketException) as error:  # a TimeoutError is an OSError
-                self.close()  # an answer that is late would be taken for the next one's
+                self.close()  # a late answer would be taken for the answer to the next message
                 failure = error
-            except BaseException:  # interrupted: the answer that still comes is nobody's
+            except BaseException:  # interrupted: no message waits for the answer still to come
                 self.close()
                 raise
             else:
-                return _read(answer)
+                return _read(answer, call)
             _raise_if_refused(failure)
             pause = next(pauses, None)
             if pause is None:
@@ -136,7 +130,7 @@ class DecisionStream:
 
 
 def _raise_if_refused(failure: Exception) -> None:
-    """Raise what asking again will not mend.
+    """Raise an error that another attempt cannot avoid.
 
     Raises:
         ServiceAnswerError: the connection was refused, or closed over the request's size.
@@ -151,12 +145,17 @@ def _raise_if_refused(failure: Exception) -> None:
         raise ServiceAnswerError(NO_STATUS, "body_too_large", text, None) from failure
 
 
-def _read(answer: str | bytes) -> DecideAnswer:
+def _read(answer: str | bytes, call: Call[AnswerT]) -> AnswerT:
+    """Return the answer.
+
+    Raises:
+        ServiceAnswerError: the service refused the request; on a stream only the body says so.
+        ServiceError: the answer is not one of the service's.
+    """
     try:
-        return _DECODE(answer)
-    except msgspec.DecodeError as error:
-        try:
-            found = _DECODE_ERROR(answer).error
-        except msgspec.DecodeError:
-            raise ServiceError(f"{PATH} answered something else: {error}") from error
-    raise ServiceAnswerError(NO_STATUS, found.code, found.message, found.details.get("field"))
+        return call.read(OK, answer)
+    except ServiceError:
+        refused = refusal(NO_STATUS, answer)
+        if refused.code == UNKNOWN:
+            raise
+    raise refused

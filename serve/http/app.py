@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.errors import BundleError, ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
@@ -369,7 +370,7 @@ def public_manifest(manifest: Mapping[str, Any], performance: PerformanceConfig)
     shown = {
         name: manifest[name] for name in ManifestAnswer.__struct_fields__ if name != "performance"
     }
-    return ManifestAnswer(**shown, performance=performance)
+    return ManifestAnswer(**shown, performance=to_dict(performance))
 
 
 def _headers_for(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:

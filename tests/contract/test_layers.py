@@ -23,6 +23,8 @@ HEAVY_FOR_DOMAIN = {
     "torch",
 }
 
+HEAVY_FOR_CLIENT = HEAVY_FOR_DOMAIN | {"onnxruntime", "uvicorn"}
+
 PROBE = """
 import importlib, json, sys
 for name in json.loads(sys.argv[1]):
@@ -68,6 +70,14 @@ def test_bundle_and_inference_load_no_ray(project_root: Path) -> None:
     bundle = _modules(project_root, "rllib_tactical", "bundle")
     assert "rllib_tactical.bundle.inference" in bundle
     assert "ray" not in _loaded_after_importing(bundle, project_root)
+
+
+def test_the_client_loads_neither_torch_nor_ray(project_root: Path) -> None:
+    modules = _modules(project_root, "serve", "client")
+    assert "serve.client.calls" in modules
+    loaded = _loaded_after_importing(modules, project_root)
+    assert {"httpx", "msgspec", "websockets"} <= loaded
+    assert loaded & HEAVY_FOR_CLIENT == set()
 
 
 def test_the_probe_sees_what_is_loaded(project_root: Path) -> None:

@@ -36,8 +36,7 @@ from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.operations import OPERATIONS
-from serve.client.http import ServiceAnswerError
-from serve.client.websocket import DecisionStream
+from serve.client import DecisionStream, ServiceAnswerError
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.http.security import TOKEN_VARIABLE

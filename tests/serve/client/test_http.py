@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.errors import ServiceError
 from serve.api.write_requests import BarInput, FillInput
-from serve.client.http import AsyncDecisionClient, DecisionClient, Retries, ServiceAnswerError
+from serve.client import (
+    AsyncDecisionClient,
+    DecisionClient,
+    DecisionStream,
+    Retries,
+    ServiceAnswerError,
+    calls,
+)
 from tests.serve.conftest import request_at
 from tests.serve.local import running
 from tests.serve.test_state_api import bars_body
@@ -132,6 +140,21 @@ def test_attempts_come_to_an_end(pause: Pause) -> None:
 def test_another_services_answer_is_an_error(pause: Pause) -> None:
     with pytest.raises(ServiceError, match="answered something else"):
         pause(Script((200, {"hello": 1})))
+
+
+def test_every_operation_with_a_typed_answer_is_a_method_of_both_clients() -> None:
+    """What a person sees of a method: its arguments after ``self``, and its documentation."""
+    described = (calls.decide, calls.send_bars, calls.send_fills, calls.override)
+    described += (calls.load_model, calls.performance, calls.health)
+    for describe in described:
+        for client in (DecisionClient, AsyncDecisionClient):
+            method = getattr(client, describe.__name__)
+            assert method.__doc__ == describe.__doc__
+            names = list(inspect.signature(method).parameters)
+            assert names == ["self", *inspect.signature(describe).parameters]
+    assert inspect.iscoroutinefunction(AsyncDecisionClient.decide)
+    assert not inspect.iscoroutinefunction(DecisionClient.decide)
+    assert DecisionStream.decide.__doc__ == calls.decide.__doc__
 
 
 def test_pauses_grow_and_are_spread() -> None:

@@ -20,8 +20,7 @@ from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
-from serve.client.http import Retries, ServiceAnswerError
-from serve.client.websocket import DecisionStream
+from serve.client import DecisionStream, Retries, ServiceAnswerError
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from tests.serve.conftest import request_at
