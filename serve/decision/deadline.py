@@ -1,4 +1,4 @@
-"""The actors under a time limit: whoever asks gets logits or an error in time."""
+"""The inference deadline: a caller gets logits or an error within the time limit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rllib_tactical.domain.types import Float32Array
 from rllib_tactical.errors import BundleError
 
 _LOG = logging.getLogger(__name__)
-_LOOKS: Final = 10
-"""How often the watch looks within the time limit."""
+_CHECKS: Final = 10
+"""How often the watchdog checks a run within the time limit."""
 
 _SHORTEST_S: Final = 1e-3
-"""Between two looks of the watch, which would else keep others from their work."""
+"""Shortest time between two checks; more of them would take the CPU from the actors."""
 
 
-class WatchedOnnx:
-    """Runs ONNX actors in the caller's thread; a watch has a run stopped that takes too long.
+class WatchdogOnnx:
+    """Runs ONNX actors in the caller's thread; a watchdog terminates a run that takes too long.
 
-    ONNX Runtime looks between two operators whether it is to stop: a run ends an operator and a
-    look of the watch after its time at the latest. Nothing is handed to another thread and back,
-    which takes as long as the actors themselves. One caller at a time.
+    ONNX Runtime checks between two operators whether it should stop. So a run exceeds its limit by
+    one operator and one check of the watchdog at most. The inputs stay in the caller's thread,
+    because handing them to another one takes as long as the actors. One caller at a time.
     """
 
     def __init__(self, engine: OnnxEngine, timeout_s: float) -> None:
@@ -34,9 +34,9 @@ class WatchedOnnx:
         self._engine = engine
         self._timeout_s = timeout_s
         self._run = _Run()
-        every_s = max(timeout_s / _LOOKS, _SHORTEST_S)
+        every_s = max(timeout_s / _CHECKS, _SHORTEST_S)
         threading.Thread(
-            target=_watch, args=(self._run, every_s), name="watch", daemon=True
+            target=_watchdog, args=(self._run, every_s), name="watchdog", daemon=True
         ).start()
 
     def logits(self, inputs: Float32Array) -> Float32Array:
@@ -47,12 +47,12 @@ class WatchedOnnx:
             Exception: whatever ONNX Runtime raises.
         """
         options = self._engine.run_options()
-        # in one step, so that the watch never sees one run's end with another run's options
+        # in one assignment: the watchdog never pairs one run's deadline with another's options
         self._run.current = time.monotonic() + self._timeout_s, options
         try:
             return self._engine.logits(inputs, options)
         except Exception:
-            # its classes share no base but Exception; raised again either way, but in our words
+            # ONNX Runtime's errors share no base class but Exception
             if options.terminate:
                 raise _too_late(self._timeout_s) from None
             raise
@@ -60,25 +60,24 @@ class WatchedOnnx:
             self._run.current = None
 
     def __del__(self) -> None:
-        self._run.over = True
+        self._run.ended = True
 
 
-class GuardedEngine:
+class DeadlineEngine:
     """Runs an engine in a thread of its own and waits for it no longer than ``timeout_s``.
 
-    While a call that took too long still runs, the next ones fail at once: they would only queue up
-    behind it.
+    While a call that took too long still runs, the next calls fail at once instead of waiting.
     """
 
     def __init__(self, engine: LogitsEngine, timeout_s: float) -> None:
         self.name = engine.name
         self._timeout_s = timeout_s
-        self._asked: SimpleQueue[Float32Array | None] = SimpleQueue()
-        self._answered: SimpleQueue[Float32Array | Exception] = SimpleQueue()
+        self._requests: SimpleQueue[Float32Array | None] = SimpleQueue()
+        self._results: SimpleQueue[Float32Array | Exception] = SimpleQueue()
         self._late = False
         worker = threading.Thread(
             target=_work,
-            args=(engine, self._asked, self._answered),
+            args=(engine, self._requests, self._results),
             name="actors",
             daemon=True,
         )
@@ -93,13 +92,13 @@ class GuardedEngine:
         """
         if self._late:
             try:
-                self._answered.get_nowait()
+                self._results.get_nowait()
             except Empty:
                 raise BundleError("the actors still work on an earlier decision") from None
             self._late = False
-        self._asked.put(inputs)
+        self._requests.put(inputs)
         try:
-            answer = self._answered.get(timeout=self._timeout_s)
+            answer = self._results.get(timeout=self._timeout_s)
         except Empty:
             self._late = True
             raise _too_late(self._timeout_s) from None
@@ -108,14 +107,14 @@ class GuardedEngine:
         return answer
 
     def __del__(self) -> None:
-        self._asked.put(None)
+        self._requests.put(None)
 
 
 def under_time_limit(engine: LogitsEngine, timeout_s: float) -> LogitsEngine:
     """Return ``engine`` under a time limit of ``timeout_s`` seconds."""
     if isinstance(engine, OnnxEngine):
-        return WatchedOnnx(engine, timeout_s)
-    return GuardedEngine(engine, timeout_s)
+        return WatchdogOnnx(engine, timeout_s)
+    return DeadlineEngine(engine, timeout_s)
 
 
 def bundle_engine(bundle: Bundle) -> LogitsEngine:
@@ -127,22 +126,22 @@ def bundle_engine(bundle: Bundle) -> LogitsEngine:
     try:
         return bundle.engine("onnx")
     except (ImportError, BundleError):
-        _LOG.exception("ONNX Runtime cannot run the actors, PyTorch does")
+        _LOG.exception("ONNX Runtime cannot run the actors; PyTorch runs them")
         return bundle.engine("torch")
 
 
 class _Run:
-    """The run that the watch looks at: when it is too late, and what stops it."""
+    """The current run: its deadline, and the options that can terminate it."""
 
-    __slots__ = ("current", "over")
+    __slots__ = ("current", "ended")
 
     def __init__(self) -> None:
         self.current: tuple[float, Any] | None = None
-        self.over = False
+        self.ended = False
 
 
-def _watch(run: _Run, every_s: float) -> None:
-    while not run.over:
+def _watchdog(run: _Run, every_s: float) -> None:
+    while not run.ended:
         time.sleep(every_s)
         current = run.current
         if current is not None and time.monotonic() > current[0]:
@@ -155,12 +154,12 @@ def _too_late(timeout_s: float) -> BundleError:
 
 def _work(
     engine: LogitsEngine,
-    asked: SimpleQueue[Float32Array | None],
-    answered: SimpleQueue[Float32Array | Exception],
+    requests: SimpleQueue[Float32Array | None],
+    results: SimpleQueue[Float32Array | Exception],
 ) -> None:
-    while (inputs := asked.get()) is not None:
+    while (inputs := requests.get()) is not None:
         try:
-            answered.put(engine.logits(inputs))
+            results.put(engine.logits(inputs))
         except Exception as error:
-            # handed to whoever asked, in whose thread it belongs
-            answered.put(error)
+            # the caller raises it in its own thread
+            results.put(error)

@@ -1,4 +1,4 @@
-"""What runs on Ray: the replicas of the service, and the actor that keeps its state."""
+"""The Ray processes of the service: its replicas, and the actor that owns its state."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _HEAD_NODE: Final = "node:__internal_head__"
 
 
 def coordinator_actor(settings: CoordinatorSettings, telemetry_folder: str) -> Any:
-    """Return the coordinator's handle; the first who asks starts it.
+    """Return the coordinator's handle; the first caller starts it.
 
-    What it counts goes to ``telemetry_folder``, as the replicas' on the same node does.
-
-    It runs on the head node, where its folder is, outlives whoever started it, and comes back by
-    itself when its process dies; calls wait for that.
+    Its metrics go to ``telemetry_folder``, like those of the replicas on the same node. It runs on
+    the head node, where its folder is. It outlives the process that started it, and Ray restarts it
+    when it dies; calls wait for that.
     """
     options: dict[str, Any] = {
         "name": _coordinator_name(settings),
@@ -50,12 +49,12 @@ def coordinator_actor(settings: CoordinatorSettings, telemetry_folder: str) -> A
 
 
 def stop_coordinator(settings: CoordinatorSettings) -> None:
-    """End the coordinator for good, if there is one; its folder is free when this returns."""
+    """Stop the coordinator if it runs; its folder is free when this returns."""
     try:
         handle = ray.get_actor(_coordinator_name(settings), namespace=NAMESPACE)
     except ValueError:
         return
-    with suppress(RayError):  # one that died before has let go of its folder too
+    with suppress(RayError):  # one that has died already no longer holds its folder
         ray.get(handle.close.remote(), timeout=_CLOSE_TIMEOUT_S)
     ray.kill(handle)
 
@@ -65,9 +64,9 @@ def _coordinator_name(settings: CoordinatorSettings) -> str:
 
 
 class RayCoordinator:
-    """The coordinator as replicas reach it. A coordinator that was ended is started again.
+    """The coordinator as replicas reach it; a coordinator that has ended is started again.
 
-    Every call raises ``ServiceError`` when that does not help.
+    Every call raises ``ServiceError`` when the coordinator does not answer after that.
     """
 
     def __init__(self, settings: CoordinatorSettings, telemetry_folder: str) -> None:

@@ -68,7 +68,7 @@ class Service:
     _stopped: bool = field(default=False, repr=False)
 
     def stop(self) -> None:
-        """Answer what is in flight and stop; Ray too when the service started it. Idempotent."""
+        """Answer requests in flight and stop, with Ray if the service started it. Idempotent."""
         if not self._stopped:
             self._stopped = True
             self._tear_down()
@@ -131,7 +131,7 @@ def start_service(
     port = reserve_port(host, port)
     folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
     url = f"http://{url_host(host)}:{port}"
-    # what has been started so far, in the order in which it is to be stopped
+    # stops whatever has been started so far, last started first
     cleanup = ExitStack()
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -199,10 +199,10 @@ def state_folder(parent: Path, symbol: str) -> Path:
 
 
 def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], None]) -> None:
-    """Start the service, say what it bound to, and stop it cleanly on SIGINT or SIGTERM.
+    """Start the service, log its address, and stop it cleanly on SIGINT or SIGTERM.
 
-    A signal during the start takes effect between two of its steps: Ray's native code does not
-    survive to be interrupted.
+    A signal during the start takes effect between two steps, because Ray's native code does not
+    survive an interruption.
 
     Args:
         start: returns the running service; called once with its progress.
@@ -221,7 +221,7 @@ def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], Non
             signal.signal(number, lambda *_: asked.set())
 
     def progress(step: str = "") -> None:
-        listen()  # again each time: Ray puts handlers of its own in place when it starts
+        listen()  # again each time: Ray installs its own handlers when it starts
         if asked.is_set():
             raise KeyboardInterrupt
         if step:
@@ -242,7 +242,7 @@ def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], Non
 
 
 def describe(service: Service) -> list[str]:
-    """Return what a person who started the service wants to know."""
+    """Return the start message: address, operations, folders and token."""
     lines = [
         f"listening on {service.url} ({service.replicas} replica"
         f"{'s' if service.replicas > 1 else ''}, bundle {service.bundle_id[:12]})",

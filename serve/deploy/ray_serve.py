@@ -30,7 +30,7 @@ them while it starts, and one could be gone before HAProxy listens on it. Serve'
 QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 
 Progress = Callable[[str], None]
-"""Called with what is done next, with an empty text to ask only whether to go on."""
+"""Called with the next step; with an empty text it only checks whether to continue."""
 
 
 def no_progress(step: str) -> None:
@@ -158,7 +158,7 @@ def wait_until_healthy(url: str, progress: Progress) -> None:
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     last = "no answer"
-    # trust_env=False: a proxy named in the environment must not stand before the own machine
+    # trust_env=False: a proxy named in the environment must not be asked for this machine
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         while time.monotonic() < deadline:
             progress("")
@@ -174,7 +174,7 @@ def wait_until_healthy(url: str, progress: Progress) -> None:
 
 
 def stop_serve(with_ray: bool) -> None:
-    """Answer what is in flight and stop; the rest of Serve goes with Ray where that is ours."""
+    """Answer requests in flight and stop the application; stop all of Serve unless Ray ends too."""
     if with_ray:
         ray_serve.delete(APP_NAME)
     else:

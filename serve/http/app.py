@@ -135,7 +135,7 @@ class DecisionApp:
         await self._replica.start()
 
     async def stop(self) -> None:
-        """Let the coordinator know that this replica does not decide any more."""
+        """Tell the coordinator that this replica no longer decides."""
         await self._replica.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,7 +186,7 @@ class DecisionApp:
                 self._telemetry.record_decision(decided)
             self._telemetry.record_request(path if known else "other", status)
         except Exception:
-            # the answer is out: a full disk must not turn it into a failure
+            # the answer has been sent: a full disk must not turn it into an error
             _LOG.exception("an answer was not counted")
 
     async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
@@ -329,9 +329,9 @@ class DecisionApp:
             )
         engine = bundle_engine(bundle)
         Decider(bundle, self._performance, engine).warm_up()
-        # not before it is warm: the first run takes longer than any limit for the others
-        guarded = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
-        return Decider(bundle, self._performance, guarded)
+        # after warm-up: the first run takes longer than the limit of the others
+        limited = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
+        return Decider(bundle, self._performance, limited)
 
 
 def _unavailable(message: str) -> HttpResponse:

@@ -124,7 +124,7 @@ def json_response(
 
 
 async def answer_lifespan(receive: Receive, send: Send) -> None:
-    """Say yes to start-up and shut-down; the app is started and stopped by its owner."""
+    """Confirm start-up and shut-down; the owner of the app starts and stops it."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

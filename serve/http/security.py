@@ -1,4 +1,4 @@
-"""Who may ask: the token, and where the service may listen without one."""
+"""Access: the token, and where the service may listen without one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The recent past of decisions: latencies of the last 1,000, counts per minute of the last hour.
 
 Each replica writes a file of its own in the node's telemetry folder and every replica can read all
-of them, so ``/health`` tells the same story whichever replica answers. A record that is read while
-it is written gives one wrong sample in a thousand, which a health report can bear; nothing locks.
+of them, so ``/health`` reports the same whichever replica answers. There are no locks: a record
+that is read while it is written gives one wrong sample in a thousand, which a health report
+tolerates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line, in a file per process.
 
-``time`` (UTC), ``level``, ``event`` and ``process`` stand in every line; what an event is about,
-such as ``decision_id``, stands beside them.
+Every line has ``time`` (UTC), ``level``, ``event`` and ``process``, and the fields of its event,
+such as ``decision_id``.
 """
 
 from __future__ import annotations

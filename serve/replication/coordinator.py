@@ -156,7 +156,7 @@ class Coordinator:
         """Return once the coordinator has started."""
 
     def close(self) -> None:
-        """Let go of the state folder."""
+        """Close the state folder."""
         self._journal.close()
 
     def _accept(

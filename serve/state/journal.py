@@ -1,8 +1,9 @@
-"""The journal of accepted writes: append-only, on disk before anybody is told of success.
+"""The journal of accepted writes: append-only, on disk before a write is answered.
 
 One JSON object per line: ``{"crc": ..., "record": {...}}`` with the CRC-32 of the record's bytes.
-A crash can leave half a last line; it was never acknowledged and is cut off on opening. Anything
-else that does not check means that the file was damaged, and nothing is decided on it.
+A crash can leave half a last line. That write was never acknowledged, so the line is cut off when
+the journal is opened. Any other line with a wrong checksum means that the file is damaged, and the
+service refuses to start.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Journal:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            # the name of a new journal must survive a power cut as its content does
+            # the directory entry of a new journal must survive a power cut too
             handle = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(handle)
@@ -65,7 +66,7 @@ class Journal:
         """Yield the records written so far as JSON, oldest first, and cut off half a last line.
 
         Raises:
-            ServiceError: a line does not check; the message names it.
+            ServiceError: a line is damaged; the message names it.
         """
         with self.path.open("rb") as stream:
             good = 0
@@ -86,7 +87,7 @@ class Journal:
             ServiceError: the disk refused it.
         """
         if self._broken:
-            raise ServiceError(f"{self.path} could not be mended after a failed write")
+            raise ServiceError(f"{self.path} could not be repaired after a failed write")
         raw = _ENCODE(record)
         line = _ENCODE({"crc": zlib.crc32(raw), "record": msgspec.Raw(raw)}) + b"\n"
         try:
@@ -100,7 +101,7 @@ class Journal:
         self._size += len(line)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the journal and free the folder for another service."""
         os.close(self._file)
 
     def _checked(self, line: bytes, number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Who may decide on which version of the state, and until when."""
+"""Leases: which replica may decide on which version of the state, and until when."""
 
 from __future__ import annotations
 

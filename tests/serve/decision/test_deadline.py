@@ -13,7 +13,7 @@ from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Float32Array
 from rllib_tactical.errors import BundleError
-from serve.decision.deadline import GuardedEngine, WatchedOnnx, bundle_engine, under_time_limit
+from serve.decision.deadline import DeadlineEngine, WatchdogOnnx, bundle_engine, under_time_limit
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from tests.serve.conftest import request_at
@@ -45,25 +45,25 @@ class BrokenEngine:
 
 def test_the_same_logits_as_without(bundle: Bundle) -> None:
     plain = bundle.engine()
-    guarded = under_time_limit(bundle_engine(bundle), 30.0)
-    assert isinstance(guarded, WatchedOnnx)
+    limited = under_time_limit(bundle_engine(bundle), 30.0)
+    assert isinstance(limited, WatchdogOnnx)
     inputs = np.random.default_rng(0).normal(size=(5, WINDOW, NUM_FEATURES)).astype(np.float32)
-    assert guarded.logits(inputs).tobytes() == plain.logits(inputs).tobytes()
-    assert guarded.name == "onnx"
+    assert limited.logits(inputs).tobytes() == plain.logits(inputs).tobytes()
+    assert limited.name == "onnx"
 
 
-def test_too_late_is_an_error_and_the_late_answer_is_nobodys() -> None:
+def test_too_late_is_an_error_and_the_late_answer_is_dropped() -> None:
     engine = GatedEngine()
-    guarded = GuardedEngine(engine, 0.01)
+    limited = DeadlineEngine(engine, 0.01)
     with pytest.raises(BundleError, match="more than 10 ms"):
-        guarded.logits(INPUTS)
+        limited.logits(INPUTS)
     with pytest.raises(BundleError, match="still work on an earlier decision"):
-        guarded.logits(INPUTS)
+        limited.logits(INPUTS)
     engine.gate.set()
-    guarded._timeout_s = 30.0
+    limited._timeout_s = 30.0
     while True:
         try:
-            answer = guarded.logits(INPUTS)
+            answer = limited.logits(INPUTS)
             break
         except BundleError:
             continue
@@ -71,40 +71,40 @@ def test_too_late_is_an_error_and_the_late_answer_is_nobodys() -> None:
 
 
 def test_a_run_that_takes_too_long_is_stopped_and_the_next_one_is_as_ever(bundle: Bundle) -> None:
-    guarded = WatchedOnnx(OnnxEngine(bundle.onnx_model), 0.01)
+    limited = WatchdogOnnx(OnnxEngine(bundle.onnx_model), 0.01)
     many = np.zeros((100_000, WINDOW, NUM_FEATURES), dtype=np.float32)
     with pytest.raises(BundleError, match="more than 10 ms"):
-        guarded.logits(many)
-    guarded._timeout_s = 30.0
-    assert guarded.logits(INPUTS).tobytes() == bundle.engine().logits(INPUTS).tobytes()
+        limited.logits(many)
+    limited._timeout_s = 30.0
+    assert limited.logits(INPUTS).tobytes() == bundle.engine().logits(INPUTS).tobytes()
 
 
 def test_an_error_that_is_not_about_time_keeps_its_words(bundle: Bundle) -> None:
-    guarded = under_time_limit(bundle.engine("onnx"), 30.0)
+    limited = under_time_limit(bundle.engine("onnx"), 30.0)
     with pytest.raises(Exception, match="Invalid rank"):
-        guarded.logits(np.zeros(3, dtype=np.float32))
-    assert guarded.logits(INPUTS).shape == (1, 3, 3)
+        limited.logits(np.zeros(3, dtype=np.float32))
+    assert limited.logits(INPUTS).shape == (1, 3, 3)
 
 
 def test_another_engine_gets_a_thread_of_its_own() -> None:
-    assert isinstance(under_time_limit(GatedEngine(), 30.0), GuardedEngine)
+    assert isinstance(under_time_limit(GatedEngine(), 30.0), DeadlineEngine)
 
 
-@pytest.mark.parametrize("name", ["watch", "actors"])
+@pytest.mark.parametrize("name", ["watchdog", "actors"])
 def test_no_thread_is_left_behind(bundle: Bundle, name: str) -> None:
-    engine = bundle.engine("onnx") if name == "watch" else BrokenEngine()
+    engine = bundle.engine("onnx") if name == "watchdog" else BrokenEngine()
     known = set(threading.enumerate())
-    guarded = under_time_limit(engine, 0.04)
+    limited = under_time_limit(engine, 0.04)
     (thread,) = set(threading.enumerate()) - known
     assert thread.name == name
-    del guarded
+    del limited
     thread.join(timeout=30.0)
     assert not thread.is_alive()
 
 
 def test_the_engines_own_error_reaches_the_caller() -> None:
     with pytest.raises(MemoryError, match="no memory"):
-        GuardedEngine(BrokenEngine(), 30.0).logits(INPUTS)
+        DeadlineEngine(BrokenEngine(), 30.0).logits(INPUTS)
 
 
 def test_torch_serves_where_onnx_cannot(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_torch_serves_where_onnx_cannot(bundle: Bundle, monkeypatch: pytest.Monk
 
 def test_rules_answer_for_actors_that_hang(bundle: Bundle, table: FeatureTable) -> None:
     engine = GatedEngine()
-    decider = Decider(bundle, PerformanceConfig(), engine=GuardedEngine(engine, 0.01))
+    decider = Decider(bundle, PerformanceConfig(), engine=DeadlineEngine(engine, 0.01))
     state = RiskState(Account.opened(1e5))
     for _ in range(3):
         answer = decider.answer(json.dumps(request_at(table, 300)).encode(), state)

@@ -117,7 +117,7 @@ def test_head_is_answered_as_get_without_the_body(bundle: Bundle, tmp_path: Path
 
 
 def test_the_documentation_lists_every_operation(project_root: Path) -> None:
-    text = (project_root / "docs" / "service.md").read_text(encoding="utf-8")
+    text = (project_root / "docs" / "howto" / "service.md").read_text(encoding="utf-8")
     table = text.partition("| endpoint |")[2].partition("\n\n")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     listed = re.findall(r"`(?:(GET|POST) )?(/[^`?]*)", " ".join(rows))

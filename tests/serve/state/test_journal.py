@@ -93,6 +93,6 @@ def test_a_full_disk_leaves_nothing_half_written(
         journal.append({"number": 5})
     monkeypatch.undo()
     # what is on disk is not known any more: better no write than a wrong one
-    with pytest.raises(ServiceError, match="could not be mended"):
+    with pytest.raises(ServiceError, match="could not be repaired"):
         journal.append({"number": 6})
     journal.close()
