@@ -414,7 +414,9 @@ def test_stance_of_the_momentum_agent(
 
 def test_stages_over_their_budget_are_named(bundle: Bundle, table: FeatureTable) -> None:
     budgets = PerformanceConfig(
-        latency_targets=LatencyTargets(inference_ms=1e-9, total_pipeline_ms=1e-9)
+        latency_targets=LatencyTargets(
+            matrix_ms=1e6, inference_ms=1e-9, aggregation_ms=1e6, total_pipeline_ms=1e-9
+        )
     )
     answer = Decider(bundle, budgets).answer(json.dumps(request_at(table, 300)).encode(), FLAT)
     assert answer.breaches == ("inference", "total")
