@@ -241,8 +241,7 @@ def test_every_command_works_on_the_same_features(commands: Commands) -> None:
 
 def test_the_service_computes_these_features_of_posted_bars(commands: Commands) -> None:
     bundle = load_bundle(commands.folder / "bundle")
-    machine = StateMachine()
-    machine.apply(model_record(bundle))
+    machine = StateMachine(model_record(bundle))
     history = commands.loaded["backtest"][0].history
     bars, count = history.bars, 420
     rows = [

@@ -455,7 +455,7 @@ def test_a_study_goes_with_its_section_only() -> None:
 def test_trains_judges_and_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # never another test's cluster
     size = LearningSize(
         folder=tmp_path,
         questions=("learnability", "agents"),
@@ -493,7 +493,7 @@ def test_a_run_that_fails_without_a_message_is_named_and_the_others_go_on(
     def fails(run: Run) -> dict[str, Any]:
         raise MemoryError if run.market == "gap" else ValueError("first line\nlast line")
 
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # never another test's cluster
     monkeypatch.setattr("rllib_tactical.study.run.train_run", fails)
     size = LearningSize(
         folder=tmp_path, questions=("learnability",), markets=("gap", "momentum"), seeds=1
