@@ -89,7 +89,7 @@ class RunFolder:
         """
         return with_current_config(_read_json(self.path / RUN), str(self.path / RUN))
 
-    def write_row(self, row: dict[str, Any]) -> None:
+    def append_progress(self, row: dict[str, Any]) -> None:
         """Add one line of metrics to the progress file."""
         _append(self.path / PROGRESS, row)
 

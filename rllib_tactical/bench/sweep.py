@@ -18,7 +18,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.rl.train import train
+from rllib_tactical.rl import train
 from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.runtime.ray_cluster import start_ray
 from rllib_tactical.sweep.folder import TRIAL, SweepFolder

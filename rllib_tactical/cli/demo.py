@@ -34,7 +34,7 @@ from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
 from rllib_tactical.errors import ServiceError, UsageError
-from rllib_tactical.rl.train import train
+from rllib_tactical.rl import train
 from rllib_tactical.rl.training.market import PreparedPart, prepare_market
 from rllib_tactical.synthetic import make_market
 from rllib_tactical.synthetic.oracle import oracle_votes
@@ -96,14 +96,14 @@ def run_demo(
 
     log(f"2/5 training for {train_seconds:.0f} s")
     config = TacticalConfig(training=DEMO_TRAINING)
-    trained, made_ready = train(
+    trained = train(
         [DataSource(market.path, market.instrument)],
         out / "run",
         config,
         max_seconds=train_seconds,
         log=log,
     )
-    prepared = made_ready.parts[0]
+    prepared = trained.market.parts[0]
     ray.shutdown()  # the service starts a Ray of its own, with the settings that make it fast
 
     log("3/5 bundle")

@@ -16,7 +16,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import WarmStartConfig
 from rllib_tactical.data.dataset import data_sources
 from rllib_tactical.errors import UsageError
-from rllib_tactical.rl.train import train
+from rllib_tactical.rl import train
 
 
 @click.command("train")
@@ -104,7 +104,7 @@ def train_command(
     )
     sources = data_sources(data, instrument, synergies)
     with working_folder(out, resume) as folder:
-        result, _ = train(sources, folder, config, resume=resume, mlflow=mlflow)
+        result = train(sources, folder, config, resume=resume, mlflow=mlflow)
     if result.validation is not None and result.validation.trades_too_little:
         click.echo(
             f"note: in the best checkpoint ({result.best_checkpoint.name}) the agents trade less "

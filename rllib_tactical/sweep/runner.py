@@ -16,7 +16,7 @@ from rllib_tactical.artifacts.storage import Place
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import ConfigError, TrainingError
-from rllib_tactical.rl.train import run_description
+from rllib_tactical.rl.run_description import run_description
 from rllib_tactical.rl.training.curriculum import check_new_run
 from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.runtime.process import limit_threads

@@ -25,7 +25,8 @@ from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TacticalError, TrainingError
-from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.tracking.defaults import run_folder_callbacks
+from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 from rllib_tactical.rl.training.trainer import run_training
 from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.sweep.folder import TRIAL, TRIALS, trial_name
@@ -176,37 +177,43 @@ def _run(trial: _Trial) -> None:
 def _train(
     trial: _Trial, folder: RunFolder, config: TacticalConfig, market: Any, state: dict[str, Any]
 ) -> None:
-    report = _Report(trial, state)
+    report = TuneReport(trial, state)
     done = folder.start_point().iteration
     for row in folder.each_progress():
         if row["iteration"] <= done and "validation_net_pnl" in row:
-            report.note(row)
+            report.take(row)
             if not trial.plan.population:
-                report.tell(row)
+                report.send(row)
     if trial.plan.ended.get(trial.number) is not None:
         return
-    run_training(config, market, folder, report)
+    run_training(config, market, folder, [*run_folder_callbacks(), report])
 
 
-class _Report:
-    """Hands validated results to Tune, once the checkpoint that they belong to is safe."""
+class TuneReport(TrainingCallback):
+    """Reports validated results to Tune, once the checkpoint that they belong to is safe."""
 
     def __init__(self, trial: _Trial, state: dict[str, Any]) -> None:
         self._trial, self._state = trial, state
         self._best = -math.inf
+        self._row: Row = {}
 
-    def __call__(self, row: Row) -> None:
-        """Take the metrics of an iteration."""
-        if "validation_net_pnl" not in row:
-            return  # the objective is not there yet
-        self.note(row)
-        self._trial.publish()
-        self.tell(row)
+    def on_iteration(self, run: TrainingRun, row: Row) -> None:
+        """Keep the row until its checkpoint is complete."""
+        self._row = row
 
-    def note(self, row: Row) -> None:
+    def on_checkpoint(self, run: TrainingRun, path: Path) -> None:
+        """Publish the run folder and report the row, if it has the objective."""
+        if "validation_net_pnl" in self._row:
+            self.take(self._row)
+            self._trial.publish()
+            self.send(self._row)
+
+    def take(self, row: Row) -> None:
+        """Take a validated row into the best result so far."""
         self._best = max(self._best, float(row["validation_net_pnl"]))
 
-    def tell(self, row: Row) -> None:
+    def send(self, row: Row) -> None:
+        """Report a validated row, and the best result so far, to Tune."""
         from ray import tune
 
         result: dict[str, Any] = {

@@ -23,7 +23,8 @@ from rllib_tactical.config.loader import recorded_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TacticalError, TrainingError
-from rllib_tactical.rl.train import cpus_of, train
+from rllib_tactical.rl import train
+from rllib_tactical.rl.run_description import cpus_of
 from rllib_tactical.runtime.ray_cluster import require_gpus, start_ray
 from rllib_tactical.walkforward.folds import Fold
 

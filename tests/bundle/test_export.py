@@ -24,7 +24,7 @@ from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import file_sha256, write_bars
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import BundleError, UnreadableError, UsageError
-from rllib_tactical.rl.train import run_description
+from rllib_tactical.rl.run_description import run_description
 from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.synthetic import make_market
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from rllib_tactical.artifacts.run_folder import RunFolder
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
-from rllib_tactical.rl.train import run_description
+from rllib_tactical.rl.run_description import run_description
+from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 from rllib_tactical.rl.training.market import TrainingMarket
 
 RUNNER = "BatchedEnvRunner"
@@ -56,6 +58,17 @@ def assert_finite(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         for name, value in row.items():
             assert value is None or math.isfinite(value), (name, value)
+
+
+class EachRow(TrainingCallback):
+    """Calls a function with the metrics of every iteration."""
+
+    def __init__(self, function: Callable[[Row], None]) -> None:
+        self._function = function
+
+    def on_iteration(self, run: TrainingRun, row: Row) -> None:
+        """Call the function."""
+        self._function(row)
 
 
 def alive(class_name: str) -> list[tuple[int, str]]:

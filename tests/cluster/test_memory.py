@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from rllib_tactical.rl.training.trainer import run_training
-from tests.cluster.runs import LEARNER, RUNNER, alive, changed, start
+from tests.cluster.runs import LEARNER, RUNNER, EachRow, alive, changed, start
 from tests.small_ray import small_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -35,6 +35,6 @@ def test_memory_is_steady_over_two_hundred_iterations(ray_instance, market, tmp_
         if row["iteration"] in (FIRST, LAST):
             found[row["iteration"]] = private_bytes()
 
-    run_training(config, market, start(tmp_path / "run", market, config), report)
+    run_training(config, market, start(tmp_path / "run", market, config), [EachRow(report)])
     growth = {name: found[LAST][name] - found[FIRST][name] for name in found[LAST]}
     assert max(growth.values()) <= ALLOWED_BYTES, (growth, found)

@@ -9,8 +9,18 @@ import pytest
 from rllib_tactical.artifacts.run_folder import read_checkpoint, read_weights
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.rl.tracking.defaults import run_folder_callbacks
 from rllib_tactical.rl.training.trainer import run_training
-from tests.cluster.runs import LEARNER, RUNNER, alive, assert_finite, changed, rows_of, start
+from tests.cluster.runs import (
+    LEARNER,
+    RUNNER,
+    EachRow,
+    alive,
+    assert_finite,
+    changed,
+    rows_of,
+    start,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -50,7 +60,7 @@ def test_runners_and_nodes_die_and_return_and_the_run_goes_on(cluster, market, t
             cluster.add_node(num_cpus=1)
             wait_for(both_are_back)
 
-    result = run_training(config, market, folder, report)
+    result = run_training(config, market, folder, [*run_folder_callbacks(), EachRow(report)])
     rows = rows_of(folder)
     assert [row["iteration"] for row in rows] == list(range(1, 13))
     # a batch is a batch: the runner that is left samples for both
@@ -77,13 +87,13 @@ def test_a_lost_learner_ends_the_run_with_a_checkpoint_to_resume_from(cluster, m
             wait_for(lambda: len(alive(LEARNER)) == 1)  # its processes outlive the node a little
 
     with pytest.raises(TrainingError, match=r"a learner was lost in iteration 4.*--resume"):
-        run_training(config, market, folder, report)
+        run_training(config, market, folder, [*run_folder_callbacks(), EachRow(report)])
     assert [path.name for path in folder.checkpoints()] == ["000002"]
     assert [row["iteration"] for row in rows_of(folder)] == [1, 2, 3]
     learnt = read_weights(folder.checkpoints()[-1])
 
     fewer = changed(num_learners=1, iterations=4, checkpoint_every=2)
-    run_training(fewer, market, folder, lambda row: None)
+    run_training(fewer, market, folder, run_folder_callbacks())
     rows = rows_of(folder)
     assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
     assert [row["env_steps"] for row in rows] == [256, 512, 768, 1024]

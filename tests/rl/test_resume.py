@@ -23,7 +23,7 @@ from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
-from rllib_tactical.rl.train import train
+from rllib_tactical.rl import train
 from rllib_tactical.rl.training.metrics import TIMES
 from rllib_tactical.synthetic import make_market
 

@@ -32,10 +32,10 @@ from rllib_tactical.errors import (
     UnreadableError,
     UsageError,
 )
+from rllib_tactical.rl import train
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
-from rllib_tactical.rl.train import train
 from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.synthetic import make_market
 
@@ -277,7 +277,8 @@ def test_several_instruments_train_together(market, tmp_path, ray_instance):
     write_bars(other.bars, other_path)
     second = dataclasses.replace(other.instrument, symbol="OTHER", point_value=2.0)
     sources = [DataSource(*market), DataSource(other_path, second)]
-    result, prepared = train(sources, tmp_path / "run", CONFIG, log=lambda line: None)
+    result = train(sources, tmp_path / "run", CONFIG, log=lambda line: None)
+    prepared = result.market
     assert result.validation is not None
     run = RunFolder(tmp_path / "run").read()
     assert [part["instrument"]["symbol"] for part in run["parts"]] == ["SYNTH", "OTHER"]

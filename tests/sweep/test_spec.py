@@ -12,7 +12,7 @@ from rllib_tactical.config.loader import from_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import ValidationConfig
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
-from rllib_tactical.rl.train import cpus_of
+from rllib_tactical.rl.run_description import cpus_of
 from rllib_tactical.sweep.runner import bundles_of, room_for
 from rllib_tactical.sweep.spec import SweepSpec, load_sweep, parse_sweep, with_changes
 

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from rllib_tactical.config.training import StopConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 
 
-class Progress:
+class ConsoleLogger(TrainingCallback):
     """Prints one line per iteration, with the time left.
 
     Args:
         log: prints a line.
-        stop: whose limits may come before the last iteration.
-        max_seconds: at which the call ends, instead of at the last iteration.
     """
 
-    def __init__(self, log: Any, stop: StopConfig, max_seconds: float | None = None) -> None:
-        self._log, self._stop, self._max_seconds = log, stop, max_seconds
+    def __init__(self, log: Callable[[str], Any] = print) -> None:
+        self._log = log
         self._recent: list[float] = []
         self._before: float | None = None
         self._rewards: dict[str, float] = {}
 
-    def __call__(self, row: Row) -> None:
+    def on_iteration(self, run: TrainingRun, row: Row) -> None:
         """Print a line for the metrics of an iteration; rewards are of the last ended episodes."""
         self._rewards |= {
             agent: row[f"reward_{agent}"] for agent in AGENTS if row[f"reward_{agent}"] is not None
         }
-        left = max(0.0, self._seconds_left(row))
-        of = "" if row["of"] is None else f"/{row['of']}"
+        left = max(0.0, self._seconds_left(run, row))
+        of = "" if run.max_seconds else f"/{run.config.training.iterations}"
         rewards = " ".join(f"{_number(self._rewards.get(agent))}" for agent in AGENTS)
         entropy = " ".join(f"{row[f'entropy_{agent}']:.2f}" for agent in AGENTS)
         line = (
@@ -49,21 +47,21 @@ class Progress:
             )
         self._log(line)
 
-    def _seconds_left(self, row: Row) -> float:
+    def _seconds_left(self, run: TrainingRun, row: Row) -> float:
         """Return the time left by the last iterations, validation and checkpoints included."""
         total = row["total_seconds"]
         took = row["seconds"] if self._before is None else total - self._before
         self._before = total
         self._recent = [*self._recent[-19:], took]
-        if self._max_seconds is not None:
-            return float(self._max_seconds - total)
-        left = row["of"] - row["iteration"]
-        if self._stop.max_env_steps is not None:
+        if run.max_seconds is not None:
+            return float(run.max_seconds - total)
+        left, stop = run.config.training.iterations - row["iteration"], run.config.training.stop
+        if stop.max_env_steps is not None:
             steps = row["steps_per_s"] * row["seconds"]
-            left = min(left, math.ceil((self._stop.max_env_steps - row["env_steps"]) / steps))
+            left = min(left, math.ceil((stop.max_env_steps - row["env_steps"]) / steps))
         seconds = left * sum(self._recent) / len(self._recent)
-        if self._stop.max_seconds is not None:
-            seconds = min(seconds, self._stop.max_seconds - total)
+        if stop.max_seconds is not None:
+            seconds = min(seconds, stop.max_seconds - total)
         return float(seconds)
 
 

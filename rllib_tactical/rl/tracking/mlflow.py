@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
-from rllib_tactical.artifacts.run_folder import RunFolder, StartPoint
+from rllib_tactical.artifacts.run_folder import StartPoint
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.rl.tracking.report import REPORT
-from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingEnd, TrainingRun
 
 EXPERIMENT: Final = "rllib-tactical"
 RUN_FILE: Final = "mlflow.json"
@@ -26,8 +26,11 @@ TRY_AGAIN_AFTER_S: Final = 300.0
 """How long a store that failed is left alone: its client may take minutes to give up each time."""
 
 
-class MlflowLog:
-    """One MLflow run beside a training run; a resumed training goes on with its run.
+STATUS: Final = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+
+
+class MlflowLogger(TrainingCallback):
+    """Keeps one MLflow run beside a training run; a resumed training goes on with its run.
 
     Args:
         uri: tracking URI: a server's address or ``sqlite:///FILE``. The files of a SQLite store go
@@ -57,40 +60,27 @@ class MlflowLog:
         except (MlflowException, ImportError) as error:
             raise UsageError(f"--mlflow {uri}: {_first_sentence(error)}") from error
 
-    @contextmanager
-    def run(self, folder: RunFolder) -> Iterator[None]:
-        """Log while the block runs; its end tells the run's status and leaves the report there.
+    def on_start(self, run: TrainingRun) -> None:
+        """Open the MLflow run and drop what it has of later iterations.
 
         Raises:
-            UsageError: the run cannot be opened. Later failures of the store are only said.
+            UsageError: the run cannot be opened. Later failures of the store are only logged.
         """
-        self._folder = folder
+        self._folder = run.folder
         try:
             self._run = self._open_run()
         except self._failure as error:
             raise UsageError(f"--mlflow {self._uri}: {_first_sentence(error)}") from error
-        status = "FAILED"
-        try:
-            yield
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            with self._failures_said():
-                report = folder.path / REPORT
-                if report.is_file():
-                    self._client.log_artifact(self._run, str(report))
-                self._client.set_terminated(self._run, status)
+        self._drop_after(run.start)
 
-    def drop_after(self, start: StartPoint) -> None:
+    def _drop_after(self, start: StartPoint) -> None:
         """Replace the run by one without the points after ``start``, if it has any.
 
         MLflow removes no single point. The replaced run is in MLflow's trash.
         """
         from mlflow.entities import Metric
 
-        with self._failures_said():
+        with self._failures_logged():
             old = self._client.get_run(self._run)
             points = [
                 Metric(point.key, point.value, point.timestamp, point.step)
@@ -108,7 +98,7 @@ class MlflowLog:
             self._run = self._remember(new)
             self._client.delete_run(old.info.run_id)
 
-    def write_row(self, row: Row) -> None:
+    def on_iteration(self, run: TrainingRun, row: Row) -> None:
         """Log the numbers of an iteration at its account steps; not while the store is failing."""
         if self._failed_at is not None and time.monotonic() - self._failed_at < TRY_AGAIN_AFTER_S:
             return
@@ -120,12 +110,20 @@ class MlflowLog:
             for name, value in row.items()
             if isinstance(value, int | float)
         ]
-        with self._failures_said():
+        with self._failures_logged():
             self._client.log_batch(self._run, metrics=metrics)
             self._failed_at = None
 
+    def on_end(self, run: TrainingRun, end: TrainingEnd) -> None:
+        """Attach the report and set the run's status."""
+        with self._failures_logged():
+            report = run.folder.path / REPORT
+            if report.is_file():
+                self._client.log_artifact(self._run, str(report))
+            self._client.set_terminated(self._run, STATUS[end.status])
+
     @contextmanager
-    def _failures_said(self) -> Iterator[None]:
+    def _failures_logged(self) -> Iterator[None]:
         """Let a failing store end nothing: what it misses is in the run folder."""
         try:
             yield
@@ -153,7 +151,7 @@ class MlflowLog:
                     self._client.update_run(known["run_id"], status="RUNNING")
                     return str(known["run_id"])
                 except self._failure:
-                    pass  # the store was emptied meanwhile: begin anew
+                    pass  # the store was emptied meanwhile: start a new run
         return self._remember(self._create_run(self._folder.path.name))
 
     def _create_run(self, name: str, **more: Any) -> str:

@@ -6,6 +6,7 @@ import html
 import math
 from array import array
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
 from rllib_tactical.reporting.html import render_page
 from rllib_tactical.reporting.plots import DOWN, NEUTRAL, UP, Plot, thin
 from rllib_tactical.rl.algorithm.convergence import CONVERGED_BELOW, TREND_ITERATIONS
-from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 
 PACKAGE: Final = "rllib_tactical.rl.tracking"
 
@@ -50,6 +51,14 @@ SINGLE: Final = {
 """Curves by the name of their place: metric and title of the axis."""
 
 Marks = list[tuple[int, str]]
+
+
+class HtmlReport(TrainingCallback):
+    """Writes ``training_report.html`` into the run folder with every checkpoint."""
+
+    def on_checkpoint(self, run: TrainingRun, path: Path) -> None:
+        """Write the report of everything so far."""
+        write_training_report(run.folder)
 
 
 def write_training_report(folder: RunFolder) -> None:

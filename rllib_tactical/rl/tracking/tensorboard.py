@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from rllib_tactical.artifacts.run_folder import StartPoint
-from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingEnd, TrainingRun
 
 PREFIX: Final = "tactical/"
 
 
-class TensorBoardLog:
-    """An event file in a folder. Every process that trains there adds a file of its own."""
+class TensorBoardLogger(TrainingCallback):
+    """Writes event files into the run folder; every process adds a file of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    _file: Any
 
-        self._file = EventFileWriter(str(folder))
-
-    def drop_after(self, start: StartPoint) -> None:
-        """Have readers drop what the files of earlier processes say of later steps.
+    def on_start(self, run: TrainingRun) -> None:
+        """Have readers drop the later steps in the files of earlier processes.
 
         An event file is only ever appended to; a start with a step is TensorBoard's own mark for a
         run that goes back to it.
         """
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        begun = SessionLog(status=SessionLog.START)
-        step = start.env_steps + 1
-        self._file.add_event(Event(wall_time=time.time(), step=step, session_log=begun))
+        self._file = EventFileWriter(str(run.folder.path))
+        mark = SessionLog(status=SessionLog.START)
+        step = run.start.env_steps + 1
+        self._file.add_event(Event(wall_time=time.time(), step=step, session_log=mark))
         self._file.flush()
 
-    def write_row(self, row: Row) -> None:
+    def on_iteration(self, run: TrainingRun, row: Row) -> None:
         """Write the numbers of an iteration at its account steps."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -47,6 +44,6 @@ class TensorBoardLog:
         self._file.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
         self._file.flush()
 
-    def close(self) -> None:
+    def on_end(self, run: TrainingRun, end: TrainingEnd) -> None:
         """Close the file."""
         self._file.close()

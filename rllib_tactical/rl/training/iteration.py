@@ -8,7 +8,7 @@ from typing import Any
 from ray.exceptions import RayActorError, RayError
 
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.rl.training.metrics import Row
+from rllib_tactical.rl.training.callbacks import Row
 from rllib_tactical.rl.training.stopping import StopRequest
 
 RUNNER_TIMEOUT_S = 300.0
@@ -33,10 +33,10 @@ def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> tuple[Row,
     """
     deadline = time.monotonic() + RUNNER_TIMEOUT_S
     while True:
-        begun = time.monotonic()
+        start = time.monotonic()
         result = _train(algorithm, iteration)
         if result["env_runners"].get("num_env_steps_sampled", 0) > 0:
-            return result, time.monotonic() - begun
+            return result, time.monotonic() - start
         if stop.asked or time.monotonic() > deadline:
             raise TrainingError(
                 f"no env runner delivered a step for {RUNNER_TIMEOUT_S:.0f} s; "
@@ -53,14 +53,14 @@ def _train(algorithm: Any, iteration: int) -> Row:
         if not _learner_lost(algorithm, error):
             raise
         raise TrainingError(
-            f"a learner was lost in iteration {iteration}, and what it learnt since the "
+            f"a learner was lost in iteration {iteration}, and what it learned since the "
             "last checkpoint with it; continue with --resume when the cluster is healthy"
         ) from error
     return result
 
 
 def _learner_lost(algorithm: Any, error: RayError) -> bool:
-    """Whether a learner is gone. The others may fail first, in their exchange with it."""
+    """Return whether a learner is gone; the others may fail first, in their exchange with it."""
     group = algorithm.learner_group
     if group.is_local:
         return False

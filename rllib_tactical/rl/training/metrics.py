@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
 
-from rllib_tactical.artifacts.run_folder import StartPoint
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.names import CRITIC, MONITOR
-from rllib_tactical.rl.training.validator import Evaluated
-
-Row = dict[str, Any]
-"""Numbers by name; None where a figure is undefined."""
+from rllib_tactical.rl.training.callbacks import Row
+from rllib_tactical.rl.training.validator import ValidationResult
 
 TIMES = frozenset({"seconds", "steps_per_s", "total_seconds"})
 """What depends on the machine: all else of a run on the local runner follows from its seed."""
-
-
-class RowWriter(Protocol):
-    """Keeps the metrics of a run, one row per iteration, beyond the end of the process.
-
-    A row is written before the checkpoint of its iteration, so that no kill loses a row that a
-    checkpoint counts. A process that is killed between the two leaves rows after the newest
-    checkpoint; ``drop_after`` removes them before the first row of the next process.
-    """
-
-    def drop_after(self, start: StartPoint) -> None:
-        """Remove the rows of iterations after ``start``: the run goes through them again."""
-
-    def write_row(self, row: Row) -> None:
-        """Keep the metrics of one iteration; killed after this returns, they are not lost."""
 
 
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
@@ -70,12 +51,12 @@ def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
     return row | monitored
 
 
-def validation_metrics(evaluated: Evaluated) -> Row:
-    """Return the flat metrics of a validation, with the iteration and steps that it judges."""
-    validation = evaluated.validation
+def validation_metrics(result: ValidationResult) -> Row:
+    """Return the flat metrics of a validation, with the iteration and steps of its weights."""
+    validation = result.validation
     return {
-        "validation_iteration": evaluated.iteration,
-        "validation_env_steps": evaluated.env_steps,
+        "validation_iteration": result.iteration,
+        "validation_env_steps": result.env_steps,
         "validation_net_pnl": validation.net_pnl,
         "validation_sharpe": validation.sharpe,
         "validation_trades": validation.trades,

@@ -38,15 +38,15 @@ Parts = list[tuple[MarketHistory, Split]]
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A finished validation: the iteration and steps whose weights it judges, and the figures."""
+class ValidationResult:
+    """A finished validation, and the iteration and account steps of the weights it is of."""
 
     iteration: int
     env_steps: int
     validation: Validation
 
 
-class Evaluator:
+class Validator:
     """Trades the validation bars of a market by the serving rule.
 
     Args:
@@ -77,44 +77,44 @@ class Evaluator:
         # dealt out round robin; each worker keeps what it was sent in the node's object store
         self._shares = [ray.put(self._parts[k::workers]) for k in range(workers)]
         self._oracle_pnl = self._earned_by(oracle, config.rules) if oracle is not None else None
-        self._begun: tuple[int, int, float | None, Weights, list[Any]] | None = None
+        self._running: tuple[int, int, float | None, Weights, list[Any]] | None = None
 
     @property
     def pending(self) -> int | None:
-        """The iteration whose validation has begun and was not collected."""
-        return None if self._begun is None else self._begun[0]
+        """The iteration whose validation was started and not collected."""
+        return None if self._running is None else self._running[0]
 
     def start(self, iteration: int, env_steps: int, reward: float | None, weights: Weights) -> None:
-        """Begin to judge weights; what has begun before must have been collected.
+        """Start to validate weights; what was started before must have been collected.
 
-        ``reward`` is noted in the result.
+        ``reward`` is recorded in the result.
         """
         if self._parts:
             task = ray.remote(num_cpus=1)(_trade)
             tasks = [task.remote(weights, share, *self._settings) for share in self._shares]
-            self._begun = iteration, env_steps, reward, weights, tasks
+            self._running = iteration, env_steps, reward, weights, tasks
 
-    def collect(self) -> Evaluated | None:
-        """Return what was begun, waiting for it; None when nothing was."""
-        if self._begun is None:
+    def collect(self) -> ValidationResult | None:
+        """Wait for the validation that was started and return it; None when none was."""
+        if self._running is None:
             return None
-        iteration, env_steps, reward, weights, tasks = self._begun
-        self._begun = None
-        figures = self._gather(tasks) if tasks else None
-        if figures is None:
-            figures = _trade(weights, self._parts, *self._settings)
+        iteration, env_steps, reward, weights, tasks = self._running
+        self._running = None
+        metrics = self._gather(tasks) if tasks else None
+        if metrics is None:
+            metrics = _trade(weights, self._parts, *self._settings)
         validation = dataclasses.replace(
-            combine(figures, self._settings[1]), stage=self._stage, reward=reward
+            combine(metrics, self._settings[1]), stage=self._stage, reward=reward
         )
         if self._oracle_pnl:
-            earned = sum(part.equal_size_pnl or 0.0 for part in figures)
+            earned = sum(part.equal_size_pnl or 0.0 for part in metrics)
             validation = dataclasses.replace(validation, oracle_share=earned / self._oracle_pnl)
-        return Evaluated(iteration, env_steps, validation)
+        return ValidationResult(iteration, env_steps, validation)
 
     def _gather(self, tasks: list[Any]) -> list[PartMetrics] | None:
-        """Return the workers' figures in the order of the parts; None where they gave none.
+        """Return the workers' metrics in the order of the parts; None where they gave none.
 
-        Workers that were lost are asked again next time, those that were waited for in vain never.
+        Lost workers are used again next time, workers that did not answer in time never.
         """
         try:
             shares = ray.get(tasks, timeout=WORKERS_TIMEOUT_S)

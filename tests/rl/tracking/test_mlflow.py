@@ -11,8 +11,9 @@ from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.rl.tracking import mlflow as mlflow_log
-from rllib_tactical.rl.tracking.mlflow import EXPERIMENT, MlflowLog
+from rllib_tactical.rl.tracking.mlflow import EXPERIMENT, MlflowLogger
 from rllib_tactical.rl.tracking.report import REPORT
+from rllib_tactical.rl.training.callbacks import CallbackList, TrainingRun, notified
 
 
 @pytest.fixture
@@ -22,6 +23,14 @@ def folder(tmp_path):
     folder.start({"config": to_dict(config), "config_hash": content_hash(config)})
     (folder.path / REPORT).write_text("<html></html>")
     return folder
+
+
+@contextlib.contextmanager
+def followed(folder, logger, done=0):
+    """A run that starts after ``done`` iterations; yields what takes a row."""
+    run = TrainingRun(folder, TacticalConfig(), StartPoint(iteration=done, env_steps=100 * done))
+    with notified(run, CallbackList([logger])):
+        yield lambda row: logger.on_iteration(run, row)
 
 
 def row(k, **more):
@@ -35,17 +44,17 @@ def test_a_run_and_its_resumption_are_one_mlflow_run(folder, tmp_path):
 
     uri = f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}"
     (tmp_path / "store").mkdir()
-    first = MlflowLog(uri)
-    with pytest.raises(KeyboardInterrupt), first.run(folder):
-        first.write_row(row(1))
+    first = MlflowLogger(uri)
+    with pytest.raises(KeyboardInterrupt), followed(folder, first) as log:
+        log(row(1))
         raise KeyboardInterrupt
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     (run,) = client.search_runs([experiment])
     assert run.info.status == "KILLED"
-    second = MlflowLog(uri)
-    with second.run(folder):
-        second.write_row(row(2, validation_net_pnl=7.0))
+    second = MlflowLogger(uri)
+    with followed(folder, second, 1) as log:
+        log(row(2, validation_net_pnl=7.0))
     (run,) = client.search_runs([experiment])
     assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
     assert run.data.params["training.gamma"] == "0.99"
@@ -69,25 +78,25 @@ def without_table(uri, name):
             yield
 
 
-def test_a_store_that_fails_is_said_once_and_ends_nothing(folder, tmp_path, monkeypatch):
+def test_a_store_that_fails_is_logged_once_and_ends_nothing(folder, tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
     from mlflow.tracking import MlflowClient
 
-    uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
-    tracking = MlflowLog(uri, said.append)
-    with tracking.run(folder):
-        tracking.write_row(row(1))
+    uri, lines = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    tracking = MlflowLogger(uri, lines.append)
+    with followed(folder, tracking) as log:
+        log(row(1))
         with without_table(uri, "metrics"):
-            tracking.write_row(row(2))
-        tracking.write_row(row(3))  # the store is left alone for a while
-        assert len(said) == 1
+            log(row(2))
+        log(row(3))  # the store is left alone for a while
+        assert len(lines) == 1
         monkeypatch.setattr(mlflow_log, "TRY_AGAIN_AFTER_S", 0.0)
         with without_table(uri, "metrics"):
-            tracking.write_row(row(4))
-        tracking.write_row(row(5))
-    assert len(said) == 1
-    assert "MLflow fails" in said[0]
+            log(row(4))
+        log(row(5))
+    assert len(lines) == 1
+    assert "MLflow fails" in lines[0]
     client = MlflowClient(tracking_uri=uri)
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert run.info.status == "FINISHED"
@@ -98,28 +107,28 @@ def test_a_store_that_fails_is_said_once_and_ends_nothing(folder, tmp_path, monk
 def test_a_store_that_fails_at_the_end_hides_no_error(folder, tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
-    uri, said = f"sqlite:///{tmp_path / 'mlflow.db'}", []
-    tracking = MlflowLog(uri, said.append)
+    uri, lines = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    tracking = MlflowLogger(uri, lines.append)
     with contextlib.ExitStack() as broken:
-        with pytest.raises(TrainingError, match="diverged"), tracking.run(folder):
+        with pytest.raises(TrainingError, match="diverged"), followed(folder, tracking):
             broken.enter_context(without_table(uri, "runs"))
             raise TrainingError("diverged")
-        assert len(said) == 1
-        with pytest.raises(UsageError, match="--mlflow sqlite"), tracking.run(folder):
+        assert len(lines) == 1
+        with pytest.raises(UsageError, match="--mlflow sqlite"), followed(folder, tracking):
             pass
 
 
 def test_a_store_that_cannot_be_opened_is_refused(tmp_path):
     pytest.importorskip("mlflow")
     with pytest.raises(UsageError, match="--mlflow nonsense"):
-        MlflowLog("nonsense://x")
+        MlflowLogger("nonsense://x")
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(TrainingError, match=r"pip install .*\.\[mlflow\]"):
-        MlflowLog("sqlite:///x.db")
+        MlflowLogger("sqlite:///x.db")
 
 
 def test_points_after_the_start_are_gone_and_all_else_of_the_run_stays(folder, tmp_path):
@@ -128,10 +137,10 @@ def test_points_after_the_start_are_gone_and_all_else_of_the_run_stays(folder, t
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    first = MlflowLog(uri)
-    with pytest.raises(KeyboardInterrupt), first.run(folder):
+    first = MlflowLogger(uri)
+    with pytest.raises(KeyboardInterrupt), followed(folder, first) as log:
         for k in (1, 2, 3):
-            first.write_row(row(k))
+            log(row(k))
         raise KeyboardInterrupt
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
@@ -139,13 +148,11 @@ def test_points_after_the_start_are_gone_and_all_else_of_the_run_stays(folder, t
     client.set_tag(before.info.run_id, "team", "blue")
     points = client.get_metric_history(before.info.run_id, "pnl")
 
-    second = MlflowLog(uri)
-    with second.run(folder):
-        second.drop_after(StartPoint(iteration=3, env_steps=300))
+    with followed(folder, MlflowLogger(uri), 3):
         (run,) = client.search_runs([experiment])
         assert run.info.run_id == before.info.run_id  # there was nothing to drop
-        second.drop_after(StartPoint(iteration=2, env_steps=200))
-        second.write_row(row(3, pnl=9.0))
+    with followed(folder, MlflowLogger(uri), 2) as log:
+        log(row(3, pnl=9.0))
     (after,) = client.search_runs([experiment])
     assert after.info.run_id != before.info.run_id
     assert (after.info.run_name, after.info.start_time) == ("first", before.info.start_time)
@@ -154,8 +161,7 @@ def test_points_after_the_start_are_gone_and_all_else_of_the_run_stays(folder, t
     now = client.get_metric_history(after.info.run_id, "pnl")
     assert [(p.step, p.value) for p in now] == [(100, 1.5), (200, 3.0), (300, 9.0)]
     assert [p.timestamp for p in now[:2]] == [p.timestamp for p in points[:2]]
-    third = MlflowLog(uri)
-    with third.run(folder):  # the new one is what a resumed training goes on with
-        third.write_row(row(4))
+    with followed(folder, MlflowLogger(uri), 3) as log:  # a resumed training takes the new one
+        log(row(4))
     (last,) = client.search_runs([experiment])
     assert last.info.run_id == after.info.run_id

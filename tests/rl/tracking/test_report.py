@@ -80,7 +80,7 @@ def plots_of(page):
 
 def test_it_shows_every_curve_where_it_stands(folder):
     for k in range(1, 8):
-        folder.write_row(row(k))
+        folder.append_progress(row(k))
     for k, net_pnl in [(2, 900.0), (4, 1_500.0), (6, 50.0), (7, 40.0)]:
         folder.append_validation(judged(k, net_pnl))
     write_training_report(folder)
@@ -104,7 +104,7 @@ def test_it_shows_every_curve_where_it_stands(folder):
 
 
 def test_it_needs_no_network(folder):
-    folder.write_row(row(1))
+    folder.append_progress(row(1))
     page = render_training_report(folder)
     head = page[: page.index("<script>")]
     assert not re.search(r"(src|href)=", head)

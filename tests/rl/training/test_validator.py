@@ -18,9 +18,9 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import AGGRESSIVE, EXECUTE, greedy_votes
 from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.training import validator as evaluator
+from rllib_tactical.rl.training import validator
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
-from rllib_tactical.rl.training.validator import Evaluator
+from rllib_tactical.rl.training.validator import Validator
 from rllib_tactical.synthetic import make_market
 from rllib_tactical.synthetic.oracle import oracle_votes
 
@@ -71,7 +71,7 @@ def weights():
 
 
 def judge(config, market, weights, **more):
-    made = Evaluator(config, market, **more)
+    made = Validator(config, market, **more)
     assert made.collect() is None
     made.start(7, 700, 1.5, weights)
     assert made.pending == 7
@@ -129,7 +129,7 @@ def test_without_validation_bars_there_is_nothing_to_judge(market, weights):
     empty = dataclasses.replace(
         market.parts[0], splits=split_history(len(market.parts[0].history), (1.0, 0.0, 0.0))
     )
-    made = Evaluator(configured(), dataclasses.replace(market, parts=(empty,)))
+    made = Validator(configured(), dataclasses.replace(market, parts=(empty,)))
     made.start(1, 1, None, weights)
     assert made.collect() is None
 
@@ -148,9 +148,9 @@ def test_when_workers_are_lost_the_driver_judges(market, weights, ray_instance, 
     def lost(references, timeout):
         raise WorkerCrashedError
 
-    made = Evaluator(configured(workers=1), market)
+    made = Validator(configured(workers=1), market)
     made.start(7, 700, 1.5, weights)
-    monkeypatch.setattr(evaluator.ray, "get", lost)
+    monkeypatch.setattr(validator.ray, "get", lost)
     assert made.collect() == judge(configured(), market, weights)
 
 
@@ -164,11 +164,11 @@ def test_workers_that_find_no_cpu_are_not_waited_for_ever(
             return True
 
     expected = judge(configured(), market, weights)
-    monkeypatch.setattr(evaluator, "WORKERS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(validator, "WORKERS_TIMEOUT_S", 0.2)
     holder = Holder.remote()
     try:
         assert ray.get(holder.ready.remote())
-        made = Evaluator(configured(workers=1), market)
+        made = Validator(configured(workers=1), market)
         made.start(7, 700, 1.5, weights)
         assert made.collect() == expected
     finally:
@@ -177,6 +177,6 @@ def test_workers_that_find_no_cpu_are_not_waited_for_ever(
     def asked_again(references, timeout):
         raise AssertionError
 
-    monkeypatch.setattr(evaluator.ray, "get", asked_again)
+    monkeypatch.setattr(validator.ray, "get", asked_again)
     made.start(7, 700, 1.5, weights)
     assert made.collect() == expected

@@ -16,7 +16,7 @@ from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.errors import BundleError, TrainingError, UnreadableError
-from rllib_tactical.rl.train import train
+from rllib_tactical.rl import train
 from rllib_tactical.rl.training.warm_start import read_actors
 from rllib_tactical.synthetic import make_market
 

@@ -1,91 +1,20 @@
-"""Train the three agents on files of bars and leave a run folder."""
+"""What a run folder remembers besides weights, and what a resumed run must share with it."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from rllib_tactical.artifacts.run_folder import RunFolder, config_of
+from rllib_tactical.artifacts.run_folder import config_of
 from rllib_tactical.artifacts.versions import git_commit, library_versions
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.rl.tracking.console import Progress
-from rllib_tactical.rl.tracking.mlflow import MlflowLog
-from rllib_tactical.rl.tracking.report import REPORT
-from rllib_tactical.rl.training.curriculum import check_new_run
-from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
-from rllib_tactical.rl.training.trainer import TrainingResult, run_training
+from rllib_tactical.rl.training.market import TrainingMarket
 from rllib_tactical.rl.training.warm_start import describe_warm_start
-from rllib_tactical.runtime.process import limit_threads
-from rllib_tactical.runtime.ray_cluster import require_gpus, start_ray
 
-RUN_FORMAT = 1
-
-
-def train(
-    sources: list[DataSource],
-    out: Path,
-    config: TacticalConfig,
-    *,
-    bar_seconds: int = BAR_SECONDS,
-    resume: bool = False,
-    max_seconds: float | None = None,
-    log: Callable[[str], None] = print,
-    mlflow: str | None = None,
-) -> tuple[TrainingResult, TrainingMarket]:
-    """Train on files of bars and leave a run folder that can be resumed and exported.
-
-    Args:
-        sources: files of bars, one per instrument.
-        out: the run folder.
-        config: the whole configuration.
-        bar_seconds: length of a bar.
-        resume: go on with the run in ``out``.
-        max_seconds: end this call's training after the iteration in which so much time has passed.
-        log: prints a line.
-        mlflow: tracking URI of an MLflow store that gets parameters, metrics and the report.
-
-    Raises:
-        TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs or GPUs.
-    """
-    limit_threads()
-    folder = RunFolder(out)
-    before = folder.read() if resume else {}
-    begun = time.monotonic()
-    market = prepare_market(sources, config, bar_seconds)
-    if not resume:
-        check_new_run(config, market.standardization)
-    # once there is a checkpoint its weights are in it, and their source may change or be gone
-    known = before.get("warm_start") if folder.checkpoints() else None
-    run = run_description(market, config, known)
-    tracking = None if mlflow is None else MlflowLog(mlflow, log)
-    start_ray(cpus_of(config, len(sources)), log)
-    require_gpus(config.training.learner_gpus, config.training.num_learners)
-    if resume:
-        _check_resume(before, run)
-        folder.set_config(run["config"], run["config_hash"])
-    else:
-        folder.start(run)
-    for part in market.parts:
-        log(part.summary())
-    log(f"ready in {time.monotonic() - begun:.1f} s")
-    progress = Progress(log, config.training.stop, max_seconds)
-    writers = [] if tracking is None else [tracking]
-    with contextlib.nullcontext() if tracking is None else tracking.run(folder):
-        result = run_training(config, market, folder, progress, max_seconds, writers)
-    log(
-        f"trained {result.iterations} iterations, {result.env_steps:,} steps in "
-        f"{result.seconds:.0f} s ({result.stopped}); checkpoint {result.last_checkpoint}"
-    )
-    log(f"report {out / REPORT}")
-    return result, market
+RUN_FORMAT: Final = 1
 
 
 def cpus_of(config: TacticalConfig, instruments: int) -> int:
@@ -119,7 +48,7 @@ def run_description(
     }
 
 
-def _check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume with other data, another instrument or another configuration."""
     if before.get("warm_start") != now["warm_start"]:
         raise TrainingError("--resume: the warm start differs from the run's")

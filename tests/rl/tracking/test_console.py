@@ -1,18 +1,23 @@
 """What training prints while it goes on."""
 
+from pathlib import Path
+
 import pytest
 
-from rllib_tactical.config.training import StopConfig
+from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import StopConfig, TrainingConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.tracking.console import Progress
+from rllib_tactical.rl.tracking.console import ConsoleLogger
+from rllib_tactical.rl.training.callbacks import TrainingRun
 
 NO_LIMIT = StopConfig()
 
 
-def row(iteration, total_seconds, of=100):
+def row(iteration, total_seconds):
     """Return an iteration of 10 s and 1,000 steps."""
     figures = {
-        "iteration": iteration, "of": of, "env_steps": 1_000 * iteration, "seconds": 10.0,
+        "iteration": iteration, "env_steps": 1_000 * iteration, "seconds": 10.0,
         "steps_per_s": 100.0, "total_seconds": total_seconds, "pnl": 0.0, "trades": 0,
     }  # fmt: skip
     for agent in AGENTS:
@@ -21,11 +26,13 @@ def row(iteration, total_seconds, of=100):
 
 
 def left(*rows, stop=NO_LIMIT, max_seconds=None):
-    said = []
-    progress = Progress(said.append, stop, max_seconds)
+    lines = []
+    console = ConsoleLogger(lines.append)
+    config = TacticalConfig(training=TrainingConfig(iterations=100, stop=stop))
+    run = TrainingRun(RunFolder(Path("unused")), config, max_seconds=max_seconds)
     for each in rows:
-        progress(each)
-    return said[-1].rpartition("left ")[2]
+        console.on_iteration(run, each)
+    return lines[-1].rpartition("left ")[2]
 
 
 def test_the_time_left_counts_validation_and_checkpoints():
@@ -48,5 +55,5 @@ def test_a_limit_that_comes_first_shortens_it(stop, said):
 
 
 def test_a_time_limit_of_the_call_takes_the_place_of_iterations():
-    assert left(row(1, 10.0, of=None), max_seconds=70.0) == "1:00"
-    assert left(row(1, 80.0, of=None), max_seconds=70.0) == "0:00"
+    assert left(row(1, 10.0), max_seconds=70.0) == "1:00"
+    assert left(row(1, 80.0), max_seconds=70.0) == "0:00"
