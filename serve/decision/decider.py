@@ -138,7 +138,7 @@ class Decider:
             request: from ``read_request``.
             state: the risk state to decide on.
             fresh: whether that state is known to be current; without that the answer is hold.
-            now_s: epoch time, by which the age of the bars is told; the clock's when omitted.
+            now_s: epoch time from which the age of the bars is measured; the clock's when omitted.
             start: ``perf_counter`` at which work on the request began; now when omitted.
         """
         start = perf_counter() if start is None else start
@@ -159,7 +159,7 @@ class Decider:
         data_issue = state.data_issue_of(
             time() if now_s is None else now_s, self.bundle.bar_seconds
         )
-        # bars that are current tell for a matrix too whether the session goes on
+        # current bars show, also for a decision by matrix, whether the session continues
         tradable = state.market is None or state.market.tradable or data_issue is Reason.DATA_STALE
         account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(

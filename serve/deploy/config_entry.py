@@ -28,7 +28,7 @@ from serve.state.machine import model_record
 
 
 class Arguments(BaseModel):
-    """What stands under ``args`` in the file.
+    """The entries under ``args`` in the file.
 
     ``bundle``: the bundle's folder, at the same path on every node. ``state``: folder of the
     states, on the head alone. ``config``: file of settings, there on every node too.
@@ -65,7 +65,7 @@ def build(args: dict[str, Any]) -> Any:
     settings = load_config(None if given.config is None else Path(given.config))
     own = state_folder(Path(given.state), bundle.instrument.symbol)
     level = log_level()
-    # what a node keeps for itself: counts and logs of its replicas
+    # local to a node: metrics and logs of its replicas
     local = f"{tempfile.gettempdir()}/tactical"
     telemetry = f"{local}/telemetry-{bundle.bundle_id[:12]}"
     coordinator = CoordinatorSettings(

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from rllib_tactical.config.service import ServiceConfig
-from rllib_tactical.errors import TacticalError
+from rllib_tactical.errors import ServiceError, TacticalError
 from serve.api.write_requests import WriteRequest
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
@@ -47,7 +47,7 @@ Load = Callable[[str, str], Decider]
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What decides now: exchanged as a whole, so that bundle and state always belong together."""
+    """The bundle and the state in use; replaced together, so that they always match."""
 
     decider: Decider
     state: RiskState
@@ -87,8 +87,13 @@ class StateReplica:
 
     @property
     def active(self) -> Active:
-        """The bundle and the state to decide with, whether or not the lease still runs."""
-        assert self._active is not None, "start() has to come first"
+        """The bundle and the state to decide with, whether or not the lease still runs.
+
+        Raises:
+            ServiceError: the replica has not started.
+        """
+        if self._active is None:
+            raise ServiceError("start() must be awaited before a decision, found no state yet")
         return self._active
 
     @property

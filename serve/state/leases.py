@@ -13,7 +13,7 @@ _FORGET_AFTER_S: Final = 60.0
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What came of a proposal in one replica; ``error`` None when it is ready."""
+    """The result of a proposal in one replica; ``error`` is None when the bundle is ready."""
 
     number: int
     error: str | None
@@ -23,8 +23,9 @@ class Report(msgspec.Struct, frozen=True):
 class Replica:
     """What a replica may decide on.
 
-    Version ``confirmed`` until ``held_until``; and, once it has taken over what it was answered,
-    version ``offered`` until ``lease_until``. ``report``: what came of the newest proposal there.
+    It may use version ``confirmed`` until ``held_until``. Once it has installed the version that it
+    was sent, it may use version ``offered`` until ``lease_until``. ``report``: the result of the
+    newest proposal.
     """
 
     confirmed: int
@@ -55,15 +56,15 @@ class Leases:
     def __init__(self, lease_s: float, monotonic: Callable[[], float]) -> None:
         self._lease_s, self._monotonic = lease_s, monotonic
         self._replicas: dict[str, Replica] = {}
-        # replicas that a coordinator before this one gave a lease are not known here
+        # an earlier coordinator may have given leases that are not known here
         self.unknown_until = monotonic() + lease_s
 
     def ask(self, name: str, have: int, report: Report | None) -> Replica:
-        """Note that a replica which decides on version ``have`` asks what is new."""
+        """Record that a replica, which decides on version ``have``, asks for news."""
         now = self._monotonic()
         known = self._replicas.get(name)
-        held_until = now  # at least, so that it is not forgotten while it waits for the answer
-        if known is not None:  # it has taken over what it was offered, or goes on with what it had
+        held_until = now  # at least: a replica that waits for an answer must not be forgotten
+        if known is not None:  # it has installed what it was offered, or still uses what it had
             until = known.lease_until if have == known.offered else known.held_until
             held_until = max(now, until)
         asking = Replica(have, held_until, have, held_until, report)
@@ -71,9 +72,9 @@ class Leases:
         return asking
 
     def offer(self, replica: Replica, version: int, asked: float) -> None:
-        """Note that a replica is answered with a version, on which its lease runs since ``asked``.
+        """Record the version that a replica is sent; its lease on it runs from ``asked``.
 
-        One that fails to take it over keeps what it had, no longer than it had it.
+        A replica that fails to install it keeps its old version, until the end of the old lease.
         """
         replica.offered, replica.lease_until = version, asked + self._lease_s
 

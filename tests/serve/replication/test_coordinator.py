@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.errors import ServiceError
 from serve.api.write_requests import FillsRequest, OverrideRequest, read_body
+from serve.decision.decider import Decider
 from serve.replication.coordinator import Coordinator
-from tests.serve.local import SERVICE, coordinator_settings
+from serve.replication.replica import StateReplica
+from tests.serve.local import SERVICE, LocalCoordinator, coordinator_settings
 from tests.serve.test_state_api import fill, fills_body
 
 
@@ -136,3 +139,15 @@ def test_whether_bars_are_live_stands_in_the_journal(
         assert coordinator._machine.model.live_bars is live_bars
         assert coordinator._machine.model.bundle_id == bundle.bundle_id
         coordinator.close()
+
+
+def test_a_replica_that_has_not_started_says_so(bundle: Bundle, tmp_path: Path) -> None:
+    coordinator = Coordinator(coordinator_settings(bundle, tmp_path / "state"))
+
+    def load(path: str, bundle_id: str) -> Decider:
+        raise AssertionError("nothing is loaded before the start")
+
+    replica = StateReplica(LocalCoordinator(coordinator), load, "replica", SERVICE)
+    with pytest.raises(ServiceError, match=r"start\(\) must be awaited"):
+        _ = replica.active
+    coordinator.close()
