@@ -81,8 +81,11 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
             actions: the vote's index of every agent.
             confidences: probability of each chosen action, for the serving rule; without them votes
                 count with the constant training confidence.
+
+        Raises:
+            ArrayError: an action is not an integer from 0 to 2.
         """
-        index = np.array([[actions[agent] for agent in AGENTS]], dtype=np.int64)
+        index = np.array([[actions[agent] for agent in AGENTS]])
         if confidences is None:
             votes = constant_votes(index, self._spec.train_confidence)
         else:

@@ -35,8 +35,8 @@ class DataError(TacticalError):
     """Market data that can be read but breaks a rule of a bar file."""
 
 
-class ShapeError(TacticalError):
-    """An array handed to a function has the wrong rank, shape or dtype."""
+class ArrayError(TacticalError):
+    """An array handed to a function has the wrong rank, shape or dtype, or holds a wrong value."""
 
 
 class FeatureError(TacticalError):

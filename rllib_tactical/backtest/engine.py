@@ -21,9 +21,10 @@ from rllib_tactical.backtest.tables import decision_table, equity_table
 from rllib_tactical.backtest.trades import trade_table
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
+from rllib_tactical.domain.decision.actions import WAIT
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import session_drawdown
-from rllib_tactical.domain.decision.votes import WAIT, Votes, greedy_votes, sample_votes, softmax
+from rllib_tactical.domain.decision.votes import Votes, greedy_votes, sample_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator

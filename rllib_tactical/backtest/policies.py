@@ -9,8 +9,9 @@ import numpy as np
 from rllib_tactical.backtest.engine import hold_votes, run_backtest
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.trades import entry_bars
+from rllib_tactical.domain.decision.actions import EXECUTE
 from rllib_tactical.domain.decision.rule_policy import rule_votes
-from rllib_tactical.domain.decision.votes import EXECUTE, Votes
+from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray
 from rllib_tactical.errors import UsageError

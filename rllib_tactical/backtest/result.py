@@ -16,8 +16,6 @@ from rllib_tactical.domain.types import FloatArray
 END_OF_DATA: Final = "end_of_data"
 """Exit reason of a position that is still open at the last bar, valued at its close."""
 
-ACTION_NAMES: Final = {1: "long", 0: "hold", -1: "short"}
-
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:

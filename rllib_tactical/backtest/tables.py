@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rllib_tactical.backtest.result import ACTION_NAMES
+from rllib_tactical.domain.decision.actions import ACTION_NAMES
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from envs.market import MarketSpec
 from rllib_tactical.bundle.networks import Actor, Critic, Standardization
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.domain.decision.aggregation import aggregate
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.episodes import ReplaySet
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
@@ -185,7 +184,7 @@ class PlainMappo:
                 other = actions.copy()
                 other[:, agent] = vote
                 votes = constant_votes(other, self.confidence)
-                outcome = aggregate(votes, kind, direction, self.rules.aggregation)
+                outcome = votes.aggregate(kind, direction, self.rules.aggregation)
                 sizes = self.rules.orders
                 cap = np.where(outcome.aggressive, sizes.cap_aggressive, sizes.cap_execute)
                 size = np.minimum(outcome.score / sizes.full_size_confidence, cap)

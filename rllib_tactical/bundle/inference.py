@@ -14,6 +14,7 @@ import numpy as np
 
 from rllib_tactical.domain.decision.votes import softmax
 from rllib_tactical.domain.features.table import InputViews
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import (
     NUM_ACTIONS,
     NUM_AGENTS,
@@ -100,7 +101,7 @@ def probabilities(
         temperature_scale: the bundle's temperature scale, times a request's own if it has one.
 
     Raises:
-        BundleError: inputs have another shape, or the actors return values that are not finite.
+        BundleError: inputs of a wrong shape or dtype, or logits that are not finite.
     """
     return softmax(logits_in_batches(engine, inputs), temperature_scale)
 
@@ -121,12 +122,9 @@ def logits_in_batches(engine: LogitsEngine, inputs: Float32Array) -> FloatArray:
     """Return logits (N, 3, 3) float64 of network inputs (N, 60, 7) float32.
 
     Raises:
-        BundleError: inputs have another shape, or the actors return values that are not finite.
+        BundleError: inputs of a wrong shape or dtype, or logits that are not finite.
     """
-    if inputs.ndim != 3 or inputs.shape[1:] != (WINDOW, NUM_FEATURES):
-        raise BundleError(
-            f"network input must have shape (N, {WINDOW}, {NUM_FEATURES}), found {inputs.shape}"
-        )
+    require_shape(inputs, ("N", WINDOW, NUM_FEATURES), np.float32, "network input", BundleError)
     parts = [engine.logits(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
     shape = (0, NUM_AGENTS, NUM_ACTIONS)
     logits = np.concatenate(parts) if parts else np.zeros(shape, dtype=np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import (
     AGENTS,
     NUM_ACTIONS,
@@ -35,7 +36,12 @@ class Standardization:
 
     @classmethod
     def estimate(cls, inputs: Float32Array) -> Standardization:
-        """Estimate from network inputs (N, 60, 7); a constant feature keeps its scale."""
+        """Estimate from network inputs (N, 60, 7); a constant feature keeps its scale.
+
+        Raises:
+            ArrayError: another shape, or not floating.
+        """
+        require_shape(inputs, ("N", WINDOW, NUM_FEATURES), np.floating, "inputs")
         flat = np.asarray(inputs, dtype=np.float64).reshape(-1, NUM_FEATURES)
         std = flat.std(axis=0)
         return cls(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rllib_tactical.errors import ShapeError, TacticalError
+from rllib_tactical.errors import ArrayError, TacticalError
 
 Shape = tuple[int | str, ...]
 """A length per axis. A letter such as "N" stands for any length; a leading "..." for any axes."""
@@ -21,7 +21,7 @@ def require_shape(
     shape: Shape,
     dtype: type[np.generic],
     name: str,
-    error: type[TacticalError] = ShapeError,
+    error: type[TacticalError] = ArrayError,
 ) -> None:
     """Refuse an array of another rank, shape or dtype.
 
@@ -34,7 +34,7 @@ def require_shape(
         error: class of the error.
 
     Raises:
-        ShapeError: not an array, or an array of another rank, shape or dtype.
+        ArrayError: not an array, or an array of another rank, shape or dtype.
     """
     if isinstance(array, np.ndarray):
         found = array.shape
@@ -48,7 +48,7 @@ def require_fields(
     shape: Shape,
     dtypes: dict[str, type[np.generic]],
     name: str,
-    error: type[TacticalError] = ShapeError,
+    error: type[TacticalError] = ArrayError,
 ) -> None:
     """Refuse a record with a field of another rank, shape or dtype; all fields have one shape.
 
@@ -60,7 +60,7 @@ def require_fields(
         error: class of the error.
 
     Raises:
-        ShapeError: a field is not an array, or has another rank, shape or dtype.
+        ArrayError: a field is not an array, or has another rank, shape or dtype.
     """
     for field, dtype in dtypes.items():
         array = getattr(record, field)

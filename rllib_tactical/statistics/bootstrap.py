@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray
 
 RESAMPLES: Final = 2_000
@@ -46,7 +47,11 @@ def block_length(series: FloatArray) -> float:
     """Return the largest of the optimal mean block lengths of the columns of (T, K), at least 1.
 
     Columns without variation are passed over.
+
+    Raises:
+        ArrayError: ``series`` is not (T, K) float64.
     """
+    require_shape(series, ("T", "K"), np.float64, "series")
     from arch.bootstrap import optimal_block_length
 
     moving = series[:, series.std(axis=0) > 0.0]
@@ -74,7 +79,11 @@ def resample(
         block: mean block length in days.
         seed: of the draws.
         resamples: R.
+
+    Raises:
+        ArrayError: ``series`` is not (T, K) float64.
     """
+    require_shape(series, ("T", "K"), np.float64, "series")
     from arch.bootstrap import StationaryBootstrap
 
     kind: Any = StationaryBootstrap  # annotated for whole blocks only; means may be fractions
@@ -84,7 +93,13 @@ def resample(
 
 
 def percentile_intervals(estimates: FloatArray, drawn: FloatArray) -> list[Interval]:
-    """Return the percentile interval of each statistic; estimates (S,), drawn (R, S)."""
+    """Return the percentile interval of each statistic; estimates (S,), drawn (R, S).
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
+    """
+    require_shape(estimates, ("S",), np.float64, "estimates")
+    require_shape(drawn, ("R", len(estimates)), np.float64, "drawn")
     tail = 50.0 * (1.0 - CONFIDENCE)
     low, high = np.percentile(drawn, [tail, 100.0 - tail], axis=0)
     return [

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from scipy.stats import rankdata
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.errors import DataError
 
@@ -46,8 +47,10 @@ def overfitting_probability(returns: FloatArray, blocks: int = BLOCKS) -> Overfi
         blocks: S, even; fewer are used when there are too few days.
 
     Raises:
+        ArrayError: ``returns`` is not (T, N) float64.
         DataError: fewer than two trials or too few days.
     """
+    require_shape(returns, ("T", "N"), np.float64, "returns")
     days, trials = returns.shape
     blocks = min(blocks, days // MIN_ROWS_PER_BLOCK // 2 * 2)
     if trials < 2 or blocks < 4:

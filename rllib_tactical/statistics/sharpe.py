@@ -11,13 +11,19 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray
 
 EULER_GAMMA: Final = 0.5772156649015329
 
 
 def plain_sharpe(returns: FloatArray) -> float | None:
-    """Return mean / sample standard deviation of returns (T,); None where it is undefined."""
+    """Return mean / sample standard deviation of returns (T,); None where it is undefined.
+
+    Raises:
+        ArrayError: ``returns`` is not (T,) float64.
+    """
+    require_shape(returns, ("T",), np.float64, "returns")
     if len(returns) < 2:
         return None
     deviation = float(np.std(returns, ddof=1))
@@ -52,7 +58,11 @@ def sharpe_probability(
 
 
 def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float | None:
-    """Return ``sharpe_probability`` of returns (T,); None where their ratio is undefined."""
+    """Return ``sharpe_probability`` of returns (T,); None where their ratio is undefined.
+
+    Raises:
+        ArrayError: ``returns`` is not (T,) float64.
+    """
     ratio = plain_sharpe(returns)
     if ratio is None:
         return None
@@ -89,6 +99,10 @@ def deflated_sharpe(returns: FloatArray, trial_sharpes: FloatArray) -> float | N
     Args:
         returns: of the strategy that was chosen.
         trial_sharpes: (N,) ratios per observation of all trials, the chosen one included.
+
+    Raises:
+        ArrayError: an array of another rank or dtype.
     """
+    require_shape(trial_sharpes, ("N",), np.float64, "trial_sharpes")
     variance = float(np.var(trial_sharpes, ddof=1)) if len(trial_sharpes) > 1 else 0.0
     return probabilistic_sharpe(returns, expected_maximum_sharpe(variance, len(trial_sharpes)))

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.errors import DataError
 from rllib_tactical.statistics.bootstrap import (
@@ -159,8 +160,12 @@ def judge(
         seed: of the resampling.
 
     Raises:
+        ArrayError: P&L or returns of another rank, shape or dtype.
         DataError: fewer than two days, or series of different lengths.
     """
+    for series in (policy, *others):
+        require_shape(series.pnl, ("D",), np.float64, f"P&L of {series.name}")
+        require_shape(series.returns, series.pnl.shape, np.float64, f"returns of {series.name}")
     days = len(policy.pnl)
     every = (policy, *others)
     if days < 2 or any(len(series.pnl) != days for series in every):

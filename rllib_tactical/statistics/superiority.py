@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray
 
 RESAMPLES = 1_000
@@ -26,7 +27,12 @@ def superiority_p_value(
 
     Returns:
         None when no candidate ever differs from the benchmark.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
     """
+    require_shape(benchmark, ("T",), np.float64, "benchmark")
+    require_shape(candidates, (len(benchmark), "N"), np.float64, "candidates")
     from arch.bootstrap import SPA
 
     gain = candidates - benchmark[:, None]

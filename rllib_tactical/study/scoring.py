@@ -11,8 +11,9 @@ import numpy as np
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.decision.actions import EXECUTE
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.decision.votes import EXECUTE, Votes, greedy_votes, softmax
+from rllib_tactical.domain.decision.votes import Votes, greedy_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from rllib_tactical.rl.training.validation import equal_size

@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.domain.decision.votes import EXECUTE, WAIT, Votes, constant_votes
+from rllib_tactical.domain.decision.actions import EXECUTE, WAIT
+from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.types import NUM_AGENTS, NUM_FEATURES, FloatArray, IntArray
 from rllib_tactical.errors import FeatureError, UsageError
 

@@ -17,11 +17,12 @@ from msgspec import UNSET
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.domain.decision.actions import LABELS, SIGNS
 from rllib_tactical.domain.decision.override import Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
-from rllib_tactical.domain.decision.votes import LABELS, SIGNS, Votes, greedy_votes, sample_votes
+from rllib_tactical.domain.decision.votes import Votes, greedy_votes, sample_votes
 from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import (

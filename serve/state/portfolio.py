@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from rllib_tactical.domain.decision.actions import LABELS, SIGNS
 from rllib_tactical.domain.decision.risk import RiskConfig
-from rllib_tactical.domain.decision.votes import LABELS, SIGNS
 from rllib_tactical.domain.simulation.account import Account, apply_fill, mark_account
 from rllib_tactical.domain.types import AGENTS, Instrument
 from serve.api.errors import RequestError, invalid

@@ -14,6 +14,7 @@ from rllib_tactical.bundle.networks import (
 )
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import BundleError
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
 def test_pooling_matrix_is_the_adaptive_average_pool():
@@ -93,3 +94,7 @@ def test_wrong_weights_are_refused():
         actor_stack_from_weights(misshapen)
     with pytest.raises(BundleError, match="do not fit"):
         actor_stack_from_weights(weights | {"fourth.out.bias": np.zeros(3, dtype=np.float32)})
+
+
+def test_standardization_refuses_wrong_arrays():
+    assert_wrong_arrays_are_refused(Standardization.estimate, inputs=np.zeros((5, 60, 7)))

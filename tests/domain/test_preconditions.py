@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.domain.preconditions import Shape, require_fields, require_shape
-from rllib_tactical.errors import FeatureError, ShapeError
+from rllib_tactical.errors import ArrayError, FeatureError
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_fitting_arrays_pass(array: Any, shape: Shape, dtype: type[np.generic]) 
 def test_other_rank_shape_or_dtype_is_refused(
     array: Any, shape: Shape, dtype: type[np.generic], message: str
 ) -> None:
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises(ArrayError) as caught:
         require_shape(array, shape, dtype, "x")
     assert str(caught.value) == message
 
@@ -109,5 +109,5 @@ def test_fitting_fields_pass(dtype: type[np.generic]) -> None:
     ],
 )
 def test_field_of_other_rank_shape_or_dtype_is_refused(pair: Pair, message: str) -> None:
-    with pytest.raises(ShapeError, match=message):
+    with pytest.raises(ArrayError, match=message):
         require_fields(pair, (2,), DTYPES, "pair")

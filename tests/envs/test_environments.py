@@ -7,6 +7,7 @@ from envs.parallel import TacticalParallelEnv
 from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
 from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.errors import ArrayError
 from tests.market import random_spec
 
 SPEC = random_spec()
@@ -104,3 +105,11 @@ def test_rllib_env_has_fixed_agents_and_ends_all_together():
         _, _, terminated, truncated, _ = env.step(HOLD)
     assert truncated["__all__"]
     assert not terminated["__all__"]
+
+
+@pytest.mark.parametrize("action", [-1, 3, 1.0, True])
+@pytest.mark.parametrize("confidences", [None, dict.fromkeys(AGENTS, 0.9)])
+def test_action_that_is_not_0_1_or_2_is_refused(env, action, confidences):
+    env.reset(seed=5)
+    with pytest.raises(ArrayError, match="must be"):
+        env.step(dict.fromkeys(AGENTS, action), confidences)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rllib_tactical.errors import ArrayError
 from rllib_tactical.statistics.bootstrap import (
     Interval,
     block_length,
@@ -10,6 +11,7 @@ from rllib_tactical.statistics.bootstrap import (
     resample,
 )
 from rllib_tactical.statistics.superiority import superiority_p_value
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
 def mean_of(series: np.ndarray) -> np.ndarray:
@@ -82,3 +84,23 @@ def test_many_tries_are_allowed_for() -> None:
     among = superiority_p_value(benchmark, candidates, 1.0, 0)
     assert alone < 0.05
     assert among > 0.2
+
+
+def test_wrong_arrays_are_refused() -> None:
+    days = np.random.default_rng(0).normal(size=(40, 2))
+    for wrong in (days[:, 0], days[None], days.astype(np.int64)):
+        with pytest.raises(ArrayError, match=r"series must be a float64 array of shape \(T, K\)"):
+            block_length(wrong)
+        with pytest.raises(ArrayError, match=r"series must be a float64 array of shape \(T, K\)"):
+            resample(wrong, mean_of, 1.0, seed=0, resamples=3)
+    assert_wrong_arrays_are_refused(
+        percentile_intervals, estimates=np.zeros(2), drawn=np.zeros((5, 2))
+    )
+    for benchmark, candidates in (
+        (days, days),
+        (days[:-1, 0], days),
+        (days[:, 0], days[:, 0]),
+        (days[:, 0], days.astype(np.int64)),
+    ):
+        with pytest.raises(ArrayError, match=r"(benchmark|candidates) must be a float64 array"):
+            superiority_p_value(benchmark, candidates, 1.0, seed=0)

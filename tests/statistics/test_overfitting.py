@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rllib_tactical.errors import DataError
+from rllib_tactical.errors import ArrayError, DataError
 from rllib_tactical.statistics.overfitting import overfitting_probability
 
 
@@ -66,3 +66,10 @@ def test_few_days_take_fewer_blocks_and_very_few_none() -> None:
         overfitting_probability(rng.normal(size=(11, 3)))
     with pytest.raises(DataError, match="needs 2 trials"):
         overfitting_probability(rng.normal(size=(50, 1)))
+
+
+def test_wrong_arrays_are_refused() -> None:
+    returns = np.random.default_rng(3).normal(size=(60, 7))
+    for wrong in (returns[:, 0], returns[None], returns.astype(np.int64)):
+        with pytest.raises(ArrayError, match=r"returns must be a float64 array of shape \(T, N\)"):
+            overfitting_probability(wrong)

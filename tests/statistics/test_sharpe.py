@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from rllib_tactical.errors import ArrayError
 from rllib_tactical.statistics.sharpe import (
     deflated_sharpe,
     expected_maximum_sharpe,
@@ -12,6 +13,7 @@ from rllib_tactical.statistics.sharpe import (
     probabilistic_sharpe,
     sharpe_probability,
 )
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
 def test_the_example_of_the_deflated_sharpe_ratio() -> None:
@@ -63,3 +65,12 @@ def test_more_trials_deflate_more() -> None:
 def test_chance_reaches_the_expected_maximum() -> None:
     best = np.random.default_rng(0).normal(0, 0.3, (4_000, 40)).max(axis=1)
     assert expected_maximum_sharpe(0.09, 40) == pytest.approx(best.mean(), rel=0.02)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    returns = np.random.default_rng(0).normal(size=30)
+    for function in (plain_sharpe, probabilistic_sharpe):
+        assert_wrong_arrays_are_refused(function, returns=returns)
+    for wrong in (returns[:, None], np.ones(30, dtype=np.int64)):
+        with pytest.raises(ArrayError, match="trial_sharpes must be"):
+            deflated_sharpe(returns, wrong)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from rllib_tactical.errors import DataError
+from rllib_tactical.errors import ArrayError, DataError
 from rllib_tactical.statistics.sharpe import deflated_sharpe, probabilistic_sharpe
 from rllib_tactical.statistics.significance import Series, Significance, in_words, judge
 from rllib_tactical.statistics.trials import Trials
@@ -106,3 +107,14 @@ def test_series_of_other_lengths_are_refused() -> None:
         judge(series("policy", 0.0, 1), [series("random", 0.0, 2, days=240)], 5)
     with pytest.raises(DataError, match="at least 2 days"):
         judge(Series("p", "P", np.ones(1), np.ones(1)), [], 5)
+
+
+@pytest.mark.parametrize("field", ["pnl", "returns"])
+def test_wrong_arrays_are_refused(field: str) -> None:
+    good = series("policy", 1.0, 1)
+    array = getattr(good, field)
+    for wrong in (array[:, None], array.astype(np.int64)):
+        other = dataclasses.replace(good, **{field: wrong})
+        for policy, rival in ((other, good), (good, other)):
+            with pytest.raises(ArrayError, match=r"(P&L|returns) of policy must be"):
+                judge(policy, [rival], 100)

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.cli import bench as command
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.decision.actions import EXECUTE
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.decision.votes import EXECUTE
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError, UsageError
 from rllib_tactical.rl.training.validation import equal_size

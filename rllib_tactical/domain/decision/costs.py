@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray, Instrument, IntArray
 
 
 def adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
     """Return by how much a market order fills worse than the bar price, in price units (N,).
 
-    Half spread plus slippage: fixed ticks and a share of the ATR known at the decision.
+    Half spread plus slippage: fixed ticks and a share of the ``atr`` (N,) known at the decision.
+
+    Raises:
+        ArrayError: an array of another rank or dtype.
     """
+    require_shape(atr, ("N",), np.float64, "atr")
     ticks = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
     return ticks + instrument.slippage_atr_share * atr
 
@@ -19,17 +24,35 @@ def adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
 def market_fill(price: FloatArray, side: IntArray, adverse: FloatArray) -> FloatArray:
     """Return the fill price (N,) of market orders: buys (+1) pay more, sells (-1) receive less.
 
-    ``adverse`` is the adverse move (N,) in price units.
+    Args:
+        price: (N,) bar prices.
+        side: (N,) integer, +1 or -1.
+        adverse: (N,) adverse move in price units.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
     """
+    require_shape(price, ("N",), np.float64, "price")
+    require_shape(side, price.shape, np.integer, "side")
+    require_shape(adverse, price.shape, np.float64, "adverse")
     return np.asarray(price + side * adverse, dtype=np.float64)
 
 
 def commission(quantity: FloatArray, instrument: Instrument) -> FloatArray:
-    """Return the commission in dollars (N,) of one side of ``quantity`` lots."""
+    """Return the commission in dollars (N,) of one side of ``quantity`` lots (N,).
+
+    Raises:
+        ArrayError: an array of another rank or dtype.
+    """
+    require_shape(quantity, ("N",), np.float64, "quantity")
     return quantity * instrument.commission_per_lot
 
 
 def round_trip_cost_per_lot(atr: FloatArray, instrument: Instrument) -> FloatArray:
-    """Return the dollars (N,) that one lot loses by being bought and sold at one price."""
+    """Return the dollars (N,) that one lot loses by being bought and sold at one price.
+
+    Raises:
+        ArrayError: an ``atr`` of another rank or dtype than (N,) float64.
+    """
     moves = 2.0 * adverse_move(atr, instrument) * instrument.point_value
     return moves + 2.0 * instrument.commission_per_lot

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, StrictConfig
 from rllib_tactical.errors import ConfigError, OrderError
 
@@ -39,12 +40,22 @@ class OrderConfig(StrictConfig):
 
 
 def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
-    """Return prices rounded to the nearest tick (half to even)."""
+    """Return prices (...,) rounded to the nearest tick (half to even).
+
+    Raises:
+        ArrayError: an array of another dtype than float64.
+    """
+    require_shape(price, ("...",), np.float64, "price")
     return _ten_decimals(np.rint(price / tick_size) * tick_size)
 
 
 def floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
-    """Return quantities rounded down to whole lot steps."""
+    """Return quantities (...,) rounded down to whole lot steps.
+
+    Raises:
+        ArrayError: an array of another dtype than float64.
+    """
+    require_shape(quantity, ("...",), np.float64, "quantity")
     return _ten_decimals(np.floor(quantity / lot_step + _FLOOR_SLACK) * lot_step)
 
 
@@ -60,7 +71,21 @@ def bracket(
     instrument: Instrument,
     config: OrderConfig,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return stop loss = price -/+ 2 ATR and take profit = price +/- 3 ATR (N,), on the tick."""
+    """Return stop loss = price -/+ 2 ATR and take profit = price +/- 3 ATR (N,), on the tick.
+
+    Args:
+        price: (N,) closes of the decision bars.
+        side: (N,) integer, +1 or -1.
+        atr: (N,) in price units.
+        instrument: its tick.
+        config: the distances in ATRs.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
+    """
+    require_shape(price, ("N",), np.float64, "price")
+    require_shape(side, price.shape, np.integer, "side")
+    require_shape(atr, price.shape, np.float64, "atr")
     distances = np.array([[-config.stop_atr], [config.target_atr]])
     stop, target = round_to_tick(price + side * distances * atr, instrument.tick_size)
     return stop, target
@@ -71,9 +96,18 @@ def requested_quantity(
 ) -> FloatArray:
     """Return base x min(confidence / 0.8, cap) in lots (N,), floored, at least one lot step.
 
+    Args:
+        score: (N,) float64 confidence of the winning side.
+        aggressive: (N,) bool, the entry agent asks for more size.
+        instrument: its base quantity and lot step.
+        config: the caps.
+
     Raises:
+        ArrayError: an array of another rank, shape or dtype.
         OrderError: the instrument's base_quantity has not been resolved.
     """
+    require_shape(score, ("N",), np.float64, "score")
+    require_shape(aggressive, score.shape, np.bool_, "aggressive")
     if instrument.base_quantity is None:
         raise OrderError(f"instrument {instrument.symbol}: base_quantity must be set, found none")
     cap = np.where(aggressive, config.cap_aggressive, config.cap_execute)

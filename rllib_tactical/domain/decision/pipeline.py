@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig, aggregate
+from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig
 from rllib_tactical.domain.decision.orders import OrderConfig, bracket, requested_quantity
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig, limit_orders
 from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import (
     BoolArray,
     FloatArray,
@@ -81,10 +82,14 @@ def decide(
     """Turn N sets of votes into decisions with orders inside the risk limits.
 
     Raises:
+        ArrayError: an array of another rank, shape or dtype, or a vote or synergy out of range.
         OrderError: a vote asks for an order and the instrument's base_quantity is not resolved.
     """
-    vote = aggregate(votes, market.synergy_kind, market.synergy_direction, rules.aggregation)
+    vote = votes.aggregate(market.synergy_kind, market.synergy_direction, rules.aggregation)
     count = len(vote.side)
+    require_shape(market.price, (count,), np.float64, "market.price")
+    require_shape(market.atr, (count,), np.float64, "market.atr")
+    account.require(count)
     action, closes = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
     quantity, requested = np.zeros(count), np.zeros(count)
     stop, target = np.zeros(count), np.zeros(count)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from rllib_tactical.domain.decision.costs import round_trip_cost_per_lot
 from rllib_tactical.domain.decision.orders import floor_to_lot
+from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import (
     BoolArray,
     FloatArray,
@@ -47,6 +49,16 @@ class RiskConfig(StrictConfig):
                 raise ConfigError(f"risk.{name} must be finite and > 0, found {found!r}")
 
 
+_ACCOUNT_DTYPES: Final[dict[str, type[np.generic]]] = {
+    "equity": np.float64,
+    "session_peak": np.float64,
+    "position_side": np.int64,
+    "position_quantity": np.float64,
+    "halted": np.bool_,
+    "tradable": np.bool_,
+}
+
+
 @dataclass(slots=True)
 class AccountView:
     """What risk needs to know of N accounts at the close of the bar. Arrays have shape (N,).
@@ -63,6 +75,14 @@ class AccountView:
     halted: BoolArray
     tradable: BoolArray
 
+    def require(self, count: int) -> None:
+        """Refuse arrays of another rank, shape or dtype than of ``count`` accounts.
+
+        Raises:
+            ArrayError: names the field.
+        """
+        require_fields(self, (count,), _ACCOUNT_DTYPES, "account")
+
     def take(self, accounts: IntArray) -> AccountView:
         """Return the view of ``accounts`` (K,) only."""
         return AccountView(
@@ -76,7 +96,13 @@ class AccountView:
 
 
 def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
-    """Return (session peak - equity) / session peak."""
+    """Return (session peak - equity) / session peak (N,).
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype than (N,) float64.
+    """
+    require_shape(equity, ("N",), np.float64, "equity")
+    require_shape(session_peak, equity.shape, np.float64, "session_peak")
     return (session_peak - equity) / session_peak
 
 
@@ -97,7 +123,16 @@ def session_limits(
         halted: (N,) so far; a new session lifts it.
         new_session: (N,) whether this close is a session's first.
         config: the drawdown limit.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
     """
+    require_shape(equity, ("N",), np.float64, "equity")
+    count = equity.shape
+    require_shape(equity_before, count, np.float64, "equity_before")
+    require_shape(session_peak, count, np.float64, "session_peak")
+    require_shape(halted, count, np.bool_, "halted")
+    require_shape(new_session, count, np.bool_, "new_session")
     if np.count_nonzero(new_session):
         session_peak = np.where(new_session, equity_before, session_peak)
         halted = halted & ~new_session
@@ -108,7 +143,20 @@ def session_limits(
 def risk_per_lot(
     price: FloatArray, stop: FloatArray, atr: FloatArray, instrument: Instrument
 ) -> FloatArray:
-    """Return the dollars (N,) one lot loses when it is stopped out, costs included."""
+    """Return the dollars (N,) one lot loses when it is stopped out, costs included.
+
+    Args:
+        price: (N,) closes of the decision bars.
+        stop: (N,) stop prices.
+        atr: (N,) in price units.
+        instrument: its point value and costs.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
+    """
+    require_shape(price, ("N",), np.float64, "price")
+    require_shape(stop, price.shape, np.float64, "stop")
+    require_shape(atr, price.shape, np.float64, "atr")
     distance = np.abs(price - stop) * instrument.point_value
     return distance + round_trip_cost_per_lot(atr, instrument)
 
@@ -129,7 +177,24 @@ def limit_orders(
     within 2% of equity and within 80% of the session drawdown still available; the notional within
     the leverage; a position on the same side refuses; one on the opposite side is closed, whatever
     the limits say, because closing takes risk away. Quantity is 0 where refused.
+
+    Args:
+        side: (N,) integer, +1 or -1.
+        quantity: (N,) requested lots.
+        price: (N,) closes of the decision bars.
+        stop: (N,) stop prices.
+        atr: (N,) in price units.
+        account: the N accounts.
+        instrument: its lot step, tick, point value and costs.
+        config: the limits.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
     """
+    require_shape(side, ("N",), np.integer, "side")
+    require_shape(quantity, side.shape, np.float64, "quantity")
+    require_shape(price, side.shape, np.float64, "price")
+    account.require(len(side))
     lot = instrument.lot_step
     per_lot = risk_per_lot(price, stop, atr, instrument)
     drawdown_left = account.equity - account.session_peak * (1.0 - config.session_drawdown_limit)

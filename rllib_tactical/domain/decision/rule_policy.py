@@ -6,7 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.domain.decision.votes import EXECUTE, WAIT, Votes
+from rllib_tactical.domain.decision.actions import EXECUTE, WAIT
+from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import NUM_AGENTS, NUM_FEATURES, FloatArray
 from rllib_tactical.errors import FeatureError
 
@@ -42,11 +44,8 @@ def rule_votes(raw: FloatArray, close: FloatArray) -> Votes:
         FeatureError: wrong shapes, or values that are not finite.
     """
     raw, close = np.asarray(raw, dtype=np.float64), np.asarray(close, dtype=np.float64)
-    if raw.ndim != 2 or raw.shape[1] != NUM_FEATURES or close.shape != raw.shape[:1]:
-        raise FeatureError(
-            f"raw must have shape (N, {NUM_FEATURES}) and close (N,), "
-            f"found {raw.shape} and {close.shape}"
-        )
+    require_shape(raw, ("N", NUM_FEATURES), np.float64, "raw", FeatureError)
+    require_shape(close, raw.shape[:1], np.float64, "close", FeatureError)
     if not (np.isfinite(raw).all() and np.isfinite(close).all()):
         raise FeatureError("raw features and close must be finite")
     bullish, bearish = raw[:, 0] > 0, raw[:, 1] > 0

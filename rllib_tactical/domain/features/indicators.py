@@ -12,7 +12,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import Shape, require_shape
 from rllib_tactical.domain.types import FloatArray
+from rllib_tactical.errors import FeatureError
 
 Number = TypeVar("Number", float, FloatArray)
 
@@ -60,7 +62,12 @@ def wilder_step(atr_tm1: Number, true_range_t: Number) -> Number:
 
 
 def momentum_5(close: FloatArray) -> FloatArray:
-    """Return price_momentum_5 (T,) in percent, clipped to [-10, 10]; 0 for t < 5."""
+    """Return price_momentum_5 (T,) in percent, clipped to [-10, 10]; 0 for t < 5.
+
+    Raises:
+        FeatureError: ``close`` is not (T,) float64.
+    """
+    _require_bars(close=close)
     out = np.zeros(len(close))
     raw = momentum_percent(close[MOMENTUM_LAG:], close[:-MOMENTUM_LAG])
     out[MOMENTUM_LAG:] = np.minimum(np.maximum(raw, -MOMENTUM_LIMIT), MOMENTUM_LIMIT)
@@ -68,7 +75,12 @@ def momentum_5(close: FloatArray) -> FloatArray:
 
 
 def volume_ratio(volume: FloatArray) -> FloatArray:
-    """Return V_t / EMA20_t (T,); EMA_0 = V_0; 0 where the EMA is 0."""
+    """Return V_t / EMA20_t (T,); EMA_0 = V_0; 0 where the EMA is 0.
+
+    Raises:
+        FeatureError: ``volume`` is not (T,) float64.
+    """
+    _require_bars(volume=volume)
     mean = _recursion(ema_step, volume)
     ratio = np.zeros(len(volume))
     np.divide(volume, mean, out=ratio, where=mean != 0.0)
@@ -76,7 +88,12 @@ def volume_ratio(volume: FloatArray) -> FloatArray:
 
 
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
-    """Return the true range (T,) in price units; TR_0 = H_0 - L_0."""
+    """Return the true range (T,) in price units; TR_0 = H_0 - L_0.
+
+    Raises:
+        FeatureError: an array is not (T,) float64.
+    """
+    _require_bars(high=high, low=low, close=close)
     out = high - low
     previous = close[:-1]
     np.maximum(out[1:], np.abs(high[1:] - previous), out=out[1:])
@@ -85,12 +102,24 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
 
 
 def wilder_atr(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
-    """Return Wilder's 14-bar average true range (T,) in price units."""
+    """Return Wilder's 14-bar average true range (T,) in price units.
+
+    Raises:
+        FeatureError: an array is not (T,) float64.
+    """
     out = true_range(high, low, close)
     for t in range(1, min(ATR_PERIOD, len(out))):
         out[t] = atr_step(float(out[t - 1]), float(out[t]), t)
     out[ATR_PERIOD - 1 :] = _recursion(wilder_step, out[ATR_PERIOD - 1 :])
     return out
+
+
+def _require_bars(**columns: FloatArray) -> None:
+    """Refuse columns of bars that are not float64 arrays (T,) of one length."""
+    shape: Shape = ("T",)
+    for name, column in columns.items():
+        require_shape(column, shape, np.float64, name, FeatureError)
+        shape = column.shape
 
 
 def _recursion(step: Callable[[Any, Any], Any], value: FloatArray) -> FloatArray:
@@ -123,7 +152,11 @@ def mean_body(body: FloatArray) -> FloatArray:
     """Return the mean candle body (T,) of the up to 20 bars BEFORE t; 0 at t = 0.
 
     Summed oldest first, so that the streaming sum over the same bars gives the same bits.
+
+    Raises:
+        FeatureError: ``body`` is not (T,) float64.
     """
+    _require_bars(body=body)
     length = len(body)
     total = np.zeros(length)
     for lag in range(min(BODY_PERIOD, length - 1), 0, -1):

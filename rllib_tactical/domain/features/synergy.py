@@ -17,7 +17,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.features.table import FeatureTable
-from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
+from rllib_tactical.domain.preconditions import require_shape
+from rllib_tactical.domain.types import NUM_FEATURES, BoolArray, FloatArray, IntArray
+from rllib_tactical.errors import FeatureError
 
 LOOKBACK: Final = 10
 IN_FORCE: Final = 3
@@ -51,8 +53,13 @@ def detect_synergies(table: FeatureTable) -> SynergyTrack:
     A synergy fires on the bar that completes the three signals; further signals while all three
     stay in the window do not prolong it. Its confidence is 1 minus the share of the 10-bar window
     that the signals took. When both directions fire on one bar, none counts.
+
+    Raises:
+        FeatureError: the table's features or births have another rank, shape or dtype.
     """
     length = len(table)
+    require_shape(table.raw, (length, NUM_FEATURES), np.float64, "table.raw", FeatureError)
+    require_shape(table.birth, (length,), np.int8, "table.birth", FeatureError)
     if length == 0:
         return SynergyTrack.none(0)
     momentum = table.raw[:, 5]

@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.features import fvg, indicators
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import (
     FEATURE_NAMES,
     NUM_FEATURES,
@@ -138,7 +139,12 @@ class FeatureStream:
 
 
 def static_input(raw: FloatArray) -> FloatArray:
-    """Return the network input (..., 7) of the columns that no later bar changes; column 2 is 0."""
+    """Return the network input (..., 7) of the columns that no later bar changes; column 2 is 0.
+
+    Raises:
+        FeatureError: ``raw`` is not (..., 7) float64.
+    """
+    require_shape(raw, ("...", NUM_FEATURES), np.float64, "raw", FeatureError)
     out = np.zeros(raw.shape)
     for column in (0, 1, 4):
         out[..., column] = raw[..., column]
@@ -151,7 +157,14 @@ def static_input(raw: FloatArray) -> FloatArray:
 def level_input(
     level: FloatArray, close_now: FloatArray | float, atr_now: FloatArray | float
 ) -> FloatArray:
-    """Return tanh((level - close_now) / (4 ATR_now)); 0 where there is no level or no ATR."""
+    """Return tanh((level - close_now) / (4 ATR_now)); 0 where there is no level or no ATR.
+
+    ``close_now`` and ``atr_now`` are broadcast against ``level`` (...,).
+
+    Raises:
+        FeatureError: ``level`` is not float64.
+    """
+    require_shape(level, ("...",), np.float64, "level", FeatureError)
     scale = LEVEL_ATRS * atr_now
     known = (level != 0.0) & (scale > 0.0)
     distance = np.divide(level - close_now, scale, out=np.zeros(level.shape), where=known)
@@ -167,15 +180,14 @@ def network_input(raw: FloatArray, close_now: FloatArray, atr_now: FloatArray) -
         atr_now: (...,) ATR of each matrix's last bar, price units.
 
     Raises:
-        FeatureError: a shape other than (..., 60, 7) or a value that is not finite.
+        FeatureError: another shape or a value that is not finite.
     """
     raw = np.asarray(raw, dtype=np.float64)
-    if raw.ndim < 2 or raw.shape[-2:] != (WINDOW, NUM_FEATURES):
-        raise FeatureError(
-            f"a matrix must have shape ({WINDOW}, {NUM_FEATURES}), found {raw.shape}"
-        )
     close_now = np.asarray(close_now, dtype=np.float64)
     atr_now = np.asarray(atr_now, dtype=np.float64)
+    require_shape(raw, ("...", WINDOW, NUM_FEATURES), np.float64, "raw", FeatureError)
+    require_shape(close_now, raw.shape[:-2], np.float64, "close_now", FeatureError)
+    require_shape(atr_now, raw.shape[:-2], np.float64, "atr_now", FeatureError)
     if not (np.isfinite(raw).all() and np.isfinite(close_now).all() and np.isfinite(atr_now).all()):
         raise FeatureError("matrix, close and ATR must be finite")
     out = static_input(raw)
@@ -224,9 +236,9 @@ class InputViews:
         """Return inputs (N, 60, 7) float32 for decision bars ``t`` (N,).
 
         Raises:
-            FeatureError: a bar has no full window before it.
+            FeatureError: ``t`` is not (N,) integer, or a bar has no full window before it.
         """
-        t = np.asarray(t)
+        require_shape(t, ("N",), np.integer, "t", FeatureError)
         if len(t) == 1:  # a single account: half the cost without looking for runs
             return self._window(t.item())[None]
         start = t - (WINDOW - 1)

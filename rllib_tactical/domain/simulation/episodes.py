@@ -9,11 +9,19 @@ import numpy as np
 
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import Step
-from rllib_tactical.domain.types import BoolArray, Float32Array, FloatArray, IntArray, StrictConfig
+from rllib_tactical.domain.types import (
+    NUM_AGENTS,
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    StrictConfig,
+)
 from rllib_tactical.errors import ConfigError, DataError
 
 
@@ -140,7 +148,11 @@ class Replay:
 
         An account that ended before the rest of its group starts afresh on the group's bar, for
         what is left of the group's episode.
+
+        Raises:
+            ArrayError: ``accounts`` is not an array (K,) of integers.
         """
+        require_shape(accounts, ("K",), np.integer, "accounts")
         ended = np.zeros(self.num_accounts, dtype=np.bool_)
         ended[accounts] = True
         size = self.group_size
@@ -245,7 +257,12 @@ class ReplaySet:
             replay.set_state(part)
 
     def restart(self, accounts: IntArray) -> None:
-        """Start new episodes for ``accounts`` (K,), given in ascending order."""
+        """Start new episodes for ``accounts`` (K,), given in ascending order.
+
+        Raises:
+            ArrayError: ``accounts`` is not an array (K,) of integers.
+        """
+        require_shape(accounts, ("K",), np.integer, "accounts")
         for k, replay in enumerate(self.replays):
             first, stop = np.searchsorted(accounts, self._edges[k : k + 2])
             if stop > first:
@@ -260,12 +277,15 @@ class ReplaySet:
         return np.concatenate([replay.account_features() for replay in self.replays])
 
     def step(self, votes: Votes) -> Outcome:
-        """Step every episode by one bar; votes are (N, 3)."""
+        """Step every episode by one bar; votes are (N, 3).
+
+        Raises:
+            ArrayError: votes of another rank, shape or dtype, or out of range.
+        """
+        require_shape(votes.index, (self.num_accounts, NUM_AGENTS), np.integer, "votes.index")
         moved = []
         for k, replay in enumerate(self.replays):
-            mine = slice(self._edges[k], self._edges[k + 1])
-            part = Votes(votes.index[mine], votes.confidence[mine], votes.constant)
-            moved.append(replay.step(part))
+            moved.append(replay.step(votes.take(slice(self._edges[k], self._edges[k + 1]))))
 
         def joined(name: str) -> Any:
             return np.concatenate([getattr(part.step, name) for part in moved])

@@ -15,6 +15,7 @@ from rllib_tactical.domain.features.table import (
     InputViews,
     compute_features,
 )
+from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import (
     NUM_FEATURES,
     WINDOW,
@@ -45,6 +46,19 @@ MARKET_FEATURES: Final = (
 """What the critic sees of the market besides the matrix."""
 
 
+_SESSION_DTYPES: Final[dict[str, type[np.generic]]] = {
+    "session_id": np.int64,
+    "is_first": np.bool_,
+    "is_last": np.bool_,
+    "elapsed": np.float64,
+}
+_SYNERGY_DTYPES: Final[dict[str, type[np.generic]]] = {
+    "kind": np.int8,
+    "direction": np.int8,
+    "confidence": np.float64,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class MarketHistory:
     """One instrument's history, ready for replay. All per-bar arrays have length T."""
@@ -65,7 +79,12 @@ class MarketHistory:
         return EMBARGO_BARS - 1
 
     def market_features(self, t: IntArray) -> Float32Array:
-        """Return the critic's view of the market (N, 9) float32, ordered as MARKET_FEATURES."""
+        """Return the critic's view of the market (N, 9) float32, ordered as MARKET_FEATURES.
+
+        Raises:
+            ArrayError: ``t`` is not an array (N,) of integers.
+        """
+        require_shape(t, ("N",), np.integer, "t")
         angle = 2.0 * np.pi * self.sessions.elapsed[t]
         out = np.empty((len(t), len(MARKET_FEATURES)), dtype=np.float32)
         out[:, 0] = np.sin(angle)
@@ -90,7 +109,11 @@ def build_history(
 
     Raises:
         DataError: too few bars.
+        ArrayError: sessions or synergies have another rank, shape or dtype.
     """
+    require_fields(sessions, (len(bars),), _SESSION_DTYPES, "sessions")
+    if synergy is not None:
+        require_fields(synergy, (len(bars),), _SYNERGY_DTYPES, "synergy")
     if len(bars) <= EMBARGO_BARS:
         raise DataError(
             f"at least {EMBARGO_BARS + 1} bars are needed ({WARMUP_BARS} warm-up + {WINDOW} window "
@@ -139,6 +162,7 @@ class MarketHistories:
 
     def _parts(self, bar: IntArray) -> Iterator[tuple[MarketHistory, IntArray, IntArray]]:
         """Yield each market history that is asked for, the rows that ask, and their bars on it."""
+        require_shape(bar, ("N",), np.integer, "bar")
         owner = np.searchsorted(self.offsets, bar, side="right") - 1
         for k, history in enumerate(self.histories):
             rows = np.flatnonzero(owner == k)

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray, StrictConfig
 from rllib_tactical.errors import require
 
@@ -107,10 +108,30 @@ class RewardEvents:
     counter_trend: BoolArray
 
 
+_EVENT_DTYPES: Final[dict[str, type[np.generic]]] = {
+    "entered": np.bool_,
+    "with_synergy": np.bool_,
+    "shortfall": np.float64,
+    "requested_risk": np.float64,
+    "at_gap": np.bool_,
+    "alignment": np.float64,
+    "closed": np.bool_,
+    "trade_pnl": np.float64,
+    "after_mitigation": np.bool_,
+    "counter_trend": np.bool_,
+}
+
+
 def compute_rewards(
     events: RewardEvents, config: RewardConfig, pnl_scale: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3)."""
+    """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3).
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
+    """
+    require_shape(events.equity_change, ("N",), np.float64, "events.equity_change")
+    require_fields(events, events.equity_change.shape, _EVENT_DTYPES, "events")
     on_close = config.timing == "on_close"
     paid = events.trade_pnl if on_close else events.equity_change
     base = config.base_pnl_weight * np.tanh(paid / pnl_scale)
@@ -140,7 +161,12 @@ def compute_rewards(
 def quiet_rewards(
     equity_change: FloatArray, config: RewardConfig, pnl_scale: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return what ``compute_rewards`` does when nobody entered or closed a trade on the bar."""
+    """Return what ``compute_rewards`` does when nobody entered or closed a trade on the bar.
+
+    Raises:
+        ArrayError: ``equity_change`` is not (N,) float64.
+    """
+    require_shape(equity_change, ("N",), np.float64, "equity_change")
     on_close = config.timing == "on_close"
     weight = config.base_pnl_weight
     base = np.zeros(len(equity_change)) if on_close else weight * np.tanh(equity_change / pnl_scale)

@@ -23,6 +23,7 @@ from rllib_tactical.domain.decision.risk import (
     session_limits,
 )
 from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import (
     RewardConfig,
@@ -89,9 +90,7 @@ class Simulator:
         self._trade_cost = np.zeros(count)
         self._after_mitigation = np.zeros(count, dtype=np.bool_)
         self._counter_trend = np.zeros(count, dtype=np.bool_)
-        self._no_exits = Exits.empty(count)
-        for array in (getattr(self._no_exits, name) for name in Exits.__slots__):
-            array.flags.writeable = False  # returned by every step without an exit
+        self._no_exits = Exits.none(count)  # returned by every step without an exit
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
     def reset(
@@ -105,9 +104,17 @@ class Simulator:
 
         ``equity`` (K,) in dollars; the rules' initial equity when None. ``cost_factor`` multiplies
         what fills cost; orders are sized for the instrument's own costs.
+
+        Raises:
+            ArrayError: an array of another rank, shape or dtype.
         """
+        require_shape(accounts, ("K",), np.integer, "accounts")
+        require_shape(t, accounts.shape, np.integer, "t")
         if equity is None:
             equity = np.full(len(accounts), self.rules.risk.initial_equity)
+        require_shape(equity, accounts.shape, np.float64, "equity")
+        if isinstance(cost_factor, np.ndarray):
+            require_shape(cost_factor, accounts.shape, np.float64, "cost_factor")
         self.t[accounts] = t
         self._cost_factor[accounts] = cost_factor
         for array in (self.cash, self.equity, self.session_peak):
@@ -122,9 +129,15 @@ class Simulator:
         return {name.removeprefix("_"): getattr(self, name).copy() for name in _ACCOUNT_STATE}
 
     def set_state(self, state: dict[str, AnyArray]) -> None:
-        """Restore the accounts from ``state``, which was taken of as many on this history."""
+        """Restore the accounts from ``state``, which was taken of as many on this history.
+
+        Raises:
+            ArrayError: the state is of another number of accounts or of other dtypes.
+        """
         for name in _ACCOUNT_STATE:
-            setattr(self, name, state[name.removeprefix("_")].copy())
+            array, key = getattr(self, name), name.removeprefix("_")
+            require_shape(state[key], array.shape, array.dtype.type, key)
+            setattr(self, name, state[key].copy())
 
     @property
     def open_cost(self) -> FloatArray:
@@ -155,7 +168,10 @@ class Simulator:
     def step(self, votes: Votes) -> Step:
         """Decide at the close of ``t``, fill and mark on bar t + 1, and move there.
 
-        Every account must stand before the market history's last bar.
+        Every account must be before the market history's last bar.
+
+        Raises:
+            ArrayError: votes of another rank, shape or dtype, or out of range.
         """
         history, t = self.history, self.t
         market = self.market()
@@ -191,7 +207,7 @@ class Simulator:
         self.t = bar
         self._mark(equity_before)
         exits, change = self._exits, self.equity - equity_before
-        if enters or exits is not self._no_exits:
+        if enters or exits.count:
             events = self._events(decision, market, entered, entry_price, change, equity_before)
             rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
         else:
@@ -281,9 +297,10 @@ class Simulator:
         self._close(who, costs.market_fill(price, -self.side[who], adverse), why, adverse)
 
     def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
-        if self._exits is self._no_exits:
+        if not self._exits.count:
             self._exits = Exits.empty(self.num_accounts)
         instrument, exits = self.history.instrument, self._exits
+        exits.count += len(who)
         side, quantity = self.side[who], self.quantity[who]
         fee = costs.commission(quantity, instrument) * self._cost_factor[who]
         gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value

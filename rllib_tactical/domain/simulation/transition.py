@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -22,7 +22,7 @@ class ExitReason(IntEnum):
     HALT = 5
 
 
-# like all that is made anew at every step not frozen: frozen fields cost three times as much to set
+# not frozen, like everything created in each step: setting frozen fields costs three times as much
 @dataclass(slots=True)
 class Step:
     """What one step did to N accounts. Arrays have shape (N,) unless said otherwise.
@@ -56,7 +56,10 @@ class Step:
 
 @dataclass(slots=True)
 class Exits:
-    """Trades that ended on the bar being simulated; arrays (N,), see ``Step``."""
+    """Trades that ended on the bar being simulated; arrays (N,), see ``Step``.
+
+    ``count`` is the number of trades that ended.
+    """
 
     exited: BoolArray
     reason: IntArray
@@ -69,16 +72,26 @@ class Exits:
     cost: FloatArray
     after_mitigation: BoolArray
     counter_trend: BoolArray
+    count: int = 0
 
     @classmethod
-    def empty(cls, count: int) -> Exits:
-        """Return what a step without an exit did to ``count`` accounts."""
-        whole, real = np.zeros(count, dtype=np.int64), np.zeros(count)
-        never = np.zeros(count, dtype=np.bool_)
+    def none(cls, accounts: int) -> Exits:
+        """Return read-only arrays of a step without an exit."""
+        exits = cls.empty(accounts)
+        for field in fields(cls):
+            if field.name != "count":
+                getattr(exits, field.name).flags.writeable = False
+        return exits
+
+    @classmethod
+    def empty(cls, accounts: int) -> Exits:
+        """Return arrays without an exit, to be filled in."""
+        whole, real = np.zeros(accounts, dtype=np.int64), np.zeros(accounts)
+        never = np.zeros(accounts, dtype=np.bool_)
         return cls(
             never.copy(),
             whole.copy(),
-            np.full(count, np.nan),
+            np.full(accounts, np.nan),
             whole.copy(),
             real.copy(),
             whole.copy(),

@@ -16,10 +16,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.domain.decision.aggregation import AggregationConfig, aggregate
+from rllib_tactical.domain.decision.aggregation import AggregationConfig, aggregate_constant
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.types import (
     NUM_ACTIONS,
     NUM_AGENTS,
@@ -74,9 +73,7 @@ def _decisive_cases(
     """Return (votes 3 x 3 x 3, kinds, directions, position sides, agents) bool."""
     shape = (*_VOTES, len(SYNERGY_TYPES), _DIRECTIONS)
     *index, kind, direction = np.indices(shape).reshape(len(shape), -1)
-    vote = aggregate(
-        constant_votes(np.stack(index, axis=1), confidence), kind, direction - 1, aggregation
-    )
+    vote = aggregate_constant(np.stack(index, axis=1), confidence, kind, direction - 1, aggregation)
     cap = np.where(vote.aggressive, orders.cap_aggressive, orders.cap_execute)
     side = np.where(vote.execute, vote.side, 0)
     opens = side * np.minimum(vote.score / orders.full_size_confidence, cap)

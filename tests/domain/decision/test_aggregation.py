@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from rllib_tactical.domain.decision.aggregation import (
     AggregationConfig,
     SynergyTypeWeights,
     aggregate,
+    aggregate_constant,
 )
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.types import SYNERGY_TYPES, Reason
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import ArrayError, ConfigError
 from tests.domain.builders import seeds
 from tests.domain.reference_simulator import reference_vote
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 RULES = AggregationConfig()
 WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
@@ -32,7 +35,7 @@ def one(
     config: AggregationConfig = RULES,
 ) -> Aggregate:
     votes = Votes(np.array([index]), np.array([confidence]))
-    return aggregate(votes, np.array([kind]), np.array([direction]), config)
+    return votes.aggregate(np.array([kind]), np.array([direction]), config)
 
 
 def random_votes(seed: int, count: int = 400) -> tuple[Votes, np.ndarray, np.ndarray]:
@@ -118,7 +121,7 @@ def test_equal_scores_hold_whatever_the_rounding(kind: int, confidence: float) -
     config = AggregationConfig(execution_threshold=0.1)
     votes = constant_votes(ALL_VOTES, confidence)
     count = len(ALL_VOTES)
-    out = aggregate(votes, np.full(count, kind), np.zeros(count, dtype=np.int64), config)
+    out = votes.aggregate(np.full(count, kind), np.zeros(count, dtype=np.int64), config)
     best = out.scores.max(axis=1, keepdims=True)
     tied = (np.abs(out.scores - best) < 1e-9).sum(axis=1) > 1
     assert (out.side[tied] == 0).all()
@@ -168,7 +171,7 @@ def test_training_confidence_needs_all_three_without_a_synergy() -> None:
     """The specification: at .9, two of three are not enough without a synergy."""
     count = len(ALL_VOTES)
     zero = np.zeros(count, dtype=np.int64)
-    out = aggregate(constant_votes(ALL_VOTES, 0.9), zero, zero, RULES)
+    out = constant_votes(ALL_VOTES, 0.9).aggregate(zero, zero, RULES)
     agreeing = {tuple(ALL_VOTES[i]) for i in np.flatnonzero(out.execute)}
     assert agreeing == {(0, 0, 1), (0, 0, 2), (2, 2, 1), (2, 2, 2)}
 
@@ -179,7 +182,7 @@ def test_agrees_with_the_scalar_reference(
 ) -> None:
     config = AggregationConfig(entry_veto=veto, min_agents=agents, execution_threshold=threshold)
     votes, kind, direction = random_votes(seed, 60)
-    out = aggregate(votes, kind, direction, config)
+    out = votes.aggregate(kind, direction, config)
     for i in range(60):
         expected = reference_vote(
             list(zip(votes.index[i].tolist(), votes.confidence[i].tolist(), strict=True)),
@@ -202,9 +205,9 @@ def test_votes_that_count_the_same_are_looked_up_bit_for_bit(
 ) -> None:
     config = AggregationConfig(entry_veto=veto)
     votes, kind, direction = random_votes(seed)
-    looked_up = aggregate(constant_votes(votes.index, confidence), kind, direction, config)
+    looked_up = constant_votes(votes.index, confidence).aggregate(kind, direction, config)
     same = Votes(votes.index, np.full(votes.index.shape, confidence))
-    worked_out = aggregate(same, kind, direction, config)
+    worked_out = same.aggregate(kind, direction, config)
     for name in Aggregate.__slots__:
         one_way, other = getattr(looked_up, name), getattr(worked_out, name)
         assert one_way.dtype == other.dtype
@@ -212,14 +215,39 @@ def test_votes_that_count_the_same_are_looked_up_bit_for_bit(
 
 
 @pytest.mark.parametrize("agent", [0, 1, 2])
+@pytest.mark.parametrize("vote", [-1, 3])
 @pytest.mark.parametrize("constant", [True, False])
-def test_an_unknown_vote_is_refused(agent: int, constant: bool) -> None:
+def test_unknown_vote_is_refused(agent: int, vote: int, constant: bool) -> None:
     index = np.ones((1, 3), dtype=np.int64)
-    index[0, agent] = 3
+    index[0, agent] = vote
     votes = constant_votes(index, 0.9) if constant else Votes(index, np.full((1, 3), 0.9))
     zero = np.zeros(1, dtype=np.int64)
-    with pytest.raises((IndexError, ValueError)):
-        aggregate(votes, zero, zero, RULES)
+    with pytest.raises(ArrayError, match=r"votes must be 0\.\.2, .* found "):
+        votes.aggregate(zero, zero, RULES)
+
+
+@pytest.mark.parametrize(("kind", "direction"), [(-1, 0), (5, 0), (1, 2), (1, -2)])
+@pytest.mark.parametrize("constant", [True, False])
+def test_unknown_synergy_is_refused(kind: int, direction: int, constant: bool) -> None:
+    index = np.ones((1, 3), dtype=np.int64)
+    votes = constant_votes(index, 0.9) if constant else Votes(index, np.full((1, 3), 0.9))
+    with pytest.raises(ArrayError, match=rf"found 1\.\.1, {kind}\.\.{kind} and {direction}\."):
+        votes.aggregate(np.array([kind]), np.array([direction]), RULES)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    arrays = {
+        "index": np.ones((4, 3), dtype=np.int64),
+        "synergy_kind": np.zeros(4, dtype=np.int8),
+        "synergy_direction": np.zeros(4, dtype=np.int8),
+    }
+    confidence = np.full((4, 3), 0.9)
+    assert_wrong_arrays_are_refused(
+        partial(aggregate, config=RULES), confidence=confidence, **arrays
+    )
+    assert_wrong_arrays_are_refused(
+        partial(aggregate_constant, confidence=0.9, config=RULES), **arrays
+    )
 
 
 @given(seeds)
@@ -227,8 +255,8 @@ def test_permuting_the_accounts_permutes_the_outcome(seed: int) -> None:
     votes, kind, direction = random_votes(seed)
     order = np.random.default_rng(seed).permutation(len(kind))
     shuffled = Votes(votes.index[order], votes.confidence[order])
-    one_way = aggregate(votes, kind, direction, RULES)
-    other = aggregate(shuffled, kind[order], direction[order], RULES)
+    one_way = votes.aggregate(kind, direction, RULES)
+    other = shuffled.aggregate(kind[order], direction[order], RULES)
     for name in Aggregate.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(other, name), getattr(one_way, name)[order])
 
@@ -236,7 +264,7 @@ def test_permuting_the_accounts_permutes_the_outcome(seed: int) -> None:
 @given(seeds)
 def test_execution_implies_every_condition(seed: int) -> None:
     votes, kind, direction = random_votes(seed)
-    out = aggregate(votes, kind, direction, RULES)
+    out = votes.aggregate(kind, direction, RULES)
     assert (out.scores >= 0).all()
     assert (out.scores.sum(axis=1) <= 1 + 1e-12).all()
     assert (out.execute == (out.reason == Reason.EXECUTE)).all()
@@ -256,8 +284,8 @@ def test_mirrored_votes_mirror_the_outcome(seed: int) -> None:
     votes, kind, direction = random_votes(seed)
     mirrored = votes.index.copy()
     mirrored[:, :2] = 2 - mirrored[:, :2]
-    straight = aggregate(votes, kind, direction, RULES)
-    other = aggregate(Votes(mirrored, votes.confidence), kind, -direction, RULES)
+    straight = votes.aggregate(kind, direction, RULES)
+    other = Votes(mirrored, votes.confidence).aggregate(kind, -direction, RULES)
     np.testing.assert_array_equal(other.side, -straight.side)
     np.testing.assert_array_equal(other.scores[:, [1, 0, 2]], straight.scores)
     for name in ("score", "execute", "aggressive", "reason"):
@@ -309,7 +337,7 @@ def test_the_weights_of_a_synergy_type_are_settings() -> None:
     votes, kind, direction = random_votes(3)
     constant = constant_votes(votes.index, 0.9)
     for cast in (votes, constant):
-        found = aggregate(cast, kind, direction, own)
+        found = cast.aggregate(kind, direction, own)
         for i in range(len(kind)):
             each = list(zip(cast.index[i].tolist(), cast.confidence[i].tolist(), strict=True))
             expected = reference_vote(
@@ -318,7 +346,7 @@ def test_the_weights_of_a_synergy_type_are_settings() -> None:
             assert found.side[i] == expected.side
             assert found.score[i] == pytest.approx(expected.score)
             assert Reason(found.reason[i]).code == expected.reason
-    assert (aggregate(constant, kind, direction, RULES).score != found.score).any()
+    assert (constant.aggregate(kind, direction, RULES).score != found.score).any()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from rllib_tactical.domain.decision import costs
 from rllib_tactical.domain.types import Instrument
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 PAID = Instrument(
     symbol="X",
@@ -23,7 +26,7 @@ def test_adverse_move_by_hand() -> None:
 
 
 def test_buys_pay_more_and_sells_receive_less() -> None:
-    price, side = np.array([100.0, 100.0]), np.array([1.0, -1.0])
+    price, side = np.array([100.0, 100.0]), np.array([1, -1])
     atr = np.array([4.0, 4.0])
     np.testing.assert_allclose(
         costs.market_fill(price, side, costs.adverse_move(atr, PAID)), [100.9, 99.1], rtol=1e-14
@@ -41,9 +44,18 @@ def test_round_trip_by_hand() -> None:
 
 def test_round_trip_is_what_buying_and_selling_at_one_price_loses() -> None:
     price, quantity = np.array([100.0, 100.0]), np.array([2.0, 3.0])
-    buy = costs.market_fill(price, np.ones(2), costs.adverse_move(ATR, PAID))
-    sell = costs.market_fill(price, -np.ones(2), costs.adverse_move(ATR, PAID))
+    buy = costs.market_fill(price, np.ones(2, dtype=np.int64), costs.adverse_move(ATR, PAID))
+    sell = costs.market_fill(price, -np.ones(2, dtype=np.int64), costs.adverse_move(ATR, PAID))
     lost = (buy - sell) * quantity * PAID.point_value + 2 * costs.commission(quantity, PAID)
     np.testing.assert_allclose(
         lost, quantity * costs.round_trip_cost_per_lot(ATR, PAID), rtol=1e-12
     )
+
+
+def test_wrong_arrays_are_refused() -> None:
+    for function in (costs.adverse_move, costs.round_trip_cost_per_lot):
+        assert_wrong_arrays_are_refused(partial(function, instrument=PAID), atr=ATR)
+    assert_wrong_arrays_are_refused(
+        costs.market_fill, price=np.ones(2), side=np.array([1, -1]), adverse=ATR
+    )
+    assert_wrong_arrays_are_refused(partial(costs.commission, instrument=PAID), quantity=np.ones(2))

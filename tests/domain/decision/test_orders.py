@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from rllib_tactical.domain.decision.orders import (
     round_to_tick,
 )
 from rllib_tactical.domain.types import Instrument
-from rllib_tactical.errors import ConfigError, OrderError
+from rllib_tactical.errors import ArrayError, ConfigError, OrderError
 from tests.domain.builders import COIN, FUTURE
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 CONFIG = OrderConfig()
 
@@ -102,3 +105,21 @@ def test_unresolved_base_quantity() -> None:
 def test_config_out_of_range(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"orders.{field}"):
         OrderConfig(**{field: value})
+
+
+def test_wrong_arrays_are_refused() -> None:
+    assert_wrong_arrays_are_refused(
+        partial(bracket, instrument=FUTURE, config=CONFIG),
+        price=np.array([100.0, 101.0]),
+        side=np.array([1, -1]),
+        atr=np.array([1.0, 2.0]),
+    )
+    assert_wrong_arrays_are_refused(
+        partial(requested_quantity, instrument=FUTURE, config=CONFIG),
+        score=np.array([0.7, 0.8]),
+        aggressive=np.array([True, False]),
+    )
+    whole: Any = np.array([100, 101])
+    for function in (round_to_tick, floor_to_lot):
+        with pytest.raises(ArrayError, match=r"must be a float64 array .* found an int64 array"):
+            function(whole, 0.25)

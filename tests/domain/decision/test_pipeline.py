@@ -11,9 +11,10 @@ from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationCon
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.types import Instrument, Reason
+from rllib_tactical.domain.types import AnyArray, Instrument, Reason
 from rllib_tactical.errors import OrderError
 from tests.domain.builders import COIN, FREE, SHARE, seeds
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 GO_LONG, GO_SHORT = (0, 0, 1), (2, 2, 1)
 
@@ -217,3 +218,34 @@ def test_decisions_are_consistent(seed: int) -> None:
     np.testing.assert_array_equal(out.reason[silent], out.vote.reason[silent])
     for name in ("requested", "stop", "target"):  # what the limits refuse was asked for
         np.testing.assert_array_equal(getattr(out, name) != 0.0, out.vote.execute, err_msg=name)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    count = 4
+    flat, open_ = np.zeros(count, dtype=np.int64), np.ones(count, dtype=np.bool_)
+    votes = {"index": np.zeros((count, 3), dtype=np.int64), "confidence": np.ones((count, 3))}
+    market = {
+        "price": np.full(count, 100.0),
+        "atr": np.ones(count),
+        "synergy_kind": np.zeros(count, dtype=np.int8),
+        "synergy_direction": np.zeros(count, dtype=np.int8),
+    }
+    account = {
+        "equity": np.full(count, 1e5),
+        "session_peak": np.full(count, 1e5),
+        "position_side": flat,
+        "position_quantity": np.zeros(count),
+        "halted": ~open_,
+        "tradable": open_,
+    }
+
+    def decided(**arrays: AnyArray) -> None:
+        decide(
+            Votes(**{name: arrays[name] for name in votes}),
+            Market(**{name: arrays[name] for name in market}),
+            AccountView(**{name: arrays[name] for name in account}),
+            SHARE,
+            Rules(),
+        )
+
+    assert_wrong_arrays_are_refused(decided, **votes, **market, **account)

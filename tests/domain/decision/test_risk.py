@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from rllib_tactical.domain.decision.risk import (
     limit_orders,
     risk_per_lot,
     session_drawdown,
+    session_limits,
 )
-from rllib_tactical.domain.types import Instrument, Reason
+from rllib_tactical.domain.types import AnyArray, Instrument, Reason
 from rllib_tactical.errors import ConfigError
 from tests.domain.builders import COIN, FREE, FUTURE, SHARE
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 CONFIG = RiskConfig()
 
@@ -234,3 +237,37 @@ def test_no_limit_is_broken_in_a_million_states(instrument: Instrument) -> None:
     assert (reason == Reason.ALREADY_POSITIONED).any()
     if instrument.lot_step == 1.0:  # a thousandth of a coin is always affordable here
         assert (reason == Reason.LEVERAGE_LIMIT).any()
+
+
+def test_wrong_arrays_are_refused() -> None:
+    equity, lots = np.full(3, 100_000.0), np.ones(3)
+    side, never = np.array([1, -1, 1]), np.zeros(3, dtype=np.bool_)
+    account = {
+        "equity": equity,
+        "session_peak": equity,
+        "position_side": np.zeros(3, dtype=np.int64),
+        "position_quantity": np.zeros(3),
+        "halted": never,
+        "tradable": ~never,
+    }
+    price, stop = np.full(3, 100.0), np.full(3, 90.0)
+
+    def limited(**arrays: AnyArray) -> None:
+        view = AccountView(**{name: arrays.pop(name) for name in account})
+        limit_orders(account=view, instrument=FUTURE, config=CONFIG, **arrays)
+
+    assert_wrong_arrays_are_refused(
+        limited, side=side, quantity=lots, price=price, stop=stop, atr=lots, **account
+    )
+    assert_wrong_arrays_are_refused(session_drawdown, equity=equity, session_peak=equity)
+    assert_wrong_arrays_are_refused(
+        partial(session_limits, config=CONFIG),
+        equity=equity,
+        equity_before=equity,
+        session_peak=equity,
+        halted=never,
+        new_session=never,
+    )
+    assert_wrong_arrays_are_refused(
+        partial(risk_per_lot, instrument=FUTURE), price=price, stop=stop, atr=lots
+    )

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rllib_tactical.domain.decision.actions import LABELS, SIGNS
 from rllib_tactical.domain.decision.votes import (
-    LABELS,
-    SIGNS,
     Votes,
     constant_votes,
     greedy_votes,
@@ -17,7 +18,9 @@ from rllib_tactical.domain.decision.votes import (
     softmax,
 )
 from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.errors import ArrayError
 from tests.domain.builders import seeds
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
 def test_table_of_actions() -> None:
@@ -118,3 +121,36 @@ def test_constant_votes() -> None:
     votes = constant_votes(np.array([[0, 1, 2]], dtype=np.int8), 0.9)
     assert votes.index.dtype == np.int64
     assert votes.confidence.tolist() == [[0.9, 0.9, 0.9]]
+
+
+def test_wrong_arrays_are_refused() -> None:
+    probabilities = np.full((4, 3, 3), 1 / 3)
+    assert_wrong_arrays_are_refused(greedy_votes, probabilities=probabilities)
+    assert_wrong_arrays_are_refused(
+        sample_votes, probabilities=probabilities, uniforms=np.full((4, 3), 0.5)
+    )
+    assert_wrong_arrays_are_refused(
+        partial(constant_votes, confidence=0.9), index=np.ones((4, 3), dtype=np.int64)
+    )
+    with pytest.raises(ArrayError, match=r"logits must be .*\(\.\.\., 3\), found .*\(3, 2\)"):
+        softmax(np.zeros((3, 2)), 1.0)
+    whole: Any = np.zeros((3, 3), dtype=np.int64)
+    with pytest.raises(ArrayError, match=r"logits must be a floating array .* found an int64"):
+        softmax(whole, 1.0)
+
+
+def test_uniforms_are_not_broadcast() -> None:
+    with pytest.raises(
+        ArrayError, match=r"uniforms must be a float64 array of shape \(4, 3\), found .*\(3,\)"
+    ):
+        sample_votes(np.full((4, 3, 3), 1 / 3), np.zeros(3))
+
+
+def test_take_keeps_the_kind_of_votes() -> None:
+    index = np.array([[0, 1, 2], [2, 1, 0], [1, 1, 1]])
+    for votes in (Votes(index, np.full((3, 3), 0.9)), constant_votes(index, 0.9)):
+        for rows in (slice(1, 3), np.array([1, 2])):
+            part = votes.take(rows)
+            assert type(part) is type(votes)
+            assert part.index.tolist() == [[2, 1, 0], [1, 1, 1]]
+            assert part.confidence.shape == (2, 3)

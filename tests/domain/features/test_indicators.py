@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import given
 
 from rllib_tactical.domain.features import indicators
 from rllib_tactical.domain.types import Bars
+from rllib_tactical.errors import FeatureError
 from tests.domain.builders import tick_bars
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
 def test_momentum_by_hand() -> None:
@@ -100,3 +103,14 @@ def test_lanes_give_the_bits_of_a_plain_loop(
     if kind.startswith("never"):
         value[100:] = 0.0
     assert indicators._recursion(step, value).tobytes() == plain_loop(step, value).tobytes()
+
+
+def test_wrong_arrays_are_refused() -> None:
+    column = np.arange(1.0, 31.0)
+    for function in (indicators.momentum_5, indicators.volume_ratio, indicators.mean_body):
+        (name,) = inspect.signature(function).parameters
+        assert_wrong_arrays_are_refused(function, FeatureError, **{name: column})
+    for function in (indicators.true_range, indicators.wilder_atr):
+        assert_wrong_arrays_are_refused(
+            function, FeatureError, high=column, low=column, close=column
+        )

@@ -3,11 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from numpy.typing import NDArray
 
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.features.table import FeatureTable, compute_features
-from rllib_tactical.domain.types import Bars
+from rllib_tactical.domain.types import Bars, FloatArray
+from rllib_tactical.errors import FeatureError
 from tests.domain.builders import random_bars, walks
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 QUIET = 100  # bars before the first signal: momentum has no percentile sooner
 LENGTH = 140
@@ -177,3 +180,12 @@ def test_every_kind_occurs_on_random_bars() -> None:
     assert ((track.direction == 0) == (track.kind == 0)).all()
     assert ((track.confidence > 0) == (track.kind > 0)).all()
     assert track.confidence.max() <= 1.0
+
+
+def test_wrong_arrays_are_refused() -> None:
+    table = compute_features(random_bars(np.random.default_rng(0), 120))
+
+    def detected(raw: FloatArray, birth: NDArray[np.int8]) -> None:
+        detect_synergies(FeatureTable(raw, table.atr, table.close, birth))
+
+    assert_wrong_arrays_are_refused(detected, FeatureError, raw=table.raw, birth=table.birth)

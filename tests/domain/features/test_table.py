@@ -5,6 +5,7 @@ import gzip
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,14 @@ from rllib_tactical.domain.features.table import (
     FeatureTable,
     InputViews,
     compute_features,
+    level_input,
     network_input,
+    static_input,
 )
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, Bars
 from rllib_tactical.errors import FeatureError
 from tests.domain.builders import bars_of, random_bars, seeds, tick_bars, walks
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
 def rows_of(bars: Bars) -> list[tuple[float, ...]]:
@@ -215,7 +219,7 @@ def test_views_travel_without_their_overlap() -> None:
 
 @pytest.mark.parametrize("shape", [(7,), (59, 7), (60, 6), (3, 7, 60)])
 def test_network_input_refuses_other_shapes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(FeatureError, match=r"must have shape \(60, 7\)"):
+    with pytest.raises(FeatureError, match=r"raw must be .* \(\.\.\., 60, 7\), found"):
         network_input(np.zeros(shape), np.float64(1.0), np.float64(1.0))
 
 
@@ -268,3 +272,22 @@ def test_momentum_of_the_stream_is_clipped() -> None:
 def test_table_length_is_the_number_of_bars() -> None:
     table = FeatureTable(np.zeros((4, 7)), np.zeros(4), np.zeros(4), np.zeros(4, dtype=np.int8))
     assert len(table) == 4
+
+
+def test_wrong_arrays_are_refused() -> None:
+    assert_wrong_arrays_are_refused(static_input, FeatureError, raw=np.zeros((5, NUM_FEATURES)))
+    views = InputViews(compute_features(random_bars(np.random.default_rng(3), 100)))
+    assert_wrong_arrays_are_refused(views.gather, FeatureError, t=np.array([80, 90]))
+    whole: Any = np.ones(3, dtype=np.int64)
+    with pytest.raises(FeatureError, match=r"level must be a float64 array .* found an int64"):
+        level_input(whole, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["close_now", "atr_now"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1)])
+def test_network_input_needs_one_close_and_atr_per_matrix(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    now = {"close_now": np.ones(2), "atr_now": np.ones(2)} | {name: np.ones(shape)}
+    with pytest.raises(FeatureError, match=rf"{name} must be .*\(2,\), found"):
+        network_input(np.zeros((2, WINDOW, NUM_FEATURES)), **now)

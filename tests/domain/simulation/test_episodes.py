@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.decision.votes import Votes, constant_votes
+from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay, ReplaySet
 from rllib_tactical.domain.simulation.history import MarketHistory, Split, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import Sessions
-from rllib_tactical.errors import ConfigError, DataError
+from rllib_tactical.errors import ArrayError, ConfigError, DataError
 from tests.domain.builders import (
     FUTURE,
     SHARE,
@@ -20,6 +20,7 @@ from tests.domain.builders import (
     random_sessions,
     sessions_of_lengths,
 )
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 LENGTH = 700
 
@@ -243,7 +244,7 @@ def test_a_set_steps_its_replays_as_if_each_were_alone() -> None:
         vote = constant_votes(rng.integers(0, 3, (10, 3)), 1.0)
         outcome = together.step(vote)
         moved = [
-            part.step(Votes(vote.index[rows], vote.confidence[rows], 1.0))
+            part.step(vote.take(rows))
             for part, rows in zip(alone, (slice(0, 6), slice(6, 10)), strict=True)
         ]
         for name in type(outcome).__dataclass_fields__:
@@ -382,3 +383,12 @@ def test_the_state_is_all_that_an_account_has() -> None:
         if isinstance(value, np.ndarray) and value.shape == (8,)
     }
     assert arrays <= kept
+
+
+def test_wrong_arrays_are_refused() -> None:
+    made = replay(accounts=4)
+    together = ReplaySet([made, replay(accounts=4)])
+    for function in (made.restart, together.restart):
+        assert_wrong_arrays_are_refused(function, accounts=np.array([1, 2]))
+    with pytest.raises(ArrayError, match=r"votes\.index must be .*\(8, 3\), found .*\(9, 3\)"):
+        together.step(constant_votes(np.ones((9, 3), dtype=np.int64), 1.0))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -16,9 +17,10 @@ from rllib_tactical.domain.simulation.history import (
     build_history,
     split_history,
 )
-from rllib_tactical.domain.types import WINDOW, Sessions
+from rllib_tactical.domain.types import WINDOW, AnyArray, Sessions
 from rllib_tactical.errors import DataError
 from tests.domain.builders import FUTURE, SHARE, hand_history, random_bars, sessions_of_lengths
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 BARS = random_bars(np.random.default_rng(0), 400)
 
@@ -115,3 +117,27 @@ def test_running_bar_numbers_reach_the_right_history() -> None:
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == np.float32
     assert histories.gather(np.array([], dtype=np.int64)).shape == (0, 60, 7)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    sessions = sessions_of_lengths(len(BARS))
+    synergy = detect_synergies(compute_features(BARS))
+    arrays = {
+        field.name: getattr(record, field.name)
+        for record in (sessions, synergy)
+        for field in dataclasses.fields(record)
+    }
+
+    def built(**arrays: AnyArray) -> None:
+        parts = [
+            {field.name: arrays[field.name] for field in dataclasses.fields(kind)}
+            for kind in (Sessions, SynergyTrack)
+        ]
+        build_history(BARS, Sessions(**parts[0]), FUTURE, SynergyTrack(**parts[1]))
+
+    assert_wrong_arrays_are_refused(built, **arrays)
+    history = build_history(BARS, sessions, FUTURE)
+    assert_wrong_arrays_are_refused(history.market_features, t=np.array([370, 380]))
+    for method in ("gather", "market_features", "decision_context"):
+        function = getattr(MarketHistories((history, history)), method)
+        assert_wrong_arrays_are_refused(function, bar=np.array([370, 780]))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from rllib_tactical.domain.simulation.rewards import (
     compute_rewards,
     quiet_rewards,
 )
+from rllib_tactical.domain.types import AnyArray
 from rllib_tactical.errors import ConfigError
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 QUIET: dict[str, Any] = dict(
     equity_change=0.0,
@@ -215,3 +218,16 @@ def test_the_base_has_a_weight_and_bonuses_have_not() -> None:
     assert reward(on_close, closed=True, trade_pnl=50.0) == expected
     with pytest.raises(ConfigError, match=r"rewards\.base_pnl_weight must be >= 0, found -1"):
         RewardConfig(base_pnl_weight=-1.0)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    arrays = {name: np.array([value, value]) for name, value in QUIET.items()}
+
+    def computed(**arrays: AnyArray) -> None:
+        compute_rewards(RewardEvents(**arrays), RewardConfig(), 100.0)
+
+    assert_wrong_arrays_are_refused(computed, **arrays)
+    assert_wrong_arrays_are_refused(
+        partial(quiet_rewards, config=RewardConfig(), pnl_scale=100.0),
+        equity_change=arrays["equity_change"],
+    )

@@ -19,7 +19,8 @@ from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES, Simulator
 from rllib_tactical.domain.simulation.transition import ExitReason, Step
-from rllib_tactical.domain.types import Instrument, Reason
+from rllib_tactical.domain.types import FloatArray, Instrument, IntArray, Reason
+from rllib_tactical.errors import ArrayError
 from tests.domain.builders import (
     COIN,
     FREE,
@@ -35,6 +36,7 @@ from tests.domain.builders import (
     sessions_of_lengths,
 )
 from tests.domain.reference_simulator import ReferenceAccount
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 LONG, SHORT, HOLD = (0, 0, 1), (2, 2, 1), (1, 1, 0)
 QUIET = (100.0, 101.0, 99.0, 100.0)  # inside stop 98 and target 103 of a long, and a short's
@@ -867,3 +869,27 @@ def test_flat_prices_trade_nothing() -> None:
 def test_detected_synergies_are_the_default_of_the_test_histories() -> None:
     history = random_history(0, FUTURE, 150)
     np.testing.assert_array_equal(history.synergy.kind, detect_synergies(history.features).kind)
+
+
+def test_wrong_arrays_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    history = history_of(random_bars(rng, 60), random_sessions(rng, 60))
+    simulator = Simulator(history, Rules(), RewardConfig(), 4)
+    assert_wrong_arrays_are_refused(
+        simulator.reset,
+        accounts=np.array([1, 2]),
+        t=np.array([30, 40]),
+        equity=np.array([1e5, 2e5]),
+        cost_factor=np.array([1.0, 2.0]),
+    )
+    assert_wrong_arrays_are_refused(lambda **state: simulator.set_state(state), **simulator.state())
+
+    def stepped(index: IntArray, confidence: FloatArray) -> None:
+        simulator.reset(np.arange(4), np.full(4, 30))
+        simulator.step(Votes(index, confidence))
+
+    votes = votes_of(LONG, SHORT, HOLD, LONG)
+    assert_wrong_arrays_are_refused(stepped, index=votes.index, confidence=votes.confidence)
+    three = votes_of(LONG, SHORT, HOLD)
+    with pytest.raises(ArrayError, match=r"\(4,\)|\(3,\)"):  # votes of another number of accounts
+        simulator.step(three)

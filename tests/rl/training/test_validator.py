@@ -13,9 +13,10 @@ from rllib_tactical.bundle.inference import TorchEngine, probabilities
 from rllib_tactical.bundle.networks import Actor, Standardization, actor_weights
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig, ValidationConfig
+from rllib_tactical.domain.decision.actions import AGGRESSIVE, EXECUTE
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.decision.votes import AGGRESSIVE, EXECUTE, greedy_votes
+from rllib_tactical.domain.decision.votes import greedy_votes
 from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.training import validator

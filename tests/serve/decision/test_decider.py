@@ -14,11 +14,12 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import probabilities
 from rllib_tactical.config.service import LatencyTargets, PerformanceConfig, ServiceConfig
+from rllib_tactical.domain.decision.actions import LABELS
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.pipeline import Decision, Market, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
-from rllib_tactical.domain.decision.votes import LABELS, greedy_votes
+from rllib_tactical.domain.decision.votes import greedy_votes
 from rllib_tactical.domain.features.table import FeatureTable, InputViews, network_input
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import AGENTS, WINDOW, Float32Array, FloatArray, Reason
