@@ -87,7 +87,7 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
         """
         index = np.array([[actions[agent] for agent in AGENTS]])
         if confidences is None:
-            votes = constant_votes(index, self._spec.train_confidence)
+            votes: Votes = constant_votes(index, self._spec.train_confidence)
         else:
             votes = Votes(index, np.array([[confidences[agent] for agent in AGENTS]]))
         moved = self._replay.step(votes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,5 +75,5 @@ def decision_table(history: MarketHistory, votes: Votes, start: int, log: Log) -
     return pd.DataFrame(columns)
 
 
-def _named(code: IntArray, names: list[str]) -> Any:
+def _named(code: IntArray, names: Sequence[str]) -> Any:
     return pd.Categorical.from_codes(code, pd.Index(names))

@@ -19,7 +19,7 @@ Shape = tuple[int | str, ...]
 def require_shape(
     array: Any,
     shape: Shape,
-    dtype: type[np.generic],
+    dtype: type[Any],
     name: str,
     error: type[TacticalError] = ArrayError,
 ) -> None:
@@ -46,7 +46,7 @@ def require_shape(
 def require_fields(
     record: Any,
     shape: Shape,
-    dtypes: dict[str, type[np.generic]],
+    dtypes: dict[str, type[Any]],
     name: str,
     error: type[TacticalError] = ArrayError,
 ) -> None:
