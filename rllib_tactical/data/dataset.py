@@ -42,6 +42,23 @@ class DataSource:
     synergies: str = DETECT
     size_from: SizeFrom | None = None
 
+    @classmethod
+    def of(
+        cls, path: Path | str, instrument: str | None = None, synergies: str = DETECT
+    ) -> DataSource:
+        """Return a source by the name of a shipped instrument or the path of an instrument's YAML.
+
+        Args:
+            path: file of bars.
+            instrument: name or YAML file; None infers it from the name of the file.
+            synergies: ``detect``, ``none`` or the path of a file of events.
+
+        Raises:
+            ConfigError: an unknown instrument, or none that can be inferred.
+            UnreadableError: the instrument's file cannot be read.
+        """
+        return cls(Path(path), instrument_for(instrument, Path(path)), synergies)
+
     @property
     def synergies_name(self) -> str:
         """``detect``, ``none`` or the name of the file of events, without its folder."""
