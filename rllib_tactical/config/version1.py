@@ -39,6 +39,10 @@ REUSED: Final = "training.batch_size"
 """The one name of version 1 that means something else today."""
 
 
+SUBTRACTED: Final = tuple(f"rewards.{name}" for name in PENALTIES)
+"""Settings that were subtracted in version 1 and are added today."""
+
+
 def is_version1(sections: Any) -> bool:
     """Return whether sections of a configuration have a name that only version 1 had."""
     return any(_holds(sections, old) for old in RENAMED if old != REUSED)

@@ -29,7 +29,13 @@ from rllib_tactical.config.loader import (
 )
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import MAX_SEED
-from rllib_tactical.config.version1 import RENAMED, REUSED, is_version1, with_current_names
+from rllib_tactical.config.version1 import (
+    RENAMED,
+    REUSED,
+    SUBTRACTED,
+    is_version1,
+    with_current_names,
+)
 from rllib_tactical.config.yaml12 import read_yaml
 from rllib_tactical.domain.types import StrictConfig
 from rllib_tactical.errors import ConfigError, require
@@ -185,6 +191,7 @@ def parse_sweep(values: Any, source: str, hint: Hint | None = None, base: Any = 
     config = renamed_sections(config, f"{source}: config", hint, version1)
     config = build_config(merged_sections(base or {}, config), f"{source}: config", hint)
     sections = {**sections, "config": to_dict(config), "names": 1 if version1 else 2}
+    old |= {key: "numbers <= 0, added" for key in SUBTRACTED if key in (space or {})}
     if version1 and old and hint is not None:
         renamed = ", ".join(f"{key} -> {new}" for key, new in old.items())
         hint(f"{source}: space: names of version 1, please rename: {renamed}")

@@ -81,6 +81,15 @@ def test_version():
     assert __version__ in CliRunner().invoke(main, ["--version"]).output
 
 
+def test_the_workers_of_validation_are_known_by_their_name_in_version_1():
+    for name in ("--validation-workers", "--evaluation-workers"):
+        call = ["train", "--data", "no.csv", "--out", "no", name, "-1"]
+        result = CliRunner().invoke(main, call)
+        assert result.exit_code == 2
+        assert f"Invalid value for '{name}'" in result.output
+    assert "--evaluation-workers" not in CliRunner().invoke(main, ["train", "--help"]).output
+
+
 def write_broken(path: Path, good: Path) -> Path:
     frame = pd.read_csv(good)
     frame.loc[10, "high"] = frame.loc[10, "low"] / 2

@@ -190,6 +190,22 @@ def test_the_space_of_a_sweep_keeps_the_names_it_was_drawn_by() -> None:
     assert again.identity() == spec.identity()
 
 
+def test_swept_penalties_of_version_1_are_those_that_are_added_today() -> None:
+    hints: list[str] = []
+    space = {**SWEEP["space"], "rewards.risk_penalty": {"uniform": [0.0, 0.5]}}
+    spec = parse_sweep({"tactical_sweep": {**SWEEP, "space": space}}, "s.yaml", hints.append)
+    drawn = {
+        "training.minibatch_size": 64,
+        "training.clip": 0.15,
+        "rewards.risk_penalty": 0.25,
+    }
+    assert spec.domains.applied(spec.config, drawn).rewards.risk_penalty == -0.25
+    assert "rewards.risk_penalty -> numbers <= 0, added" in hints[1]
+    today = {"space": {"rewards.risk_penalty": {"uniform": [0.0, 0.5]}}}
+    with pytest.raises(ConfigError, match=r"rewards\.risk_penalty must be <= 0"):
+        parse_sweep({"tactical_sweep": today}, "s.yaml")
+
+
 def test_what_may_not_be_swept_is_known_by_its_old_name() -> None:
     old = {**SWEEP, "space": {**SWEEP["space"], "training.evaluation": {"choice": [{}]}}}
     with pytest.raises(ConfigError, match="cannot be swept"):
