@@ -18,6 +18,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+_FILE: Final = r"\.[0-9a-f]{16}\.tmp\."
+"""How a temporary file's name begins; the name that it is to take follows."""
+_FOLDER: Final = r"[a-z0-9_]{8}(\.old)?"
+"""How a temporary folder's name ends, after ``.NAME.writing-``."""
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a name in a folder is of a half-written file or folder of this module."""
+    return re.fullmatch(rf"{_FILE}.+|\..+\.writing-{_FOLDER}", name) is not None
 
 
 @contextmanager
@@ -32,8 +43,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder is missing or not writable, or ``path`` is a folder.
     """
     target = Path(path)
-    begun = re.compile(rf"\.[0-9a-f]{{16}}\.tmp\.{re.escape(target.name)}")
-    _remove_left_overs(target.parent, begun)
+    _remove_left_overs(target.parent, re.compile(_FILE + re.escape(target.name)))
 
     def make() -> Path:
         made = target.with_name(f".{secrets.token_hex(8)}.tmp.{target.name}")
@@ -90,7 +100,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     prefix = f".{target.name}.writing-"
-    _remove_left_overs(target.parent, re.compile(rf"{re.escape(prefix)}[a-z0-9_]{{8}}(\.old)?"))
+    _remove_left_overs(target.parent, re.compile(re.escape(prefix) + _FOLDER))
     staging, handle = _claim(lambda: Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent)))
     try:
         staging.chmod(0o777 & ~_umask())

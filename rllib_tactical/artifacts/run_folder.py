@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_bytes, atomic_write_text
+from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.config.loader import content_hash, recorded_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.version1 import with_current_names
 from rllib_tactical.domain.types import Float32Array
-from rllib_tactical.errors import ConfigError, TrainingError, UnreadableError
+from rllib_tactical.errors import ConfigError, UnreadableError
 
 RUN: Final = "run.json"
 PROGRESS: Final = "progress.jsonl"
@@ -37,6 +38,8 @@ CHECKPOINTS: Final = "checkpoints"
 CHECKPOINT: Final = "checkpoint.json"
 ACTORS: Final = "actors.safetensors"
 RLLIB: Final = "rllib"
+
+RUN_OUTPUT: Final = ResumableOutput(name="run", marker=RUN)
 
 HISTORIES: Final = {PROGRESS: "iteration", VALIDATIONS: "known_at"}
 """Files with a row per line, and the key that names the iteration after which it was written."""
@@ -64,14 +67,9 @@ class RunFolder:
         """Begin a new run here.
 
         Raises:
-            TrainingError: the folder holds a run already, or anything else.
+            UsageError: the folder holds a run already, or anything else.
         """
-        if (self.path / RUN).exists():
-            raise TrainingError(
-                f"{self.path} holds a run already: continue it with --resume or name another --out"
-            )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise TrainingError(f"{self.path} is not an empty folder: name another --out")
+        RUN_OUTPUT.require(self.path)
         text = json.dumps(run, indent=2, sort_keys=True) + "\n"
         self.path.mkdir(parents=True, exist_ok=True)
         atomic_write_text(self.path / RUN, text)

@@ -221,17 +221,13 @@ def working_folder(place: str | Path, resume: bool) -> Iterator[Path]:
     """Yield a local folder for what is to be at a path or a URI.
 
     For a path it is that path. For a URI it is a temporary folder, which begins with what is there
-    if ``resume``; changes are sent every few seconds and at the end, also after an error.
-
-    Raises:
-        UsageError: there is something at the URI already, and ``resume`` is not set.
+    if ``resume``; changes are sent every few seconds and at the end, also after an error. Whether
+    anything may be there already is for the caller to check.
     """
     there = place_of(place)
     if there.is_local:
         yield there.local if isinstance(place, str) else place
         return
-    if not resume and there.files_below():
-        raise UsageError(f"{there} is not empty: continue with --resume or name another --out")
     local = Path(tempfile.mkdtemp(prefix="tactical-"))
     mirror = Mirror(local, there)
     ended = threading.Event()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_folder, atomic_write_bytes
+from rllib_tactical.artifacts.output_folder import ReplaceableOutput
 from rllib_tactical.artifacts.versions import git_commit, library_versions
 from rllib_tactical.bundle.inference import LogitsEngine, OnnxEngine, TorchEngine
 from rllib_tactical.bundle.manifest import (
@@ -48,6 +49,9 @@ from rllib_tactical.domain.types import Float32Array, Instrument
 from rllib_tactical.errors import BundleError, UnreadableError
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+FILES: Final = (MANIFEST, WEIGHTS, ONNX)
+
+BUNDLE_OUTPUT: Final = ReplaceableOutput(name="bundle", files=frozenset(FILES), marker=MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +118,13 @@ def export_bundle(
         parent: id of the bundle that this one follows.
 
     Raises:
-        BundleError: the weights do not fit, the ONNX model disagrees with them, a value has no
-            place in a manifest, or ``out`` holds something that is not a bundle.
+        BundleError: the weights do not fit, the ONNX model disagrees with them, or a value has no
+            place in a manifest.
+        UsageError: ``out`` holds something that is not a bundle.
     """
     from safetensors.numpy import save
 
-    if out.exists() and not (
-        out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir()))
-    ):
-        raise BundleError(f"{out} exists and is not a bundle: choose another folder")
+    BUNDLE_OUTPUT.require(out)
     check_weights(weights)
     # as they will be read: a whole number in a place for fractions becomes one
     rules = from_dict(Rules, to_dict(rules), "rules")
@@ -192,7 +194,7 @@ def _read(path: Path) -> dict[str, bytes]:
     try:
         if not (manifest_path.is_file() or manifest_path.is_symlink()):
             raise UnreadableError(f"{path}: no bundle here ({MANIFEST} is missing)")
-        strange = sorted({entry.name for entry in path.iterdir()} - {MANIFEST, WEIGHTS, ONNX})
+        strange = sorted({entry.name for entry in path.iterdir()} - {*FILES})
     except (OSError, ValueError) as error:  # ValueError: what no path can hold, such as NUL
         reason = getattr(error, "strerror", None) or error
         raise UnreadableError(f"no bundle here: {reason}: {str(path)!r}") from error
@@ -200,7 +202,7 @@ def _read(path: Path) -> dict[str, bytes]:
         raise BundleError(f"{path}: must hold nothing but a bundle, found {', '.join(strange[:5])}")
     return {
         name: read_file(path / name, MAX_MANIFEST_BYTES if name == MANIFEST else MAX_FILE_BYTES)
-        for name in (MANIFEST, WEIGHTS, ONNX)
+        for name in FILES
     }
 
 

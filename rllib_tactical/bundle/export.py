@@ -37,9 +37,9 @@ def export_run(
 
     Raises:
         UsageError: the run had several instruments and none, or another, is named; the parent is
-            for bars of another length.
+            for bars of another length; ``out`` holds something else.
         UnreadableError: neither a run nor a checkpoint, no checkpoint yet, or no parent there.
-        BundleError: ``out`` holds something else, the weights do not fit, or the parent is damaged.
+        BundleError: the weights do not fit, or the parent is damaged.
     """
     if (source / CHECKPOINT).is_file():
         checkpoint, folder = source, RunFolder(source.resolve().parents[1])

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.output_folder import require_output_file
 from rllib_tactical.bench.machine import machine_facts
 from rllib_tactical.bench.measurement import Measurement, Row
 from rllib_tactical.errors import UsageError
@@ -109,8 +110,8 @@ def bench_command(
     run and goes on from there when it is called again.
     """
     sizes = _learning_sizes(sections, learning)
-    if out is not None and not out.parent.is_dir():
-        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    if out is not None:
+        require_output_file(out)
     # Ray prints there what it has to say about its workers, and output is for the figures
     with redirect_stdout(sys.stderr):
         report = run_sections(

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from rllib_tactical.data.files import output_kind, write_bars
+from rllib_tactical.cli.data_output import require_output
+from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.io.parse import MICROS
 from rllib_tactical.data.quality.findings import iso_time
-from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic import MARKETS, make_market
 from rllib_tactical.synthetic.oracle import oracle_votes
 from rllib_tactical.synthetic.sessions import session_results
@@ -48,9 +48,7 @@ def make_command(
     Equal options make equal files. Prints what the oracle, which trades the planted signals and
     sees the 60x7 matrix only, earns on the bars by the default rules.
     """
-    output_kind(out)
-    if not out.parent.is_dir():
-        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    require_output(out)
     made = make_market(market, seed, bars, difficulty)
     write_bars(made.bars, out)
     history = made.history()

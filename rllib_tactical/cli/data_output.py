@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.output_folder import require_output_file
 from rllib_tactical.data.files import output_kind
 from rllib_tactical.data.quality.findings import CheckReport
 from rllib_tactical.data.quality.repair import Change
@@ -20,14 +21,13 @@ _SHOWN_PER_RULE = 8
 
 
 def require_output(out: Path, source: Path | None = None) -> None:
-    """Refuse an output that cannot be written before any work is done."""
+    """Refuse an output file of bars that cannot be written, before any work is done.
+
+    Raises:
+        UsageError: as of ``require_output_file``, or its suffix names no format.
+    """
     output_kind(out)
-    if not out.parent.is_dir():
-        raise UsageError(f"output file {out}: there is no folder {out.parent}")
-    if out.is_dir():
-        raise UsageError(f"output file {out}: is a folder")
-    if source is not None and out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"output file {out}: is the input file, which is never changed")
+    require_output_file(out, source)
 
 
 def write_text(path: Path, text: str) -> None:

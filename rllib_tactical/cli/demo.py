@@ -16,6 +16,7 @@ import httpx
 import ray
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.output_folder import ReplaceableOutput
 from rllib_tactical.backtest.comparison import Comparison, compare_bundle
 from rllib_tactical.backtest.report.writer import write_backtest
 from rllib_tactical.backtest.report_context import ReportContext
@@ -33,7 +34,7 @@ from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
-from rllib_tactical.errors import ServiceError, UsageError
+from rllib_tactical.errors import ServiceError
 from rllib_tactical.rl import train
 from rllib_tactical.rl.training.market import PreparedPart, prepare_market
 from rllib_tactical.synthetic import make_market
@@ -47,6 +48,10 @@ MARKET_BARS: Final = 40_000
 MARKET_DIFFICULTY: Final = 0.0
 TRAIN_SECONDS: Final = 140.0
 SUMMARY: Final = "summary.json"
+
+DEMO_OUTPUT: Final = ReplaceableOutput(
+    name="demo", files=frozenset({"bars.parquet", "run", "bundle", "backtest", SUMMARY})
+)
 
 DEMO_TRAINING: Final = TrainingConfig(iterations=10_000, actor_lr_end_factor=1.0)
 """The defaults, ended by the clock: the demo is promised in five minutes on any two cores.
@@ -161,17 +166,8 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo's results; refuse a folder that holds anything else."""
-    if not out.exists():
-        out.mkdir(parents=True)
-    elif not out.is_dir():
-        raise UsageError(f"--out: {out} is a file")
-    known = {"bars.parquet", "run", "bundle", "backtest", SUMMARY}
-    strange = sorted(path.name for path in out.iterdir() if path.name not in known)
-    if strange:
-        raise UsageError(
-            f"--out: {out} holds something that no demo wrote ({', '.join(strange[:3])}): "
-            "name another folder"
-        )
+    DEMO_OUTPUT.require(out)
+    out.mkdir(parents=True, exist_ok=True)
     for path in out.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -18,12 +18,14 @@ def features_command(file: Path, out: Path, bar: str) -> None:
     """
     import pyarrow as pa
 
+    from rllib_tactical.cli.data_output import require_output
     from rllib_tactical.data.calendar.bar_length import parse_bar_length
     from rllib_tactical.data.dataset import load_bars
     from rllib_tactical.data.files import write_table
     from rllib_tactical.domain.features.table import compute_features
     from rllib_tactical.domain.types import FEATURE_NAMES
 
+    require_output(out, file)
     bars = load_bars(file, parse_bar_length(bar))
     table = compute_features(bars)
     columns = {"timestamp": pa.array(bars.timestamp_s, pa.timestamp("s", tz="UTC"))}

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.output_folder import require_output_file
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.data.dataset import load_dataset
@@ -50,8 +51,8 @@ def selftest_command(
     Look-ahead, dependence on the warm-up, mirrored bars, higher costs, a market of noise, the bars
     in random order, and synthetic markets whose oracle must win. Exit code 1 when a test fails.
     """
-    if out is not None and not out.parent.is_dir():
-        raise UsageError(f"output file {out}: there is no folder {out.parent}")
+    if out is not None:
+        require_output_file(out)
     if data is None and instrument is not None:
         raise UsageError("--instrument goes with --data")
     bundle = load_bundle(bundle_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rllib_tactical.artifacts.run_folder import RUN, config_of
+from rllib_tactical.artifacts.run_folder import RUN, RUN_OUTPUT, config_of
 from rllib_tactical.artifacts.storage import place_of, working_folder
 from rllib_tactical.cli.options import FolderType, training_data_options
 from rllib_tactical.config.loader import load_config
@@ -79,8 +79,10 @@ def train_command(
     export` makes a bundle. Curriculum, stop criteria and all other settings: --config.
     """
     config = load_config(config_path)
+    place = place_of(out)
+    RUN_OUTPUT.require(place, resume=resume)
     if resume:
-        started = config_of(place_of(out).read_json(RUN), str(out))
+        started = config_of(place.read_json(RUN), str(out))
         if config_path is None:
             config = started
         elif warm_start is None:

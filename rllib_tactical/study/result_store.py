@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
-from rllib_tactical.errors import UnreadableError, UsageError
+from rllib_tactical.artifacts.output_folder import require_folder
+from rllib_tactical.errors import UnreadableError
 from rllib_tactical.study.experiments import Run
 from rllib_tactical.study.run import FORMAT
 
@@ -23,8 +24,7 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"results folder {folder}: is a file")
+        require_folder(folder, "--results")
         self.folder = folder
 
     def find(self, run: Run) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.data.sizing import without_size_from
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
@@ -36,6 +37,8 @@ SUMMARY: Final = "summary.json"
 REPORT: Final = "report.html"
 BUNDLE: Final = "bundle"
 TUNE: Final = "tune"
+
+SWEEP_OUTPUT: Final = ResumableOutput(name="sweep", marker=SWEEP)
 
 
 def trial_name(number: int) -> str:
@@ -56,17 +59,9 @@ class SweepFolder:
         """Begin a new sweep here.
 
         Raises:
-            TrainingError: the folder holds a sweep already, or anything else.
+            UsageError: the folder holds a sweep already, or anything else.
         """
-        if self.place.has(SWEEP):
-            raise TrainingError(
-                f"{self.place} holds a sweep already: continue it with --resume or name another "
-                "--out"
-            )
-        if self.place.is_local and self.local.exists() and not self.local.is_dir():
-            raise TrainingError(f"{self.place} is not a folder: name another --out")
-        if self.place.files_below():
-            raise TrainingError(f"{self.place} is not an empty folder: name another --out")
+        SWEEP_OUTPUT.require(self.place)
         self.local.mkdir(parents=True, exist_ok=True)
         atomic_write_text(self.local / SWEEP, json.dumps(plan, indent=2) + "\n")
         (self.local / RESULTS).touch()

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes
 from rllib_tactical.bundle.bundle import Bundle
@@ -21,11 +22,13 @@ from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, without_size_fro
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import Bars, BoolArray
-from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
+from rllib_tactical.errors import TrainingError, UnreadableError
 from rllib_tactical.walkforward.folds import Fold
 from rllib_tactical.walkforward.jobs import Job, Log, make_jobs, run_jobs
 
 PLAN: Final = "plan.json"
+
+STUDY_OUTPUT: Final = ResumableOutput(name="walk-forward evaluation", marker=PLAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +107,15 @@ def open_folder(out: Path, study: Study, resume: bool) -> None:
     """Begin a study's folder, or check that the one there is of the same study.
 
     Raises:
-        TrainingError: the folder holds this study already, or another one, or anything else.
+        UsageError: the folder holds a study already, or anything else; to resume: it holds none.
+        TrainingError: the study to resume is another one.
         UnreadableError: the plan in the folder is damaged.
     """
     plan, path = study.describe(), out / PLAN
-    if path.is_file():
-        if not resume:
-            raise TrainingError(
-                f"{out} holds an evaluation already: continue it with --resume or name another "
-                "--out"
-            )
+    STUDY_OUTPUT.require(out, resume=resume)
+    if resume:
         _check_same(_read(path), plan, out)
         return
-    if resume:
-        raise UsageError(f"--resume: there is no evaluation in {out}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainingError(f"{out} is not an empty folder: name another --out")
     out.mkdir(parents=True, exist_ok=True)
     atomic_write_text(path, json.dumps(plan, indent=2) + "\n")
 

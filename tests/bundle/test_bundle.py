@@ -12,7 +12,7 @@ from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.types import AGENTS, Instrument
-from rllib_tactical.errors import BundleError, UnreadableError
+from rllib_tactical.errors import BundleError, UnreadableError, UsageError
 
 INSTRUMENT = Instrument(symbol="TEST", tick_size=0.01, base_quantity=100.0)
 
@@ -151,9 +151,11 @@ def test_no_bundle_is_not_a_broken_bundle(tmp_path):
         load_bundle(tmp_path)
 
 
-def test_a_folder_of_something_else_is_not_replaced(weights, tmp_path):
-    (tmp_path / "diary.txt").write_text("mine")
-    with pytest.raises(BundleError, match="not a bundle"):
+@pytest.mark.parametrize("beside", [(), (MANIFEST,)])
+def test_a_folder_of_something_else_is_not_replaced(weights, tmp_path, beside):
+    for name in ("diary.txt", *beside):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=r"an earlier bundle, found diary\.txt in"):
         export(tmp_path, weights)
     assert (tmp_path / "diary.txt").read_text() == "mine"
 

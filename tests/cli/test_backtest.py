@@ -213,7 +213,10 @@ def test_a_bundle_is_not_written_into(
     before = sorted(path.name for path in bundle.path.iterdir())
     code, _, err = call(capsys, "--bundle", bundle.path, "--data", data, "--out", bundle.path)
     assert code == 2
-    assert "holds something that no backtest wrote (actors.onnx" in err
+    assert (
+        "--out must be a new or empty folder, or that of an earlier backtest, found actors.onnx"
+        in err
+    )
     assert sorted(path.name for path in bundle.path.iterdir()) == before
 
 

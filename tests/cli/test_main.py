@@ -154,7 +154,11 @@ def user_errors(market, bundle, folder):
             2,
             "not both",
         ),
-        "nothing to resume": (["train", "--data", good, "--out", run, "--resume"], 2, "run.json"),
+        "nothing to resume": (
+            ["train", "--data", good, "--out", run, "--resume"],
+            2,
+            "there is no run in",
+        ),
         "export nothing": (["export", folder / "nothing", "--out", out], 2, "run.json"),
         "backtest no bundle": (
             ["backtest", "--bundle", folder / "nothing", "--data", good, "--out", out],
@@ -193,8 +197,9 @@ def user_errors(market, bundle, folder):
             2,
             "TQQQ.csv",
         ),
-        "demo over strangers": (["demo", "--out", folder], 2, "no demo wrote"),
+        "demo over strangers": (["demo", "--out", folder], 2, "of an earlier demo, found"),
         "features missing": (["features", folder / "no.csv", "--out", out], 2, "no.csv"),
+        "features over bars": (["features", good, "--out", good], 2, "is the input file"),
     }
 
 
@@ -228,6 +233,7 @@ CASES = (
     "demo data missing",
     "demo over strangers",
     "features missing",
+    "features over bars",
 )
 
 

@@ -144,7 +144,7 @@ def test_finished_runs_are_found_again_and_damaged_ones_refused(tmp_path: Path) 
     store.path(run_of()).write_text("{}")
     with pytest.raises(UnreadableError, match="not a result"):
         store.find(run_of())
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="--results must be a folder, found a file"):
         Store(store.path(run_of()))
 
 

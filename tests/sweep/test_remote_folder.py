@@ -66,7 +66,7 @@ def test_a_run_at_a_uri_is_resumed_and_exported(
     assert code == 0, err
     code, _, err = call(*base, "--config", config)
     assert code == 2
-    assert "is not empty: continue with --resume" in err
+    assert "holds a run already: continue it with --resume" in err
     code, _, err = call(*base, "--iterations", 2, "--resume")
     assert code == 0, err
     rows = place_of(out).read("progress.jsonl").decode().splitlines()

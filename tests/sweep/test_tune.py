@@ -147,8 +147,8 @@ def test_another_sweep_or_other_data_are_not_mixed_in(
     finished: Path, sweep: Path, bars: Path, tmp_path: Path, call: Call
 ) -> None:
     code, _, err = call("tune", "--sweep", sweep, "--data", bars, "--out", finished)
-    assert code == 1
-    assert "holds a sweep already" in err
+    assert code == 2
+    assert "holds a sweep already: continue it with --resume" in err
     code, _, err = call("tune", "--data", bars, "--out", finished, "--seed", 5, "--resume")
     assert code == 1
     assert "--resume: the sweep file differs" in err

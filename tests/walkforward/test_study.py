@@ -156,8 +156,8 @@ def test_another_evaluation_is_not_mixed_in(
     finished: Path, arguments: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, err = call(capsys, *arguments, "--out", finished)
-    assert code == 1
-    assert "holds an evaluation already" in err
+    assert code == 2
+    assert "holds a walk-forward evaluation already: continue it with --resume" in err
     code, _, err = call(capsys, *arguments, "--iterations", 2, "--out", finished, "--resume")
     assert code == 1
     assert "--resume: config differs" in err
@@ -208,6 +208,6 @@ def test_a_folder_of_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     code, _, err = call(capsys, "--data", files[0], "--out", tmp_path, "--folds", 1)
-    assert code == 1
-    assert "is not an empty folder" in err
+    assert code == 2
+    assert "--out must be a new or empty folder, found notes.txt in" in err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -12,12 +12,30 @@ from typing import Any, Final
 import pandas as pd
 
 from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
+from rllib_tactical.artifacts.output_folder import ReplaceableOutput
 from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.portfolio import Portfolio
 from rllib_tactical.backtest.report.html_report import render_portfolio, render_report
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.errors import UsageError
+
+CONFIG: Final = "config.json"
+KIND: Final = "backtest"
+PARTS: Final = "parts"
+FILES: Final = (
+    "kpis.json",
+    "trades.csv",
+    "equity.parquet",
+    "decisions.parquet",
+    CONFIG,
+    "report.html",
+)
+"""Everything that a backtest writes, in this order; of several files also a folder ``parts``."""
+
+BACKTEST_OUTPUT: Final = ReplaceableOutput(
+    name=KIND, files=frozenset({*FILES, PARTS}), marker=CONFIG, marker_kind=KIND
+)
 
 
 @dataclass(slots=True)
@@ -150,46 +168,15 @@ def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-CONFIG: Final = "config.json"
-
-
-KIND: Final = "backtest"
-
-
-PARTS: Final = "parts"
-
-
-FILES: Final = (
-    "kpis.json",
-    "trades.csv",
-    "equity.parquet",
-    "decisions.parquet",
-    CONFIG,
-    "report.html",
-)
-"""Everything that a backtest writes, in this order; of several files also a folder ``parts``."""
-
-
 def require_own_folder(out: Path) -> None:
     """Check that results may be written to ``out``: new, empty, or of an earlier backtest.
 
     Raises:
         UsageError: it is a file, or holds anything that no backtest wrote.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UsageError(f"--out must be a folder, found a file: {out}")
-    if (out / PARTS).is_dir():
-        for part in sorted((out / PARTS).iterdir()):
-            require_own_folder(part)
-    found = sorted(path.name for path in out.iterdir())
-    strange = [name for name in found if name not in (*FILES, PARTS)]
-    if strange or (found and _kind(out / CONFIG) != KIND):
-        what = ", ".join((strange or found)[:3])
-        raise UsageError(
-            f"--out: {out} holds something that no backtest wrote ({what}): name another folder"
-        )
+    BACKTEST_OUTPUT.require(out)
+    for part in sorted((out / PARTS).glob("*")):
+        BACKTEST_OUTPUT.require(part)
 
 
 def drop_other_parts(out: Path, kept: Collection[str]) -> None:
@@ -205,11 +192,3 @@ def drop_other_parts(out: Path, kept: Collection[str]) -> None:
             shutil.rmtree(part)
     if not kept:
         folder.rmdir()
-
-
-def _kind(path: Path) -> Any:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values.get("kind") if isinstance(values, dict) else None

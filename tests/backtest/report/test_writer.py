@@ -52,7 +52,7 @@ def test_a_folder_of_something_else_is_left_alone(
 ) -> None:
     for name in names:
         (tmp_path / name).write_text("{}")
-    with pytest.raises(UsageError, match="holds something that no backtest wrote"):
+    with pytest.raises(UsageError, match="that of an earlier backtest, found"):
         write_backtest(comparison, tmp_path, CONTEXT, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     assert all((tmp_path / name).read_text() == "{}" for name in names)
