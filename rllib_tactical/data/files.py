@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
@@ -25,27 +24,6 @@ from rllib_tactical.data.quality.rules import bars_from_columns, check_columns
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import UsageError
 from rllib_tactical.runtime.progress import Update
-
-
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the cells of a file as they are, one per data row; no cell is judged here.
-
-    CSV columns hold text: the delimiter (comma, semicolon, tab or bar) is inferred from the header,
-    blank lines are skipped, a short row is filled up with empty cells, and surplus cells of a long
-    row are joined to its last one. Bytes that are not UTF-8 become U+FFFD.
-
-    Raises:
-        UnreadableError: no such file, a folder, no permission, damaged or binary content.
-    """
-    with Scan(Path(path)) as scan:
-        every = tuple(range(len(scan.names)))
-        try:
-            pieces = list(scan.pieces(every, lambda share: None))
-        except UnevenError:
-            pieces = list(scan.uneven_pieces(every, lambda share: None))
-        frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=every)
-        frame.columns = pd.Index(scan.names, dtype=object)
-        return frame
 
 
 def read_columns(

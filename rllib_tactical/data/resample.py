@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
-from rllib_tactical.data.io.columns import Columns, parse_columns
+from rllib_tactical.data.io.columns import Columns
 from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, TICK_COLUMNS
 from rllib_tactical.data.quality.rules import bars_from_columns, check_columns, check_ticks
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, IntArray
@@ -38,53 +37,11 @@ class Imported:
     last_dropped: bool
 
 
-def resample_bars(bars: Bars, *, source_seconds: int, bar_seconds: int = BAR_SECONDS) -> Bars:
-    """Return ``bars`` of ``source_seconds`` as bars of ``bar_seconds``.
-
-    The first slot is partial unless a source bar opens with it, the last one unless a source bar
-    closes with it; partial slots are dropped. Times must strictly increase.
-
-    Raises:
-        DataError: ``bar_seconds`` is no multiple of ``source_seconds``, or times do not increase.
-        UsageError: bars of that length do not tile a day.
-    """
-    return _resample_bars(bars, source_seconds, bar_seconds)[0]
-
-
-def resample_ticks(
-    timestamp_us: IntArray, price: FloatArray, size: FloatArray, *, bar_seconds: int = BAR_SECONDS
-) -> Bars:
-    """Return ticks as bars of ``bar_seconds``.
-
-    ``timestamp_us`` (int64 UTC epoch microseconds, not falling), ``price`` and ``size`` (float64)
-    have shape (N,). A tick on a slot's edge opens that slot. Ticks do not show that a slot is
-    complete, so the last one is dropped, and the first one unless a tick lies on its very start.
-
-    Raises:
-        DataError: shapes differ, or times fall.
-        UsageError: bars of that length do not tile a day.
-    """
-    return _resample_ticks(timestamp_us, price, size, bar_seconds)[0]
-
-
-def import_frame(
-    frame: pd.DataFrame, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
-) -> Imported:
-    """Check a table of finer bars or ticks (timestamp, price, size) and resample it.
-
-    A table with the columns price and size, and not all of open, high, low and close, holds
-    ticks. The length of source bars is the shortest distance that at least 1% of neighbors have.
-
-    Raises:
-        DataError: the source breaks rules, is coarser than the target, or gives no whole bar.
-        UsageError: bars of that length do not tile a day.
-    """
-    columns = parse_columns(frame, source_columns(tuple(str(name) for name in frame.columns)))
-    return import_columns(columns, bar_seconds=bar_seconds, now_s=now_s)
-
-
 def source_columns(found: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns that an import needs of a table with the columns ``found``."""
+    """Return the columns that an import needs of a table with the columns ``found``.
+
+    A table with the columns price and size, and not all of open, high, low and close, holds ticks.
+    """
     names = {name.strip().lower() for name in found}
     ticks = {"price", "size"} <= names and not set(BAR_COLUMNS) <= names
     return TICK_COLUMNS if ticks else BAR_COLUMNS
@@ -93,7 +50,22 @@ def source_columns(found: tuple[str, ...]) -> tuple[str, ...]:
 def import_columns(
     columns: Columns, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> Imported:
-    """Do what ``import_frame`` does for the columns that ``source_columns`` asks for."""
+    """Check a table of finer bars or ticks (timestamp, price, size) and resample it.
+
+    The length of source bars is the shortest distance that at least 1% of neighbors have. The
+    first slot of bars is partial unless a source bar opens with it, the last one unless a source
+    bar closes with it. A tick on a slot's edge opens that slot. Ticks do not show that a slot is
+    complete, so their last one is dropped, and the first one unless a tick lies on its very start.
+
+    Args:
+        columns: parsed with the columns that ``source_columns`` asks for.
+        bar_seconds: the length of the new bars.
+        now_s: the present as UTC epoch seconds; the clock's time without it.
+
+    Raises:
+        DataError: the source breaks rules, is coarser than the target, or gives no whole bar.
+        UsageError: bars of that length do not tile a day.
+    """
     require_bar_seconds(bar_seconds)
     now_s = time.time() if now_s is None else now_s
     if source_columns(columns.found) == TICK_COLUMNS:
@@ -119,17 +91,7 @@ def import_columns(
 
 
 def _resample_bars(bars: Bars, source_seconds: int, bar_seconds: int) -> tuple[Bars, bool, bool]:
-    require_bar_seconds(bar_seconds)
-    if source_seconds < 1 or bar_seconds % source_seconds != 0:
-        raise DataError(
-            f"bars of {source_seconds} s cannot be resampled to {bar_label(bar_seconds)} bars: "
-            "a whole number of source bars must make up a target bar"
-        )
     time_s = bars.timestamp_s
-    if time_s.size == 0:
-        return bars, False, False
-    if np.any(np.diff(time_s) <= 0):
-        raise DataError("resample: the source's timestamps must strictly increase")
     first_partial = bool(time_s[0] % bar_seconds != 0)
     last_partial = bool((time_s[-1] + source_seconds) % bar_seconds != 0)
     slot = time_s // bar_seconds
@@ -139,12 +101,7 @@ def _resample_bars(bars: Bars, source_seconds: int, bar_seconds: int) -> tuple[B
 def _resample_ticks(
     timestamp_us: IntArray, price: FloatArray, size: FloatArray, bar_seconds: int
 ) -> tuple[Bars, bool, bool]:
-    require_bar_seconds(bar_seconds)
     ticks = Bars(timestamp_us, price, price, price, price, size)
-    if len(ticks) == 0:
-        return ticks, False, False
-    if np.any(np.diff(ticks.timestamp_s) < 0):
-        raise DataError("resample: the ticks' timestamps must not fall")
     slot_us = bar_seconds * MICROS
     slot = ticks.timestamp_s // slot_us
     first_partial = bool(ticks.timestamp_s[0] % slot_us != 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from rllib_tactical.data.io.columns import Columns, ColumnsBuilder
+from rllib_tactical.data.io.parse import BAR_COLUMNS
 from rllib_tactical.domain.types import Bars
 
 START_S = 1_641_168_000  # 2022-01-03T00:00:00Z, a Monday
@@ -35,6 +37,13 @@ def walk_frame(rows: int = 40, *, bar_seconds: int = 300) -> pd.DataFrame:
 def walk_bars(rows: int = 40, *, start_s: int = START_S, bar_seconds: int = 300) -> Bars:
     columns = walk(rows, start_s=start_s, bar_seconds=bar_seconds)
     return Bars(columns.pop("timestamp"), *columns.values())
+
+
+def columns_of(frame: pd.DataFrame, required: tuple[str, ...] = BAR_COLUMNS) -> Columns:
+    """Parse a table in one piece, as reading a file does in many."""
+    builder = ColumnsBuilder(tuple(str(name) for name in frame.columns), required)
+    builder.add(frame.iloc[:, list(builder.positions)])
+    return builder.build()
 
 
 def times_bars(time_s: np.ndarray) -> Bars:

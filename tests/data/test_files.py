@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rllib_tactical.data.files import read_bars, read_table, write_bars
-from rllib_tactical.data.quality.rules import check_frame
+from rllib_tactical.data.files import read_bars, read_columns, write_bars
+from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UnreadableError, UsageError
 from tests.data.tables import NOW_S, walk_bars, walk_frame
@@ -74,7 +74,7 @@ def test_parquet_with_the_time_as_index_and_extra_columns(tmp_path: Path) -> Non
 def test_parquet_column_twice(tmp_path: Path) -> None:
     table = pa.table([[1], [2], [3]], names=["timestamp", "open", "open"])
     pq.write_table(table, tmp_path / "a.parquet")
-    report = check_frame(read_table(tmp_path / "a.parquet"))
+    report = check_columns(read_columns(tmp_path / "a.parquet"))
     assert report.counts["duplicate_column"] == 1
 
 
@@ -125,11 +125,11 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
 
 def test_missing_file_folder_and_impossible_name(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match="No such file"):
-        read_table(tmp_path / "none.csv")
+        read_columns(tmp_path / "none.csv")
     with pytest.raises(UnreadableError, match="directory"):
-        read_table(tmp_path)
+        read_columns(tmp_path)
     with pytest.raises(UnreadableError, match="null"):
-        read_table("a\0b.csv")
+        read_columns("a\0b.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"  \n", HEADER.encode()])
@@ -151,7 +151,7 @@ def test_empty_files_are_an_error_of_the_data(tmp_path: Path, content: bytes) ->
 def test_uneven_rows_and_foreign_bytes_are_findings(tmp_path: Path, row: str, column: str) -> None:
     good = "2022-01-03T00:00:00Z,1,1,1,1,5\n"
     (tmp_path / "a.csv").write_bytes((HEADER + good + row + "\n").encode("latin-1"))
-    report = check_frame(read_table(tmp_path / "a.csv"), now_s=NOW_S)
+    report = check_columns(read_columns(tmp_path / "a.csv"), now_s=NOW_S)
     assert {f.row for f in report.findings} == {1}
     assert any(f.message.startswith(column) for f in report.findings)
 
@@ -159,7 +159,7 @@ def test_uneven_rows_and_foreign_bytes_are_findings(tmp_path: Path, row: str, co
 def test_blank_lines_do_not_count_as_rows(tmp_path: Path) -> None:
     rows = "2022-01-03T00:00:00Z,1,1,1,1,5\n\n2022-01-03T00:05:00Z,1,1,1,1,x\n"
     (tmp_path / "a.csv").write_text(HEADER + rows)
-    report = check_frame(read_table(tmp_path / "a.csv"), now_s=NOW_S)
+    report = check_columns(read_columns(tmp_path / "a.csv"), now_s=NOW_S)
     assert [f.row for f in report.findings] == [1]
 
 

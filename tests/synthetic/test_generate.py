@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from rllib_tactical.cli.data_make import make_command
-from rllib_tactical.data.files import read_bars, read_table
-from rllib_tactical.data.quality.rules import check_frame
+from rllib_tactical.data.files import read_bars, read_columns
+from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.domain.types import WINDOW, Bars
 from rllib_tactical.errors import FeatureError, UsageError
@@ -83,7 +83,7 @@ def test_bars_are_valid(name: str, difficulty: float, tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert_same_bars(read_bars(path), bars)
-    report = check_frame(read_table(path), instrument=market.instrument)
+    report = check_columns(read_columns(path), instrument=market.instrument)
     assert report.errors == 0
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from rllib_tactical.data.io.parse import (
-    BAR_COLUMNS,
     Numbers,
     TimePart,
     Timestamps,
@@ -39,13 +38,6 @@ class Columns:
     timestamps: Timestamps | None
     numbers: dict[str, Numbers]
     raw: dict[str, pd.Series[Any]]
-
-
-def parse_columns(frame: pd.DataFrame, required: tuple[str, ...] = BAR_COLUMNS) -> Columns:
-    """Read the ``required`` columns of ``frame``; names are matched without regard to case."""
-    builder = ColumnsBuilder(tuple(str(name) for name in frame.columns), required)
-    builder.add(frame.iloc[:, list(builder.positions)])
-    return builder.build()
 
 
 class ColumnsBuilder:

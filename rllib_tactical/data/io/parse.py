@@ -103,16 +103,6 @@ def parse_numbers(column: pd.Series[Any]) -> Numbers:
     return Numbers(values, ~readable & ~empty)
 
 
-def parse_timestamps(column: pd.Series[Any]) -> Timestamps:
-    """Read a column of timestamps: ISO-8601 text, epoch numbers (or their text), or datetimes.
-
-    Epoch numbers are seconds or milliseconds (micro- and nanoseconds are recognized too); one
-    unit holds for the whole column and follows from the median magnitude. Times beyond the range of
-    int64 microseconds are clipped when in the future and ``bad`` when in the past.
-    """
-    return join_times([parse_time_part(column)])
-
-
 def parse_time_part(column: pd.Series[Any]) -> TimePart:
     """Read a piece of a column of timestamps as far as it can be read by itself."""
     size = len(column)

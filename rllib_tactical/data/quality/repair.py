@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
-from rllib_tactical.data.io.columns import Columns, parse_columns
+from rllib_tactical.data.io.columns import Columns
 from rllib_tactical.data.io.parse import MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
 from rllib_tactical.data.quality.findings import iso_time
 from rllib_tactical.data.quality.rules import check_columns, usable_rows
@@ -38,25 +38,18 @@ class Change:
     message: str
 
 
-def repair_frame(
-    frame: pd.DataFrame, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
-) -> tuple[pd.DataFrame, list[Change]]:
-    """Return a repaired copy of ``frame`` and the list of changes; the copy has no errors.
-
-    The copy has the columns timestamp (datetime64[us, UTC]), open, high, low, close and volume
-    (float64), in time order. ``frame`` is left as it is.
-
-    Raises:
-        DataError: a column is missing or doubled, or no row can be kept.
-        UsageError: bars of that length do not tile a day.
-    """
-    return repair_columns(parse_columns(frame), bar_seconds=bar_seconds, now_s=now_s)
-
-
 def repair_columns(
     columns: Columns, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> tuple[pd.DataFrame, list[Change]]:
-    """Do what ``repair_frame`` does for columns that were parsed already; they are not changed."""
+    """Return a repaired table and the list of changes; the table has no errors.
+
+    It has the columns timestamp (datetime64[us, UTC]), open, high, low, close and volume
+    (float64), in time order. ``columns`` are left as they are.
+
+    Raises:
+        DataError: a column is missing or repeated, or no row can be kept.
+        UsageError: bars of that length do not tile a day.
+    """
     require_bar_seconds(bar_seconds)
     now_s = time.time() if now_s is None else now_s
     stamps = columns.timestamps

@@ -11,54 +11,19 @@ import time
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.calendar.schedules import FIRST_S, LAST_S
-from rllib_tactical.data.io.columns import Columns, parse_columns
+from rllib_tactical.data.io.columns import Columns
 from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
 from rllib_tactical.data.quality.findings import (
     MAX_PER_RULE,
     CheckReport,
     Collector,
-    Finding,
     iso_time,
 )
 from rllib_tactical.data.quality.market_rules import check_market
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument
-
-__all__ = ["CheckReport", "Finding", "check_columns", "check_frame"]
-
-
-def check_frame(
-    frame: pd.DataFrame,
-    *,
-    bar_seconds: int = BAR_SECONDS,
-    instrument: Instrument | None = None,
-    now_s: float | None = None,
-    max_per_rule: int = MAX_PER_RULE,
-) -> CheckReport:
-    """Return every finding about ``frame``, a table as ``read_table`` returns it.
-
-    Args:
-        frame: raw cells; column order and letter case are free, other columns are ignored.
-        bar_seconds: the length of a bar, and so the grid that timestamps must lie on.
-        instrument: supplies the session calendar of the warnings; ``24/7`` without it.
-        now_s: the present as UTC epoch seconds; the clock's time without it.
-        max_per_rule: how many findings of each rule to keep (10 at least); all are counted.
-
-    Raises:
-        UsageError: bars of that length do not tile a day.
-        ConfigError: the instrument's calendar or time zone does not exist.
-    """
-    columns = parse_columns(frame)
-    return check_columns(
-        columns,
-        bar_seconds=bar_seconds,
-        instrument=instrument,
-        now_s=now_s,
-        max_per_rule=max_per_rule,
-    )
 
 
 def check_columns(
@@ -70,7 +35,20 @@ def check_columns(
     max_per_rule: int = MAX_PER_RULE,
     warnings: bool = True,
 ) -> CheckReport:
-    """Do what ``check_frame`` does for columns that were parsed already."""
+    """Return every finding about a table of bars.
+
+    Args:
+        columns: parsed with the columns of bars.
+        bar_seconds: the length of a bar, and so the grid that timestamps must lie on.
+        instrument: supplies the session calendar of the warnings; ``24/7`` without it.
+        now_s: the present as UTC epoch seconds; the clock's time without it.
+        max_per_rule: how many findings of each rule to keep (10 at least); all are counted.
+        warnings: whether to look for what is for a person to judge too.
+
+    Raises:
+        UsageError: bars of that length do not tile a day.
+        ConfigError: the instrument's calendar or time zone does not exist.
+    """
     require_bar_seconds(bar_seconds)
     now_s = time.time() if now_s is None else now_s
     collector = _collector(columns, max_per_rule)

@@ -6,14 +6,14 @@ import pytest
 
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.quality.findings import CheckReport
-from rllib_tactical.data.quality.rules import check_frame
+from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.domain.types import Instrument
-from tests.data.tables import NOW_S, walk, walk_frame
+from tests.data.tables import NOW_S, columns_of, walk, walk_frame
 
 
 def check(frame: pd.DataFrame, instrument: str | None = None) -> CheckReport:
     market = load_instrument(instrument) if instrument else None
-    return check_frame(frame, instrument=market, now_s=NOW_S)
+    return check_columns(columns_of(frame), instrument=market, now_s=NOW_S)
 
 
 def us_sessions(dates: list[str], bars: int = 78) -> pd.DataFrame:
@@ -164,5 +164,5 @@ def test_data_before_the_calendar_begins_are_still_compared() -> None:
     frame = walk_frame(60).drop(index=[30]).reset_index(drop=True)
     frame["timestamp"] -= frame.loc[0, "timestamp"] + 20 * 365 * 86_400
     korea = Instrument(symbol="X", tick_size=1.0, calendar="XKRX", timezone="Asia/Seoul")
-    report = check_frame(frame, instrument=korea, now_s=NOW_S)
+    report = check_columns(columns_of(frame), instrument=korea, now_s=NOW_S)
     assert report.counts["missing_bars"] == 1

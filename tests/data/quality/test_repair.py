@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib_tactical.data.quality.repair import Change, repair_frame
-from rllib_tactical.data.quality.rules import check_frame
+from rllib_tactical.data.quality.repair import Change, repair_columns
+from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.errors import DataError
-from tests.data.tables import NOW_S, START_S, walk_frame
+from tests.data.tables import NOW_S, START_S, columns_of, walk_frame
 
 
 def repair(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Change]]:
-    repaired, changes = repair_frame(frame, now_s=NOW_S)
-    assert check_frame(repaired, now_s=NOW_S).errors == 0
+    repaired, changes = repair_columns(columns_of(frame), now_s=NOW_S)
+    assert check_columns(columns_of(repaired), now_s=NOW_S).errors == 0
     return repaired, changes
 
 
@@ -94,11 +94,11 @@ def test_naive_times_become_utc_and_no_bar_is_invented() -> None:
 
 def test_what_cannot_be_repaired() -> None:
     with pytest.raises(DataError, match="missing_column"):
-        repair_frame(walk_frame().drop(columns="low"))
+        repair_columns(columns_of(walk_frame().drop(columns="low")))
     with pytest.raises(DataError, match="empty_file"):
-        repair_frame(pd.DataFrame())
+        repair_columns(columns_of(pd.DataFrame()))
     with pytest.raises(DataError, match="none of the 40 rows"):
-        repair_frame(walk_frame().assign(close="x"))
+        repair_columns(columns_of(walk_frame().assign(close="x")))
 
 
 @given(st.data())

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from rllib_tactical.data.quality.findings import ERROR_RULES, CheckReport
-from rllib_tactical.data.quality.rules import check_frame
+from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.errors import DataError, UsageError
-from tests.data.tables import NOW_S, START_S, walk_frame
+from tests.data.tables import NOW_S, START_S, columns_of, walk_frame
 
 
 def check(frame: pd.DataFrame, **options: object) -> CheckReport:
-    return check_frame(frame, now_s=NOW_S, **options)  # type: ignore[arg-type]
+    return check_columns(columns_of(frame), now_s=NOW_S, **options)  # type: ignore[arg-type]
 
 
 def cell(column: str, row: int, value: object) -> Callable[[pd.DataFrame], None]:
