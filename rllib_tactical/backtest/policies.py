@@ -16,7 +16,9 @@ from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic.oracle import oracle_votes, side_votes
-from rllib_tactical.synthetic.sessions import RANDOM_RATE
+
+RANDOM_RATE: Final = 0.05
+"""Share of bars on which the random policy votes for a side."""
 
 POLICIES: Final = {
     "hold": "Always hold",

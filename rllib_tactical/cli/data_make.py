@@ -52,9 +52,8 @@ def make_command(
     made = make_market(market, seed, bars, difficulty)
     write_bars(made.bars, out)
     history = made.history()
-    oracle = session_results(
-        history, oracle_votes(market, history.features.raw, history.features.close)
-    )
+    votes = oracle_votes(market, history.features.raw, history.features.close)
+    (oracle,) = session_results(history, [votes])
     time_s, sessions = made.bars.timestamp_s, len(oracle.pnl)
     document = {
         "out": str(out),

@@ -1,6 +1,6 @@
-"""The oracle of each synthetic market and the simple rules it is compared with.
+"""The oracle of each synthetic market.
 
-All see one bar's raw features and its close, no more: the signals are complete in the last row of
+It sees one bar's raw features and its close, no more: the signals are complete in the last row of
 the 60x7 matrix.
 """
 
@@ -87,52 +87,3 @@ def side_votes(side: IntArray, confidence: float = 1.0) -> Votes:
     index[:, 0] = index[:, 1] = 1 - side
     index[:, 2] = np.where(side != 0, EXECUTE, WAIT)
     return constant_votes(index, confidence)
-
-
-def _touch(raw: FloatArray, close: FloatArray) -> IntArray:
-    """Return the side of the nearest gap on every first touch, whatever its age and distance."""
-    side = np.where((raw[:, 4] > 0) & (raw[:, 2] != 0.0), np.sign(close - raw[:, 2]), 0.0)
-    return side.astype(np.int64)
-
-
-def _zone(raw: FloatArray, close: FloatArray) -> IntArray:
-    """Return the side of the nearest gap on every bar that has one."""
-    return np.where(raw[:, 2] != 0.0, np.sign(close - raw[:, 2]), 0.0).astype(np.int64)
-
-
-def _kind(raw: FloatArray, close: FloatArray) -> IntArray:
-    """Return the side of the active gaps where they are all of one kind."""
-    return (raw[:, 0] - raw[:, 1]).astype(np.int64)
-
-
-def _trend(percent: float, volume: float = 0.0) -> Rule:
-    def rule(raw: FloatArray, close: FloatArray) -> IntArray:
-        active = (np.abs(raw[:, 5]) > percent) & (raw[:, 6] >= volume)
-        return np.where(active, np.sign(raw[:, 5]), 0.0).astype(np.int64)
-
-    return rule
-
-
-def _fade(rule: Rule) -> Rule:
-    return lambda raw, close: -rule(raw, close)
-
-
-_GAP_RULES: Final[dict[str, Rule]] = {
-    "touch of the nearest gap": _touch,
-    "side of the nearest gap": _zone,
-    "kind of gap": _kind,
-}
-_MOMENTUM_RULES: Final[dict[str, Rule]] = {
-    "momentum > 0": _trend(0.0),
-    "momentum > 0.2%": _trend(0.2),
-    "momentum > 0.35%": _trend(0.35),
-    "momentum > 0.5%": _trend(0.5),
-    "momentum > 0.75%": _trend(0.75),
-    "momentum > 0.25%, volume > 1.5": _trend(0.25, 1.5),
-    "momentum > 0.5%, volume > 1.5": _trend(0.5, 1.5),
-}
-FAMILIES: Final[dict[str, dict[str, Rule]]] = {
-    family: rules | {f"fade {name}": _fade(rule) for name, rule in rules.items()}
-    for family, rules in (("gap", _GAP_RULES), ("momentum", _MOMENTUM_RULES))
-}
-"""Simple rules of each family and their opposites."""

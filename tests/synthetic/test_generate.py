@@ -15,12 +15,8 @@ from rllib_tactical.domain.types import WINDOW, Bars
 from rllib_tactical.errors import FeatureError, UsageError
 from rllib_tactical.synthetic import MARKETS, SyntheticMarket, make_market, pay_probability
 from rllib_tactical.synthetic.oracle import ORACLES, oracle_votes, side_votes
-from rllib_tactical.synthetic.sessions import (
-    MarketReport,
-    format_report,
-    market_report,
-    session_results,
-)
+from rllib_tactical.synthetic.sessions import session_results
+from tests.synthetic.rivals import Line, best_of, market_lines
 
 DAY = 288
 SEEDS = (21, 22, 23)
@@ -33,8 +29,8 @@ def assert_same_bars(left: Bars, right: Bars) -> None:
 
 
 @pytest.fixture(scope="module")
-def reports() -> dict[str, MarketReport]:
-    return {name: market_report(name, SEEDS, 42 * DAY, 0.0) for name in MARKETS}
+def lines() -> dict[str, list[Line]]:
+    return {name: market_lines(name, SEEDS, 42 * DAY) for name in MARKETS}
 
 
 @pytest.fixture(scope="module")
@@ -180,11 +176,10 @@ def test_what_the_oracle_does(name: str, columns: dict[str, float], side: int) -
 
 @pytest.mark.parametrize(("name", "other"), [("gap", "momentum"), ("momentum", "gap")])
 def test_the_oracle_beats_every_rule_of_the_other_family(
-    name: str, other: str, reports: dict[str, MarketReport]
+    name: str, other: str, lines: dict[str, list[Line]]
 ) -> None:
-    report = reports[name]
-    assert report.sessions == 3 * 40
-    oracle, rival = report.oracle, report.best_of(other)
+    oracle, rival = lines[name][0], best_of(lines[name], other)
+    assert oracle.sessions == 3 * 40
     assert oracle.mean > 10 * oracle.error
     assert oracle.mean > 1500
     assert 6 < oracle.trades < 15
@@ -192,28 +187,25 @@ def test_the_oracle_beats_every_rule_of_the_other_family(
     # 10% and what chance adds to the best of so many rules
     assert rival.mean < 0.1 * oracle.mean + 3 * rival.error
     for family in ("random", "hold"):
-        line = report.best_of(family)
+        line = best_of(lines[name], family)
         assert line.mean < 0.1 * oracle.mean + 3 * line.error
 
 
-def test_both_patterns_pay_in_the_regime_market(reports: dict[str, MarketReport]) -> None:
-    oracle = reports["regime"].oracle
+def test_both_patterns_pay_in_the_regime_market(lines: dict[str, list[Line]]) -> None:
+    oracle = lines["regime"][0]
     assert oracle.mean > 1500
     assert oracle.mean > 10 * oracle.error
 
 
-def test_nothing_pays_on_noise(reports: dict[str, MarketReport]) -> None:
-    for line in reports["noise"].policies:
+def test_nothing_pays_on_noise(lines: dict[str, list[Line]]) -> None:
+    for line in lines["noise"]:
         assert line.mean < -0.5 * line.cost + 4 * line.error + 1e-9, line
-    total = sum(line.mean for line in reports["noise"].policies)
-    assert total < -0.5 * sum(line.cost for line in reports["noise"].policies)
+    total = sum(line.mean for line in lines["noise"])
+    assert total < -0.5 * sum(line.cost for line in lines["noise"])
 
 
-def test_a_report_reads_well(reports: dict[str, MarketReport]) -> None:
-    text = format_report(reports["gap"])
-    assert "120 sessions of 3 seeds" in text
-    assert len(text.splitlines()) == 2 + len(reports["gap"].policies)
-    hold = next(line for line in reports["gap"].policies if line.name == "always hold")
+def test_who_does_nothing_earns_nothing(lines: dict[str, list[Line]]) -> None:
+    hold = next(line for line in lines["gap"] if line.name == "always hold")
     assert (hold.mean, hold.trades) == (0.0, 0.0)
 
 
@@ -221,9 +213,11 @@ def test_session_results_count_whole_sessions_only(gap: SyntheticMarket) -> None
     history = gap.history()
     side = np.ones(len(history), dtype=np.int64)
     # the first two days hold the warm-up
-    assert len(session_results(history, side_votes(side)).pnl) == 38
+    (found,) = session_results(history, [side_votes(side)])
+    assert len(found.pnl) == 38
     short = make_market("gap", 3, 40 * DAY - 1, 0.0).history()
-    assert len(session_results(short, side_votes(side[:-1])).pnl) == 37
+    (found,) = session_results(short, [side_votes(side[:-1])])
+    assert len(found.pnl) == 37
 
 
 @pytest.mark.parametrize(
