@@ -95,12 +95,6 @@ class Place:
         skip = len(self.path.rstrip("/")) + 1
         return {info.path[skip:]: info.size for info in found if info.type == fs.FileType.File}
 
-    def folders(self) -> list[str]:
-        """Return the names of the folders directly in this one."""
-        selector = fs.FileSelector(self.path, allow_not_found=True)
-        found = self.files.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
-
 
 def place_of(text: str | Path) -> Place:
     """Return the folder that a path or a URI names; nothing is created.

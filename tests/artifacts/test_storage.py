@@ -31,7 +31,6 @@ def test_a_path_is_an_ordinary_folder(tmp_path: Path) -> None:
     assert place.is_local
     assert place.local == tmp_path / "a"
     assert place.files_below() == {}
-    assert place.folders() == []
     assert not place.has("x")
     with pytest.raises(UnreadableError, match="cannot be read"):
         place.read("x")
@@ -61,7 +60,6 @@ def test_a_mirror_sends_changes_only_and_brings_them_back(tmp_path: Path, there:
     mirror = Mirror(local, place)
     mirror.push()
     assert set(place.files_below()) == {"progress.jsonl", "checkpoints/000001/checkpoint.json"}
-    assert place.folders() == ["checkpoints"]
     (local / "progress.jsonl").write_text("1\n2\n")
     (local / "checkpoints" / "000001" / "checkpoint.json").unlink()
     (local / "big").write_bytes(b"x" * 12_000_000)  # several parts

@@ -24,8 +24,8 @@ from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.rl import train
-from rllib_tactical.rl.training.metrics import TIMES
 from rllib_tactical.synthetic import make_market
+from tests.version1 import TIMES
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -9,9 +9,6 @@ from rllib_tactical.rl.names import CRITIC, MONITOR
 from rllib_tactical.rl.training.callbacks import Row
 from rllib_tactical.rl.training.validator import ValidationResult
 
-TIMES = frozenset({"seconds", "steps_per_s", "total_seconds"})
-"""What depends on the machine: all else of a run on the local runner follows from its seed."""
-
 
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
     """Return the flat metrics of one iteration from RLlib's result.
