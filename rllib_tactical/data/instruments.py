@@ -11,10 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from rllib_tactical.config.loader import from_dict
 from rllib_tactical.config.yaml12 import parse_yaml, read_yaml
 from rllib_tactical.data.calendar.schedules import require_calendar
 from rllib_tactical.data.calendar.sessions import require_timezone
+from rllib_tactical.domain.decision.orders import floor_to_lot
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ConfigError, OrderError
 
@@ -93,11 +96,8 @@ def resolve_base_quantity(instrument: Instrument, mean_atr: float) -> Instrument
         raise OrderError(
             f"instrument {instrument.symbol}: sizing by ATR needs a mean ATR > 0, found {mean_atr}"
         )
-    lots = DOLLARS_PER_ATR / (mean_atr * instrument.point_value)
-    # A quotient such as 0.3 / 0.1 lies a hair below the whole number that it means.
-    steps = max(math.floor(lots / instrument.lot_step * (1 + 1e-12)), 1)
-    # Twelve digits drop the binary tail of, say, 3 x 0.1.
-    quantity = float(f"{steps * instrument.lot_step:.12g}")
+    lots = np.array([DOLLARS_PER_ATR / (mean_atr * instrument.point_value)])
+    quantity = max(float(floor_to_lot(lots, instrument.lot_step)[0]), instrument.lot_step)
     return dataclasses.replace(instrument, base_quantity=quantity)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rllib_tactical.data.calendar.sessions import sessions_of
+from rllib_tactical.domain.decision.orders import round_to_tick
 from rllib_tactical.domain.features.synergy import SynergyTrack
 from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, Float32Array, FloatArray, Instrument
@@ -32,7 +33,7 @@ def other_future(bars: Bars, cut: int, tick: float, rng: np.random.Generator) ->
 def mirrored_history(history: MarketHistory) -> MarketHistory:
     """Return the history of prices reflected at the middle of their range, synergies turned."""
     bars, tick = history.bars, history.instrument.tick_size
-    twice = round((float(bars.high.max()) + float(bars.low.min())) / tick) * tick
+    twice = float(round_to_tick(np.array([bars.high.max() + bars.low.min()]), tick)[0])
     turned = Bars(
         bars.timestamp_s,
         open=_on_tick(twice - bars.open, tick),
@@ -84,4 +85,4 @@ _SHAPE = ("high", "low", "close")
 
 
 def _on_tick(price: FloatArray, tick: float) -> FloatArray:
-    return np.asarray(np.maximum(np.round(np.rint(price / tick) * tick, 10), tick))
+    return np.asarray(np.maximum(round_to_tick(price, tick), tick))

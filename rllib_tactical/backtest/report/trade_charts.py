@@ -229,7 +229,7 @@ def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArr
     returns = pd.Series(daily["pnl"].to_numpy() / daily["opening"].to_numpy())
     window = returns.rolling(days)
     deviation = window.std()
-    ratio = window.mean() / deviation.where(deviation > 1e-12)
+    ratio = window.mean() / deviation.where(deviation > 1e-12 * returns.abs().max())
     return np.asarray(ratio.to_numpy() * math.sqrt(DAYS_PER_YEAR), dtype=np.float64)
 
 

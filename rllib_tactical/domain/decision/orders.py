@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
@@ -10,7 +13,10 @@ from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray, StrictConfig
 from rllib_tactical.errors import ConfigError, OrderError
 
-_FLOOR_SLACK = 1e-9  # so that 3 lots computed as 2.9999999999 stay 3
+# So that 3 lots computed as 2.9999999999 stay 3: a share of one step, or of all of them where the
+# rounding of the quotient is larger than that.
+_FLOOR_SLACK: Final = 1e-9
+_QUOTIENT_SLACK: Final = 4e-15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,7 @@ def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
         ArrayError: an array of another dtype than float64.
     """
     require_shape(price, ("...",), np.float64, "price")
-    return _ten_decimals(np.rint(price / tick_size) * tick_size)
+    return _multiple_of(np.rint(price / tick_size), tick_size)
 
 
 def floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
@@ -56,12 +62,25 @@ def floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
         ArrayError: an array of another dtype than float64.
     """
     require_shape(quantity, ("...",), np.float64, "quantity")
-    return _ten_decimals(np.floor(quantity / lot_step + _FLOOR_SLACK) * lot_step)
+    steps = quantity / lot_step
+    slack = np.maximum(_FLOOR_SLACK, _QUOTIENT_SLACK * steps)
+    return _multiple_of(np.floor(steps + slack), lot_step)
 
 
-def _ten_decimals(value: FloatArray) -> FloatArray:
-    """Return np.round(value, 10), bit for bit, at half the cost for a few values."""
-    return np.asarray(np.rint(value * 1e10) / 1e10)
+def _multiple_of(count: FloatArray, step: float) -> FloatArray:
+    """Return ``count`` x ``step`` as the decimal number that it is: 3 x 0.1 is 0.3.
+
+    Counts (...,) are whole. The product of a binary approximation would miss by its own error.
+    """
+    numerator, denominator = _ratio(step)
+    return np.asarray(count * numerator / denominator, dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def _ratio(step: float) -> tuple[float, float]:
+    """Return the shortest decimal that reads as ``step``, as a ratio of whole numbers."""
+    exact = Fraction(repr(step))
+    return float(exact.numerator), float(exact.denominator)
 
 
 def bracket(

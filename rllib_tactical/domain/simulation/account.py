@@ -8,22 +8,26 @@ knows what brokers do: partial fills, adding to a position, and turning one arou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig, session_limits
 
-FLAT_LOTS = 1e-9
-"""A position smaller than this is none: sums of fractional lots do not cancel to the last bit."""
+FLAT_SHARE: Final = 1e-11
+"""What is left of a position is none when it is smaller than this share of its largest size.
+
+Sums of fractional lots do not cancel to the last bit; their error grows with the size.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """An account between two events. Money in dollars, ``quantity`` >= 0 in lots.
 
-    ``side`` +1, -1 or 0; ``entry_price`` the average price of the open position; ``entry_cash`` the
-    cash before its first cost; ``equity`` and ``session_peak`` as of the last mark; ``halted``: the
-    session's drawdown limit was hit.
+    ``side`` +1, -1 or 0; ``entry_price`` the average price of the open position; ``largest`` its
+    largest size so far, in lots; ``entry_cash`` the cash before its first cost; ``equity`` and
+    ``session_peak`` as of the last mark; ``halted``: the session's drawdown limit was hit.
     """
 
     cash: float
@@ -32,6 +36,7 @@ class Account:
     entry_cash: float
     side: int = 0
     quantity: float = 0.0
+    largest: float = 0.0
     entry_price: float = 0.0
     halted: bool = False
 
@@ -68,16 +73,17 @@ def apply_fill(
     if account.side == 0 or account.side == side:
         return _add(account, side, quantity, price, fee), None
     rest = quantity - account.quantity
-    if rest > FLAT_LOTS:
+    dust = FLAT_SHARE * max(account.largest, quantity)
+    if rest > dust:
         closing_fee = fee * (account.quantity / quantity)
         flat, pnl = apply_fill(account, side, account.quantity, price, closing_fee, point_value)
         return _add(flat, side, rest, price, fee - closing_fee), pnl
     closed = min(quantity, account.quantity)
     gained = account.side * (price - account.entry_price) * closed * point_value
     cash = account.cash + (gained - fee)
-    if rest < -FLAT_LOTS:
+    if rest < -dust:
         return replace(account, cash=cash, quantity=-rest), None
-    flat = replace(account, cash=cash, side=0, quantity=0.0, entry_price=0.0)
+    flat = replace(account, cash=cash, side=0, quantity=0.0, largest=0.0, entry_price=0.0)
     return flat, cash - account.entry_cash
 
 
@@ -89,11 +95,18 @@ def _add(account: Account, side: int, quantity: float, price: float, fee: float)
             entry_cash=account.cash,
             side=side,
             quantity=quantity,
+            largest=quantity,
             entry_price=price,
         )
     total = account.quantity + quantity
     average = (account.entry_price * account.quantity + price * quantity) / total
-    return replace(account, cash=account.cash - fee, quantity=total, entry_price=average)
+    return replace(
+        account,
+        cash=account.cash - fee,
+        quantity=total,
+        largest=max(account.largest, total),
+        entry_price=average,
+    )
 
 
 def mark_account(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -59,6 +60,21 @@ def test_floor_to_lot() -> None:
     quantity = np.array([0.0029999, 0.003, 0.0039, 3 * 0.001 - 1e-16])
     assert floor_to_lot(quantity, 0.001).tolist() == [0.002, 0.003, 0.003, 0.003]
     assert floor_to_lot(np.array([1.99, 2.0]), 1.0).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("tick", [1e-12, 2.5e-12, 1e-8, 0.3, 1 / 32, 5.0])
+def test_ticks_of_any_size_round_to_the_decimal_number(tick: float) -> None:
+    price = np.array([7.4, 7.6, 123_456.4]) * tick
+    numbers = [float(Fraction(repr(tick)) * steps) for steps in (7, 8, 123_456)]
+    assert round_to_tick(price, tick).tolist() == numbers
+    assert floor_to_lot(price, tick).tolist() == [numbers[0], numbers[0], numbers[2]]
+    assert floor_to_lot(np.array(numbers), tick).tolist() == numbers
+
+
+def test_many_small_lots_lose_no_step_to_the_quotient() -> None:
+    lots = 162_239_138.846
+    assert lots / 0.001 == 162_239_138_845.99997
+    assert floor_to_lot(np.array([lots]), 0.001)[0] == lots
 
 
 def quantity_of(

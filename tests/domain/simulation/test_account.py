@@ -48,6 +48,41 @@ def test_partial_fills_average_and_one_fill_can_turn_around() -> None:
     assert turned.entry_cash == 100_000 - 1
 
 
+@pytest.mark.parametrize(
+    ("bought", "sold"),
+    [
+        ([33_333_333.1] * 3, [99_999_999.3]),
+        ([33_333_333.1] * 3, [99_999_999.0, 0.3]),
+        ([1_234_567.1, 7_654_321.7, 111_111.3], [9_000_000.1]),
+        ([14_000_000.1] * 7, [98_000_000.7]),
+        ([0.1, 0.2], [0.3]),
+        ([0.1] * 100_000, [10_000.0]),
+        ([1e-7] * 3, [3e-7]),
+    ],
+)
+def test_a_position_filled_in_parts_and_closed_is_flat(
+    bought: list[float], sold: list[float]
+) -> None:
+    for side in (1, -1):
+        account, pnl = OPENED, None
+        for quantity in bought:
+            account, pnl = apply_fill(account, side, quantity, 1e-5, 0.0, 1.0)
+        for quantity in sold:
+            assert pnl is None
+            account, pnl = apply_fill(account, -side, quantity, 1e-5, 0.0, 1.0)
+        assert (account.side, account.quantity, account.largest) == (0, 0.0, 0.0)
+        assert pnl == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("rest", [1e-10, 0.001])
+def test_what_can_be_held_is_not_dust(rest: float) -> None:
+    bought = 1e6 * rest
+    account, _ = apply_fill(OPENED, 1, bought, 100.0, 0.0, 1.0)
+    account, pnl = apply_fill(account, -1, bought - rest, 100.0, 0.0, 1.0)
+    assert pnl is None
+    assert account.quantity == pytest.approx(rest, rel=1e-6)
+
+
 @pytest.mark.parametrize("instrument", [FUTURE, SHARE, COIN], ids=lambda item: item.symbol)
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_the_simulator_bit_for_bit(instrument: Instrument, seed: int) -> None:
