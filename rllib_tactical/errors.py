@@ -59,16 +59,19 @@ class ServiceError(TacticalError):
     """The decision service could not be started, reached or used."""
 
 
-def require(condition: bool, rule: str, found: object) -> None:
-    """Refuse a setting that breaks a rule.
+def require(
+    condition: bool, rule: str, found: object, error: type[TacticalError] = ConfigError
+) -> None:
+    """Refuse a value that breaks a rule.
 
     Args:
         condition: whether the rule is kept.
-        rule: what is required, beginning with the setting's name.
-        found: the value that the setting has.
+        rule: what is required, beginning with the value's name.
+        found: the value.
+        error: what to raise.
 
     Raises:
-        ConfigError: the rule is broken.
+        TacticalError: the rule is broken; of the class ``error``.
     """
     if not condition:
-        raise ConfigError(f"{rule}, found {found!r}")
+        raise error(f"{rule}, found {found!r}")

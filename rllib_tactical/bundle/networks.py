@@ -166,13 +166,12 @@ class Critic(nn.Module):
             inputs: matrices (N, 60, 7).
             account: account and market features (N, K, F) of the accounts on each bar.
         """
-        first = self.body[0]
-        assert isinstance(first, nn.Linear)
+        weight, bias = self.body[0].parameters()
         matrix = ((inputs - self.mean) / self.std).flatten(1)
         # the first layer on [matrix, account]; the matrix's share is the same for all K accounts
         split = matrix.shape[1]
-        of_bar = nn.functional.linear(matrix, first.weight[:, :split], first.bias)
-        of_account = nn.functional.linear(account, first.weight[:, split:])
+        of_bar = nn.functional.linear(matrix, weight[:, :split], bias)
+        of_account = nn.functional.linear(account, weight[:, split:])
         values: Tensor = self.heads(self.body[1:](of_bar.unsqueeze(1) + of_account))
         return values.expand(-1, -1, NUM_AGENTS)
 

@@ -46,7 +46,12 @@ def disable_uninitialized_memory_fill() -> None:
 
 @contextmanager
 def without_expected_noise() -> Iterator[None]:
-    """Hold back what native code writes to stderr and pass it on without known harmless lines."""
+    """Hold back what native code writes to stderr and pass it on without known harmless lines.
+
+    Ray's core logs the line at its level ERROR, past Python's logging and ``sys.stderr``, for each
+    env runner that RLlib creates. RAY_BACKEND_LOG_LEVEL=fatal alone would silence it, and every
+    other error of Ray with it; so descriptor 2 itself is redirected while they are created.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:

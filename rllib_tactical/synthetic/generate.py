@@ -28,7 +28,7 @@ from rllib_tactical.data.instruments import load_instrument, resolve_base_quanti
 from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray, Sessions
-from rllib_tactical.errors import UsageError
+from rllib_tactical.errors import UsageError, require
 from rllib_tactical.synthetic.draw import Canvas, draw_burst_slots, draw_gap_slots, pull_back
 from rllib_tactical.synthetic.plan import COMPLETE, GAP, MARKETS, MOMENTUM, SlotPlan, plan_slots
 from rllib_tactical.synthetic.shape import TICK, quote_ticks, shape_gaps
@@ -90,12 +90,13 @@ def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> Syn
     Raises:
         UsageError: an unknown name or a value out of range.
     """
-    _require(name in MARKETS, "market", name, f"one of {', '.join(MARKETS)}")
-    _require(seed >= 0, "seed", seed, "an integer >= 0")
-    _require(
-        EMBARGO_BARS < bars <= MAX_BARS, "bars", bars, f"{EMBARGO_BARS + 1} to {MAX_BARS} bars"
-    )
-    _require(0.0 <= difficulty <= 1.0, "difficulty", difficulty, "a number from 0 to 1")
+    for name_of, holds, rule, found in (
+        ("market", name in MARKETS, f"one of {', '.join(MARKETS)}", name),
+        ("seed", seed >= 0, "an integer >= 0", seed),
+        ("bars", EMBARGO_BARS < bars <= MAX_BARS, f"in {EMBARGO_BARS + 1}..{MAX_BARS}", bars),
+        ("difficulty", 0.0 <= difficulty <= 1.0, "in [0, 1]", difficulty),
+    ):
+        require(holds, f"{name_of} must be {rule}", found, UsageError)
     plan = plan_slots(name, seed, bars, difficulty)
     history, signals = _render(plan, seed, bars)
     instrument = resolve_base_quantity(
@@ -103,11 +104,6 @@ def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> Syn
     )
     sessions = sessions_of(history, instrument)
     return SyntheticMarket(name, seed, difficulty, history, sessions, instrument, signals)
-
-
-def _require(condition: bool, name: str, found: object, expected: str) -> None:
-    if not condition:
-        raise UsageError(f"{name}: found {found!r}, expected {expected}")
 
 
 def _render(plan: SlotPlan, seed: int, bars: int) -> tuple[Bars, Signals]:

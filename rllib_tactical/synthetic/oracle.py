@@ -14,7 +14,7 @@ import numpy as np
 from rllib_tactical.domain.decision.actions import EXECUTE, WAIT
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.types import NUM_AGENTS, NUM_FEATURES, FloatArray, IntArray
-from rllib_tactical.errors import FeatureError, UsageError
+from rllib_tactical.errors import FeatureError, UsageError, require
 
 MIN_AGE: Final = 5
 NEAR: Final = 0.0018
@@ -71,8 +71,7 @@ def oracle_votes(name: str, raw: FloatArray, close: FloatArray) -> Votes:
         UsageError: an unknown market.
         FeatureError: wrong shapes.
     """
-    if name not in ORACLES:
-        raise UsageError(f"market: found {name!r}, expected one of {', '.join(ORACLES)}")
+    require(name in ORACLES, f"market must be one of {', '.join(ORACLES)}", name, UsageError)
     if raw.ndim not in (2, 3) or raw.shape[-1] != NUM_FEATURES or close.shape != raw.shape[:1]:
         raise FeatureError(
             f"raw must have shape (N, 60, 7) or (N, 7) and close (N,), "

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from rllib_tactical.domain.decision.actions import ActionName
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import Reason
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
-Direction = Literal["long", "short", "hold"]
 Source = Literal["policy", "fallback", "override"]
 Stance = Literal["trend_following", "counter_trend", "neutral"]
 Status = Literal["healthy", "degraded", "critical"]
@@ -70,11 +70,11 @@ class Scores(Struct, frozen=True):
 class DecisionPart(Struct, frozen=True):
     """What is done (``action``), what the votes preferred (``side``), and why (``reason``)."""
 
-    action: Direction
+    action: ActionName
     confidence: float
     execute: bool
     reason: ReasonCode
-    side: Direction
+    side: ActionName
     scores: Scores
     execution_command: ExecutionCommand | None
 

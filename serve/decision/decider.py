@@ -17,7 +17,7 @@ from msgspec import UNSET
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
-from rllib_tactical.domain.decision.actions import LABELS, SIGNS
+from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
 from rllib_tactical.domain.decision.override import Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
@@ -43,7 +43,6 @@ from serve.api.responses import (
     AgentVote,
     DecideAnswer,
     DecisionPart,
-    Direction,
     ExecutionCommand,
     OrderMetadata,
     ReasonCode,
@@ -59,7 +58,6 @@ _LOG = logging.getLogger(__name__)
 
 STAGES: Final = ("matrix", "inference", "aggregation", "total")
 Stages = tuple[float, float, float, float]
-ACTIONS: Final[dict[int, Direction]] = {1: "long", 0: "hold", -1: "short"}
 _REASONS: Final = {int(reason): ReasonCode(reason.code) for reason in Reason}
 _MOMENTUM_COLUMN: Final = FEATURE_NAMES.index("price_momentum_5")
 
@@ -314,11 +312,11 @@ def _decision(
             ),
         )
     return DecisionPart(
-        action=ACTIONS[int(decision.action[0])],
+        action=ACTION_NAMES[int(decision.action[0])],
         confidence=confidence,
         execute=bool(decision.execute[0]),
         reason=_REASONS[int(decision.reason[0])],
-        side=ACTIONS[side],
+        side=ACTION_NAMES[side],
         scores=Scores(long, short, hold),
         execution_command=command,
     )

@@ -223,12 +223,15 @@ def test_session_results_count_whole_sessions_only(gap: SyntheticMarket) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("trend", 1, 1000, 0.0), "market: found 'trend'"),
-        (("gap", -1, 1000, 0.0), "seed: found -1"),
-        (("gap", 1, 300, 0.0), "bars: found 300, expected 361 to 2500000 bars"),
-        (("gap", 1, 3_000_000, 0.0), "bars: found 3000000"),
-        (("gap", 1, 1000, 1.5), "difficulty: found 1.5"),
-        (("gap", 1, 1000, float("nan")), "difficulty: found nan"),
+        (
+            ("trend", 1, 1000, 0.0),
+            "market must be one of gap, momentum, regime, noise, found 'trend'",
+        ),
+        (("gap", -1, 1000, 0.0), "seed must be an integer >= 0, found -1"),
+        (("gap", 1, 300, 0.0), r"bars must be in 361\.\.2500000, found 300"),
+        (("gap", 1, 3_000_000, 0.0), r"bars must be .* found 3000000"),
+        (("gap", 1, 1000, 1.5), r"difficulty must be in \[0, 1\], found 1.5"),
+        (("gap", 1, 1000, float("nan")), "difficulty must be .* found nan"),
     ],
 )
 def test_wrong_arguments(arguments: tuple[str, int, int, float], message: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import probabilities
 from rllib_tactical.config.service import LatencyTargets, PerformanceConfig, ServiceConfig
-from rllib_tactical.domain.decision.actions import LABELS
+from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.pipeline import Decision, Market, decide
 from rllib_tactical.domain.decision.risk import AccountView
@@ -25,7 +25,7 @@ from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import AGENTS, WINDOW, Float32Array, FloatArray, Reason
 from serve.api.decide_request import read_request
 from serve.api.errors import RequestError
-from serve.decision.decider import ACTIONS, STAGES, Decider
+from serve.decision.decider import STAGES, Decider
 from serve.decision.risk_state import RiskState
 from serve.state.bars import MarketState
 from tests.serve.conftest import request_at
@@ -118,8 +118,8 @@ def test_service_equals_batch_bit_for_bit(
             assert part["confidence"] == votes.confidence[i, a]
             assert part["label"] == LABELS[agent][votes.index[i, a]]
         found = body["decision"]
-        assert found["action"] == ACTIONS[int(decision.action[i])]
-        assert found["side"] == ACTIONS[int(decision.vote.side[i])]
+        assert found["action"] == ACTION_NAMES[int(decision.action[i])]
+        assert found["side"] == ACTION_NAMES[int(decision.vote.side[i])]
         assert found["execute"] == decision.execute[i]
         assert found["reason"] == Reason(int(decision.reason[i])).code
         assert found["confidence"] == decision.confidence[i]
