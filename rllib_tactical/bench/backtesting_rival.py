@@ -23,7 +23,7 @@ from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.policies import rule_based
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row, measure_rate
 from rllib_tactical.bench.rivals import INSTALL, bar_frame
-from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Sessions
@@ -189,7 +189,7 @@ def _signals(history: MarketHistory) -> Decision:
     still, flat = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
     return decide(
         rule_based(history, start, stop),
-        Market(
+        MarketSnapshot(
             price=history.bars.close[part],
             atr=history.features.atr[part],
             synergy_kind=history.synergy.kind[part],

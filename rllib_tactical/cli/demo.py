@@ -60,8 +60,8 @@ How many iterations that makes is not known before, so no rate can fall towards 
 
 
 @dataclass(frozen=True, slots=True)
-class DemoMarket:
-    """What the demo trades: a file of bars, its instrument, a synthetic market's name or None."""
+class DemoData:
+    """What the demo trades: a file of bars, its instrument, the synthetic market's name if any."""
 
     path: Path
     instrument: Instrument
@@ -97,7 +97,7 @@ def run_demo(
     if data is None or named is None:
         market = _synthetic_market(out, log)
     else:
-        market = DemoMarket(data, named, None)
+        market = DemoData(data, named, None)
 
     log(f"2/5 training for {train_seconds:.0f} s")
     config = TacticalConfig(training=DEMO_TRAINING)
@@ -172,7 +172,7 @@ def _clear(out: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _synthetic_market(out: Path, log: Callable[[str], None]) -> DemoMarket:
+def _synthetic_market(out: Path, log: Callable[[str], None]) -> DemoData:
     market = make_market(MARKET, MARKET_SEED, MARKET_BARS, MARKET_DIFFICULTY)
     path = out / "bars.parquet"
     write_bars(market.bars, path)
@@ -180,10 +180,10 @@ def _synthetic_market(out: Path, log: Callable[[str], None]) -> DemoMarket:
         f"{MARKET_BARS:,} synthetic 5-minute bars with an edge planted in {MARKET} signals "
         f"(seed {MARKET_SEED}, difficulty {MARKET_DIFFICULTY:g}): {path}"
     )
-    return DemoMarket(path, market.instrument, MARKET)
+    return DemoData(path, market.instrument, MARKET)
 
 
-def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoMarket) -> Comparison:
+def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoData) -> Comparison:
     history, test = prepared.history, prepared.splits[2]
     extra: dict[str, tuple[str, Votes]] = {}
     if market.synthetic is not None:

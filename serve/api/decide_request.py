@@ -1,8 +1,8 @@
 """The request of ``POST /decide``: its shape, its ranges, and what is wrong with a bad one.
 
 ``read_request`` turns a body into typed, checked values or raises a ``RequestError`` that names the
-field. The good path decodes once with msgspec; only a refused body is looked at again, to say where
-it is wrong.
+field. A valid body is decoded once, with msgspec; only a refused one is read again, to find the
+field that is wrong.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Signal = str | int | float | bool | dict[str, Any] | Items | None
 
 
 class MarketContext(Struct, forbid_unknown_fields=True, frozen=True):
-    """The market now: ``current_price`` and ``atr_5min`` (14-bar ATR) in price units."""
+    """The present market: ``current_price`` and ``atr_5min`` (14-bar ATR) in price units."""
 
     symbol: Symbol | UnsetType = UNSET
     current_price: Price | UnsetType = UNSET
@@ -59,7 +59,10 @@ class MarketContext(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class SynergyContext(Struct, forbid_unknown_fields=True, frozen=True):
-    """A detected synergy. ``market_context`` is free-form; the keys of the market are checked."""
+    """A detected synergy.
+
+    ``market_context`` may hold anything; its symbol, current_price and atr_5min are checked.
+    """
 
     synergy_type: Literal["TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4"]
     direction: Literal[1, -1]
@@ -71,7 +74,7 @@ class SynergyContext(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class OverrideParams(Struct, forbid_unknown_fields=True, frozen=True):
-    """What a request may change for itself. Risk limits are not among it.
+    """Settings that a request may change for its own decision; risk limits are not among them.
 
     ``temperature`` multiplies the bundle's temperature scale; ``base_quantity`` (lots) can lower
     the instrument's, never raise it; ``seed`` replaces the request's own for ``mode`` sample.
@@ -87,8 +90,8 @@ class OverrideParams(Struct, forbid_unknown_fields=True, frozen=True):
 class DecideRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The body of ``POST /decide``. ``matrix_state``: 60 rows of 7 raw features, oldest first.
 
-    Without a matrix, and with ``symbol`` (here or in ``market_context``) alone, the decision is on
-    the bars that were sent to the service.
+    With a symbol alone (here or in ``market_context``) the service decides on the bars that it was
+    sent.
     """
 
     matrix_state: Matrix | UnsetType = UNSET
@@ -98,8 +101,8 @@ class DecideRequest(Struct, forbid_unknown_fields=True, frozen=True):
     override_params: OverrideParams | None = None
 
 
-class OwnMarket(NamedTuple):
-    """The market as the bars sent to the service give it: matrix (60, 7) raw, price and ATR."""
+class BarWindow(NamedTuple):
+    """The last bars that the service was sent: raw matrix (60, 7), price and ATR."""
 
     matrix: FloatArray
     price: float
@@ -112,8 +115,8 @@ class DecideInput:
 
     ``matrix`` (60, 7) float64 raw; ``price`` and ``atr`` in price units; ``synergy_kind`` 0..4 and
     ``synergy_direction`` +1, -1, 0 when there is none; ``canonical`` identifies the request,
-    whatever the order of its keys or its white space. ``from_bars``: matrix, price and ATR are the
-    service's own.
+    whatever the order of its keys or its white space. ``from_bars``: matrix, price and ATR are
+    from the bars that the service was sent.
     """
 
     matrix: FloatArray
@@ -135,7 +138,10 @@ _NEEDED: Final = ("symbol", "current_price", "atr_5min")
 
 
 def read_request(
-    body: bytes, symbol: str, base_quantity: float, own: Callable[[], OwnMarket] | None = None
+    body: bytes,
+    symbol: str,
+    base_quantity: float,
+    bar_window: Callable[[], BarWindow] | None = None,
 ) -> DecideInput:
     """Decode and check a request body.
 
@@ -143,11 +149,11 @@ def read_request(
         body: the JSON document.
         symbol: of the instrument that the bundle decides for.
         base_quantity: of that instrument in lots, the most an override may ask for.
-        own: returns the service's own market for a request without a matrix.
+        bar_window: returns the bars that the service was sent, for a request without a matrix.
 
     Raises:
         RequestError: 400 when the body is not one JSON document with unique keys, 422 when a field
-            is missing, unknown, of another type or out of range; what ``own`` raises.
+            is missing, unknown, of another type or out of range; what ``bar_window`` raises.
     """
     try:
         request = _DECODER.decode(body)
@@ -155,7 +161,7 @@ def read_request(
         raise explain(body, error) from error
     refuse_duplicate_keys(body)
     given = _market(request)
-    from_bars = request.matrix_state is UNSET and own is not None
+    from_bars = request.matrix_state is UNSET and bar_window is not None
     if from_bars:
         _require_symbol_alone(given)
     missing = next(
@@ -171,8 +177,8 @@ def read_request(
             f"this service decides for {symbol!r}, found {given['symbol']!r}",
             "wrong_symbol",
         )
-    if own is not None and from_bars:
-        matrix, price, atr = own()
+    if bar_window is not None and from_bars:
+        matrix, price, atr = bar_window()
     else:
         matrix = np.array(request.matrix_state, dtype=np.float64)
         _check_matrix(matrix)
@@ -228,7 +234,7 @@ def _require_symbol_alone(given: dict[str, Any]) -> None:
 
 
 def _market(request: DecideRequest) -> dict[str, Any]:
-    """Merge the places where symbol, price and ATR may stand; they must not contradict."""
+    """Merge symbol, price and ATR from wherever they are given; they must not contradict."""
     top = request.market_context or _NO_MARKET
     inner = _NO_MARKET
     if request.synergy_context is not None and request.synergy_context.market_context:

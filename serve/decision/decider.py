@@ -19,7 +19,7 @@ from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
 from rllib_tactical.domain.decision.override import Override, apply_override, override_for
-from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import Votes, greedy_votes, sample_votes
@@ -36,7 +36,7 @@ from rllib_tactical.domain.types import (
     Instrument,
     Reason,
 )
-from serve.api.decide_request import DecideInput, OverrideParams, OwnMarket, read_request
+from serve.api.decide_request import BarWindow, DecideInput, OverrideParams, read_request
 from serve.api.errors import RequestError
 from serve.api.responses import (
     AgentBreakdown,
@@ -119,7 +119,7 @@ class Decider:
             body,
             self.bundle.instrument.symbol,
             self._base_quantity,
-            lambda: own_market(state),
+            lambda: bar_window(state),
         )
         return self.decide(request, state, fresh, now_s, start)
 
@@ -163,7 +163,7 @@ class Decider:
         account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(
             votes,
-            Market(
+            MarketSnapshot(
                 price=price,
                 atr=atr,
                 synergy_kind=np.array([request.synergy_kind]),
@@ -237,8 +237,8 @@ class Decider:
         return sha.hexdigest()
 
 
-def own_market(state: RiskState) -> OwnMarket:
-    """Return the market of the bars sent to the service.
+def bar_window(state: RiskState) -> BarWindow:
+    """Return the last bars that the service was sent.
 
     Raises:
         RequestError: 409 while there are fewer bars than a decision needs.
@@ -252,7 +252,7 @@ def own_market(state: RiskState) -> OwnMarket:
             f"matrix_state: without it {EMBARGO_BARS} bars have to be sent to /bars, found {found}",
             "matrix_state",
         )
-    return OwnMarket(state.matrix, market.price, market.atr)
+    return BarWindow(state.matrix, market.price, market.atr)
 
 
 def _vote(agent_probabilities: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:

@@ -12,7 +12,7 @@ from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.account import Account, account_view
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, FloatArray, Reason
 from serve.api.responses import NO_ACCURACY, Accuracy
-from serve.state.bars import MarketState
+from serve.state.bars import BufferState
 from serve.state.machine import Snapshot
 
 LIVE_DEFAULTS: Final = ServiceConfig()
@@ -29,7 +29,7 @@ class RiskState:
         self,
         account: Account,
         control: Control = Control.NONE,
-        market: MarketState | None = None,
+        market: BufferState | None = None,
         service: ServiceConfig = LIVE_DEFAULTS,
         trades: int = 0,
         accuracy: Accuracy = NO_ACCURACY,
@@ -92,7 +92,7 @@ class RiskState:
             return Reason.DATA_GAP
         return None
 
-    def _overdue_s(self, market: MarketState, now_s: float, bar_seconds: int) -> float:
+    def _overdue_s(self, market: BufferState, now_s: float, bar_seconds: int) -> float:
         if self._service.live_bars:
             return max(0.0, now_s - market.due_s)
         if not market.tradable:

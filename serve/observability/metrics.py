@@ -1,7 +1,7 @@
 """Prometheus metrics of the service, summed over the replicas of a node.
 
-prometheus_client keeps one file per process in ``PROMETHEUS_MULTIPROC_DIR``; every replica can
-answer a scrape for all of them. Without that variable the metrics are those of one process.
+prometheus_client keeps one file per process in ``PROMETHEUS_MULTIPROC_DIR``, so that every replica
+can answer a scrape for all of them. Without that variable the metrics are those of one process.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ ENSEMBLE: Final = "ensemble"
 
 
 class TradeTelemetry:
-    """Counts the trades that end; kept by the coordinator, which alone sees each of them once."""
+    """Records closed trades. Only the coordinator has one: it alone sees each trade, and once."""
 
     def __init__(self) -> None:
-        # on a node without replicas nobody else makes the folder
+        # on a node without replicas no other process creates the folder
         if folder := os.environ.get(MULTIPROCESS_VARIABLE):
             Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.registry = CollectorRegistry()
@@ -46,12 +46,12 @@ class TradeTelemetry:
         )
 
     def record_trade(self, pnl: float) -> None:
-        """Count one trade that has ended."""
+        """Record one closed trade."""
         self._pnl.observe(pnl)
 
 
 class Telemetry:
-    """Counts and times what the service does.
+    """Counts and latencies of requests and decisions.
 
     Args:
         folder: the node's telemetry folder, which must also be ``PROMETHEUS_MULTIPROC_DIR`` of the
@@ -119,14 +119,14 @@ class Telemetry:
             "Decisions by the rule-based fallback because the actors failed",
             registry=registry,
         )
-        # children are looked up once: a label lookup costs more than the observation
+        # looked up once: finding a labeled metric costs more than recording a value
         self._stages = [stage.labels(name) for name in STAGES]
         self._breaches = {name: breaches.labels(name) for name in STAGES}
         self._actions: dict[tuple[str, str], Any] = {}
         self._positions.set(0)
 
     def record_decision(self, decided: Decided) -> None:
-        """Count one answered decision."""
+        """Record one answered decision."""
         decision, breakdown = decided.answer.decision, decided.answer.agent_breakdown
         for child, took_ms in zip(self._stages, decided.stages_ms, strict=True):
             child.observe(took_ms / 1e3)
@@ -144,22 +144,22 @@ class Telemetry:
         )
 
     def show_state(self, positions: int, accuracy: Accuracy) -> None:
-        """Set the gauges of the state, before a scrape reads them."""
+        """Set the gauges of positions and accuracy; call it before a scrape reads them."""
         self._positions.set(positions)
         for agent in AGENTS:
             if (share := getattr(accuracy, agent)) is not None:
                 self._accuracy.labels(agent).set(share)
 
     def record_error(self) -> None:
-        """Count one request that got no decision because the service failed."""
+        """Record one request that got no decision because the service failed."""
         self._window.add_error(self._clock())
 
     def record_request(self, endpoint: str, status: int) -> None:
-        """Count one answer. ``endpoint`` is a known path, or ``other``."""
+        """Record one answer. ``endpoint`` is a known path, or ``other``."""
         self._requests.labels(endpoint, str(status)).inc()
 
     def recent(self) -> Recent:
-        """Return the last hour of all replicas on this node."""
+        """Return counts and latencies of the last hour, over all replicas of this node."""
         return self._window.recent(self._clock())
 
     def scrape(self) -> bytes:
@@ -180,7 +180,7 @@ class Telemetry:
 
 
 def _forget_dead_replicas(folder: Path) -> None:
-    """Drop the gauges of processes that have ended; what they counted stays."""
+    """Remove the gauges of processes that have ended; their counters stay."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = path.stem.rpartition("_")[2]
         if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):

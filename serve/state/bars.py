@@ -1,4 +1,4 @@
-"""The closed bars of the symbol: what is accepted, and the matrix that comes of them."""
+"""The buffer of closed bars: which bars are accepted, and the matrix that is made of them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from serve.api.responses import Gap
 from serve.api.write_requests import BarInput, epoch_seconds
 
 KEPT_BARS: Final = 20_000
-"""Bars remembered to tell a repeat from a conflict: ten weeks of 5-minute bars around the clock."""
+"""Bars kept to tell a repeated bar from a conflicting one: ten weeks of 5-minute bars, 24/7."""
 
 FUTURE_SLACK_S: Final = 5.0
-"""How far the clocks of service and exchange may differ."""
+"""How far the clocks of the service and of the exchange may differ, seconds."""
 
 
 class BarRow(NamedTuple):
-    """One bar as it is kept and journalled; ``time_s`` is its open in UTC epoch seconds."""
+    """One accepted bar, as the journal stores it; ``time_s`` is its open in UTC epoch seconds."""
 
     time_s: int
     open: float
@@ -35,13 +35,19 @@ class BarRow(NamedTuple):
     volume: float
 
 
-class MarketState(msgspec.Struct, frozen=True):
-    """What decisions by symbol see of the market, at the close of the last bar.
+class BufferState(msgspec.Struct, frozen=True):
+    """What a decision by symbol sees of the market at the close of the last bar.
 
-    ``matrix`` (60, 7) float64 bytes, empty until there are 60 bars; ``bars`` counts all;
-    ``bars_since_gap`` None when no bar is missing in the window; ``tradable``: the session has
-    another bar; ``arrived_s`` the epoch time at which the last bar came in; ``due_s`` that at which
-    the next scheduled one closes.
+    Attributes:
+        matrix: (60, 7) float64 as bytes, empty until there are 60 bars.
+        price: close of the last bar.
+        atr: its ATR, in price units.
+        last_s: its open time, UTC epoch seconds.
+        arrived_s: epoch time at which it arrived.
+        bars: number of bars accepted so far.
+        tradable: whether its session has another bar.
+        bars_since_gap: bars since the newest gap; None when no bar is missing in the window.
+        due_s: epoch time at which the next scheduled bar closes.
     """
 
     matrix: bytes
@@ -62,7 +68,7 @@ class MarketState(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class BarPlan:
-    """Bars of a request that are new, how many it repeats, and the gaps the new ones leave."""
+    """A request's new bars, how many it repeats, and the gaps before the new ones."""
 
     new: tuple[BarRow, ...]
     repeated: int
@@ -71,7 +77,7 @@ class BarPlan:
 
 @dataclass(frozen=True, slots=True)
 class ClosedBar:
-    """What the account needs of a bar: begin, close, and whether a session begins with it."""
+    """What the account needs to know of a bar; ``new_session``: it is the first of its session."""
 
     time_s: int
     close: float
@@ -79,7 +85,7 @@ class ClosedBar:
 
 
 class BarBuffer:
-    """Bars of one instrument, each accepted once."""
+    """The bars of one instrument, each accepted once."""
 
     def __init__(self, instrument: Instrument, bar_seconds: int) -> None:
         self._instrument, self._bar_seconds = instrument, bar_seconds
@@ -97,7 +103,7 @@ class BarBuffer:
 
     @property
     def last_s(self) -> int | None:
-        """When the newest bar opened, None before there is one."""
+        """Open time of the newest bar, None before the first."""
         return self._last
 
     def check(self, bars: list[BarInput], now_s: float) -> BarPlan:
@@ -126,7 +132,7 @@ class BarBuffer:
         return BarPlan(tuple(new), repeated, self._gaps(new))
 
     def push(self, rows: tuple[BarRow, ...], arrived_s: float) -> list[ClosedBar]:
-        """Accept bars that ``check`` found to be new, and return what the account marks them by."""
+        """Accept bars that ``check`` found to be new; return what the account is marked with."""
         first, last, missing = self._place(rows)
         closed = []
         for row, is_first, is_last, lost in zip(rows, first, last, missing, strict=True):
@@ -144,15 +150,15 @@ class BarBuffer:
             del self._rows[next(iter(self._rows))]
         return closed
 
-    def state(self) -> MarketState | None:
-        """Return what decisions see, None before the first bar."""
+    def state(self) -> BufferState | None:
+        """Return what decisions see of the bars, None before the first."""
         if self._last is None:
             return None
         full = self._stream.count >= WINDOW
         following_s = next_bar_s(self._last, self._instrument, self._bar_seconds)
-        if following_s is None:  # the calendar ends: as if the next one came at once
+        if following_s is None:  # the calendar ends: assume that the next bar follows at once
             following_s = self._last + self._bar_seconds
-        return MarketState(
+        return BufferState(
             matrix=self._stream.matrix().tobytes() if full else b"",
             price=self._stream.close,
             atr=self._stream.atr,

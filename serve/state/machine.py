@@ -1,7 +1,7 @@
-"""The state of the service as one value that changes by records: bars, fills, orders, the model.
+"""The state of the service, a state machine: bars, fills, operator's orders, the bundle.
 
-A write is checked against the state, journalled as a record, and applied; after a restart the same
-records are applied again and give the same state. Nothing here reads a clock or a file.
+A write is checked against the state, written to the journal as a record, and applied. A restart
+applies the same records again and gets the same state. Nothing here reads a clock or a file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from rllib_tactical.errors import DataError, ServiceError
 from serve.api.errors import RequestError, invalid
 from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
-from serve.state.bars import BarBuffer, BarPlan, BarRow, MarketState
+from serve.state.bars import BarBuffer, BarPlan, BarRow, BufferState
 from serve.state.portfolio import Fill, FillPlan, Portfolio, Trade
 
 FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
-"""What of an instrument another bundle may not change: positions and bars are kept in its terms."""
+"""Fields of an instrument in which bars and positions are kept: a new bundle must have the same."""
 
 CONTROLS: Final = {
     "pause": Control.PAUSE,
@@ -38,9 +38,10 @@ CONTROLS: Final = {
 
 
 class ModelRecord(msgspec.Struct, tag="model", frozen=True):
-    """A bundle was chosen. ``launch`` names the start of the service that it came with, if any.
+    """A bundle was chosen.
 
-    ``live_bars``: from here on bars are of now; false where a journal does not say so.
+    ``launch`` identifies the start of the service that chose it, None for a later choice.
+    ``live_bars``: bars arrive as they close; false in journals that do not have it.
     """
 
     path: str
@@ -53,7 +54,7 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
 
 
 class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
-    """Bars were accepted at epoch time ``at_s``."""
+    """Bars were accepted; ``at_s`` is the epoch time, as in every record."""
 
     at_s: float
     rows: tuple[BarRow, ...]
@@ -76,7 +77,7 @@ class ControlRecord(msgspec.Struct, tag="control", frozen=True):
 
 
 class SessionRecord(msgspec.Struct, tag="session", frozen=True):
-    """A session began by the clock, where no bars tell so."""
+    """A session began by the clock, without a bar of it."""
 
     at_s: float
 
@@ -87,28 +88,28 @@ Record = ModelRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
 class Snapshot(msgspec.Struct, frozen=True):
     """What a replica needs to decide.
 
-    ``accuracy`` per agent, None before there is a trade of which the votes are known; ``trades``
-    counts those.
+    ``trades`` counts the closed trades whose votes are known; ``accuracy`` per agent is over those,
+    None before the first.
     """
 
     bundle_path: str
     bundle_id: str
     control: Control
     account: Account
-    market: MarketState | None
+    market: BufferState | None
     trades: int
     accuracy: Accuracy
 
 
 @dataclass(slots=True)
 class Effect:
-    """What applying a record did, for metrics: trades that ended."""
+    """The trades that a record closed, for metrics."""
 
     trades: list[Trade] = field(default_factory=list)
 
 
 def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = True) -> ModelRecord:
-    """Return the record of choosing a verified bundle."""
+    """Return the record that a verified bundle was chosen."""
     return ModelRecord(
         path=str(bundle.path),
         bundle_id=bundle.bundle_id,
@@ -122,9 +123,9 @@ def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = Tr
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """The newest price that the account was marked at, and its epoch time; 0 before there is one.
+    """The newest price at which the account was marked, and its epoch time; 0 before the first.
 
-    ``time_s`` of a bar is its last second.
+    For a bar, ``time_s`` is its last second.
     """
 
     time_s: float = 0.0
@@ -132,17 +133,17 @@ class _Mark:
 
 
 class StateMachine:
-    """The state.
+    """The state of the service.
 
     Args:
-        model: the first record, which says what is traded.
+        model: the first record; it names the bundle and so the instrument.
 
-    The account is marked at every bar's close, as in a backtest. While bars do not come (there are
-    none, or the newest is overdue by more than a bar's length) fills mark it, and the clock begins
-    sessions. What is older than the newest price never marks.
+    The account is marked at the close of every bar, as in a backtest. While no bars arrive (there
+    is none yet, or the next is overdue by more than its length), fills mark the account and the
+    clock starts sessions. A price older than the newest one never marks.
 
-    In a replay the times of bars say nothing about those of fills, nor the clock about sessions:
-    then bars alone mark the account from the first one on.
+    In a replay of old bars their times cannot be compared with those of fills or with the clock:
+    from the first bar on only bars mark the account and start sessions.
     """
 
     def __init__(self, model: ModelRecord) -> None:
@@ -153,26 +154,26 @@ class StateMachine:
         self.agent_accuracy = NO_ACCURACY
         self._requests: dict[str, str] = {}
         self._marked = _Mark()
-        self._session_s = 0.0  # up to when sessions have begun by the clock
+        self._session_s = 0.0  # epoch time of the newest session that the clock started
         self._instrument = from_dict(Instrument, model.instrument, "instrument")
         self._buffer = BarBuffer(self._instrument, model.bar_seconds)
         self._portfolio = Portfolio(self._instrument, from_dict(RiskConfig, model.risk, "risk"))
 
     @property
     def trades(self) -> list[Trade]:
-        """The trades so far, in order of their exits."""
+        """Closed trades, in order of their exits."""
         return self._portfolio.trades
 
     @property
     def instrument(self) -> Instrument:
-        """What is traded."""
+        """The instrument that is traded."""
         return self._instrument
 
     def check_model(self, record: ModelRecord) -> None:
-        """Refuse a bundle for another market than the state is about.
+        """Refuse a bundle for another market than that of the state.
 
         Raises:
-            ServiceError: names what differs.
+            ServiceError: the instrument or the bar length differs; names how.
         """
         differ = [
             f"{name} {record.instrument.get(name)!r} instead of {self.model.instrument.get(name)!r}"
@@ -185,7 +186,7 @@ class StateMachine:
             raise ServiceError(f"the bundle is for another market: {', '.join(differ)}")
 
     def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
-        """Return the record that a request leads to, None when it is all repeats, and its plan.
+        """Return the record to write for a request, None when all its bars are repeats; its plan.
 
         Raises:
             RequestError: see ``BarBuffer.check``; 422 for another symbol.
@@ -197,7 +198,7 @@ class StateMachine:
     def check_fills(
         self, request: FillsRequest, now_s: float
     ) -> tuple[FillsRecord | None, FillPlan]:
-        """Return the record that a request leads to, None when it is all repeats, and its plan.
+        """Return the record to write for a request, None when all its fills are repeats; its plan.
 
         Raises:
             RequestError: see ``Portfolio.check``; 422 for another symbol.
@@ -207,7 +208,7 @@ class StateMachine:
         return FillsRecord(now_s, plan.new) if plan.new else None, plan
 
     def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
-        """Return the record of an operator's order, None for a repeat of it.
+        """Return the record to write for an operator's order, None when it is a repeat.
 
         Raises:
             RequestError: 409 when the request id was used for another order.
@@ -225,19 +226,19 @@ class StateMachine:
         return ControlRecord(now_s, request.action, request.request_id, request.note)
 
     def check_session(self, now_s: float) -> SessionRecord | None:
-        """Return the record that begins a session when the clock has reached it and no bar did."""
+        """Return the record to write when the clock has entered a session before any bar has."""
         if self._buffer.count:
             if not self._live_bars:
                 return None
-            now_s -= self._patience_s  # the first bar of a session may still come
+            now_s -= self._patience_s  # the first bar of the session may still arrive
         before_s = self._marked.time_s
-        if before_s < self._session_s <= now_s:  # later than now: by a clock that was ahead
+        if before_s < self._session_s <= now_s:  # one later than now is from a clock that was wrong
             before_s = self._session_s
         begins = self._begins_session(before_s, now_s) and self._opens(before_s, now_s)
         return SessionRecord(now_s) if begins else None
 
     def apply(self, record: Record) -> Effect:
-        """Change the state by a record that was checked, or read from the journal."""
+        """Apply a record that was checked, or read from the journal."""
         effect = Effect()
         if isinstance(record, ModelRecord):
             self._apply_model(record)
@@ -260,8 +261,8 @@ class StateMachine:
         self.version += 1
         return effect
 
-    def market(self) -> MarketState:
-        """Return the market at the last bar.
+    def market(self) -> BufferState:
+        """Return what decisions see of the market at the last bar.
 
         Raises:
             ServiceError: no bar has been accepted yet.
@@ -272,7 +273,7 @@ class StateMachine:
         return market
 
     def snapshot(self) -> Snapshot:
-        """Return what replicas decide with."""
+        """Return the copy of the state that replicas decide on."""
         return Snapshot(
             bundle_path=self.model.path,
             bundle_id=self.model.bundle_id,
@@ -294,11 +295,11 @@ class StateMachine:
 
     @property
     def _patience_s(self) -> int:
-        """How long after a bar's begin it may be waited for: its length, and as long again."""
+        """How long to wait for a bar after its open: its length, and as long again."""
         return 2 * self.model.bar_seconds
 
     def _bars_mark(self, time_s: float) -> bool:
-        """Return whether a bar has marked the account, or is about to, at ``time_s``."""
+        """Return whether bars, and not fills, mark the account at ``time_s``."""
         last_s = self._buffer.last_s
         if last_s is None or not self._live_bars:
             return last_s is not None
@@ -319,31 +320,31 @@ class StateMachine:
         return 0.0 if bar_s is None else float(bar_s + self.model.bar_seconds - 1)
 
     def _mark(self, time_s: float, price: float) -> None:
-        """Mark the account at a price, or at a newer one that is known already."""
-        # by prices alone: where the clock was first, the account is as it was when that began it
+        """Mark the account at a price, or at the newest one where that is newer."""
+        # compared with prices only: where the clock has started the session, nothing has changed
+        # since, and starting it again gives the same account
         new_session = self._begins_session(self._marked.time_s, time_s)
         if time_s >= self._marked.time_s:
             self._marked = _Mark(time_s, price)
         self._portfolio.mark(self._marked.price, new_session)
 
     def _begins_session(self, before_s: float, now_s: float) -> bool:
-        """Return whether ``now_s`` is in another session than ``before_s``, 0 for no time.
+        """Return whether ``now_s`` is in a later session than ``before_s`` (0: no time yet).
 
-        Where the calendar knows nothing of that time no session begins: the old one's drawdown and
-        halt stay.
+        Beyond the calendar's range no session begins: drawdown and halt of the old one remain.
         """
         before, now = int(before_s), int(now_s)
         if before == 0 or now <= before:
             return False
         times = np.array([now], dtype=np.int64)
-        try:  # moments, that is bars of a second
+        try:  # a moment is treated as a bar of one second
             first, _, _ = follow_sessions(before, times, self._instrument, 1)
         except DataError:
             return False
         return bool(first[0])
 
     def _opens(self, before_s: float, now_s: float) -> bool:
-        """Return whether the market has opened in between: a date alone is no session."""
+        """Return whether the market opened in between: a new date alone starts no session."""
         return opens_between(int(before_s), int(now_s), self._instrument)
 
     def _require_symbol(self, symbol: str) -> None:

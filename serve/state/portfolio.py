@@ -1,4 +1,4 @@
-"""What the broker did: fills, the account that follows from them, and the trades they make up."""
+"""What the broker reported: fills, and the account and the trades that they result in."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ FUTURE_SLACK_S: Final = 60.0
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """One fill as it is kept and journalled: ``side`` +1 or -1, ``fee`` dollars, UTC seconds.
+    """One accepted fill, as the journal stores it.
 
-    ``votes`` are the signed votes of the decision behind the order, None when not known.
+    ``side`` +1 bought or -1 sold; ``quantity`` lots; ``fee`` dollars; ``time_s`` UTC epoch seconds;
+    ``votes`` the signed votes of the decision behind the order, None when unknown.
     """
 
     fill_id: str
@@ -36,7 +37,7 @@ class Fill(msgspec.Struct, frozen=True):
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """A position from flat to flat. ``pnl`` dollars net of every cost; ``side`` of its entry."""
+    """A position from its entry until it was flat. ``pnl`` in dollars, net of all costs."""
 
     side: int
     entry_s: float
@@ -47,7 +48,7 @@ class Trade(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FillPlan:
-    """Fills of a request that are new, and how many it repeats."""
+    """A request's new fills, and how many it repeats."""
 
     new: tuple[Fill, ...]
     repeated: int
@@ -57,8 +58,8 @@ class Portfolio:
     """Account and trades of one instrument; each fill counts once.
 
     Args:
-        instrument: supplies point value and commission.
-        risk: the limits that halt a session.
+        instrument: gives point value and commission.
+        risk: the limits at which a session is halted.
     """
 
     def __init__(self, instrument: Instrument, risk: RiskConfig) -> None:
@@ -73,8 +74,8 @@ class Portfolio:
         """Return what ``apply`` would do with the fills of a request; nothing changes.
 
         Raises:
-            RequestError: 422 for a fill in the future; 409 for an id that was accepted, or stands
-                in the request, with other values.
+            RequestError: 422 for a fill in the future; 409 for an id that was accepted with other
+                values, or is in the request twice with different ones.
         """
         new: dict[str, Fill] = {}
         repeated = 0
@@ -95,7 +96,7 @@ class Portfolio:
         return FillPlan(tuple(new.values()), repeated)
 
     def apply(self, fill: Fill) -> Trade | None:
-        """Accept a fill that ``check`` found to be new; return the trade that it ended."""
+        """Accept a fill that ``check`` found to be new; return the trade that it closed, if any."""
         self._fills[fill.fill_id] = fill
         before = self.account
         self.account, pnl = apply_fill(
@@ -125,7 +126,8 @@ class Portfolio:
         time_s = epoch_seconds(given.timestamp, f"{field}.timestamp")
         if time_s > now_s + FUTURE_SLACK_S:
             raise invalid(
-                f"{field}.timestamp", f"lies in the future: {time_s:.0f}, now is {now_s:.0f}"
+                f"{field}.timestamp",
+                f"must not be in the future: now is {now_s:.0f}, found {time_s:.0f}",
             )
         fee = given.commission
         if fee is UNSET:

@@ -36,8 +36,8 @@ class Rules(StrictConfig):
 
 
 @dataclass(slots=True)
-class Market:
-    """The present as decisions see it. Arrays have shape (N,).
+class MarketSnapshot:
+    """What N decisions see of the market. Arrays have shape (N,).
 
     ``price`` is the close of the decision bar and ``atr`` its ATR, both in price units;
     ``synergy_kind`` 0..4 and ``synergy_direction`` +1, -1, 0 describe the synergy in force.
@@ -77,7 +77,7 @@ class Decision:
 
 
 def decide(
-    votes: Votes, market: Market, account: AccountView, instrument: Instrument, rules: Rules
+    votes: Votes, market: MarketSnapshot, account: AccountView, instrument: Instrument, rules: Rules
 ) -> Decision:
     """Turn N sets of votes into decisions with orders inside the risk limits.
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from rllib_tactical.domain.decision import costs
-from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import (
     AccountView,
     risk_per_lot,
@@ -144,10 +144,10 @@ class Simulator:
         """Dollars (N,) of spread, slippage and commission the open trade has paid; 0 when flat."""
         return np.where(self.side != 0, self._trade_cost, 0.0)
 
-    def market(self) -> Market:
+    def market(self) -> MarketSnapshot:
         """Return what decisions see of the market at the close of ``t``."""
         history, t = self.history, self.t
-        return Market(
+        return MarketSnapshot(
             price=history.bars.close[t],
             atr=history.features.atr[t],
             synergy_kind=history.synergy.kind[t],
@@ -335,7 +335,7 @@ class Simulator:
     def _events(
         self,
         decision: Decision,
-        market: Market,
+        market: MarketSnapshot,
         entered: BoolArray,
         entry_price: FloatArray,
         change: FloatArray,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.domain.decision.override import Control, Override, apply_override, override_for
-from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.account import Account, account_view
@@ -25,7 +25,7 @@ def view(side: int = 0, halted: bool = False) -> AccountView:
 
 def long_decision(account: AccountView) -> Decision:
     nothing = np.zeros(1, dtype=np.int64)
-    market = Market(np.array([100.0]), np.array([1.0]), nothing, nothing)
+    market = MarketSnapshot(np.array([100.0]), np.array([1.0]), nothing, nothing)
     return decide(constant_votes(np.array([[0, 0, 1]]), 1.0), market, account, INSTRUMENT, Rules())
 
 

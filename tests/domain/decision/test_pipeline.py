@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig
-from rllib_tactical.domain.decision.pipeline import Decision, Market, Rules, decide
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.types import AnyArray, Instrument, Reason
@@ -40,7 +40,7 @@ def decide_one(
     )
     return decide(
         Votes(np.array([index]), np.full((1, 3), confidence)),
-        Market(*(np.array([value]) for value in (price, atr, kind, direction))),
+        MarketSnapshot(*(np.array([value]) for value in (price, atr, kind, direction))),
         AccountView(**{name: np.array([v]) for name, v in (state | account).items()}),
         instrument,
         rules or Rules(),
@@ -92,7 +92,7 @@ def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
         votes = Votes(np.array([[0, 1, 0]]), np.array([[1.0, 0.4, 0.4]]))
         out = decide(
             votes,
-            Market(np.array([100.0]), np.array([1.0]), np.array([1]), np.array([1])),
+            MarketSnapshot(np.array([100.0]), np.array([1.0]), np.array([1]), np.array([1])),
             AccountView(
                 *(np.array([v]) for v in (1e5, 1e5, 0, 0.0)), np.array([False]), np.array([True])
             ),
@@ -135,7 +135,7 @@ def test_votes_for_nothing_need_no_base_quantity() -> None:
     assert (out.requested[0], out.stop[0], out.target[0], out.execute[0]) == (0.0, 0.0, 0.0, False)
 
 
-def random_call(seed: int, count: int) -> tuple[Votes, Market, AccountView]:
+def random_call(seed: int, count: int) -> tuple[Votes, MarketSnapshot, AccountView]:
     rng = np.random.default_rng(seed)
     held = rng.choice([-1, 0, 0, 1], count)
     kind = rng.integers(0, 5, count)
@@ -144,7 +144,7 @@ def random_call(seed: int, count: int) -> tuple[Votes, Market, AccountView]:
             rng.choice([0, 0, 1, 2, 2], (count, 3)),
             rng.choice([0.9, 1.0, 0.7, 0.5], (count, 3)),
         ),
-        Market(
+        MarketSnapshot(
             np.round(rng.uniform(20.0, 60.0, count), 2),
             rng.uniform(0.05, 1.0, count),
             kind.astype(np.int8),
@@ -242,7 +242,7 @@ def test_wrong_arrays_are_refused() -> None:
     def decided(**arrays: AnyArray) -> None:
         decide(
             Votes(**{name: arrays[name] for name in votes}),
-            Market(**{name: arrays[name] for name in market}),
+            MarketSnapshot(**{name: arrays[name] for name in market}),
             AccountView(**{name: arrays[name] for name in account}),
             SHARE,
             Rules(),

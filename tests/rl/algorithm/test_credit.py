@@ -7,7 +7,7 @@ import pytest
 
 from rllib_tactical.data.instruments import load_instrument, resolve_base_quantity
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
-from rllib_tactical.domain.decision.pipeline import Market, Rules, decide
+from rllib_tactical.domain.decision.pipeline import MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.rl.algorithm.credit import decisive_votes
@@ -73,7 +73,7 @@ def test_agrees_with_the_decisions_of_the_pipeline():
     def orders(votes):
         decision = decide(
             constant_votes(votes, 0.9),
-            Market(np.full(count, 100.0), np.full(count, 0.25), kind, direction),
+            MarketSnapshot(np.full(count, 100.0), np.full(count, 0.25), kind, direction),
             AccountView(
                 equity=np.full(count, 1e5),
                 session_peak=np.full(count, 1e5),

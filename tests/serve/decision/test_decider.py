@@ -16,7 +16,7 @@ from rllib_tactical.bundle.inference import probabilities
 from rllib_tactical.config.service import LatencyTargets, PerformanceConfig, ServiceConfig
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS
 from rllib_tactical.domain.decision.override import Control
-from rllib_tactical.domain.decision.pipeline import Decision, Market, decide
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import greedy_votes
@@ -27,7 +27,7 @@ from serve.api.decide_request import read_request
 from serve.api.errors import RequestError
 from serve.decision.decider import STAGES, Decider
 from serve.decision.risk_state import RiskState
-from serve.state.bars import MarketState
+from serve.state.bars import BufferState
 from tests.serve.conftest import request_at
 
 BARS = np.arange(310, 600)
@@ -90,7 +90,7 @@ def direct(bundle: Bundle, table: FeatureTable) -> tuple[FloatArray, Decision]:
     off, on = np.zeros(count, dtype=np.bool_), np.ones(count, dtype=np.bool_)
     decision = decide(
         greedy_votes(agent_probabilities),
-        Market(table.close[BARS], table.atr[BARS], flat, flat),
+        MarketSnapshot(table.close[BARS], table.atr[BARS], flat, flat),
         AccountView(equity, equity, flat, np.zeros(count), off, on),
         bundle.instrument,
         bundle.rules,
@@ -316,7 +316,7 @@ def test_a_decision_by_symbol_equals_the_one_by_matrix(bundle: Bundle, table: Fe
         assert by_symbol == ask(decider, request_at(table, 400), state)
 
 
-def market_of(table: FeatureTable, t: int, **changes: Any) -> MarketState:
+def market_of(table: FeatureTable, t: int, **changes: Any) -> BufferState:
     values: dict[str, Any] = {
         "matrix": table.raw[t - WINDOW + 1 : t + 1].tobytes(),
         "price": float(table.close[t]),
@@ -329,7 +329,7 @@ def market_of(table: FeatureTable, t: int, **changes: Any) -> MarketState:
         "due_s": 300.0 * t + 600.0,
         **changes,
     }
-    return MarketState(**values)
+    return BufferState(**values)
 
 
 @pytest.mark.parametrize(

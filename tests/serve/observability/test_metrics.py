@@ -41,7 +41,7 @@ from serve.observability.health import (
 )
 from serve.observability.latency_window import MINUTES, SAMPLES, DecisionWindow, Recent
 from serve.observability.metrics import Telemetry, TradeTelemetry
-from serve.state.bars import MarketState
+from serve.state.bars import BufferState
 
 NOW = 1_700_000_000.0
 CALM = Resources(cpu_percent=10.0, memory_percent=20.0, disk_percent=30.0)
@@ -212,7 +212,7 @@ def with_market(**changes: Any) -> RiskState:
         "due_s": 600.0,
         **changes,
     }
-    return RiskState(Account.opened(1e5), market=MarketState(**values))
+    return RiskState(Account.opened(1e5), market=BufferState(**values))
 
 
 @pytest.mark.parametrize(
