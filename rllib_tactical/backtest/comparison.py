@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,17 +10,32 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.backtest import policies as baselines
+from rllib_tactical.backtest.brackets import vote_outcomes
 from rllib_tactical.backtest.engine import Progress, bundle_votes, hold_votes, run_backtest
-from rllib_tactical.backtest.metrics import TABLE_METRICS, Metrics, compute_metrics, daily_pnl
+from rllib_tactical.backtest.metrics import (
+    TABLE_METRICS,
+    Metrics,
+    annual_days,
+    compute_metrics,
+    daily_pnl,
+)
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.targets import TARGETS, Target, plain_table, targets_with
+from rllib_tactical.backtest.targets import (
+    OVER_TRADING,
+    TARGETS,
+    Target,
+    plain_table,
+    targets_with,
+)
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import recorded_config
+from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.service import AccuracyTargets
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import BoolArray
 from rllib_tactical.errors import ConfigError
 from rllib_tactical.statistics.significance import Series, Significance, judge
@@ -33,9 +49,6 @@ RIVALS: Final = ("buy_and_hold", "random", "rule_based")
 
 ORACLE: Final = "oracle"
 """Name of the run of a synthetic market's oracle."""
-
-OVER_TRADING: Final = 1.5
-"""A policy that makes this many times the oracle's trades trades too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,8 @@ class Run:
         daily = daily_pnl(self.result)
         pnl = daily["pnl"].to_numpy()
         returns = pnl / daily["opening"].to_numpy()
-        return Series(self.name, self.label, pnl, returns, self.name in RIVALS)
+        rival, year = self.name in RIVALS, annual_days((self.result,))
+        return Series(self.name, self.label, pnl, returns, rival, year)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,7 @@ class Comparison:
             "bars": len(times),
             "kpis": figures["values"],
             "undefined": figures["undefined"],
-            "targets": plain_table(self.policy.metrics, self.targets),
+            "targets": plain_table(self.policy.metrics, self.targets, times),
             "trade_counts": {
                 "full_rule": self.full_rule_trades,
                 "training_rule": self.training_rule_trades,
@@ -172,7 +186,8 @@ def compare_bundle(
         bundle, history, np.arange(start, stop), mode=mode, seed=seed, progress=progress
     )
     confidence = train_confidence_of(bundle)
-    targets = targets_with(accuracy_targets_of(bundle))
+    config = training_config_of(bundle)
+    accuracy = AccuracyTargets() if config is None else config.performance.accuracy_targets
     return compare_votes(
         votes,
         history,
@@ -186,7 +201,8 @@ def compare_bundle(
         extra=extra,
         with_statistics=with_statistics,
         trials=trials,
-        targets=targets,
+        targets=targets_with(accuracy),
+        rewards=None if config is None else config.rewards,
         stage=stage,
     )
 
@@ -208,6 +224,7 @@ def compare_votes(
     with_statistics: bool = True,
     trials: Trials | None = None,
     targets: tuple[Target, ...] = TARGETS,
+    rewards: RewardConfig | None = None,
     stage: Stage | None = None,
 ) -> Comparison:
     """Backtest any votes and the baselines; arguments as of ``compare_bundle``.
@@ -215,7 +232,7 @@ def compare_votes(
     ``train_confidence`` is None where nothing was trained. ``is_baseline`` names the baseline that
     the votes themselves are, which is not run once more. ``active`` (K,) names the bars on which
     the policy may vote, all when None; on the others the baselines stay out too. ``targets`` are
-    those of the report.
+    those of the report; ``rewards`` those of the policy's training, the defaults when None.
     """
 
     def log(text: str) -> None:
@@ -227,7 +244,12 @@ def compare_votes(
         result = run_backtest(history, its_votes, rules, start, stop)
         return Run(name, text, result, compute_metrics(result))
 
-    policy = run("policy", label, votes)
+    log(label.lower())
+    traded = run_backtest(history, votes, rules, start, stop, rewards)
+    log("what each vote would have earned")
+    outcomes = vote_outcomes(history, votes, rules, start, stop)
+    traded = dataclasses.replace(traded, outcomes=outcomes)
+    policy = Run("policy", label, traded, compute_metrics(traded))
     training_rule_trades = len(policy.result.trades)
     if train_confidence is not None:
         constant = constant_votes(votes.index, train_confidence)
@@ -267,13 +289,12 @@ def _only_where(active: BoolArray | None, votes: Votes) -> Votes:
     )
 
 
-def accuracy_targets_of(bundle: Bundle) -> AccuracyTargets:
-    """Return the accuracies that the bundle's configuration aims at, if it says so."""
+def training_config_of(bundle: Bundle) -> TacticalConfig | None:
+    """Return the configuration that the bundle was trained with, None where it is not known."""
     try:
-        config = recorded_config(bundle.manifest["training"].get("config") or {}, "bundle")
+        return recorded_config(bundle.manifest["training"].get("config") or {}, "bundle")
     except ConfigError:  # of another version of the program
-        return AccuracyTargets()
-    return config.performance.accuracy_targets
+        return None
 
 
 def train_confidence_of(bundle: Bundle) -> float:

@@ -17,10 +17,10 @@ import pandas as pd
 
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.domain.decision.costs import adverse_move
-from rllib_tactical.domain.types import AGENTS, FloatArray
+from rllib_tactical.domain.types import AGENTS, HOLD, FloatArray
 from rllib_tactical.statistics.calibration import JUDGES, calibration_error, right_votes
+from rllib_tactical.statistics.sharpe import DAYS_PER_YEAR, days_per_year
 
-DAYS_PER_YEAR: Final = 252
 Value = float | int | None | dict[str, Any]
 
 DEFINITIONS: Final = {
@@ -38,9 +38,10 @@ DEFINITIONS: Final = {
     "accuracy_fvg": "share of trades whose vote at entry was right: a direction is right when it "
     "is the trade's side and the P&L > 0, or the other side and the P&L < 0; hold when |P&L| < $10",
     "accuracy_momentum": "as accuracy_fvg",
-    "accuracy_entry": "as accuracy_fvg; execute and aggressive vote for the trade's side, "
-    "wait is hold",
-    "accuracy_ensemble": "the same for the decision itself, which always votes for its trade",
+    "accuracy_entry": "share of bars on which fvg and momentum lead to a side and the entry agent "
+    "was right: to execute where a bracket opened there earns after costs, to wait where not",
+    "accuracy_ensemble": "share of bars whose vote has a side, executed or not, on which a bracket "
+    "opened there earns after costs by its stop, its target or the session's end",
     "calibration_error": "mean over trades of |share of right decisions - mean confidence| of the "
     "trade's tenth of confidence",
     "daily_pnl_mean": "mean over days of the change of equity",
@@ -48,13 +49,15 @@ DEFINITIONS: Final = {
     "best_day": "largest daily change of equity",
     "worst_day": "smallest daily change of equity",
     "sharpe": "mean / sample standard deviation of daily returns (change of equity / equity at the "
-    "day's begin), times sqrt(252)",
+    "day's begin), times the root of the calendar's sessions a year: 252, FX 260, 24/7 365",
     "max_drawdown": "largest (peak - equity) / peak over the whole backtest, at closes",
     "max_session_drawdown": "largest drawdown from the session's own peak, at closes",
     "costs": "spread, slippage and commission paid by the trades",
     "cost_share": "costs / (costs + |net P&L before costs|)",
-    "stop_adherence": "share of stopped trades filled no worse than the stop price less the "
-    "modeled spread and slippage, half a tick allowed; the others opened beyond the stop",
+    "stop_adherence": "share of stopped trades that ended where the rules say: at the stop or, "
+    "where the bar opened beyond it, at the open, less the modeled spread and slippage; half a "
+    "tick allowed",
+    "stop_gaps": "share of stopped trades whose last bar opened beyond the stop",
     "leverage_violations": "entries whose notional at the fill exceeds max_leverage x equity",
     "sizing_accuracy": "share of entries with exactly the quantity that confidence asked for, "
     "before risk limits",
@@ -128,10 +131,10 @@ def compute_metrics(*results: BacktestResult) -> Metrics:
     metrics.put("days", len(daily))
     metrics.put("trades_per_day", len(trades) / len(daily))
     trade_metrics(metrics, pnl)
-    for name, value in accuracies(trades).items():
-        metrics.put(f"accuracy_{name}", value, _NO_TRADE)
+    for name, value in result_accuracies(results).items():
+        metrics.put(f"accuracy_{name}", value, _no_accuracy(name, results))
     metrics.put("calibration_error", calibration_error(trades), _NO_TRADE)
-    _daily_metrics(metrics, daily)
+    _daily_metrics(metrics, daily, annual_days(results))
     metrics.put("max_drawdown", max_drawdown(total_equity(results)["equity"].to_numpy()))
     sessions = max(float(result.equity["session_drawdown"].max()) for result in results)
     metrics.put("max_session_drawdown", sessions)
@@ -212,14 +215,41 @@ def accuracies(trades: pd.DataFrame) -> dict[str, float | None]:
     return {name: float(np.mean(right)) for name, right in right_votes(trades).items()}
 
 
+def result_accuracies(results: Sequence[BacktestResult]) -> dict[str, float | None]:
+    """Return the accuracy of each agent and of the ensemble, as ``DEFINITIONS`` says.
+
+    None for fvg and momentum without a trade, for entry and ensemble without a known outcome.
+    """
+    trades = pd.concat([result.trades for result in results], ignore_index=True)
+    found = accuracies(trades) | {"entry": None, "ensemble": None}
+    tables = [result.outcomes for result in results if result.outcomes is not None]
+    if len(tables) == len(results):
+        outcomes = pd.concat(tables, ignore_index=True)
+        earns = (outcomes["pnl"] > 0).to_numpy()
+        sided = (outcomes["winner"] != HOLD).to_numpy()
+        if len(outcomes):
+            found["entry"] = float(np.mean(earns != outcomes["waits"].to_numpy()))
+        if sided.any():
+            found["ensemble"] = float(np.mean(earns[sided]))
+    return found
+
+
+def _no_accuracy(name: str, results: Sequence[BacktestResult]) -> str:
+    if name not in ("entry", "ensemble"):
+        return _NO_TRADE
+    if any(result.outcomes is None for result in results):
+        return "worked out for the policy only"
+    return "no vote had a side"
+
+
 def max_drawdown(equity: FloatArray) -> float:
     """Return the largest (peak so far - equity) / peak so far of an equity curve (K,)."""
     peak = np.maximum.accumulate(equity)
     return float(np.max((peak - equity) / peak))
 
 
-def sharpe_ratio(returns: FloatArray) -> float | None:
-    """Return mean / sample standard deviation x sqrt(252) of daily returns (D,).
+def sharpe_ratio(returns: FloatArray, days: int = DAYS_PER_YEAR) -> float | None:
+    """Return mean / sample standard deviation x sqrt(days a year) of daily returns (D,).
 
     None with fewer than two days or without any variation (Sharpe, 1994).
     """
@@ -228,7 +258,7 @@ def sharpe_ratio(returns: FloatArray) -> float | None:
     deviation = float(np.std(returns, ddof=1))
     if deviation == 0.0:
         return None
-    return float(np.mean(returns)) / deviation * math.sqrt(DAYS_PER_YEAR)
+    return float(np.mean(returns)) / deviation * math.sqrt(days)
 
 
 def trade_metrics(metrics: Metrics, pnl: FloatArray) -> None:
@@ -247,14 +277,19 @@ def trade_metrics(metrics: Metrics, pnl: FloatArray) -> None:
     metrics.put("average_trade", float(pnl.mean()) if len(pnl) else None, _NO_TRADE)
 
 
-def _daily_metrics(metrics: Metrics, daily: pd.DataFrame) -> None:
+def annual_days(results: Sequence[BacktestResult]) -> int:
+    """Return the sessions a year of the results' instruments."""
+    return days_per_year({result.history.instrument.calendar for result in results})
+
+
+def _daily_metrics(metrics: Metrics, daily: pd.DataFrame, days: int) -> None:
     pnl = daily["pnl"].to_numpy()
     few = "a deviation needs at least two days"
     metrics.put("daily_pnl_mean", float(pnl.mean()))
     metrics.put("daily_pnl_std", float(pnl.std(ddof=1)) if len(pnl) > 1 else None, few)
     metrics.put("best_day", float(pnl.max()))
     metrics.put("worst_day", float(pnl.min()))
-    sharpe = sharpe_ratio(pnl / daily["opening"].to_numpy())
+    sharpe = sharpe_ratio(pnl / daily["opening"].to_numpy(), days)
     metrics.put("sharpe", sharpe, few if len(pnl) < 2 else "the daily returns do not vary")
 
 
@@ -268,8 +303,10 @@ def _cost_metrics(metrics: Metrics, costs: float, net: float) -> None:
 def _execution_metrics(metrics: Metrics, results: Sequence[BacktestResult]) -> None:
     checks = pd.concat([_checks(result) for result in results], ignore_index=True)
     stops = checks.loc[checks["stopped"], "kept"]
-    kept = float(stops.mean()) if len(stops) else None
-    metrics.put("stop_adherence", kept, "no trade was stopped out")
+    no_stop = "no trade was stopped out"
+    metrics.put("stop_adherence", float(stops.mean()) if len(stops) else None, no_stop)
+    gaps = checks.loc[checks["stopped"], "gap"]
+    metrics.put("stop_gaps", float(gaps.mean()) if len(gaps) else None, no_stop)
     metrics.put("leverage_violations", int(checks["over_leverage"].sum()))
     some = len(checks) > 0
     metrics.put("sizing_accuracy", float(checks["exact"].mean()) if some else None, _NO_TRADE)
@@ -282,9 +319,14 @@ def _checks(result: BacktestResult) -> pd.DataFrame:
     """Return for each trade whether it was stopped, filled, sized and levered as it should be."""
     trades, instrument = result.trades, result.history.instrument
     side = np.where(trades["side"] == "long", 1, -1)
-    exit_t = trades["exit_bar"].to_numpy(dtype=np.int64) - 1
-    atr = result.history.features.atr[exit_t]
+    exit_bar = trades["exit_bar"].to_numpy(dtype=np.int64)
+    atr = result.history.features.atr[exit_bar - 1]
     modeled = adverse_move(atr, instrument) + 0.5 * instrument.tick_size
+    # the entry is the open of its own bar: only later bars can open beyond a stop
+    opened = np.where(
+        trades["bars_held"] > 1, result.history.bars.open[exit_bar], trades["entry_price"]
+    )
+    beyond = side * (trades["stop"].to_numpy() - opened)
     missed_by = side * (trades["stop"].to_numpy() - trades["exit_price"].to_numpy())
     quantity = trades["quantity"].to_numpy()
     notional = trades["entry_price"].to_numpy() * quantity * instrument.point_value
@@ -292,7 +334,8 @@ def _checks(result: BacktestResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "stopped": (trades["exit_reason"] == "stop").to_numpy(dtype=np.bool_),
-            "kept": np.asarray(missed_by <= modeled, dtype=np.bool_),
+            "kept": np.asarray(missed_by - np.maximum(beyond, 0.0) <= modeled, dtype=np.bool_),
+            "gap": np.asarray(beyond > 0, dtype=np.bool_),
             "over_leverage": np.asarray(notional > allowed, dtype=np.bool_),
             "exact": np.asarray(quantity == trades["requested"].to_numpy(), dtype=np.bool_),
             "slippage": trades["slippage"].to_numpy(dtype=np.float64),

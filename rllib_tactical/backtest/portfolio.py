@@ -8,7 +8,13 @@ from typing import Any
 import pandas as pd
 
 from rllib_tactical.backtest.comparison import RIVALS, Comparison
-from rllib_tactical.backtest.metrics import Metrics, compute_metrics, total_daily, total_equity
+from rllib_tactical.backtest.metrics import (
+    Metrics,
+    annual_days,
+    compute_metrics,
+    total_daily,
+    total_equity,
+)
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import TARGETS, Target, plain_table
 from rllib_tactical.backtest.verdict import outcome_text
@@ -30,7 +36,8 @@ class TotalRun:
         daily = total_daily(self.results)
         pnl = daily["pnl"].to_numpy()
         returns = pnl / daily["opening"].to_numpy()
-        return Series(self.name, self.label, pnl, returns, self.name in RIVALS)
+        rival, year = self.name in RIVALS, annual_days(self.results)
+        return Series(self.name, self.label, pnl, returns, rival, year)
 
     def equity(self) -> pd.DataFrame:
         """Return ``timestamp`` and ``equity`` of all accounts together."""

@@ -39,6 +39,9 @@ class BacktestResult:
 
     ``trades``, one row per trade in order of exit: see ``trades.TRADE_COLUMNS``.
 
+    ``outcomes``, one row per bar on which the votes had a direction, executed or not: see
+    ``brackets.vote_outcomes``; None where they were not asked for.
+
     ``base`` (K - 1,) and ``bonus`` (K - 1, 3) are the parts of the rewards; ``passes`` is how often
     the sessions were simulated until each began with the equity that its predecessor ended with.
     """
@@ -55,6 +58,7 @@ class BacktestResult:
     base: FloatArray
     bonus: FloatArray
     passes: int
+    outcomes: pd.DataFrame | None = None
 
     @property
     def initial_equity(self) -> float:

@@ -18,13 +18,22 @@ Status = Literal["met", "missed", "critical", "undefined"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure's target and critical value; larger is better when target > critical."""
+    """A figure's target and critical value; larger is better when target > critical.
+
+    ``metric`` is the figure's name where the target has a name of its own.
+    """
 
     name: str
     label: str
     target: float
     critical: float
     unit: Literal["share", "dollars", "number"] = "number"
+    metric: str = ""
+
+    @property
+    def figure(self) -> str:
+        """Name of the figure that is measured."""
+        return self.metric or self.name
 
     def status(self, value: float | None) -> Status:
         """Return ``met`` at or beyond the target, ``critical`` at or beyond the critical value."""
@@ -42,6 +51,7 @@ TARGETS: Final = (
     Target("accuracy_entry", "Accuracy of the entry agent", 0.60, 0.45, "share"),
     Target("accuracy_ensemble", "Accuracy of the ensemble", 0.70, 0.55, "share"),
     Target("win_rate", "Win rate", 0.55, 0.45, "share"),
+    Target("headline_win_rate", "Profitable trades (headline)", 0.75, 0.45, "share", "win_rate"),
     Target("daily_pnl_mean", "Mean daily P&L", 100.0, -50.0, "dollars"),
     Target("sharpe", "Sharpe ratio (daily, annualized)", 1.5, 0.8),
     Target("max_drawdown", "Maximum drawdown", 0.02, 0.05, "share"),
@@ -85,11 +95,29 @@ class TargetRow:
     reason: str | None
 
 
-def target_table(metrics: Metrics, targets: tuple[Target, ...] = TARGETS) -> list[TargetRow]:
-    """Return the table of targets in the order of the specification."""
+OVER_TRADING: Final = 1.5
+"""A policy that makes this many times the trades of the market's oracle trades too much."""
+
+
+def target_table(
+    metrics: Metrics, targets: tuple[Target, ...] = TARGETS, times_oracle: float | None = None
+) -> list[TargetRow]:
+    """Return the table of targets in the order of the specification.
+
+    ``times_oracle``: how many times as often as the market's oracle the policy trades, None where
+    it is not known. The target of trades per day asks for that many good ones: over-trading misses
+    it however many they are.
+    """
     rows = []
     for target in targets:
-        value = metrics.number(target.name)
+        value = metrics.number(target.figure)
+        status, reason = target.status(value), metrics.reasons.get(target.figure)
+        if target.name == "trades_per_day" and (times_oracle or 0.0) > OVER_TRADING:
+            status = "missed" if status == "met" else status
+            reason = (
+                f"{times_oracle:.1f} times the trades of the oracle, more than {OVER_TRADING:g} is "
+                "over-trading"
+            )
         rows.append(
             TargetRow(
                 name=target.name,
@@ -98,13 +126,15 @@ def target_table(metrics: Metrics, targets: tuple[Target, ...] = TARGETS) -> lis
                 target=target.target,
                 critical=target.critical,
                 unit=target.unit,
-                status=target.status(value),
-                reason=metrics.reasons.get(target.name),
+                status=status,
+                reason=reason,
             )
         )
     return rows
 
 
-def plain_table(metrics: Metrics, targets: tuple[Target, ...] = TARGETS) -> list[dict[str, Any]]:
-    """Return the table of targets as plain dictionaries."""
-    return [asdict(row) for row in target_table(metrics, targets)]
+def plain_table(
+    metrics: Metrics, targets: tuple[Target, ...] = TARGETS, times_oracle: float | None = None
+) -> list[dict[str, Any]]:
+    """Return the table of targets as plain dictionaries; arguments as of ``target_table``."""
+    return [asdict(row) for row in target_table(metrics, targets, times_oracle)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rllib_tactical.backtest.comparison import ORACLE, OVER_TRADING, RIVALS, Comparison
+from rllib_tactical.backtest.comparison import ORACLE, RIVALS, Comparison
 from rllib_tactical.backtest.metrics import Metrics
+from rllib_tactical.backtest.targets import OVER_TRADING
 from rllib_tactical.reporting.format import count_of, dollars, number, percent
 from rllib_tactical.statistics.significance import FEW_TRADES, Significance, in_words
 
@@ -95,6 +96,7 @@ _SHARES = {
     "max_session_drawdown",
     "cost_share",
     "stop_adherence",
+    "stop_gaps",
     "sizing_accuracy",
     "time_in_market",
     "bonus_share",

@@ -1,11 +1,12 @@
 """Sharpe ratios as probabilities: for short and skewed samples, and for the best of many trials.
 
-All ratios here are per observation (per day), not annualized.
+All ratios here are per observation (per day), not annualized; ``days_per_year`` is for that.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,23 @@ from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import FloatArray
 
 EULER_GAMMA: Final = 0.5772156649015329
+
+DAYS_PER_YEAR: Final = 252
+"""Sessions a year of an exchange that closes on weekends and holidays, by convention."""
+
+_DAYS_PER_YEAR: Final = {"24/7": 365, "FX": 260}
+
+
+def days_per_year(calendars: Collection[str]) -> int:
+    """Return the sessions a year that ratios of days are annualized with.
+
+    Days of accounts side by side are dates on which any of them traded: the calendar with the
+    most sessions counts.
+
+    Args:
+        calendars: names of the instruments' calendars, at least one.
+    """
+    return max(_DAYS_PER_YEAR.get(name, DAYS_PER_YEAR) for name in calendars)
 
 
 def plain_sharpe(returns: FloatArray) -> float | None:

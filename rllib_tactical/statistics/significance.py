@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,7 +21,12 @@ from rllib_tactical.statistics.bootstrap import (
     resample,
 )
 from rllib_tactical.statistics.overfitting import overfitting_probability
-from rllib_tactical.statistics.sharpe import deflated_sharpe, plain_sharpe, probabilistic_sharpe
+from rllib_tactical.statistics.sharpe import (
+    DAYS_PER_YEAR,
+    deflated_sharpe,
+    plain_sharpe,
+    probabilistic_sharpe,
+)
 from rllib_tactical.statistics.superiority import superiority_p_value
 from rllib_tactical.statistics.trials import Trials
 
@@ -29,7 +35,8 @@ FEW_DAYS: Final = 20
 """Below these a result says nothing, whatever its sign."""
 
 SIGNIFICANCE: Final = 0.05
-DAYS_PER_YEAR: Final = 252
+SMALLEST_P: Final = 0.001
+"""Below this a p-value is shown as smaller than it: resamples and their normal limit end here."""
 
 Outcome = Literal["nothing", "no_edge", "not_distinguishable", "edge"]
 
@@ -39,7 +46,7 @@ class Series:
     """One policy's days: ``pnl`` (D,) in dollars and ``returns`` (D,) on the day's opening equity.
 
     ``rival``: the policy has to be beaten for an edge to be called one. Staying out is no rival
-    (being above zero says the same) and neither is an oracle.
+    (being above zero says the same) and neither is an oracle. ``days_per_year`` annualizes ratios.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Series:
     pnl: FloatArray
     returns: FloatArray
     rival: bool = False
+    days_per_year: int = DAYS_PER_YEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +185,10 @@ def judge(
     returns = np.column_stack([series.returns for series in every])
     block = block_length(np.column_stack([pnl[:, :1], pnl[:, :1] - pnl[:, 1:]]))
     both = np.concatenate([pnl, returns], axis=1)
-    drawn = resample(both, _statistics, block, seed)
+    statistics = partial(_statistics, days_per_year=policy.days_per_year)
+    drawn = resample(both, statistics, block, seed)
     count = len(every)
-    found = percentile_intervals(_statistics(both), drawn)
+    found = percentile_intervals(statistics(both), drawn)
     mean, own = found[0], found[2 * count - 1]
     candidates = policy.pnl[:, None]
     if trials is not None and len(trials.pnl) == days:
@@ -241,6 +250,13 @@ def in_words(significance: Significance) -> str:
     return f"Edge of {money(j.pnl.estimate)} +/- {money(j.pnl.half_width)} a day, {deflated}."
 
 
+def p_text(p: float | None) -> str:
+    """Return a p-value with its sign, ``= 0.012``; resampling never shows that one is 0."""
+    if p is None:
+        return "is undefined"
+    return f"< {SMALLEST_P}" if p < SMALLEST_P else f"= {p:.3f}"
+
+
 def money(value: float) -> str:
     """Return dollars without cents from 100 on."""
     text = f"${abs(value):,.{0 if abs(value) >= 100 else 2}f}"
@@ -255,11 +271,11 @@ def _deflated(j: Significance) -> str:
     if j.p_value is None:
         return "p is undefined"
     if j.trials is None:
-        return f"p = {j.p_value:.3f}, not deflated because the trials behind it are unknown"
-    return f"deflated p = {j.p_value:.3f} over {j.trials} trial{'s' if j.trials != 1 else ''}"
+        return f"p {p_text(j.p_value)}, not deflated because the trials behind it are unknown"
+    return f"deflated p {p_text(j.p_value)} over {j.trials} trial{'s' if j.trials != 1 else ''}"
 
 
-def _statistics(both: FloatArray) -> FloatArray:
+def _statistics(both: FloatArray, days_per_year: int) -> FloatArray:
     """Return mean P&L (n), its differences (n - 1), Sharpe ratios (1) and differences (n - 1).
 
     ``both`` is (D, 2n): P&L of n policies, then returns. Ratios are annualized, 0 without
@@ -271,12 +287,13 @@ def _statistics(both: FloatArray) -> FloatArray:
     deviation = returns.std(axis=0, ddof=1)
     flat = deviation <= 1e-12 * np.abs(returns).max(axis=0)
     sharpe = np.where(flat, 0.0, returns.mean(axis=0) / np.where(flat, 1.0, deviation))
-    sharpe = sharpe * math.sqrt(DAYS_PER_YEAR)
+    sharpe = sharpe * math.sqrt(days_per_year)
     return np.concatenate([mean, mean[0] - mean[1:], sharpe[:1], sharpe[0] - sharpe[1:]])
 
 
 def _overfitting(trials: Trials | None) -> float | None:
-    if trials is None or len(trials.names) < 2:
+    # trials that all did the same, such as nothing, cannot be ranked
+    if trials is None or len(trials.names) < 2 or not np.any(np.ptp(trials.pnl, axis=1)):
         return None
     try:
         return overfitting_probability(trials.pnl).probability

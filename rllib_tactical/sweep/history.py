@@ -53,6 +53,11 @@ class TrialHistory:
         return None if best is None else float(best["net_pnl"])
 
     @property
+    def traded(self) -> bool:
+        """Whether the best result made a trade by the serving rule."""
+        return bool((self.best or {}).get("trades"))
+
+    @property
     def seconds(self) -> float:
         """Training time until the last result."""
         return max((float(row["seconds"]) for row in self.curve), default=0.0)

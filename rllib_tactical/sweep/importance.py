@@ -16,12 +16,17 @@ def importances(space: Space, trials: list[TrialHistory]) -> dict[str, float] | 
     """Return each key's share in separating good trials from bad ones, largest first.
 
     Watanabe, Bansal and Hutter 2023: how far the values of the better half of the trials are from
-    those of all. None with fewer than 8 trials or when all came to the same.
+    those of all. None with fewer than 8 trials, or where the better half is not known because
+    trials on both sides of its border came to the same.
     """
     import optuna
 
     scored = [trial for trial in trials if trial.score is not None]
-    if len(scored) < FEW or len({trial.score for trial in scored}) < 2:
+    if len(scored) < FEW:
+        return None
+    scores = sorted((trial.score or 0.0 for trial in scored), reverse=True)
+    half = len(scores) // 2
+    if scores[half - 1] == scores[half]:
         return None
     # constant columns say nothing, and the method refuses them
     distributions = {

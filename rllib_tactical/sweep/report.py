@@ -170,6 +170,11 @@ def importance_plot(importance: dict[str, float]) -> Plot:
 def _verdict(best: TrialHistory | None, count: int, significance: Significance | None) -> str:
     if best is None:
         return "No trial has a result."
+    if not best.traded:
+        return (
+            f"None of {count} trials made a trade on the validation bars by the serving rule: "
+            "there is nothing to choose and no bundle was made."
+        )
     text = (
         f"The best of {count} trials is trial {best.number}: {dollars(best.score or 0.0)} on the "
         "validation bars that chose it."

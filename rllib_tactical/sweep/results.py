@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,11 @@ from rllib_tactical.artifacts.run_folder import RunFolder, config_of
 from rllib_tactical.artifacts.storage import Place
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.runtime.process import limit_threads
-from rllib_tactical.statistics.significance import Series, Significance, judge
+from rllib_tactical.statistics.sharpe import days_per_year
+from rllib_tactical.statistics.significance import Series, Significance, judge, p_text
 from rllib_tactical.statistics.trials import DATE, Trials
 from rllib_tactical.sweep.best import export_trial, trial_results
 from rllib_tactical.sweep.folder import BUNDLE, REPORT, SUMMARY, TABLE, SweepFolder, read_plan
@@ -33,7 +35,10 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The best trial, its bundle (None with several instruments) and what the days say of it."""
+    """The best trial, its bundle and what the days say of it.
+
+    ``bundle`` is None with several instruments and where no trial made a trade.
+    """
 
     best: TrialHistory
     bundle: Bundle | None
@@ -59,10 +64,11 @@ def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, log: Lo
         table.reset_index(names=DATE).to_parquet(temporary, index=False)
     folder.publish(TABLE)
     bundle = None
-    if len(shared.sources) == 1:
+    if len(shared.sources) == 1 and best.traded:
         bundle, _ = export_trial(folder.place, folder.local / BUNDLE)
         folder.publish(BUNDLE)
-    significance = judge_best(best, table, spec.config, len(shared.sources))
+    instruments = [part.history.instrument for part in shared.handle.open().parts]
+    significance = judge_best(best, table, spec.config, instruments)
     found = Conclusion(best, bundle, significance, importances(spec.domains, list(trials.values())))
     atomic_write_text(
         folder.local / SUMMARY,
@@ -110,7 +116,10 @@ def _tables(place: Place, number: int, shared: SharedMarket) -> list[tuple[str, 
 
 
 def judge_best(
-    best: TrialHistory, table: pd.DataFrame, config: TacticalConfig, parts: int
+    best: TrialHistory,
+    table: pd.DataFrame,
+    config: TacticalConfig,
+    instruments: Sequence[Instrument],
 ) -> Significance | None:
     """Judge the best trial by the days it was chosen by, deflated by all trials.
 
@@ -124,9 +133,10 @@ def judge_best(
     if name not in table:
         return None
     pnl = table[name].to_numpy(np.float64)
-    returns = pnl / (config.risk.initial_equity * parts)
+    returns = pnl / (config.risk.initial_equity * len(instruments))
     trials = Trials(tuple(table.columns), table.to_numpy(np.float64))
-    policy = Series("policy", f"Trial {best.number}", pnl, returns)
+    year = days_per_year({instrument.calendar for instrument in instruments})
+    policy = Series("policy", f"Trial {best.number}", pnl, returns, days_per_year=year)
     return judge(policy, [], int(result["trades"]), trials)
 
 
@@ -185,12 +195,20 @@ def result_lines(found: Conclusion, folder: SweepFolder) -> list[str]:
     failed = sum(trial.status == "failed" for trial in folder.history.values())
     if failed:
         lines.append(f"{failed} trials failed; {SUMMARY} says why")
+    if not best.traded:
+        lines.append(
+            "no trial made a trade on the validation bars by the serving rule: there is nothing to "
+            f"choose, no bundle is made; tactical export {folder.place} --out DIR makes one of "
+            f"trial {best.number} all the same"
+        )
+        lines.append(f"report {folder.place}/{REPORT}")
+        return lines
     lines.append(
         f"best: trial {best.number}, ${best.score:,.0f} on the validation bars that chose it"
     )
     if found.significance is not None and found.significance.p_value is not None:
         text = (
-            f"deflated p = {found.significance.p_value:.3f} "
+            f"deflated p {p_text(found.significance.p_value)} "
             f"over {found.significance.trials} columns"
         )
         if found.significance.overfitting is not None:

@@ -92,6 +92,7 @@ def summarize(study: Study, bundles: dict[Job, Bundle], log: Log) -> Summary:
         "Mean over the seeds",
         np.mean([day.pnl for day in days], axis=0),
         np.mean([day.returns for day in days], axis=0),
+        days_per_year=days[0].days_per_year,
     )
     others = [run.days() for run in seeds[median].baselines]
     trades = round(np.mean([each.full_rule_trades for each in seeds.values()]))

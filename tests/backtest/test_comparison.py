@@ -9,14 +9,13 @@ import pytest
 from rllib_tactical.backtest.comparison import (
     TABLE_METRICS,
     Comparison,
-    accuracy_targets_of,
     compare_bundle,
     train_confidence_of,
+    training_config_of,
 )
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
 from rllib_tactical.backtest.targets import TARGETS
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.service import AccuracyTargets
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
@@ -105,4 +104,4 @@ def test_a_bundle_is_measured_by_the_targets_of_its_configuration(
     strange = dataclasses.replace(
         bundle, manifest=bundle.manifest | {"training": {"config": {"performance": 3}}}
     )
-    assert accuracy_targets_of(strange) == AccuracyTargets()
+    assert training_config_of(strange) is None

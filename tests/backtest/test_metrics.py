@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -87,6 +88,26 @@ def test_accuracy_of_each_agent() -> None:
     assert found["ensemble"] == pytest.approx(3 / 5)
 
 
+def test_accuracy_of_entry_and_ensemble_by_what_brackets_earn() -> None:
+    outcomes = pd.DataFrame(
+        {
+            # executed and won, executed and lost, waited and would have lost, waited and won,
+            # executed below the threshold and won
+            "waits": [False, False, True, True, False],
+            "winner": [1, 1, 0, 0, -1],
+            "pnl": [5.0, -5.0, -1.0, 1.0, 2.0],
+        }
+    )
+    result = dataclasses.replace(result_of([1.0, 1.0], [0, 0]), outcomes=outcomes)
+    metrics = compute_metrics(result)
+    assert metrics["accuracy_entry"] == pytest.approx(3 / 5)
+    assert metrics["accuracy_ensemble"] == pytest.approx(2 / 3)
+    assert metrics["win_rate"] is None
+    alone = compute_metrics(dataclasses.replace(result, outcomes=None))
+    assert alone["accuracy_ensemble"] is None
+    assert alone.reasons["accuracy_ensemble"] == "worked out for the policy only"
+
+
 def test_a_hold_is_wrong_from_ten_dollars_on() -> None:
     trades = {"side": ["long"] * 3, "pnl": [9.99, 10.0, -9.99], "vote_momentum": [1, 1, 1]}
     found = accuracies(pd.DataFrame(trades | {"vote_fvg": [0, 0, 0], "vote_entry": [0, 0, 0]}))
@@ -108,7 +129,8 @@ def test_days_are_sessions_and_include_those_without_a_trade() -> None:
     assert metrics["daily_pnl_std"] == pytest.approx(5.0)
     assert (metrics["best_day"], metrics["worst_day"]) == (10.0, 0.0)
     returns = [10 / 1000, 0.0, 5 / 1010]
-    expected = np.mean(returns) / np.std(returns, ddof=1) * math.sqrt(252)
+    # the scene's calendar is 24/7, which has 365 sessions a year
+    expected = np.mean(returns) / np.std(returns, ddof=1) * math.sqrt(365)
     assert metrics["sharpe"] == pytest.approx(expected)
 
 
@@ -151,6 +173,21 @@ def test_stop_adherence_counts_stops_filled_at_their_price() -> None:
         stop=[98.0, 98.0, 102.0, 102.0, 98.0],
         exit_price=[97.875, 97.0, 102.125, 102.25, 90.0],
     )
+    assert metrics["stop_adherence"] == pytest.approx(3 / 4)
+    assert metrics["stop_gaps"] == 0.0
+
+
+def test_a_bar_that_opens_beyond_the_stop_is_a_gap_and_no_lack_of_discipline() -> None:
+    # the last bar opened at 100: beyond the long's stop at 101, beyond the short's at 99
+    metrics = metrics_of(
+        [-1.0] * 4,
+        side=["long", "long", "short", "short"],
+        exit_reason=["stop"] * 4,
+        bars_held=[2, 2, 2, 2],
+        stop=[101.0, 101.0, 99.0, 98.0],
+        exit_price=[99.875, 99.5, 100.125, 98.125],  # as modeled, worse, as modeled, before
+    )
+    assert metrics["stop_gaps"] == 1.0
     assert metrics["stop_adherence"] == pytest.approx(3 / 4)
 
 
@@ -215,6 +252,7 @@ def test_without_a_trade_everything_undefined_is_null_with_a_reason(history: Mar
         "sharpe",
         "cost_share",
         "stop_adherence",
+        "stop_gaps",
         "sizing_accuracy",
         "slippage",
         "bonus_share",

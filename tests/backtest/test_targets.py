@@ -33,6 +33,7 @@ def test_the_table_has_the_figures_a_backtest_can_measure() -> None:
         "accuracy_entry": (0.60, 0.45),
         "accuracy_ensemble": (0.70, 0.55),
         "win_rate": (0.55, 0.45),
+        "headline_win_rate": (0.75, 0.45),
         "daily_pnl_mean": (100.0, -50.0),
         "sharpe": (1.5, 0.8),
         "max_drawdown": (0.02, 0.05),
@@ -43,7 +44,19 @@ def test_the_table_has_the_figures_a_backtest_can_measure() -> None:
         "slippage": (0.0002, 0.001),
     }
     assert {target.name: (target.target, target.critical) for target in TARGETS} == expected
-    assert set(expected) <= set(DEFINITIONS)
+    assert {target.figure for target in TARGETS} <= set(DEFINITIONS)
+
+
+@pytest.mark.parametrize(("times", "status"), [(None, "met"), (1.5, "met"), (4.0, "missed")])
+def test_over_trading_does_not_meet_the_target_of_trades_a_day(
+    times: float | None, status: str
+) -> None:
+    metrics = Metrics()
+    metrics.put("trades_per_day", 28.0)
+    rows = {row["name"]: row for row in plain_table(metrics, TARGETS, times)}
+    assert rows["trades_per_day"]["status"] == status
+    if status == "missed":
+        assert "4.0 times the trades of the oracle" in rows["trades_per_day"]["reason"]
 
 
 def test_a_configuration_has_its_own_accuracies() -> None:
@@ -62,7 +75,7 @@ def test_a_configuration_has_its_own_accuracies() -> None:
 def test_rows_carry_value_status_and_reason() -> None:
     metrics = Metrics()
     for target in TARGETS:
-        metrics.put(target.name, None, "no trade was made")
+        metrics.put(target.figure, None, "no trade was made")
     metrics.put("win_rate", 0.5)
     rows = {row["name"]: row for row in plain_table(metrics)}
     assert rows["win_rate"]["status"] == "missed"

@@ -39,7 +39,7 @@ def test_an_edge_that_stands_out_has_its_size_and_p() -> None:
     assert significance.pnl.half_width == pytest.approx(12.4, rel=0.25)
     text = in_words(significance)
     assert re.match(r"Edge of \$40\.00 \+/- \$1\d\.\d\d a day, p", text)
-    assert text.endswith("p = 0.000, not deflated because the trials behind it are unknown.")
+    assert text.endswith("p < 0.001, not deflated because the trials behind it are unknown.")
 
 
 def test_a_gain_that_a_baseline_makes_too_is_no_edge_of_its_own() -> None:

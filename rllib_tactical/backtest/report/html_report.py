@@ -52,7 +52,7 @@ def render_report(comparison: Comparison, context: ReportContext) -> str:
         notes=context.notes,
         parts=_part_rows(context.seen),
         cards=cards(policy.metrics),
-        targets=target_rows(policy.metrics, comparison.targets),
+        targets=target_rows(policy.metrics, comparison.targets, comparison.times_oracle_trades),
         figures=metric_rows(policy.metrics),
         table=[table_row(run.name, run.label, run.metrics) for run in comparison.runs],
         explanations=EXPLANATIONS,

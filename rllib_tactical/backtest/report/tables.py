@@ -9,7 +9,7 @@ from rllib_tactical.backtest.targets import Target, TargetRow, target_table
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
 from rllib_tactical.statistics.bootstrap import RESAMPLES, Interval
-from rllib_tactical.statistics.significance import Outcome, Significance
+from rllib_tactical.statistics.significance import Outcome, Significance, p_text
 
 
 def cards(metrics: Metrics) -> list[tuple[str, str]]:
@@ -27,15 +27,19 @@ def cards(metrics: Metrics) -> list[tuple[str, str]]:
 
 
 def tone(net_pnl: float, outcome: Outcome | None) -> str:
-    """Return the color of a verdict: a profit is good news where it is an edge, else open."""
-    if net_pnl <= 0:
+    """Return the color of a verdict: a loss is bad, an edge is good, all else is open."""
+    if net_pnl < 0:
         return "bad"
     return "good" if outcome == "edge" else "open"
 
 
-def target_rows(metrics: Metrics, targets: tuple[Target, ...]) -> list[dict[str, str]]:
-    """Return the table of targets as texts."""
-    return [_target_cells(row) for row in target_table(metrics, targets)]
+def target_rows(
+    metrics: Metrics, targets: tuple[Target, ...], times_oracle: float | None = None
+) -> list[dict[str, str]]:
+    """Return the table of targets as texts; arguments as of ``target_table``."""
+    measured = {target.name: target.figure for target in targets}
+    rows = target_table(metrics, targets, times_oracle)
+    return [_target_cells(row, measured[row.name]) for row in rows]
 
 
 def metric_rows(metrics: Metrics) -> list[dict[str, str]]:
@@ -116,15 +120,15 @@ def _share(value: float | None) -> str:
 
 
 def _p(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3f}"
+    return NOTHING if value is None else p_text(value).removeprefix("= ")
 
 
-def _target_cells(row: TargetRow) -> dict[str, str]:
+def _target_cells(row: TargetRow, figure: str) -> dict[str, str]:
     return {
         "label": row.label,
-        "value": metric_text(row.name, row.value),
-        "target": metric_text(row.name, row.target),
-        "critical": metric_text(row.name, row.critical),
+        "value": metric_text(figure, row.value),
+        "target": metric_text(figure, row.target),
+        "critical": metric_text(figure, row.critical),
         "status": row.status,
-        "why": row.reason or DEFINITIONS[row.name],
+        "why": row.reason or DEFINITIONS[figure],
     }

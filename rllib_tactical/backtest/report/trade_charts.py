@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.metrics import DAYS_PER_YEAR, accuracies, daily_pnl
+from rllib_tactical.backtest.metrics import annual_days, daily_pnl, result_accuracies
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import TARGETS, Target
 from rllib_tactical.domain.types import FloatArray
@@ -117,7 +117,7 @@ def holding_plot(result: BacktestResult) -> Plot:
 
 def accuracy_plot(result: BacktestResult, targets: tuple[Target, ...] = TARGETS) -> Plot:
     """Return the share of right votes by agent, beside target and critical value."""
-    found = accuracies(result.trades)
+    found = result_accuracies((result,))
     limits = {target.name: target for target in targets}
     names = [name for name in JUDGES if found[name] is not None]
     lines = [
@@ -230,7 +230,7 @@ def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArr
     window = returns.rolling(days)
     deviation = window.std()
     ratio = window.mean() / deviation.where(deviation > 1e-12 * returns.abs().max())
-    return np.asarray(ratio.to_numpy() * math.sqrt(DAYS_PER_YEAR), dtype=np.float64)
+    return np.asarray(ratio.to_numpy() * math.sqrt(annual_days((result,))), dtype=np.float64)
 
 
 def rolling_sharpe_plot(result: BacktestResult) -> Plot:

@@ -16,6 +16,7 @@ from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
+from rllib_tactical.statistics.sharpe import days_per_year
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class PartMetrics:
     """One instrument's figures: per scale its net P&L, trades and P&L by date, and more.
 
     ``days`` of the split; ``equity`` dollars before the first decision; ``equal_size_pnl``: net
-    P&L at equal size by the scale that is best here, where it was asked for.
+    P&L at equal size by the scale that is best here, where it was asked for; ``calendar`` of the
+    instrument.
     """
 
     net_pnl: list[float]
@@ -93,6 +95,7 @@ class PartMetrics:
     training_rule_trades: int
     days: int
     equity: float
+    calendar: str
     equal_size_pnl: float | None = None
 
 
@@ -156,6 +159,7 @@ def trade_part(
         training_rule_trades=len(training.trades),
         days=len(np.unique(history.sessions.session_id[start:stop])),
         equity=training.initial_equity,
+        calendar=history.instrument.calendar,
         equal_size_pnl=equal_size_pnl,
     )
 
@@ -184,7 +188,7 @@ def combine(figures: Sequence[PartMetrics], scales: tuple[float, ...]) -> Valida
         training_rule_trades=sum(part.training_rule_trades for part in figures),
         by_scale=by_scale,
         trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in figures)),
-        sharpe=sharpe_ratio(pnls / opening),
+        sharpe=sharpe_ratio(pnls / opening, days_per_year({part.calendar for part in figures})),
     )
 
 
