@@ -125,6 +125,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, fit for ``kpis.json`` and ``summary.json``."""
         times = self.policy.result.equity["timestamp"]
+        times_oracle = self.times_oracle_trades
         figures = self.policy.metrics.to_dict()
         return {
             "first_bar": times.iloc[0].isoformat(),
@@ -132,13 +133,13 @@ class Comparison:
             "bars": len(times),
             "kpis": figures["values"],
             "undefined": figures["undefined"],
-            "targets": plain_table(self.policy.metrics, self.targets, times),
+            "targets": plain_table(self.policy.metrics, self.targets, times_oracle),
             "trade_counts": {
                 "full_rule": self.full_rule_trades,
                 "training_rule": self.training_rule_trades,
                 "train_confidence": self.train_confidence,
                 "full_rule_trades_too_little": self.trades_too_little,
-                "times_oracle": self.times_oracle_trades,
+                "times_oracle": times_oracle,
             },
             "statistics": self.significance.to_dict() if self.significance is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.baselines},

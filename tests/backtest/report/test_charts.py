@@ -65,7 +65,7 @@ def test_the_rolling_ratio_by_hand() -> None:
     assert np.isnan(found[0])
     assert found[2] == pytest.approx(0.0, abs=1e-9)
     # .5% on average, a sample deviation of 3% / sqrt(2)
-    assert found[3] == pytest.approx(0.005 / (0.03 / math.sqrt(2)) * math.sqrt(252))
+    assert found[3] == pytest.approx(0.005 / (0.03 / math.sqrt(2)) * math.sqrt(365))
 
 
 def test_a_flat_account_has_no_rolling_ratio() -> None:

@@ -152,7 +152,8 @@ def test_the_verdict_names_baselines_that_did_as_well(comparison: Comparison) ->
 
 
 def test_a_gain_is_green_only_where_it_is_an_edge() -> None:
-    assert tone(-1.0, "edge") == tone(0.0, None) == "bad"
+    assert tone(-1.0, "edge") == "bad"
+    assert tone(0.0, "nothing") == tone(0.0, None) == "open"
     assert tone(1.0, "edge") == "good"
     assert tone(1.0, "no_edge") == tone(1.0, "not_distinguishable") == tone(1.0, None) == "open"
 
