@@ -19,6 +19,7 @@ from rllib_tactical.backtest.metrics import (
     compute_metrics,
     daily_pnl,
 )
+from rllib_tactical.backtest.passive import passive_result
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import (
     OVER_TRADING,
@@ -32,6 +33,7 @@ from rllib_tactical.config.loader import recorded_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.service import AccuracyTargets
 from rllib_tactical.config.training import TrainingConfig
+from rllib_tactical.data.calendar.schedules import ALWAYS_OPEN
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
@@ -44,7 +46,7 @@ from rllib_tactical.statistics.trials import Trials
 Stage = Callable[[str], None]
 """Called with the name of a piece of work before it begins."""
 
-RIVALS: Final = ("buy_and_hold", "random", "rule_based")
+RIVALS: Final = ("buy_and_hold", "buy_and_hold_days", "always_long", "random", "rule_based")
 """Baselines that a policy has to beat before its P&L is called an edge of its own."""
 
 ORACLE: Final = "oracle"
@@ -259,8 +261,8 @@ def compare_votes(
     if with_baselines:
         log("random baseline")
         made = {
-            "always_hold": baselines.always_hold(history, start, stop),
-            "buy_and_hold": baselines.buy_and_hold(history, start, stop),
+            "no_trades": hold_votes(stop - start),
+            "always_long": baselines.always_long(history, start, stop),
             "random": baselines.random_like(policy.result, seed, active),
             "rule_based": baselines.rule_based(history, start, stop),
         }
@@ -270,6 +272,10 @@ def compare_votes(
         run(name, text, _only_where(active, its_votes))
         for name, (text, its_votes) in (chosen | (extra or {})).items()
     ]
+    if with_baselines:
+        log("buy and hold")
+        first = 0 if is_baseline == "no_trades" else 1  # after the one that does nothing
+        others[first:first] = _passive_runs(history, rules, start, stop, active)
     significance = None
     series = [each.days() for each in (policy, *others)]
     if with_statistics and len(series[0].pnl) > 1:
@@ -278,6 +284,20 @@ def compare_votes(
     return Comparison(
         policy, tuple(others), train_confidence, training_rule_trades, significance, targets
     )
+
+
+def _passive_runs(
+    history: MarketHistory, rules: Rules, start: int, stop: int, active: BoolArray | None
+) -> list[Run]:
+    """Return the accounts that buy and hold; where the market never closes there are no nights."""
+    names = {"buy_and_hold": True, "buy_and_hold_days": False}
+    if history.instrument.calendar == ALWAYS_OPEN:
+        del names["buy_and_hold_days"]
+    runs = []
+    for name, overnight in names.items():
+        result = passive_result(history, rules, start, stop, overnight=overnight, active=active)
+        runs.append(Run(name, baselines.BASELINES[name], result, compute_metrics(result)))
+    return runs
 
 
 def _only_where(active: BoolArray | None, votes: Votes) -> Votes:

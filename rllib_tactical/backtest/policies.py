@@ -21,8 +21,8 @@ RANDOM_RATE: Final = 0.05
 """Share of bars on which the random policy votes for a side."""
 
 POLICIES: Final = {
-    "hold": "Always hold",
-    "buy-and-hold": "Buy and hold",
+    "hold": "No trades",
+    "always-long": "Always long with brackets",
     "random": f"Random (on {RANDOM_RATE:.0%} of the bars)",
     "rules": "Rule-based",
     "oracle": "Oracle of the planted edge",
@@ -31,8 +31,8 @@ POLICIES: Final = {
 
 
 AS_BASELINE: Final = {
-    "hold": "always_hold",
-    "buy-and-hold": "buy_and_hold",
+    "hold": "no_trades",
+    "always-long": "always_long",
     "rules": "rule_based",
 }
 """Which baseline of a report each is. A report's random one trades as often as the policy."""
@@ -61,9 +61,9 @@ def policy_votes(
         UsageError: an unknown name, or an oracle without its market.
     """
     if name == "hold":
-        return always_hold(history, start, stop)
-    if name == "buy-and-hold":
-        return buy_and_hold(history, start, stop)
+        return hold_votes(stop - start)
+    if name == "always-long":
+        return always_long(history, start, stop)
     if name == "rules":
         return rule_based(history, start, stop)
     if name == "random":
@@ -90,8 +90,10 @@ def planted_votes(market: str | None, history: MarketHistory, start: int, stop: 
 
 
 BASELINES: Final = {
-    "always_hold": "Always hold",
+    "no_trades": "No trades",
     "buy_and_hold": "Buy and hold",
+    "buy_and_hold_days": "Buy and hold, no nights",
+    "always_long": "Always long with brackets",
     "random": "Random (same rate)",
     "rule_based": "Rule-based",
 }
@@ -99,8 +101,10 @@ BASELINES: Final = {
 
 
 EXPLANATIONS: Final = {
-    "always_hold": "never trades",
-    "buy_and_hold": "votes long with full confidence on every bar: long whenever flat, under the "
+    "no_trades": "never trades",
+    "buy_and_hold": "buys the base quantity once and holds it to the end, nights included",
+    "buy_and_hold_days": "buys the base quantity at each session's open and sells it at its close",
+    "always_long": "votes long with full confidence on every bar: long whenever flat, under the "
     "same stops, targets, session ends and costs",
     "random": "votes of the policy's own entries, drawn at random, on random bars and mirrored "
     "half the time, as often as needed for the same number of trades",
@@ -115,16 +119,11 @@ RATE_TOLERANCE: Final = 0.1
 _SEARCH_STEPS: Final = 14
 
 
-def always_hold(history: MarketHistory, start: int, stop: int) -> Votes:
-    """Return votes that never trade."""
-    return hold_votes(stop - start)
-
-
-def buy_and_hold(history: MarketHistory, start: int, stop: int) -> Votes:
+def always_long(history: MarketHistory, start: int, stop: int) -> Votes:
     """Return votes that are long with full confidence on every bar.
 
     The rules still apply: stops, targets and session ends close the position, and the next bar
-    buys again. A true buy-and-hold would need an account that may hold overnight.
+    buys again. ``passive.passive_result`` is the account that buys once and holds.
     """
     index = np.zeros((stop - start, NUM_AGENTS), dtype=np.int64)
     index[:, 2] = EXECUTE

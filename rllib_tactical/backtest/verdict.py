@@ -47,7 +47,7 @@ def outcome_text(
     better = [
         f"{label} ({dollars(theirs.number('net_pnl') or 0.0)})"
         for name, label, theirs in others
-        if name in ("always_hold", *RIVALS) and (theirs.number("net_pnl") or 0.0) >= net
+        if name in ("no_trades", *RIVALS) and (theirs.number("net_pnl") or 0.0) >= net
     ]
     if better:
         text += f" Not better than: {', '.join(better)}."

@@ -37,7 +37,7 @@ def test_a_bundle_beside_its_baselines_and_an_extra_policy(
     alone = run_backtest(history, votes, bundle.rules, 400, 1_400)
     assert comparison.policy.result.net_pnl == alone.net_pnl
     assert len(alone.trades) > 0
-    names = ["policy", "always_hold", "buy_and_hold", "random", "rule_based", "oracle"]
+    names = ["policy", "no_trades", "buy_and_hold", "always_long", "random", "rule_based", "oracle"]
     assert [run.name for run in comparison.runs] == names
     assert [row["name"] for row in comparison.rows()] == names
     assert set(TABLE_METRICS) < set(comparison.rows()[0])
@@ -76,8 +76,8 @@ def test_trading_less_than_half_as_often_is_flagged(
 def test_plain_values_are_strict_json(comparison: Comparison) -> None:
     document = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert document["kpis"]["trades"] == len(comparison.policy.result.trades)
-    assert document["baselines"]["always_hold"]["values"]["win_rate"] is None
-    assert document["baselines"]["always_hold"]["undefined"]["win_rate"] == "no trade was made"
+    assert document["baselines"]["no_trades"]["values"]["win_rate"] is None
+    assert document["baselines"]["no_trades"]["undefined"]["win_rate"] == "no trade was made"
     assert document["trade_counts"]["full_rule"] == document["kpis"]["trades"]
     assert document["bars"] == 1_500
 

@@ -24,7 +24,7 @@ def test_every_policy_trades_as_its_name_says(synthetic: MarketHistory, name: st
     votes = policy_votes(name, synthetic, START, STOP, market="regime")
     result = run_backtest(synthetic, votes, RULES, START, STOP)
     sides = set(result.trades["side"])
-    expected = {"hold": set(), "buy-and-hold": {"long"}, "rules": sides}
+    expected = {"hold": set(), "always-long": {"long"}, "rules": sides}
     assert sides == expected.get(name, {"long", "short"})
     if name == "oracle":
         assert result.net_pnl > 0

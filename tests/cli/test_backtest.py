@@ -38,7 +38,7 @@ def test_a_backtest_from_files_to_a_folder(
     code, text, err = call(capsys, "--bundle", bundle.path, "--data", data, "--out", out)
     assert code == 0, err
     assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
-    assert "Always hold" in text
+    assert "No trades" in text
     assert "does not say which bars" in text.replace("\n", " ")
     config = json.loads((out / "config.json").read_text())
     assert config["bundle_id"] == bundle.bundle_id
@@ -47,7 +47,13 @@ def test_a_backtest_from_files_to_a_folder(
     assert str(data.parent) not in (out / "config.json").read_text()
     kpis = json.loads((out / "kpis.json").read_text())
     assert kpis["kpis"]["trades"] > 0
-    assert set(kpis["baselines"]) == {"always_hold", "buy_and_hold", "random", "rule_based"}
+    assert set(kpis["baselines"]) == {
+        "no_trades",
+        "buy_and_hold",
+        "always_long",
+        "random",
+        "rule_based",
+    }
 
 
 def test_json_is_all_that_stdout_gets(
@@ -144,7 +150,7 @@ def test_a_built_in_policy_on_two_files(
     second.write_text(data.read_text())
     out = tmp_path / "out"
     code, text, err = call(
-        capsys, "--policy", "buy-and-hold", "--data", data, "--data", second, "--instrument",
+        capsys, "--policy", "always-long", "--data", data, "--data", second, "--instrument",
         "SYNTH", "--instrument", "BTCUSDT", "--out", out, "--no-baselines", "--no-statistics",
         "--json",
     )  # fmt: skip
@@ -155,7 +161,7 @@ def test_a_built_in_policy_on_two_files(
     assert document["kpis"]["net_pnl"] == pytest.approx(total)
     assert document["statistics"] is None
     config = json.loads((out / "parts" / "SYNTH" / "config.json").read_text())
-    assert config["policy"] == "buy-and-hold"
+    assert config["policy"] == "always-long"
     assert (out / "parts" / "BTCUSDT" / "report.html").is_file()
 
 

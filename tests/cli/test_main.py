@@ -278,7 +278,15 @@ def test_the_demo_does_the_whole_job_twice_in_a_row(tmp_path):
         assert step in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     names = [row["name"] for row in summary["policies"]]
-    assert names == ["policy", "always_hold", "buy_and_hold", "random", "rule_based", "oracle"]
+    assert names == [
+        "policy",
+        "no_trades",
+        "buy_and_hold",
+        "always_long",
+        "random",
+        "rule_based",
+        "oracle",
+    ]
     for row in summary["policies"]:
         assert f"{row['net_pnl']:,.0f}" in done.stdout
     assert summary["decision"]["bundle_id"] == summary["bundle_id"]

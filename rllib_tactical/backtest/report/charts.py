@@ -18,8 +18,10 @@ CANDLES: Final = 240
 
 COLORS: Final = {
     "policy": "#1d4ed8",
-    "always_hold": "#9ca3af",
+    "no_trades": "#9ca3af",
     "buy_and_hold": "#d97706",
+    "buy_and_hold_days": "#ca8a04",
+    "always_long": "#65a30d",
     "random": "#a855f7",
     "rule_based": "#0d9488",
     "oracle": "#db2777",

@@ -48,7 +48,7 @@ def test_nothing_is_loaded_from_outside(html: str) -> None:
 
 
 def test_the_library_is_inside(html: str) -> None:
-    assert "plotly.js v" in html[:20_000]
+    assert "* plotly.js v" in html
     assert len(html) > 3_000_000
 
 
@@ -141,7 +141,7 @@ def test_the_verdict_does_not_call_a_gain_an_edge(comparison: Comparison) -> Non
 def test_the_verdict_names_baselines_that_did_as_well(comparison: Comparison) -> None:
     loss = changed(comparison, [1000.0, 900.0], 30.0)
     hold = comparison.baselines[0]
-    assert "Not better than: Always hold ($0.00)." in verdict(
+    assert "Not better than: No trades ($0.00)." in verdict(
         dataclasses.replace(loss, baselines=(hold,))
     )
     gain = changed(comparison, [1000.0, 1200.0], 30.0)

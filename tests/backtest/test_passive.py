@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rllib_tactical.backtest.metrics import compute_metrics
+from rllib_tactical.backtest.passive import passive_result
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.simulation.history import MarketHistory
+from tests.backtest.scenes import START, scene
+
+# 2 lots of $10 a point; half a spread is 0.125 points and commission $2 a lot and side
+ROWS = [(100.0, 101.0, 99.0, 101.0), (101.0, 103.0, 101.0, 103.0), (104.0, 106.0, 104.0, 105.0)]
+
+
+def test_it_buys_once_and_holds_to_the_end() -> None:
+    history = scene(ROWS)
+    result = passive_result(history, Rules(), START, START + 4, overnight=True)
+    # bought at 100.125 for $4, valued at 105
+    assert result.net_pnl == pytest.approx((105 - 100.125) * 20 - 4)
+    assert result.equity["equity"].to_numpy() - 100_000 == pytest.approx(
+        [0.0, (101 - 100.125) * 20 - 4, (103 - 100.125) * 20 - 4, (105 - 100.125) * 20 - 4]
+    )
+    trade = result.trades.iloc[0]
+    assert len(result.trades) == 1
+    assert (trade["exit_reason"], trade["quantity"]) == ("end_of_data", 2.0)
+    assert trade["pnl"] == pytest.approx(result.net_pnl)
+    assert trade["costs"] == pytest.approx(4 + 0.125 * 20)
+
+
+def test_without_nights_it_sells_at_the_close_and_buys_at_the_next_open() -> None:
+    history = scene(ROWS, session_bars=START + 3)  # the second bar is its session's last
+    result = passive_result(history, Rules(), START, START + 4, overnight=False)
+    first, second = result.trades["pnl"]
+    assert first == pytest.approx((103 - 0.125 - 100.125) * 20 - 8)
+    assert second == pytest.approx((105 - 104.125) * 20 - 4)  # still open at the end
+    assert result.net_pnl == pytest.approx(first + second)
+    assert result.trades["exit_reason"].tolist() == ["session_end", "end_of_data"]
+    assert result.trades["costs"].iloc[0] == pytest.approx(8 + 0.25 * 20)
+    assert result.equity["position"].tolist() == [0.0, 2.0, 0.0, 2.0]
+
+
+def test_it_is_long_on_active_bars_only() -> None:
+    history = scene(ROWS)
+    active = np.array([False, True, False, False])
+    result = passive_result(history, Rules(), START, START + 4, overnight=True, active=active)
+    assert result.equity["position"].tolist() == [0.0, 0.0, 0.0, 0.0]  # bought and sold on one bar
+    assert result.trades["entry_price"].tolist() == [101.125]
+    assert result.net_pnl == pytest.approx((103 - 0.125 - 101.125) * 20 - 8)
+
+
+@pytest.mark.parametrize("overnight", [True, False])
+def test_trades_sum_to_the_change_of_equity(history: MarketHistory, overnight: bool) -> None:
+    result = passive_result(history, Rules(), 400, 1_900, overnight=overnight)
+    assert result.trades["pnl"].sum() == pytest.approx(result.net_pnl)
+    metrics = compute_metrics(result)
+    assert metrics["trades"] == (1 if overnight else metrics["days"])
+    assert (result.equity["session_drawdown"] >= 0).all()
