@@ -26,6 +26,7 @@ from rllib_tactical.domain.types import (
     IntArray,
     Reason,
 )
+from rllib_tactical.errors import OrderError
 
 
 def passive_result(
@@ -47,6 +48,9 @@ def passive_result(
         overnight: hold through; else sell at each session's last close and buy again at the next
             open.
         active: (K,) the bars at whose close the account may want to be long; all when None.
+
+    Raises:
+        OrderError: the instrument's base_quantity has not been resolved.
     """
     steps = stop - start - 1
     bar = np.arange(start + 1, stop)
@@ -87,6 +91,8 @@ def _log(
     """Return what the simulator would report of the steps onto ``bar`` (S,), see ``Log``."""
     instrument, steps = history.instrument, len(bar)
     quantity, point = instrument.base_quantity, instrument.point_value
+    if quantity is None:
+        raise OrderError(f"instrument {instrument.symbol}: base_quantity must be set, found none")
     adverse = adverse_move(history.features.atr[bar - 1], instrument)
     side = np.ones(steps, dtype=np.int64)
     bought = market_fill(history.bars.open[bar], side, adverse)
