@@ -68,6 +68,8 @@ class Reason(IntEnum):
     STATE_STALE = 15
     DATA_STALE = 16
     DATA_GAP = 17
+    LEVEL_NOT_POSITIVE = 18
+    ACCOUNT_LOST = 19
 
     @property
     def code(self) -> str:
@@ -133,7 +135,8 @@ class Instrument(StrictConfig):
 
     Prices are in quote currency; one lot moves by ``point_value`` dollars per point.
     ``half_spread_ticks`` and ``slippage_ticks`` are paid per side by market orders, slippage plus
-    ``slippage_atr_share`` x ATR. ``base_quantity`` is the size in lots of a full-confidence order;
+    ``slippage_atr_share`` x ATR. ``commission_per_lot`` is paid per side, a rebate when below zero.
+    ``base_quantity`` is the size in lots of a full-confidence order;
     None has it chosen so that one mean ATR is about $100. ``gap_proximity_points`` is how near a
     gap level counts as "at the gap" for the fvg agent's bonus; None means one ATR. ``pnl_scale``
     (dollars) overrides the reward scale of the configuration when given.
@@ -161,12 +164,12 @@ class Instrument(StrictConfig):
         for name in ("tick_size", "point_value", "lot_step"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"instrument.{name} must be finite and > 0", value)
-        for name in (
-            "commission_per_lot",
-            "half_spread_ticks",
-            "slippage_ticks",
-            "slippage_atr_share",
-        ):
+        require(
+            math.isfinite(self.commission_per_lot),
+            "instrument.commission_per_lot must be finite",
+            self.commission_per_lot,
+        )
+        for name in ("half_spread_ticks", "slippage_ticks", "slippage_atr_share"):
             value = getattr(self, name)
             require(0 <= value < math.inf, f"instrument.{name} must be finite and >= 0", value)
         for name in ("base_quantity", "gap_proximity_points", "pnl_scale"):

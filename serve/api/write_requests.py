@@ -45,14 +45,17 @@ class BarsRequest(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class FillInput(Struct, forbid_unknown_fields=True, frozen=True):
-    """One fill of the broker. ``commission`` in dollars; the instrument's own where left out."""
+    """One fill of the broker.
+
+    ``commission`` in dollars, below zero for a rebate; the instrument's own where left out.
+    """
 
     fill_id: Name
     side: Literal["BUY", "SELL"]
     quantity: Annotated[float, Meta(gt=0.0, le=MAX_PRICE)]
     price: Price
     timestamp: Moment
-    commission: Annotated[float, Meta(ge=0.0, le=MAX_PRICE)] | UnsetType = UNSET
+    commission: Annotated[float, Meta(ge=-MAX_PRICE, le=MAX_PRICE)] | UnsetType = UNSET
     metadata: OrderMetadata | None = None
 
 

@@ -53,9 +53,14 @@ def test_instrument_scales_must_be_positive(name: str, value: float) -> None:
         Instrument(**{"symbol": "X", "tick_size": 1.0, name: value})
 
 
-@pytest.mark.parametrize(
-    "name", ["commission_per_lot", "half_spread_ticks", "slippage_ticks", "slippage_atr_share"]
-)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_commission_must_be_finite_and_may_be_a_rebate(value: float) -> None:
+    with pytest.raises(ConfigError, match="commission_per_lot must be finite, found"):
+        Instrument(symbol="X", tick_size=1.0, commission_per_lot=value)
+    assert Instrument(symbol="X", tick_size=1.0, commission_per_lot=-0.1).commission_per_lot == -0.1
+
+
+@pytest.mark.parametrize("name", ["half_spread_ticks", "slippage_ticks", "slippage_atr_share"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_instrument_costs_must_not_be_negative(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"instrument.{name} "):

@@ -38,18 +38,31 @@ def market_fill(price: FloatArray, side: IntArray, adverse: FloatArray) -> Float
     return np.asarray(price + side * adverse, dtype=np.float64)
 
 
-def commission(quantity: FloatArray, instrument: Instrument) -> FloatArray:
+def commission(
+    quantity: FloatArray, instrument: Instrument, factor: FloatArray | float = 1.0
+) -> FloatArray:
     """Return the commission in dollars (N,) of one side of ``quantity`` lots (N,).
+
+    Below zero it is a rebate, which a ``factor`` above 1 does not raise.
+
+    Args:
+        quantity: (N,) lots.
+        instrument: its commission.
+        factor: (N,) or one number >= 0 that costs are multiplied by.
 
     Raises:
         ArrayError: an array of another rank or dtype.
     """
     require_shape(quantity, ("N",), np.float64, "quantity")
-    return quantity * instrument.commission_per_lot
+    if instrument.commission_per_lot < 0.0:
+        factor = np.minimum(factor, 1.0)
+    return np.asarray(quantity * instrument.commission_per_lot * factor, dtype=np.float64)
 
 
 def round_trip_cost_per_lot(atr: FloatArray, instrument: Instrument) -> FloatArray:
     """Return the dollars (N,) that one lot loses by being bought and sold at one price.
+
+    Below zero where rebates exceed spread and slippage.
 
     Raises:
         ArrayError: an ``atr`` of another rank or dtype than (N,) float64.

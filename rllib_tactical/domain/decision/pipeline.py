@@ -101,7 +101,15 @@ def decide(
         requested[who] = lots
         stop[who], target[who] = bracket(price, side, atr, instrument, rules.orders)
         allowed, limit = limit_orders(
-            side, lots, price, stop[who], atr, account.take(who), instrument, rules.risk
+            side,
+            lots,
+            price,
+            stop[who],
+            target[who],
+            atr,
+            account.take(who),
+            instrument,
+            rules.risk,
         )
         acts = allowed > 0.0
         execute, reason = execute.copy(), reason.copy()

@@ -96,14 +96,17 @@ class AccountView:
 
 
 def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
-    """Return (session peak - equity) / session peak (N,).
+    """Return (session peak - equity) / session peak (N,); 1 where the peak is not above zero.
 
     Raises:
         ArrayError: an array of another rank, shape or dtype than (N,) float64.
     """
     require_shape(equity, ("N",), np.float64, "equity")
     require_shape(session_peak, equity.shape, np.float64, "session_peak")
-    return (session_peak - equity) / session_peak
+    drawdown = np.ones(len(equity))
+    # asked so that an unknown (NaN) peak counts as all lost
+    np.divide(session_peak - equity, session_peak, out=drawdown, where=session_peak > 0.0)
+    return drawdown
 
 
 def session_limits(
@@ -145,6 +148,8 @@ def risk_per_lot(
 ) -> FloatArray:
     """Return the dollars (N,) one lot loses when it is stopped out, costs included.
 
+    Rebates that exceed the other costs do not make the loss smaller.
+
     Args:
         price: (N,) closes of the decision bars.
         stop: (N,) stop prices.
@@ -158,7 +163,7 @@ def risk_per_lot(
     require_shape(stop, price.shape, np.float64, "stop")
     require_shape(atr, price.shape, np.float64, "atr")
     distance = np.abs(price - stop) * instrument.point_value
-    return distance + round_trip_cost_per_lot(atr, instrument)
+    return distance + np.maximum(round_trip_cost_per_lot(atr, instrument), 0.0)
 
 
 def limit_orders(
@@ -166,6 +171,7 @@ def limit_orders(
     quantity: FloatArray,
     price: FloatArray,
     stop: FloatArray,
+    target: FloatArray,
     atr: FloatArray,
     account: AccountView,
     instrument: Instrument,
@@ -173,16 +179,18 @@ def limit_orders(
 ) -> tuple[FloatArray, IntArray]:
     """Return the allowed quantity (N,) and the reason (N,) of orders that the vote would execute.
 
-    In this order: a halted or closing session refuses; the loss at the stop, with costs, is kept
-    within 2% of equity and within 80% of the session drawdown still available; the notional within
-    the leverage; a position on the same side refuses; one on the opposite side is closed, whatever
-    the limits say, because closing takes risk away. Quantity is 0 where refused.
+    In this order: an account without equity and position is lost and refuses; a halted or closed
+    session refuses; a position on the opposite side is closed, whatever the limits say, because
+    closing takes risk away; a stop or target at or below zero refuses; the loss at the stop, with
+    costs, is kept within 2% of equity and within 80% of the session drawdown still available; the
+    notional within the leverage; a position on the same side refuses. Quantity is 0 where refused.
 
     Args:
         side: (N,) integer, +1 or -1.
         quantity: (N,) requested lots.
         price: (N,) closes of the decision bars.
         stop: (N,) stop prices.
+        target: (N,) target prices.
         atr: (N,) in price units.
         account: the N accounts.
         instrument: its lot step, tick, point value and costs.
@@ -194,6 +202,7 @@ def limit_orders(
     require_shape(side, ("N",), np.integer, "side")
     require_shape(quantity, side.shape, np.float64, "quantity")
     require_shape(price, side.shape, np.float64, "price")
+    require_shape(target, side.shape, np.float64, "target")
     account.require(len(side))
     lot = instrument.lot_step
     per_lot = risk_per_lot(price, stop, atr, instrument)
@@ -213,10 +222,12 @@ def limit_orders(
     # asked the other way round, so that an unknown (NaN) state refuses too
     reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT.value
     reason[~(by_risk >= lot)] = Reason.RISK_LIMIT.value
+    reason[np.minimum(stop, target) <= 0.0] = Reason.LEVEL_NOT_POSITIVE.value
     closes = account.position_side == -side
     reason[closes] = Reason.CLOSE_OPPOSITE.value
     reason[~account.tradable] = Reason.SESSION_CLOSED.value
     reason[account.halted] = Reason.SESSION_HALTED.value
+    reason[(account.equity <= 0.0) & (account.position_side == 0)] = Reason.ACCOUNT_LOST.value
     allowed = np.where(closes, account.position_quantity, allowed)
     refused = (reason != Reason.EXECUTE.value) & (reason != Reason.CLOSE_OPPOSITE.value)
     return np.where(refused, 0.0, allowed), reason

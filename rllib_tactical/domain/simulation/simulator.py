@@ -262,7 +262,7 @@ class Simulator:
         history, instrument = self.history, self.history.instrument
         t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
         price = costs.market_fill(open_, side, self._adverse(who))
-        fee = costs.commission(quantity, instrument) * self._cost_factor[who]
+        fee = costs.commission(quantity, instrument, self._cost_factor[who])
         self._entry_cash[who] = self.cash[who]
         self._trade_cost[who] = fee + np.abs(price - open_) * quantity * instrument.point_value
         self.cash[who] -= fee
@@ -302,7 +302,7 @@ class Simulator:
         instrument, exits = self.history.instrument, self._exits
         exits.count += len(who)
         side, quantity = self.side[who], self.quantity[who]
-        fee = costs.commission(quantity, instrument) * self._cost_factor[who]
+        fee = costs.commission(quantity, instrument, self._cost_factor[who])
         gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
         self.cash[who] += gained - fee
         exits.exited[who], exits.reason[who], exits.price[who] = True, why, price

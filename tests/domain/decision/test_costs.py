@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -35,6 +36,15 @@ def test_buys_pay_more_and_sells_receive_less() -> None:
 
 def test_commission_is_per_lot() -> None:
     np.testing.assert_allclose(costs.commission(np.array([0.0, 3.0]), PAID), [0.0, 7.5])
+
+
+def test_a_rebate_is_received_and_not_raised_by_a_factor() -> None:
+    maker = dataclasses.replace(PAID, commission_per_lot=-2.0)
+    quantity, factor = np.array([3.0, 3.0, 3.0]), np.array([0.0, 1.0, 2.0])
+    assert costs.commission(quantity, maker, factor).tolist() == [0.0, -6.0, -6.0]
+    assert costs.commission(quantity, PAID, factor).tolist() == [0.0, 7.5, 15.0]
+    # two sides of 0.5 points x $50 - $2
+    np.testing.assert_allclose(costs.round_trip_cost_per_lot(ATR[:1], maker), [46.0], rtol=1e-14)
 
 
 def test_round_trip_by_hand() -> None:

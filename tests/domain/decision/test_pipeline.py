@@ -82,6 +82,9 @@ def test_limits_reduce_the_quantity_and_keep_the_request() -> None:
         (Reason.LEVERAGE_LIMIT, dict(price=60_000.0)),
         (Reason.ALREADY_POSITIONED, dict(position_side=1, position_quantity=2.0)),
         (Reason.CLOSE_OPPOSITE, dict(position_side=-1, position_quantity=2.0)),
+        (Reason.LEVEL_NOT_POSITIVE, dict(atr=50.0)),
+        (Reason.LEVEL_NOT_POSITIVE, dict(index=GO_SHORT, atr=34.0)),
+        (Reason.ACCOUNT_LOST, dict(equity=0.0)),
     ],
 )
 def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
@@ -111,7 +114,8 @@ def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
 
 def test_every_reason_is_covered() -> None:
     (cases,) = (mark.args[1] for mark in test_every_reason.pytestmark if mark.name == "parametrize")
-    above_the_vote = {reason for reason in Reason if reason >= Reason.PAUSED}  # test_standing
+    # see test_override
+    above_the_vote = {each for each in Reason if Reason.PAUSED <= each <= Reason.DATA_GAP}
     assert {case[0] for case in cases} == set(Reason) - above_the_vote
 
 

@@ -42,12 +42,13 @@ def limit(
     side: int = 1,
     price: float = 100.0,
     stop: float | None = None,
+    target: float = 80.0,
     atr: float = 5.0,
     instrument: Instrument = FREE,
     config: RiskConfig = CONFIG,
 ) -> tuple[float, str]:
     where = price - side * 10.0 if stop is None else stop
-    arrays = (np.array([value]) for value in (side, quantity, price, where, atr))
+    arrays = (np.array([value]) for value in (side, quantity, price, where, target, atr))
     allowed, reason = limit_orders(*arrays, account, instrument, config)
     return float(allowed[0]), Reason(int(reason[0])).code
 
@@ -141,7 +142,9 @@ def test_unknown_state_means_no_order(what: str) -> None:
 
 
 def test_equity_below_zero_means_no_order() -> None:
-    assert limit(1.0, view(equity=-1.0)) == (0.0, "risk_limit")
+    assert limit(1.0, view(equity=-1.0)) == (0.0, "account_lost")
+    held = view(equity=-1.0, position_side=1, position_quantity=2.0)
+    assert limit(1.0, held) == (0.0, "risk_limit")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,9 @@ def test_no_limit_is_broken_in_a_million_states(instrument: Instrument) -> None:
     """250,000 states for each of four instruments; the limits are recomputed from the text."""
     rng = np.random.default_rng(20240601)
     side, wanted, price, stop, atr, account = random_states(rng, instrument, 250_000)
-    quantity, reason = limit_orders(side, wanted, price, stop, atr, account, instrument, CONFIG)
+    quantity, reason = limit_orders(
+        side, wanted, price, stop, price, atr, account, instrument, CONFIG
+    )
 
     worse = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
     worse = worse + instrument.slippage_atr_share * atr
@@ -232,11 +237,51 @@ def test_no_limit_is_broken_in_a_million_states(instrument: Instrument) -> None:
     np.testing.assert_array_equal(closes, may & (account.position_side == -side))
     np.testing.assert_array_equal(quantity[closes], account.position_quantity[closes])
     assert (quantity[~opens & ~closes] == 0.0).all()
-    assert (reason[account.halted] == Reason.SESSION_HALTED).all()
+    lost = (account.equity <= 0) & (account.position_side == 0)
+    assert (reason[lost] == Reason.ACCOUNT_LOST).all()
+    assert (reason[account.halted & ~lost] == Reason.SESSION_HALTED).all()
     assert (reason == Reason.RISK_LIMIT).any()
     assert (reason == Reason.ALREADY_POSITIONED).any()
     if instrument.lot_step == 1.0:  # a thousandth of a coin is always affordable here
         assert (reason == Reason.LEVERAGE_LIMIT).any()
+
+
+@pytest.mark.parametrize(
+    ("stop", "target"), [(0.0, 60.0), (-0.01, 60.0), (20.0, 0.0), (20.0, -5.0)]
+)
+def test_levels_at_or_below_zero_refuse_an_entry(stop: float, target: float) -> None:
+    assert limit(1.0, view(), price=10.0, stop=stop, target=target) == (0.0, "level_not_positive")
+    held = view(position_side=-1, position_quantity=2.0)
+    assert limit(1.0, held, price=10.0, stop=stop, target=target) == (2.0, "close_opposite")
+    closed = view(tradable=False)
+    assert limit(1.0, closed, price=10.0, stop=stop, target=target) == (0.0, "session_closed")
+
+
+@pytest.mark.parametrize("equity", [0.0, -5_000.0])
+def test_an_account_without_equity_is_lost(equity: float) -> None:
+    for halted in (False, True):
+        lost = view(equity=equity, session_peak=equity, halted=halted)
+        assert limit(1.0, lost) == (0.0, "account_lost")
+    lost = view(equity=equity, session_peak=equity, position_side=-1, position_quantity=2.0)
+    assert limit(1.0, lost) == (2.0, "close_opposite")
+    peak, halted_now = session_limits(
+        np.array([equity]),
+        np.array([equity]),
+        np.array([100_000.0]),
+        np.array([False]),
+        np.array([True]),
+        CONFIG,
+    )
+    assert (peak[0], halted_now[0]) == (equity, True)
+
+
+def test_rebates_do_not_make_the_loss_at_the_stop_smaller() -> None:
+    # one lot loses 10 points x $10; $1,600 allow 16 lots, also where trading earns $80 a lot
+    paid = dataclasses.replace(FREE, commission_per_lot=-40.0)
+    assert limit(50.0, view(), instrument=paid) == (16.0, "execute")
+    # half a spread of 2 ticks x 0.25 x $10 a side, less a rebate of $1: $8 in all
+    some = dataclasses.replace(FREE, half_spread_ticks=2.0, commission_per_lot=-1.0)
+    assert limit(50.0, view(), instrument=some) == (14.0, "execute")
 
 
 def test_wrong_arrays_are_refused() -> None:
@@ -257,7 +302,7 @@ def test_wrong_arrays_are_refused() -> None:
         limit_orders(account=view, instrument=FUTURE, config=CONFIG, **arrays)
 
     assert_wrong_arrays_are_refused(
-        limited, side=side, quantity=lots, price=price, stop=stop, atr=lots, **account
+        limited, side=side, quantity=lots, price=price, stop=stop, target=price, atr=lots, **account
     )
     assert_wrong_arrays_are_refused(session_drawdown, equity=equity, session_peak=equity)
     assert_wrong_arrays_are_refused(

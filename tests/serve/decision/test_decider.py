@@ -424,6 +424,20 @@ def test_stages_over_their_budget_are_named(bundle: Bundle, table: FeatureTable)
     assert answer.stages_ms[3] >= sum(answer.stages_ms[:3])
 
 
+@pytest.mark.parametrize(("price", "atr"), [(0.05, 0.04), (100.0, 60.0), (1e-9, 1e-9)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_levels_at_or_below_zero_mean_hold(
+    bundle: Bundle, table: FeatureTable, price: float, atr: float, side: int
+) -> None:
+    request = request_at(table, 300)
+    request["market_context"].update(current_price=price, atr_5min=atr)
+    logits = LONG_LOGITS if side > 0 else LONG_LOGITS[:, [2, 1, 0]]
+    logits = np.array([*logits[:2], LONG_LOGITS[2]])
+    decision = ask(fixed(bundle, logits), request)["decision"]
+    assert (decision["action"], decision["reason"]) == ("hold", "level_not_positive")
+    assert decision["execution_command"] is None
+
+
 @pytest.mark.parametrize(("price", "atr"), [(5e-324, 5e-324), (1e9, 5e-324), (5e-324, 1e9)])
 def test_extreme_prices_get_an_answer(
     bundle: Bundle, table: FeatureTable, price: float, atr: float

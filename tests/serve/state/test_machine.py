@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -9,7 +10,13 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.simulation.account import Account
-from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequest
+from serve.api.write_requests import (
+    BarInput,
+    BarsRequest,
+    FillInput,
+    FillsRequest,
+    read_body,
+)
 from serve.state.machine import ModelRecord, Record, StateMachine, model_record
 
 DAY = 86_400
@@ -39,6 +46,15 @@ def bar(machine: StateMachine, opens_s: int, close: float) -> Account:
     given = BarInput(opens_s, close, close, close, close, 1.0)
     commit(machine, machine.check_bars(BarsRequest("TEST", [given]), opens_s + 9 * DAY)[0])
     return machine.snapshot().account
+
+
+def test_a_rebate_is_cash(bundle: Bundle) -> None:
+    machine = machine_of(bundle)
+    body = {"fill_id": "1", "side": "BUY", "quantity": 10, "price": 100, "timestamp": TODAY}
+    request = {"symbol": "TEST", "fills": [body | {"commission": -0.25}]}
+    given = read_body(json.dumps(request).encode(), FillsRequest)
+    commit(machine, machine.check_fills(given, TODAY)[0])
+    assert machine.snapshot().account.cash == 100_000.25
 
 
 def test_a_late_fill_neither_lifts_a_halt_nor_marks_at_its_old_price(bundle: Bundle) -> None:
