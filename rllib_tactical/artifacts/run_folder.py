@@ -149,7 +149,7 @@ class RunFolder:
         Args:
             iteration: names the checkpoint.
             weights: the actors' weights, for export.
-            state: counts and validation figures; ``validation.net_pnl`` tells which is best.
+            state: counts and validation metrics; ``validation.net_pnl`` tells which is best.
             save_rllib: writes RLlib's own checkpoint into the folder it is given.
             keep: how many of the newest to keep.
             pending: the checkpoint that is being validated, which is kept too.
@@ -213,7 +213,7 @@ class RunFolder:
 
 
 def score_of(validation: dict[str, Any], best_by: str) -> float | None:
-    """Return the figure of ``Validation.as_dict`` that tells good from bad; None: undefined."""
+    """Return the metric of ``Validation.as_dict`` that tells good from bad; None: undefined."""
     value = validation.get(best_by)
     return None if value is None else float(value)
 
@@ -243,7 +243,7 @@ def config_of(run: dict[str, Any], source: str) -> TacticalConfig:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return a checkpoint's counts and figures.
+    """Return a checkpoint's counts and metrics.
 
     Raises:
         UnreadableError: no checkpoint there, or its file is damaged.

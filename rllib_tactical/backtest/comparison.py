@@ -1,4 +1,4 @@
-"""One call from a bundle and a market to figures beside those of the baselines."""
+"""One call from a bundle and a market to metrics beside those of the baselines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ORACLE: Final = "oracle"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One policy's backtest: name, label, what it did and its figures."""
+    """One policy's backtest: name, label, what it did and its metrics."""
 
     name: str
     label: str
@@ -128,13 +128,13 @@ class Comparison:
         """Return everything as plain values, fit for ``kpis.json`` and ``summary.json``."""
         times = self.policy.result.equity["timestamp"]
         times_oracle = self.times_oracle_trades
-        figures = self.policy.metrics.to_dict()
+        metrics = self.policy.metrics.to_dict()
         return {
             "first_bar": times.iloc[0].isoformat(),
             "last_bar": times.iloc[-1].isoformat(),
             "bars": len(times),
-            "kpis": figures["values"],
-            "undefined": figures["undefined"],
+            "kpis": metrics["values"],
+            "undefined": metrics["undefined"],
             "targets": plain_table(self.policy.metrics, self.targets, times_oracle),
             "trade_counts": {
                 "full_rule": self.full_rule_trades,

@@ -1,4 +1,4 @@
-"""Figures of a backtest. What cannot be computed is None, with a reason beside it.
+"""Metrics of a backtest. What cannot be computed is None, with a reason beside it.
 
 A trade is a row of the table of trades, a position still open at the end included. Money is in
 dollars and net of every cost unless a name says otherwise. A day is a session of the instrument's
@@ -69,7 +69,7 @@ DEFINITIONS: Final = {
     "bonus_share": "sum of |bonuses| / (sum of |bonuses| + sum of |P&L rewards|) over bars "
     "and agents",
 }
-"""What each figure means."""
+"""What each metric means."""
 
 
 TABLE_METRICS: Final = (
@@ -82,12 +82,12 @@ TABLE_METRICS: Final = (
     "max_drawdown",
     "costs",
 )
-"""Figures of the short table that compares policies."""
+"""Metrics of the short table that compares policies."""
 
 
 @dataclass(slots=True)
 class Metrics:
-    """Figures by name, in the order of ``DEFINITIONS``; ``reasons`` says why a value is None."""
+    """Metrics by name, in the order of ``DEFINITIONS``; ``reasons`` says why a value is None."""
 
     values: dict[str, Value] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Metrics:
         return self.values[name]
 
     def put(self, name: str, value: float | int | None, missing: str = "") -> None:
-        """Set a figure; ``missing`` is the reason when it is None or not finite."""
+        """Set a metric; ``missing`` is the reason when it is None or not finite."""
         self.reasons.pop(name, None)
         if value is not None and math.isfinite(value):
             self.values[name] = int(value) if isinstance(value, int | np.integer) else float(value)
@@ -105,7 +105,7 @@ class Metrics:
             self.reasons[name] = missing or "not a finite number"
 
     def number(self, name: str) -> float | None:
-        """Return a figure that is a number or None."""
+        """Return a metric that is a number or None."""
         value = self.values.get(name)
         return None if value is None or isinstance(value, dict) else float(value)
 
@@ -115,7 +115,7 @@ class Metrics:
 
 
 def compute_metrics(*results: BacktestResult) -> Metrics:
-    """Return every figure of ``DEFINITIONS`` for a backtest, or for several taken together.
+    """Return every metric of ``DEFINITIONS`` for a backtest, or for several taken together.
 
     Several are accounts side by side, each with its own equity: P&L, equity, costs and days (by
     date) are sums, trades are those of all.
@@ -262,7 +262,7 @@ def sharpe_ratio(returns: FloatArray, days: int = DAYS_PER_YEAR) -> float | None
 
 
 def trade_metrics(metrics: Metrics, pnl: FloatArray) -> None:
-    """Put the figures that follow from the trades' net P&L (K,) in dollars alone."""
+    """Put the metrics that follow from the trades' net P&L (K,) in dollars alone."""
     wins, losses = pnl[pnl > 0], pnl[pnl < 0]
     won, lost = float(wins.sum()), float(-losses.sum())
     no_loss = "no trade lost" if len(pnl) else _NO_TRADE

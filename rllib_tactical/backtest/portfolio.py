@@ -24,7 +24,7 @@ from rllib_tactical.statistics.trials import Trials
 
 @dataclass(frozen=True, slots=True)
 class TotalRun:
-    """One policy over all files: its results file by file, and their figures taken together."""
+    """One policy over all files: its results file by file, and their metrics taken together."""
 
     name: str
     label: str
@@ -66,13 +66,13 @@ class Portfolio:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, fit for ``kpis.json``."""
         times = self.policy.equity()["timestamp"]
-        figures = self.policy.metrics.to_dict()
+        metrics = self.policy.metrics.to_dict()
         return {
             "first_bar": times.iloc[0].isoformat(),
             "last_bar": times.iloc[-1].isoformat(),
             "bars": sum(len(result.equity) for result in self.policy.results),
-            "kpis": figures["values"],
-            "undefined": figures["undefined"],
+            "kpis": metrics["values"],
+            "undefined": metrics["undefined"],
             "targets": plain_table(self.policy.metrics, self.targets),
             "statistics": self.significance.to_dict() if self.significance is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.runs[1:]},

@@ -9,7 +9,7 @@ from rllib_tactical.backtest.training_overlap import Seen
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """What a report says about where its figures come from, besides the evaluation itself.
+    """What a report says about where its metrics come from, besides the evaluation itself.
 
     ``facts`` are pairs of a name and a value for the footer; ``seen`` is None when unknown;
     ``notes`` are shown as warnings; ``verdict`` stands on top instead of the evaluation's own,

@@ -18,9 +18,9 @@ Status = Literal["met", "missed", "critical", "undefined"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure's target and critical value; larger is better when target > critical.
+    """A metric's target and critical value; larger is better when target > critical.
 
-    ``metric`` is the figure's name where the target has a name of its own.
+    ``metric`` is the metric's name where the target has a name of its own.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Target:
     metric: str = ""
 
     @property
-    def figure(self) -> str:
-        """Name of the figure that is measured."""
+    def metric(self) -> str:
+        """Name of the metric that is measured."""
         return self.metric or self.name
 
     def status(self, value: float | None) -> Status:
@@ -83,7 +83,7 @@ def targets_with(accuracy: AccuracyTargets) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
-    """One line of the table: a figure beside its target. ``reason`` explains a missing value."""
+    """One line of the table: a metric beside its target. ``reason`` explains a missing value."""
 
     name: str
     label: str
@@ -110,8 +110,8 @@ def target_table(
     """
     rows = []
     for target in targets:
-        value = metrics.number(target.figure)
-        status, reason = target.status(value), metrics.reasons.get(target.figure)
+        value = metrics.number(target.metric)
+        status, reason = target.status(value), metrics.reasons.get(target.metric)
         if target.name == "trades_per_day" and (times_oracle or 0.0) > OVER_TRADING:
             status = "missed" if status == "met" else status
             reason = (

@@ -27,7 +27,7 @@ def verdict(comparison: Comparison) -> str:
 def outcome_text(
     metrics: Metrics, others: Sequence[tuple[str, str, Metrics]], significance: Significance | None
 ) -> str:
-    """Return the outcome of a policy beside others (name, label, figures)."""
+    """Return the outcome of a policy beside others (name, label, metrics)."""
     net, trades = metrics.number("net_pnl") or 0.0, int(metrics.number("trades") or 0)
     days = count_of(int(metrics.number("days") or 0), "day")
     if trades == 0:
@@ -66,7 +66,7 @@ def outcome_text(
 
 
 def metric_text(name: str, value: float | None) -> str:
-    """Return a figure of ``DEFINITIONS`` in the way in which it is read best."""
+    """Return a metric of ``DEFINITIONS`` in the way in which it is read best."""
     if name in _DOLLARS:
         return dollars(value)
     if name == "slippage":

@@ -1,1 +1,1 @@
-"""The project's own benchmarks: every figure with its target and what others reach on this run."""
+"""The project's own benchmarks: each measurement with its target and what others reach."""

@@ -107,7 +107,7 @@ def _rows(
 
 
 def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo) -> Row:
-    figures = measure_rates(
+    measurements = measure_rates(
         {
             OURS: lambda: ours.env_runner.sample(num_timesteps=size.steps),
             STOCK: lambda: stock.env_runner.sample(num_timesteps=size.steps),
@@ -120,15 +120,15 @@ def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainM
     return Row(
         name=f"sampling, {size.accounts} accounts, {_per_bar(group)}",
         unit="account-steps/s",
-        measurement=figures[OURS],
-        baselines=_baselines(figures, wanted),
+        measurement=measurements[OURS],
+        baselines=_baselines(measurements, wanted),
     )
 
 
 def _iterations(
     size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo, what: str
 ) -> Row:
-    figures = measure_rates(
+    measurements = measure_rates(
         {
             OURS: ours.train,
             STOCK: stock.train,
@@ -140,8 +140,8 @@ def _iterations(
     return Row(
         name=f"{what}, {_per_bar(group)}",
         unit="account-steps/s",
-        measurement=figures[OURS],
-        baselines=_baselines(figures, {STOCK: 2.5, PLAIN: 1 / 1.15} if group == 1 else {}),
+        measurement=measurements[OURS],
+        baselines=_baselines(measurements, {STOCK: 2.5, PLAIN: 1 / 1.15} if group == 1 else {}),
     )
 
 
@@ -213,9 +213,11 @@ def _algorithm(config: TacticalConfig, handle: MarketHandle, kind: str) -> Itera
         algorithm.stop()
 
 
-def _baselines(figures: dict[str, Measurement], wanted: dict[str, float]) -> tuple[Baseline, ...]:
+def _baselines(
+    measurements: dict[str, Measurement], wanted: dict[str, float]
+) -> tuple[Baseline, ...]:
     return tuple(
-        Baseline(name, figures[name], NOTES[name], wanted.get(name)) for name in (STOCK, PLAIN)
+        Baseline(name, measurements[name], NOTES[name], wanted.get(name)) for name in (STOCK, PLAIN)
     )
 
 

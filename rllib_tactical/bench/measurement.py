@@ -1,4 +1,4 @@
-"""Figures of a benchmark: medians over repetitions, baselines, ratios, targets."""
+"""Measurements of a benchmark: medians over repetitions, baselines, ratios, targets."""
 
 from __future__ import annotations
 
@@ -162,9 +162,11 @@ def measure_rates(
             work()
             processor[name].append(units / max(time.process_time() - start, 1e-9))
             wall[name].append(units / max(time.perf_counter() - wall_start, 1e-9))
-    figures = {}
+    measurements = {}
     for name, values in processor.items():
         measurement = summarize(values)
         median = float(np.median(wall[name]))
-        figures[name] = Measurement(measurement.median, measurement.low, measurement.high, median)
-    return figures
+        measurements[name] = Measurement(
+            measurement.median, measurement.low, measurement.high, median
+        )
+    return measurements

@@ -111,7 +111,7 @@ def _stepper(env: Any, steps: int) -> Callable[[], None]:
 
 
 def _measured(name: str, note: str, measure: Callable[[], Measurement]) -> Baseline:
-    """Return the baseline, or one without a figure when its package is missing or fails."""
+    """Return the baseline, or one without a measurement when its package is missing or fails."""
     try:
         with warnings.catch_warnings():
             return Baseline(name, measure(), note)

@@ -102,7 +102,7 @@ VERDICTS = {None: "", True: "met", False: "missed"}
 def bench_command(
     sections: tuple[str, ...], out: Path | None, as_json: bool, **learning: Any
 ) -> None:
-    """Measure speed and memory, each figure beside its target and what others reach on this run.
+    """Measure speed and memory, beside targets and what other packages reach in the same run.
 
     Other packages come with the extra "bench"; a row of one that is not installed says so.
 
@@ -112,7 +112,7 @@ def bench_command(
     sizes = _learning_sizes(sections, learning)
     if out is not None:
         require_output_file(out)
-    # Ray prints there what it has to say about its workers, and output is for the figures
+    # Ray prints messages of its workers to stdout, which is for the measurements alone
     with redirect_stdout(sys.stderr):
         report = run_sections(
             sections or DEFAULT_SECTIONS, lambda text: click.echo(text, err=True), **sizes
@@ -123,7 +123,7 @@ def bench_command(
     if as_json:
         click.echo(json.dumps(document, indent=2))
         return
-    # a pipe has no width of its own, and folded figures are hard to read
+    # a pipe has no width of its own, and folded numbers are hard to read
     console = Console(width=None if sys.stdout.isatty() else 240 if LEARNING in report else 120)
     for name, rows in report.items():
         console.print(as_table(name, rows))
@@ -179,9 +179,9 @@ def as_document(report: dict[str, list[Row]]) -> dict[str, Any]:
 
 
 def as_table(name: str, rows: list[Row]) -> Table:
-    """Return a section's table: a line per figure, and one per baseline below it."""
+    """Return a section's table: a line per measurement, with its baselines below it."""
     table = Table(title=f"bench: {name}", title_justify="left")
-    table.add_column("figure", overflow="fold", no_wrap=name != LEARNING)  # names say the size
+    table.add_column("measurement", overflow="fold", no_wrap=name != LEARNING)  # names say the size
     table.add_column("unit", no_wrap=True)
     means = bool(rows) and all(row.measurement.seeds is not None for row in rows)
     names = ("mean", "- s.e.", "+ s.e.") if means else ("median", "min", "max")

@@ -306,6 +306,6 @@ def demo_command(
 
     Without --data a market with a planted edge is made, so that there is something to learn and an
     oracle to compare with. Takes under five minutes on two cores; summary.json in the results
-    folder holds the figures that are printed.
+    folder holds the metrics that are printed.
     """
     run_demo(out, data, instrument, train_seconds)

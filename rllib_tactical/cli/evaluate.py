@@ -118,7 +118,7 @@ def evaluate_command(
 
 
 def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, out: Path) -> None:
-    """Write the report of the median seed, the figures of all seeds and the trials.
+    """Write the report of the median seed, the metrics of all seeds and the trials.
 
     Raises:
         UsageError: the folder cannot be written to.
@@ -136,7 +136,7 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
         f"fold{'s' if folds > 1 else ''}, {len(study.seeds)} seeds",
         facts=_facts(plan),
         notes=(
-            f"Plots and figures are of seed {summary.median}, the median of {len(study.seeds)}. "
+            f"Plots and metrics are of seed {summary.median}, the median of {len(study.seeds)}. "
             "Intervals and p-values are of the mean over the seeds; trials are all seeds with all "
             "temperature scales.",
         ),

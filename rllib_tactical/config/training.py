@@ -29,7 +29,7 @@ class ValidationConfig(StrictConfig):
 
     ``every`` so many iterations; 0: with every checkpoint. ``workers``: Ray tasks of one CPU that
     trade the validation bars while training goes on; 0: the driver does, and training waits.
-    ``best_by``: the figure by which the best checkpoint is kept and exported, and which ``stop``
+    ``best_by``: the metric by which the best checkpoint is kept and exported, and which ``stop``
     looks at: net P&L or daily Sharpe ratio on validation bars, or the mean of the last 100 episode
     rewards, undefined before so many have ended.
     """

@@ -4,7 +4,7 @@
     results.jsonl     what happened: every validated result, how every trial ended
     trials/NNNN/      the run folder of each trial, with trial.json beside run.json
     trials.parquet    daily P&L of all trials on the validation bars, for `backtest --trials`
-    summary.json      every trial with its values and figures, the statistics
+    summary.json      every trial with its values and metrics, the statistics
     report.html       the same to look at
     bundle/           the best trial as a policy bundle
     tune/             Ray Tune's own files of the session

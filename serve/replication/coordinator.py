@@ -139,7 +139,7 @@ class Coordinator:
         return 200, _JSON(replace(answer, version=self._machine.version))
 
     async def performance(self, days: int) -> Reply:
-        """Return the trading figures of the last ``days`` days."""
+        """Return the trading metrics of the last ``days`` days."""
         try:
             report = performance_report(
                 self._machine.trades,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.policies import EXPLANATIONS
 from rllib_tactical.backtest.portfolio import Portfolio
-from rllib_tactical.backtest.report import charts as figures
+from rllib_tactical.backtest.report import charts
 from rllib_tactical.backtest.report import trade_charts as trade_metrics
 from rllib_tactical.backtest.report.tables import (
     cards,
@@ -31,9 +31,9 @@ def render_report(comparison: Comparison, context: ReportContext) -> str:
     """Return the report as one HTML document."""
     policy, result = comparison.policy, comparison.policy.result
     times = result.equity["timestamp"]
-    candles, span = figures.candle_plot(result)
+    candles, span = charts.candle_plot(result)
     plots = {
-        "equity": figures.equity_plot(comparison),
+        "equity": charts.equity_plot(comparison),
         "candles": candles,
         "sessions": trade_metrics.session_plot(result),
     }
@@ -53,7 +53,7 @@ def render_report(comparison: Comparison, context: ReportContext) -> str:
         parts=_part_rows(context.seen),
         cards=cards(policy.metrics),
         targets=target_rows(policy.metrics, comparison.targets, comparison.times_oracle_trades),
-        figures=metric_rows(policy.metrics),
+        metrics=metric_rows(policy.metrics),
         table=[table_row(run.name, run.label, run.metrics) for run in comparison.runs],
         explanations=EXPLANATIONS,
         counts=comparison.to_dict()["trade_counts"],
@@ -117,7 +117,7 @@ def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict
     return render_page(
         PACKAGE,
         "portfolio.html.j2",
-        {"equity": figures.equity_curves(curves, labels)},
+        {"equity": charts.equity_curves(curves, labels)},
         title=context.title,
         first=labels[0],
         last=labels[-1],
@@ -126,7 +126,7 @@ def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict
         notes=context.notes,
         cards=cards(policy.metrics),
         targets=target_rows(policy.metrics, portfolio.targets),
-        figures=metric_rows(policy.metrics),
+        metrics=metric_rows(policy.metrics),
         parts=rows,
         table=[table_row(run.name, run.label, run.metrics) for run in portfolio.runs],
         statistics=statistics_cells(portfolio.significance),

@@ -13,7 +13,7 @@ from rllib_tactical.statistics.significance import Outcome, Significance, p_text
 
 
 def cards(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return the figures shown in large type."""
+    """Return the metrics shown in large type."""
     shown = {
         "Net P&L": "net_pnl",
         "Trades": "trades",
@@ -43,7 +43,7 @@ def target_rows(
 
 
 def metric_rows(metrics: Metrics) -> list[dict[str, str]]:
-    """Return every figure with its meaning as texts."""
+    """Return every metric with its meaning as texts."""
     rows = []
     for name, meaning in DEFINITIONS.items():
         value = metrics.values[name]

@@ -61,7 +61,7 @@ class StopRules:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken; begin anew when it went by another figure."""
+        """Continue from ``state``; start anew when it was taken with another metric."""
         if state["best_by"] != self._best_by:
             return
         self._best, self._newest = state["best"], state["newest"]

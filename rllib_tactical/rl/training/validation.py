@@ -49,7 +49,7 @@ class Validation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Validation:
-        """Return the figures that ``as_dict`` gave; those that older runs lack are undefined."""
+        """Return the metrics that ``as_dict`` gave; those that older runs lack are undefined."""
         return cls(
             temperature_scale=float(values["temperature_scale"]),
             net_pnl=float(values["net_pnl"]),
@@ -64,7 +64,7 @@ class Validation:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures for reports and the bundle."""
+        """Return the metrics for reports and the bundle."""
         return {
             "temperature_scale": self.temperature_scale,
             "net_pnl": self.net_pnl,
@@ -82,7 +82,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class PartMetrics:
-    """One instrument's figures: per scale its net P&L, trades and P&L by date, and more.
+    """One instrument's metrics: per scale its net P&L, trades and P&L by date, and more.
 
     ``days`` of the split; ``equity`` dollars before the first decision; ``equal_size_pnl``: net
     P&L at equal size by the scale that is best here, where it was asked for; ``calendar`` of the
@@ -125,8 +125,8 @@ def validate(
     P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
     the networks serves all scales. Ties go to the scale named first.
     """
-    figures = [trade_part(engine, *part, rules, scales, train_confidence) for part in parts]
-    return combine(figures, scales)
+    metrics = [trade_part(engine, *part, rules, scales, train_confidence) for part in parts]
+    return combine(metrics, scales)
 
 
 def trade_part(
@@ -164,31 +164,31 @@ def trade_part(
     )
 
 
-def combine(figures: Sequence[PartMetrics], scales: tuple[float, ...]) -> Validation:
+def combine(metrics: Sequence[PartMetrics], scales: tuple[float, ...]) -> Validation:
     """Return the validation of all instruments together."""
     by_scale = [
         {
             "scale": scale,
-            "net_pnl": sum(part.net_pnl[k] for part in figures),
-            "trades": float(sum(part.trades[k] for part in figures)),
+            "net_pnl": sum(part.net_pnl[k] for part in metrics),
+            "trades": float(sum(part.trades[k] for part in metrics)),
         }
         for k, scale in enumerate(scales)
     ]
     best = _best([each["net_pnl"] for each in by_scale])
     daily: dict[str, float] = {}
-    for part in figures:
+    for part in metrics:
         for date, pnl in part.by_date[best].items():
             daily[date] = daily.get(date, 0.0) + pnl
     pnls = np.array([daily[date] for date in sorted(daily)])
-    opening = sum(part.equity for part in figures) + np.cumsum(pnls) - pnls
+    opening = sum(part.equity for part in metrics) + np.cumsum(pnls) - pnls
     return Validation(
         temperature_scale=by_scale[best]["scale"],
         net_pnl=by_scale[best]["net_pnl"],
         trades=int(by_scale[best]["trades"]),
-        training_rule_trades=sum(part.training_rule_trades for part in figures),
+        training_rule_trades=sum(part.training_rule_trades for part in metrics),
         by_scale=by_scale,
-        trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in figures)),
-        sharpe=sharpe_ratio(pnls / opening, days_per_year({part.calendar for part in figures})),
+        trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in metrics)),
+        sharpe=sharpe_ratio(pnls / opening, days_per_year({part.calendar for part in metrics})),
     )
 
 
