@@ -1,4 +1,4 @@
-"""From finished runs to answers: means over seeds with standard errors, differences by pairs."""
+"""From finished runs to answers: means over seeds with standard errors, paired differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from rllib_tactical.bench.measurement import Row, mean_over_seeds, standard_error
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.study.experiments import Question, Run, Size
-from rllib_tactical.study.run import POINTS
+from rllib_tactical.study.run import EVALUATIONS
 from rllib_tactical.study.score import (
     DOLLARS,
     NOISE,
@@ -32,8 +32,8 @@ Results = list[tuple[Run, dict[str, Any]]]
 class Line:
     """One variant on one market over its seeds.
 
-    ``values`` by seed in the market's unit; ``against`` differences to the first variant of the
-    same seeds; ``cells`` further columns as texts.
+    ``values`` by seed, in the unit of the market; ``against`` differences to the first variant on
+    the same seeds; ``cells`` further columns as texts; ``curves`` by seed, see ``curve_of``.
     """
 
     market: str
@@ -57,10 +57,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A question with one line per market and variant that has a finished run.
+    """A question with one line per market and variant that has finished runs.
 
-    ``size`` of the runs where those of several sizes are told side by side, else None. ``note``
-    stands under the table, empty where there is nothing to say.
+    ``size`` of the runs where answers of several sizes are reported together, else None. ``note``
+    is printed under the table unless empty.
     """
 
     question: Question
@@ -105,7 +105,7 @@ class Answer:
 
 
 def answer(question: Question, results: Results, size: Size | None = None) -> Answer:
-    """Return what the finished runs of a question say; ``size`` where it is to be named."""
+    """Return the answer that finished runs give to a question; ``size`` if it is to be shown."""
     if question.name == "agents":
         lines = _agents(results)
     elif question.name == "scale":
@@ -116,9 +116,9 @@ def answer(question: Question, results: Results, size: Size | None = None) -> An
 
 
 def _commits(results: Results) -> str:
-    """Return a note where the results were made by the code of several commits.
+    """Return a note when the results are of several commits, else an empty text.
 
-    Results of an older version have none: a commit that is not known is one of its own.
+    Results of older versions name no commit; they count as one commit, "unknown".
     """
     counts = Counter(found.get("commit") or "unknown" for _, found in results)
     if len(counts) < 2:
@@ -128,7 +128,7 @@ def _commits(results: Results) -> str:
 
 
 def _short(commit: str) -> str:
-    """Return a commit's first digits, and whether files differed from it."""
+    """Return a commit's first digits, with the mark of a changed checkout."""
     digits, dash, dirty = commit.partition("-")
     return f"{digits[:10]}{dash}{dirty}"
 
@@ -200,7 +200,9 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
             )
             for k in (0, 1)
         ),
-        f"CPU s to 80%, of {POINTS} looks": f"{np.mean(reached):.0f}" if reached else "-",
+        f"CPU s to 80%, of {EVALUATIONS} evaluations": f"{np.mean(reached):.0f}"
+        if reached
+        else "-",
         "CPU s": f"{np.mean([found['processor_s'] for found in results]):.0f}",
         "wall s": f"{np.mean([found['wall_s'] for found in results]):.0f}",
         "steps": f"{np.mean([found['steps'] for found in results]):,.0f}",
@@ -217,14 +219,14 @@ def _agents(results: Results) -> list[Line]:
         for agent in AGENTS:
             kept = {seed: (point["scale"], point["without"][agent]) for seed, point in last.items()}
             lines.append(_ablation(market, f"{agent} neutral", kept, last))
-            # results of an older version lack it
-            anew = {
+            # results of older versions lack it
+            rescaled = {
                 seed: (found["scale"], found["figures"])
                 for seed, point in last.items()
                 if (found := point.get("without_rescaled", {}).get(agent))
             }
-            if anew:
-                lines.append(_ablation(market, f"{agent} neutral, scale chosen anew", anew, last))
+            if rescaled:
+                lines.append(_ablation(market, f"{agent} neutral, own scale", rescaled, last))
     return lines
 
 
@@ -234,15 +236,15 @@ def _ablation(
     played: dict[int, tuple[float, dict[str, Any]]],
     last: dict[int, dict[str, Any]],
 ) -> Line:
-    """Return a line from scale and figures by seed, against the whole policy's of ``last``."""
+    """Return a line of scale and performance by seed, compared with the policy of ``last``."""
     values, pairs = {}, {}
-    for seed, (_, figures) in played.items():
+    for seed, (_, performance) in played.items():
         point = last[seed]
-        values[seed] = score(market, figures, point["oracle"])
-        if figures is not point["policy"]:
+        values[seed] = score(market, performance, point["oracle"])
+        if performance is not point["policy"]:
             pairs[seed] = values[seed] - score(market, point["policy"], point["oracle"])
     cells = {
-        "trades": with_error([figures["trades"] for _, figures in played.values()]),
+        "trades": with_error([performance["trades"] for _, performance in played.values()]),
         "scale": " ".join(f"{scale:g}" for scale, _ in played.values()),
     }
     return Line(market, name, values, pairs, cells)

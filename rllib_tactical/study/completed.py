@@ -1,4 +1,4 @@
-"""Everything that is finished in a folder, by question and size."""
+"""All finished runs of a folder, by question and size."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rllib_tactical.study.result_store import Store
 def finished_answers(store: Store) -> list[Answer]:
     """Return an answer per question and size that has finished runs, the longest runs first.
 
-    A result counts where the run, made again from what was asked, has its key: those of other
-    defaults than the present ones are left out. A comparison of which there is only the first
-    variant is left out too: as a single run it stands under another question.
+    A result counts when its key is that of the same run with today's defaults; results of other
+    defaults are left out. So is a comparison of which only the first variant has results: those
+    runs appear under another question.
     """
     seeds: dict[Size, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for result in store.results():
@@ -36,7 +36,7 @@ def finished_answers(store: Store) -> list[Answer]:
 def narrowed(
     answers: list[Answer], questions: tuple[str, ...], markets: tuple[str, ...]
 ) -> list[Answer]:
-    """Return the answers to some questions on some markets; to all where none is named."""
+    """Return the answers to some questions on some markets; empty: all of them."""
     return [
         dataclasses.replace(
             each, lines=tuple(line for line in each.lines if not markets or line.market in markets)

@@ -33,9 +33,9 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: ``variants`` against each other on the same markets and seeds.
+    """An experiment: ``variants`` compared on the same ``markets`` and seeds.
 
-    The first variant is what the others are compared with. ``markets`` it is asked on.
+    The other variants are compared with the first one.
     """
 
     name: str
@@ -55,14 +55,18 @@ QUESTIONS: Final = {
     question.name: question
     for question in (
         Question("learnability", "How much of the oracle do the agents earn?", (DEFAULT,), MARKETS),
-        Question("agents", "Does each agent earn its place?", (DEFAULT,), (*SINGLE_EDGE, "regime")),
+        Question(
+            "agents", "Does each agent add to the result?", (DEFAULT,), (*SINGLE_EDGE, "regime")
+        ),
         Question("scale", "Does the temperature scale matter?", (DEFAULT,), MARKETS),
         _question(
-            "veto", "Entry veto or plain vote?", ("plain vote", {"aggregation.entry_veto": False})
+            "veto",
+            "Entry veto or a simple vote?",
+            ("plain vote", {"aggregation.entry_veto": False}),
         ),
         _question(
             "confidence",
-            "With which confidence do votes count in training?",
+            "Which confidence do votes have in training?",
             ("train_confidence 0.9", {"training.train_confidence": 0.9}),
         ),
         _question("preset", "Do bonuses help?", ("rewards: full", {"rewards": "full"})),
@@ -73,7 +77,7 @@ QUESTIONS: Final = {
         ),
         Question(
             "sharing",
-            "Rewards of one's own, or shared? (with bonuses: without them all are equal)",
+            "Rewards per agent, or shared? (with bonuses; without them all are equal)",
             (
                 Variant("rewards: full, per agent", {"rewards": "full"}),
                 Variant("rewards: full, shared", {"rewards": "full", "rewards.shared": True}),
@@ -81,19 +85,19 @@ QUESTIONS: Final = {
         ),
         _question(
             "credit",
-            "Which votes and rewards count?",
+            "Which votes get credit, for which rewards?",
             ("every vote", {"training.credit": "all"}),
             ("returns across trades", {"training.trace": "episode"}),
             ("both", {"training.credit": "all", "training.trace": "episode"}),
         ),
         _question(
             "scale_of_reward",
-            "At how many dollars does the reward saturate?",
+            "At which P&L does the reward saturate?",
             ("$100", {"rewards.pnl_scale": 100.0}),
         ),
         _question(
             "discount",
-            "How far do returns look?",
+            "How far ahead do returns look?",
             ("gamma 0.95", {"training.gamma": 0.95}),
             ("gamma 0.9, lambda 0.9", {"training.gamma": 0.9, "training.gae_lambda": 0.9}),
         ),
@@ -111,7 +115,7 @@ QUESTIONS: Final = {
         ),
         _question(
             "batch",
-            "How much is sampled for an update, and how much of it goes into a step?",
+            "How many steps per update, and per minibatch?",
             ("batch of 4,096", {"training.steps_per_update": 4096}),
             ("batch of 16,384", {"training.steps_per_update": 16384}),
             ("minibatch of 512", {"training.batch_size": 512}),
@@ -141,7 +145,7 @@ QUESTIONS: Final = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Size:
-    """Training length and scoring span, equal for all runs of a table."""
+    """Length of training and of the unseen market, equal for all runs of a table."""
 
     steps: int
     train_bars: int
@@ -150,12 +154,12 @@ class Size:
 
     @classmethod
     def of(cls, result: dict[str, Any]) -> Size:
-        """Return the size that a stored result was asked for with."""
+        """Return the size that a stored result was requested with."""
         return cls(**result["asked"], difficulty=result["difficulty"])
 
     @property
     def sessions(self) -> int:
-        """Sessions of the unseen market that were asked for."""
+        """Sessions of the unseen market that were requested."""
         return (self.test_bars - EMBARGO_BARS) // SESSION_BARS - 1
 
     def __str__(self) -> str:
@@ -166,13 +170,13 @@ class Size:
 
 
 def unseen_bars(sessions: int) -> int:
-    """Return the bars of an unseen market of so many whole sessions after its warm-up."""
+    """Return the number of bars of an unseen market: its warm-up and so many whole sessions."""
     return EMBARGO_BARS + (sessions + 1) * SESSION_BARS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One training run of the study: everything that its result depends on but the code."""
+    """One training run of the study: everything that its result depends on except the code."""
 
     market: str
     seed: int
@@ -198,7 +202,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """What the result is kept under: a hash of everything it depends on."""
+        """The key under which the result is stored: a hash of everything it depends on."""
         asked = {
             name: getattr(self, name) for name in self.__dataclass_fields__ if name != "variant"
         }
@@ -206,7 +210,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """How the run is called in messages."""
+        """The name of the run in messages."""
         return f"{self.market} seed {self.seed}, {self.variant.name}"
 
 
@@ -220,7 +224,7 @@ def configured(changes: Changes) -> TacticalConfig:
     rest = dict(changes)
     if "rewards" in rest:
         preset = to_dict(reward_preset(rest.pop("rewards")))
-        # a preset is about bonuses; how P&L is paid is a question of its own
+        # a preset sets the bonuses; how P&L is rewarded is another question
         plain["rewards"] |= {k: v for k, v in preset.items() if k not in ("pnl_scale", "timing")}
     for dotted, value in rest.items():
         section, key = dotted.split(".", 1)
@@ -229,9 +233,9 @@ def configured(changes: Changes) -> TacticalConfig:
 
 
 def runs_of(question: Question, make: Callable[..., Run], seeds: tuple[int, ...]) -> list[Run]:
-    """Return a question's runs: all variants of a market and seed one after the other.
+    """Return a question's runs, all variants of a market and seed next to each other.
 
-    A study that is cut short then has pairs rather than halves of them.
+    So a study that is interrupted has complete pairs to compare.
     """
     return [
         make(market=market, seed=seed, variant=variant)
@@ -242,7 +246,7 @@ def runs_of(question: Question, make: Callable[..., Run], seeds: tuple[int, ...]
 
 
 def unique(runs: list[Run]) -> list[Run]:
-    """Return each run once: questions share their default runs."""
+    """Return each run once; the default runs belong to several questions."""
     return list({run.key: run for run in runs}.values())
 
 

@@ -1,4 +1,4 @@
-"""The study's page: a table and a plot per question, self-contained."""
+"""The HTML report of the study: a table and a plot per question, in one file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLORS = ("#1d4ed8", "#d97706", "#0d9488", "#db2777", "#a855f7", "#6b7280", "#65
 
 
 def write_page(path: Path, answers: list[Answer]) -> None:
-    """Write the page of all answers that have a finished run."""
+    """Write the report of all answers that have finished runs."""
     shown = [each for each in answers if each.lines]
     names = [f"{each.question.name}-{k}" for k, each in enumerate(shown)]
     plots = {f"plot-{name}": plot_of(each) for name, each in zip(names, shown, strict=True)}
@@ -100,7 +100,7 @@ def _y_axes(lines: tuple[Line, ...], what: str) -> dict[str, Any]:
         title = {"text": f"{NOISE}: {DOLLARS}"}
         axes["yaxis2"] = {"title": title, "overlaying": "y", "side": "right", "showgrid": False}
         axes["margin"] = {"l": 64, "r": 64, "t": 24, "b": 36}
-        axes["legend"] = {"x": 1.08}  # beside that axis, not on it
+        axes["legend"] = {"x": 1.08}  # beside that axis, not over it
     return axes
 
 

@@ -1,4 +1,4 @@
-"""Finished runs on disk: one JSON file each, named by what the run depends on."""
+"""Finished runs on disk: one JSON file each, named by market, seed, variant and key."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rllib_tactical.study.experiments import Run
 from rllib_tactical.study.run import FORMAT
 
 KEY: Final = "[0-9a-f]" * 16
-"""Pattern of a key at the end of a name: other JSON files may lie in the folder."""
+"""Pattern of the key that ends a file's name; the folder may hold other JSON files."""
 
 
 class Store:
-    """A folder of results. A file is there whole or not at all.
+    """A folder of results; a result file is written in one step.
 
     Raises:
         UsageError: the folder's place is taken by a file.
@@ -31,9 +31,9 @@ class Store:
         """Return a finished run's result, None when there is none.
 
         Raises:
-            UnreadableError: the file in its place is damaged or of another format.
+            UnreadableError: its file is damaged or of another format.
         """
-        # another question may have asked for the same run by another name
+        # the same run may have been stored under the name of another question's variant
         path = next(
             iter(sorted(self.folder.glob(f"{run.market}-{run.seed}-*-{run.key}.json"))), None
         )
@@ -54,7 +54,7 @@ class Store:
         atomic_write_text(path, json.dumps(result, indent=1) + "\n")
 
     def path(self, run: Run) -> Path:
-        """Return where a run's result is kept."""
+        """Return the path of a run's result."""
         words = "".join(c if c.isalnum() else "-" for c in run.variant.name)
         return self.folder / f"{run.market}-{run.seed}-{words}-{run.key}.json"
 

@@ -1,4 +1,4 @@
-"""One run of the study: train in this process, score on an unseen market."""
+"""One run of the study: train in this process, evaluate on an unseen market."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from rllib_tactical.rl.training.validation import Validation, equal_size, valida
 from rllib_tactical.runtime.process import limit_threads, without_expected_noise
 from rllib_tactical.study.experiments import Run
 from rllib_tactical.study.scoring import (
-    judged,
-    judged_without,
-    logits,
-    margins,
+    evaluated,
+    evaluated_without,
+    logits_between,
     oracle,
-    play,
+    preference_margins,
     scale_without,
     serving_votes,
+    trade_votes,
 )
 from rllib_tactical.synthetic import SyntheticMarket, make_market
 
 UNSEEN: Final = 1_000
-"""Added to a run's seed for the market that it is scored on."""
+"""Added to a run's seed to get the seed of the unseen market."""
 
 SPLITS: Final = (0.85, 0.15, 0.0)
-POINTS: Final = 4
-"""How often a run is looked at on its way."""
+EVALUATIONS: Final = 4
+"""How many times a run is evaluated, equally spaced over its training, the end included."""
 
 CURVE_BARS: Final = 9_000
 STANDARDIZATION_STEP: Final = 50
@@ -50,7 +50,7 @@ FORMAT: Final = 1
 
 
 commit: Final = functools.cache(git_commit)
-"""The commit when it is first asked for: the code is loaded, whatever is checked out later."""
+"""The commit at the first call: later the checkout may change, the loaded code does not."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -62,10 +62,9 @@ def _market(
 
 
 def train_run(run: Run) -> dict[str, Any]:
-    """Train and score; Ray must be running. Return plain values.
+    """Train and evaluate, and return the result as plain values. Ray must be running.
 
-    Seconds of processor time and of the clock are those of training alone: making markets and
-    judging are not counted.
+    Processor and wall seconds are of training alone, without making markets and evaluating.
     """
     limit_threads()
     commit()
@@ -99,9 +98,9 @@ def _trained(
         sampled = row["env_steps"] - steps
         steps = row["env_steps"]
         sampled_trades.append(row["trades"] / sampled)
-        if steps * POINTS >= run.steps * (len(curve) + 1):
+        if steps * EVALUATIONS >= run.steps * (len(curve) + 1):
             weights = actor_weights_of(algorithm)
-            point = _look(run, config, weights, history, validation, last=steps >= run.steps)
+            point = _evaluate(run, config, weights, history, validation, last=steps >= run.steps)
             curve.append(
                 {
                     "steps": steps,
@@ -135,7 +134,7 @@ def _trained(
     }
 
 
-def _look(
+def _evaluate(
     run: Run,
     config: TacticalConfig,
     weights: dict[str, Any],
@@ -145,7 +144,8 @@ def _look(
 ) -> dict[str, Any]:
     """Choose the temperature scale on validation bars, then trade the unseen market.
 
-    On the way a part of it is enough; the last look takes all of it and everything else.
+    Before the end a part of both markets is enough. The last evaluation takes all bars, every
+    scale, and the votes without each agent.
     """
     engine = TorchEngine(weights)
     if not last:
@@ -153,33 +153,33 @@ def _look(
     chosen: Validation = validate(
         engine,
         [(history, validation)],
-        equal_size(config.rules),  # as in scoring: a larger order is no better vote
+        equal_size(config.rules),  # as on the unseen market: a larger order is no better vote
         config.training.temperature_scales,
         config.training.train_confidence,
     )
     market, unseen = _market(run.market, UNSEEN + run.seed, run.test_bars, run.difficulty)
     start = unseen.first_decision
     stop = len(unseen) if last else min(len(unseen), start + CURVE_BARS)
-    found = logits(engine, unseen, start, stop)
+    found = logits_between(engine, unseen, start, stop)
     point: dict[str, Any] = {
         "scale": chosen.temperature_scale,
         "oracle": oracle(market, unseen, start, stop).document(),
-        "margins": margins(market, unseen, found, start, stop),
+        "margins": preference_margins(market, unseen, found, start, stop),
     }
     if last:
-        point |= judged(config, unseen, found, start, stop, chosen.temperature_scale)
+        point |= evaluated(config, unseen, found, start, stop, chosen.temperature_scale)
         scales = _scales_without(config, engine, history, validation)
-        point["without_rescaled"] = judged_without(config, unseen, found, start, stop, scales)
+        point["without_rescaled"] = evaluated_without(config, unseen, found, start, stop, scales)
     else:
         votes = serving_votes(found, chosen.temperature_scale)
-        point["policy"] = play(unseen, votes, config.rules, start, stop).document()
+        point["policy"] = trade_votes(unseen, votes, config.rules, start, stop).document()
     return point
 
 
 def _scales_without(
     config: TacticalConfig, engine: LogitsEngine, history: MarketHistory, validation: Split
 ) -> dict[str, float]:
-    """Return the scale chosen anew on the validation bars for the votes without each agent."""
+    """Return for each agent the scale that is best on validation bars for the votes without it."""
     start, stop = max(validation.start, history.first_decision), validation.stop
-    found = logits(engine, history, start, stop)
+    found = logits_between(engine, history, start, stop)
     return {agent: scale_without(config, history, found, start, stop, agent) for agent in AGENTS}

@@ -27,13 +27,21 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningSize:
-    """What is asked and how long it is trained; finished runs are kept in ``folder``.
+    """Which questions to answer, and how large their runs are.
 
-    ``questions`` names of ``QUESTIONS``, all when empty; ``seeds`` 1 .. N; ``steps`` account steps
-    of every run; ``sessions`` of the unseen market; ``markets`` narrows
-    every question to some of its own, all when empty. After ``minutes`` no further run is started;
-    the next call goes on from there. With 0 none is, and what is told is all that is finished of
-    the questions and markets, whatever its seeds and sizes.
+    Attributes:
+        folder: where finished runs are stored.
+        questions: names in ``QUESTIONS``; all when empty.
+        markets: restricts every question to some of its markets; all when empty.
+        seeds: number of seeds, 1 .. N.
+        steps: account steps of every run.
+        minutes: start no run after this time; the next call continues from there. With 0 no run is
+            started, and every finished run of these questions and markets is reported, of any seed
+            and size.
+        parallel: most runs at a time; None for one per CPU.
+        train_bars: bars of the market that is trained on.
+        sessions: sessions of the unseen market.
+        difficulty: of both markets, 0 to 1.
     """
 
     folder: Path = FOLDER
@@ -51,7 +59,7 @@ class LearningSize:
         unknown = [name for name in self.questions if name not in QUESTIONS]
         if unknown:
             raise UsageError(
-                f"--question: found {', '.join(unknown)}, expected some of {', '.join(QUESTIONS)}"
+                f"--question must be one of {', '.join(QUESTIONS)}, found {', '.join(unknown)}"
             )
 
     @property
@@ -73,14 +81,14 @@ class LearningSize:
 
 
 def measure_learning(size: LearningSize, progress: Progress) -> list[Row]:
-    """Train what is missing and return the rows of all questions.
+    """Train the runs that are missing and return the rows of all questions.
 
     Writes ``learning.html`` (a table and a plot per question and size) and ``learning.txt`` into
-    the folder: everything that is finished there, asked for or not.
+    the folder, from all runs that are finished there, requested or not.
 
     Args:
-        size: what is asked.
-        progress: called with every run that starts or ends, and the time left.
+        size: the questions.
+        progress: called with every run that ends, and the time left.
 
     Raises:
         TrainingError: runs failed; the others are kept.
@@ -89,7 +97,7 @@ def measure_learning(size: LearningSize, progress: Progress) -> list[Row]:
     failed: list[str] = []
     if size.minutes != 0:
         wanted = unique([run for question in size.asked for run in size.runs(question)])
-        wanted.sort(key=lambda run: run.seed)  # a study cut short has few seeds of every question
+        wanted.sort(key=lambda run: run.seed)  # interrupted: few seeds of every question
         failed = _run_missing(wanted, store, size, progress)
     everything = finished_answers(store)
     _write(everything, store.folder)
@@ -120,7 +128,7 @@ def _write(answers: list[Answer], folder: Path) -> None:
 def _run_missing(
     wanted: list[Run], store: Store, size: LearningSize, progress: Progress
 ) -> list[str]:
-    """Train what has no result yet; return what failed with its reasons."""
+    """Train the runs that have no result yet; return a line for each that failed."""
     missing = [run for run in wanted if store.find(run) is None]
     progress(f"{len(wanted) - len(missing)} of {len(wanted)} runs are finished")
     if not missing:
@@ -162,7 +170,7 @@ def _run_missing(
         if not joined:
             ray.shutdown()
     if waiting:
-        progress(f"stopped after {size.minutes:g} minutes with {len(waiting)} runs to go")
+        progress(f"stopped after {size.minutes:g} minutes with {len(waiting)} runs left")
     return failed
 
 
@@ -173,9 +181,9 @@ def _reason(cause: BaseException) -> str:
 
 
 def _start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start a Ray of this process's own.
+    """Join the cluster that RAY_ADDRESS names, or start a Ray instance of this process.
 
-    A Ray that somebody else runs on this machine is left alone: it may end before the study.
+    A Ray instance of someone else on this machine is not used: it may end before the study.
     """
     import ray
 

@@ -9,7 +9,7 @@ import numpy as np
 from rllib_tactical.bench.measurement import standard_error
 
 NOISE: Final = "noise"
-"""The market without an edge: its oracle loses, and a share of a loss says nothing."""
+"""The market without an edge: its oracle loses money, and a share of a loss has no meaning."""
 
 OF_ORACLE: Final = "% of oracle"
 DOLLARS: Final = "$ per session"
@@ -37,7 +37,7 @@ def percent(net: float, oracle: float) -> float:
 
 
 def curve_of(result: dict[str, Any]) -> tuple[tuple[float, float], ...]:
-    """Return processor seconds of training and score at every look."""
+    """Return processor seconds of training and score at every evaluation."""
     return tuple(
         (point["processor_s"], score(result["market"], point["policy"], point["oracle"]))
         for point in result["curve"]
@@ -47,8 +47,8 @@ def curve_of(result: dict[str, Any]) -> tuple[tuple[float, float], ...]:
 def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
     """Return processor seconds of training after which ``part`` of the final score is reached.
 
-    The looks on the way see a part of the unseen market. The first look that reaches it counts.
-    NaN where none does, and on noise, where there is nothing to reach.
+    The first evaluation that reaches it counts; those before the last one use a part of the unseen
+    market. NaN where none reaches it, and on noise, where there is nothing to reach.
     """
     if result["market"] == NOISE:
         return float("nan")

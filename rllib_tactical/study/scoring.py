@@ -1,4 +1,4 @@
-"""Score actors on a synthetic market by the serving rule, at equal position size."""
+"""Evaluate actors on a synthetic market by the serving rule, at equal position size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rllib_tactical.synthetic import SyntheticMarket
 from rllib_tactical.synthetic.oracle import oracle_votes
 
 NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
-"""A vote without an opinion: hold, neutral; and an entry agent that lets every trade pass."""
+"""Votes that change nothing: hold, neutral, and an entry agent that executes every trade."""
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """Figures per session: net dollars with their standard error, trades, costs in dollars."""
+class Performance:
+    """Results per session: net dollars and their standard error, trades, costs in dollars."""
 
     net: float
     error: float
@@ -39,7 +39,9 @@ class Played:
         return dataclasses.asdict(self)
 
 
-def play(history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: int) -> Played:
+def trade_votes(
+    history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: int
+) -> Performance:
     """Trade votes (K, 3) of the bars ``start`` <= t < ``stop`` at equal size."""
     result = run_backtest(history, votes, equal_size(rules), start, stop)
     equity = result.equity["equity"].to_numpy()
@@ -47,7 +49,7 @@ def play(history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: i
     pnl = np.diff(equity[last])  # whole sessions only; the account is flat between them
     count = max(1, len(pnl))
     bars = (stop - start) / _session_bars(history)
-    return Played(
+    return Performance(
         net=float(result.net_pnl / bars),
         error=float(pnl.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
         trades=len(result.trades) / bars,
@@ -56,20 +58,22 @@ def play(history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: i
     )
 
 
-def oracle(market: SyntheticMarket, history: MarketHistory, start: int, stop: int) -> Played:
-    """Return what the planted edge's own rule earns."""
+def oracle(market: SyntheticMarket, history: MarketHistory, start: int, stop: int) -> Performance:
+    """Return the performance of the rule that knows the planted edge."""
     part = slice(start, stop)
     votes = oracle_votes(market.name, history.features.raw[part], history.features.close[part])
-    return play(history, votes, Rules(), start, stop)
+    return trade_votes(history, votes, Rules(), start, stop)
 
 
-def logits(engine: LogitsEngine, history: MarketHistory, start: int, stop: int) -> FloatArray:
+def logits_between(
+    engine: LogitsEngine, history: MarketHistory, start: int, stop: int
+) -> FloatArray:
     """Return the actors' logits (K, 3, 3) at the closes of ``start`` <= t < ``stop``."""
     return logits_of(engine, history.inputs, np.arange(start, stop))
 
 
 def serving_votes(found: FloatArray, scale: float) -> Votes:
-    """Return greedy votes with their real confidences at a temperature scale."""
+    """Return greedy votes with the confidences that a temperature scale gives."""
     return greedy_votes(softmax(found, scale))
 
 
@@ -89,21 +93,23 @@ def scale_without(
     stop: int,
     agent: str,
 ) -> float:
-    """Return the temperature scale at which the votes without an agent's earn most, at equal size.
+    """Return the temperature scale at which the votes without one agent's earn most, at equal size.
 
-    A neutral vote adds nothing to a trade, so that the others need more confidence to reach the
-    threshold: a scale that was chosen for all three would take trades away that they could make.
-    As for the whole policy, ties go to the scale named first.
+    A neutral vote adds no confidence to a trade, so the other two need more to reach the threshold;
+    the scale chosen for all three agents would keep them from trades that they could make. Ties go
+    to the scale that is listed first, as for the whole policy.
     """
     scales = config.training.temperature_scales
     earned = [
-        play(history, without(serving_votes(found, scale), agent), config.rules, start, stop).net
+        trade_votes(
+            history, without(serving_votes(found, scale), agent), config.rules, start, stop
+        ).net
         for scale in scales
     ]
     return scales[int(np.argmax(earned))]
 
 
-def judged_without(
+def evaluated_without(
     config: TacticalConfig,
     history: MarketHistory,
     found: FloatArray,
@@ -111,11 +117,11 @@ def judged_without(
     stop: int,
     scales: dict[str, float],
 ) -> dict[str, Any]:
-    """Return the scale and the figures of the votes without each agent of ``scales``."""
+    """Return the scale and the performance of the votes without each agent of ``scales``."""
     return {
         agent: {
             "scale": scale,
-            "figures": play(
+            "figures": trade_votes(
                 history, without(serving_votes(found, scale), agent), config.rules, start, stop
             ).document(),
         }
@@ -123,13 +129,13 @@ def judged_without(
     }
 
 
-def margins(
+def preference_margins(
     market: SyntheticMarket, history: MarketHistory, found: FloatArray, start: int, stop: int
 ) -> list[float]:
-    """Return by how much fvg and momentum prefer the oracle's side where it has one, -1 to 1.
+    """Return how much fvg and momentum prefer the oracle's side, on bars where it trades; -1 to 1.
 
-    Mean probability (scale 1) of the right side minus that of the wrong one: what was learnt so
-    far, with less noise than P&L, for runs that are too short to earn much.
+    The mean probability (at scale 1) of its side minus that of the opposite side. Less noisy than
+    P&L, it shows what was learned in runs that are too short to earn much.
     """
     part = slice(start, stop)
     votes = oracle_votes(market.name, history.features.raw[part], history.features.close[part])
@@ -139,7 +145,7 @@ def margins(
     return [float(each) for each in prefers.mean(axis=0)]
 
 
-def judged(
+def evaluated(
     config: TacticalConfig,
     history: MarketHistory,
     found: FloatArray,
@@ -147,20 +153,22 @@ def judged(
     stop: int,
     scale: float,
 ) -> dict[str, Any]:
-    """Return the policy's figures at the chosen scale, at every scale, and without each agent.
+    """Return the policy's performance at the chosen scale, at every scale, and without each agent.
 
-    Without an agent the scale is that of all three; ``judged_without`` takes others.
+    Without an agent the scale is the same one; ``evaluated_without`` takes a scale for each.
     """
     rules = config.rules
     votes = serving_votes(found, scale)
     return {
-        "policy": play(history, votes, rules, start, stop).document(),
+        "policy": trade_votes(history, votes, rules, start, stop).document(),
         "scales": {
-            f"{each:g}": play(history, serving_votes(found, each), rules, start, stop).document()
+            f"{each:g}": trade_votes(
+                history, serving_votes(found, each), rules, start, stop
+            ).document()
             for each in config.training.temperature_scales
         },
         "without": {
-            agent: play(history, without(votes, agent), rules, start, stop).document()
+            agent: trade_votes(history, without(votes, agent), rules, start, stop).document()
             for agent in AGENTS
         },
     }

@@ -15,7 +15,7 @@ TARGETS: Final = {"gap": 80.0, "momentum": 80.0, "regime": 60.0}
 """Percent of the oracle's net P&L by market; noise has other targets."""
 
 ERRORS: Final = 2.0
-"""By how many standard errors a loss on noise may exceed the costs."""
+"""Number of standard errors by which a loss on noise may exceed the costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,19 @@ class Target:
 
 
 def targets_of(results: list[dict[str, Any]]) -> tuple[Target, ...]:
-    """Return the targets of one market's results, none where there are none for it.
+    """Return the targets of one market's results; empty for a market without targets.
 
-    On noise nothing can be earned. The mean of net P&L plus costs, which is what the trades made
-    before costs, must be no more than two standard errors below zero: the loss is then no larger
-    than the costs. (The errors are over seeds; over the sessions where there is one seed.) And
-    the last iterations must sample fewer trades than the first ones.
+    On noise there is nothing to earn, so the loss must not exceed the costs: the mean of net P&L
+    plus costs must be at most two standard errors below zero. (Errors are over the seeds, or over
+    the sessions of a single seed.) And the last iterations must sample fewer trades than the first.
     """
     market = results[0]["market"]
     if market == NOISE:
         return _noise(results)
     if market not in TARGETS:
         return ()
-    worths = [final_score(found) for found in results]
-    return (Target("", unit_of(market), worths, TARGETS[market]),)
+    scores = [final_score(found) for found in results]
+    return (Target("", unit_of(market), scores, TARGETS[market]),)
 
 
 def _noise(results: list[dict[str, Any]]) -> tuple[Target, ...]:

@@ -36,7 +36,7 @@ from rllib_tactical.study.result_store import Store
 from rllib_tactical.study.runner import PAGE, TABLES
 from rllib_tactical.study.score import percent, seconds_to
 from rllib_tactical.study.scoring import (
-    judged_without,
+    evaluated_without,
     oracle,
     scale_without,
     serving_votes,
@@ -173,11 +173,11 @@ def test_agents_and_scales_are_answered_from_the_same_runs() -> None:
     assert {line.variant: line.mean for line in agents.lines} == {
         "all three": 50.0,
         "fvg neutral": 0.0,
-        "fvg neutral, scale chosen anew": 25.0,
+        "fvg neutral, own scale": 25.0,
         "momentum neutral": 50.0,
-        "momentum neutral, scale chosen anew": 50.0,
+        "momentum neutral, own scale": 50.0,
         "entry neutral": 12.5,
-        "entry neutral, scale chosen anew": 12.5,
+        "entry neutral, own scale": 12.5,
     }
     assert agents.lines[2].against == {1: -25.0}
     assert agents.lines[2].cells["scale"] == "0.5"
@@ -233,7 +233,7 @@ def test_noise_is_told_in_dollars_beside_its_own_targets() -> None:
     assert cells[found.header.index("target")] == (
         "net + costs -1.0 ± 1.2 ≥ -2.3 met; sampled trades at the end 28.8 ± 0.0 ≤ 57.6 met"
     )
-    assert cells[found.header.index("CPU s to 80%, of 4 looks")] == "-"
+    assert cells[found.header.index("CPU s to 80%, of 4 evaluations")] == "-"
     net, gross, sampled = rows_of(found)
     assert (net.unit, net.target) == ("$ per session, mean ± s.e. of 3 seeds", None)
     assert gross.name == "learnability: noise, default, net + costs"
@@ -291,7 +291,7 @@ def test_commits_are_told_where_there_are_several(tmp_path: Path) -> None:
 def test_processor_time_and_that_of_the_clock_are_told_apart() -> None:
     found = answer(QUESTIONS["learnability"], [(run_of(), result_of(run_of(), 100.0))])
     shown = dict(zip(found.header, found.cells()[0], strict=True))
-    assert shown["CPU s to 80%, of 4 looks"] == "30"
+    assert shown["CPU s to 80%, of 4 evaluations"] == "30"
     assert (shown["CPU s"], shown["wall s"]) == ("40", "50")
 
 
@@ -340,10 +340,10 @@ def test_without_an_agent_the_scale_is_chosen_anew() -> None:
     found = 3.0 * np.eye(3)[votes.index]
     config = TacticalConfig()
     assert scale_without(config, history, found, start, stop, "fvg") == 0.5
-    before = judged_without(config, history, found, start, stop, {"fvg": 1.0})["fvg"]
+    before = evaluated_without(config, history, found, start, stop, {"fvg": 1.0})["fvg"]
     assert before["scale"] == 1.0
     assert before["figures"]["trades"] == 0
-    anew = judged_without(config, history, found, start, stop, {"fvg": 0.5})["fvg"]
+    anew = evaluated_without(config, history, found, start, stop, {"fvg": 0.5})["fvg"]
     assert anew["figures"]["trades"] > 1
     assert anew["figures"]["net"] > 0
 
@@ -428,7 +428,7 @@ def test_the_printed_table_has_room_for_names_with_sizes(tmp_path: Path) -> None
     asked = ["--section", "learning", "--results", str(tmp_path), "--minutes", "0"]
     result = CliRunner().invoke(command.bench_command, asked)
     assert result.exit_code == 0, result.output
-    name = "agents: momentum, momentum neutral, scale chosen anew"
+    name = "agents: momentum, momentum neutral, own scale"
     kind = "(409,600 steps, 400,000 training bars, 200 sessions), paired"
     assert f"{name} {kind}" in result.output
     assert "…" not in result.output
