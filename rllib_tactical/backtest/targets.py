@@ -20,7 +20,7 @@ Status = Literal["met", "missed", "critical", "undefined"]
 class Target:
     """A metric's target and critical value; larger is better when target > critical.
 
-    ``metric`` is the metric's name where the target has a name of its own.
+    ``metric``: name of the measured metric, empty where it is that of the target.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Target:
     metric: str = ""
 
     @property
-    def metric(self) -> str:
-        """Name of the metric that is measured."""
+    def measured(self) -> str:
+        """Name of the measured metric."""
         return self.metric or self.name
 
     def status(self, value: float | None) -> Status:
@@ -110,8 +110,8 @@ def target_table(
     """
     rows = []
     for target in targets:
-        value = metrics.number(target.metric)
-        status, reason = target.status(value), metrics.reasons.get(target.metric)
+        value = metrics.number(target.measured)
+        status, reason = target.status(value), metrics.reasons.get(target.measured)
         if target.name == "trades_per_day" and (times_oracle or 0.0) > OVER_TRADING:
             status = "missed" if status == "met" else status
             reason = (

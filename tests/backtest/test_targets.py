@@ -44,7 +44,7 @@ def test_the_table_has_the_figures_a_backtest_can_measure() -> None:
         "slippage": (0.0002, 0.001),
     }
     assert {target.name: (target.target, target.critical) for target in TARGETS} == expected
-    assert {target.figure for target in TARGETS} <= set(DEFINITIONS)
+    assert {target.measured for target in TARGETS} <= set(DEFINITIONS)
 
 
 @pytest.mark.parametrize(("times", "status"), [(None, "met"), (1.5, "met"), (4.0, "missed")])
@@ -75,7 +75,7 @@ def test_a_configuration_has_its_own_accuracies() -> None:
 def test_rows_carry_value_status_and_reason() -> None:
     metrics = Metrics()
     for target in TARGETS:
-        metrics.put(target.figure, None, "no trade was made")
+        metrics.put(target.measured, None, "no trade was made")
     metrics.put("win_rate", 0.5)
     rows = {row["name"]: row for row in plain_table(metrics)}
     assert rows["win_rate"]["status"] == "missed"

@@ -37,7 +37,7 @@ def target_rows(
     metrics: Metrics, targets: tuple[Target, ...], times_oracle: float | None = None
 ) -> list[dict[str, str]]:
     """Return the table of targets as texts; arguments as of ``target_table``."""
-    measured = {target.name: target.figure for target in targets}
+    measured = {target.name: target.measured for target in targets}
     rows = target_table(metrics, targets, times_oracle)
     return [_target_cells(row, measured[row.name]) for row in rows]
 
