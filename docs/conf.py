@@ -16,10 +16,11 @@ project_copyright = "The rllib-tactical authors"
 release = version = __version__
 
 extensions = [
+    "_ext.formulas",
     "_ext.layers",
+    "_ext.signatures",
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_copybutton",
@@ -30,13 +31,27 @@ show_warning_types = True
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+# A dollar sign beside a blank or a digit is money: "$3 to $5".
+myst_dmath_allow_space = False
+myst_dmath_allow_digits = False
+html_math_renderer = "svg"
+# Curly quotes only: "--out" stays as it is typed.
+smartquotes_action = "q"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {
+    name: name for name in ("AnyArray", "BoolArray", "Float32Array", "FloatArray", "IntArray")
+}
+autodoc_default_options = {"members": True}
+add_module_names = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 72
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"rllib-tactical {release}"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]

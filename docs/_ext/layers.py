@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-WIDTH, BOX_WIDTH, BOX_HEIGHT, STEP, TOP = 960, 300, 26, 38, 12
+# The picture is as narrow as its text allows, so that a phone does not shrink the text much.
+WIDTH, BOX_WIDTH, BOX_HEIGHT, STEP, TOP = 470, 290, 26, 36, 8
 LEFT = (WIDTH - BOX_WIDTH) // 2
 
 PURPOSES = {
@@ -21,21 +22,21 @@ PURPOSES = {
     "study": "learning experiments",
     "bench": "benchmarks",
     "sweep": "Ray Tune sweeps",
-    "walkforward": "walk-forward evaluation",
+    "walkforward": "folds over time",
     "selftest": "tests of a bundle",
-    "serve": "decision service (Ray Serve)",
+    "serve": "decision service",
     "rl": "MAPPO on RLlib",
     "envs": "environments",
     "backtest": "backtest and its report",
     "reporting": "pages and plots",
     "statistics": "significance",
     "bundle": "policy bundles, inference",
-    "synthetic": "markets with a planted edge",
+    "synthetic": "generated markets",
     "data": "files to market histories",
     "runtime": "processes, Ray cluster",
     "artifacts": "run folders, storage",
     "config": "settings",
-    "domain": "features, decisions, simulation",
+    "domain": "features, decisions, fills",
     "errors": "error types",
 }
 
@@ -76,7 +77,7 @@ def draw(root: Path) -> str:
     names = packages(root)
     sizes, edges = imports(root)
     rows = {name: row for row, name in enumerate(names)}
-    height = TOP * 2 + STEP * len(names)
+    height = TOP * 2 + STEP * (len(names) - 1) + BOX_HEIGHT
     lines, boxes = [], []
     for (upper, lower), count in sorted(edges.items()):
         if upper not in rows or lower not in rows:
@@ -84,7 +85,7 @@ def draw(root: Path) -> str:
         first, last = rows[upper], rows[lower]
         right = first % 2 == 0
         x = LEFT + BOX_WIDTH if right else LEFT
-        reach = min(300, 14 + 14 * (last - first)) * (1 if right else -1)
+        reach = min(116, 10 + 6 * (last - first)) * (1 if right else -1)
         y1, y2 = (TOP + STEP * row + BOX_HEIGHT / 2 for row in (first, last))
         lines.append(
             f'<path d="M{x} {y1} C{x + reach} {y1}, {x + reach} {y2}, {x} {y2}" '
@@ -96,14 +97,13 @@ def draw(root: Path) -> str:
         text = f"{name}: {PURPOSES.get(name, '')} ({sizes[name]})"
         boxes.append(
             f'<rect x="{LEFT}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="5"/>'
-            f'<text x="{WIDTH // 2}" y="{y + 17}">{escape(text)}</text>'
+            f'<text x="{WIDTH // 2}" y="{y + 18}">{escape(text)}</text>'
         )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        'font-family="system-ui, sans-serif" font-size="13">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" role="img" font-family="system-ui, sans-serif" font-size="14">'
         "<title>Packages by layer, and which package imports which</title>"
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
-        f'<g fill="none" stroke="#94a3b8" stroke-opacity="0.6">{"".join(lines)}</g>'
+        f'<g fill="none" stroke="#64748b" stroke-opacity="0.6">{"".join(lines)}</g>'
         '<g fill="#e0e7ff" stroke="#4338ca">'
         + "".join(box.split("<text")[0] for box in boxes)
         + '</g><g fill="#111827" text-anchor="middle">'

@@ -68,7 +68,7 @@ class Bundle:
 
     @property
     def bundle_id(self) -> str:
-        """Identity of the bundle: 64 hex digits."""
+        """The 64 hex digits that identify the bundle."""
         return str(self.manifest["bundle_id"])
 
     @property

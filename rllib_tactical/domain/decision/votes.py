@@ -30,7 +30,7 @@ class Votes:
 
     @property
     def signed(self) -> IntArray:
-        """Signed actions (N, 3): the number in brackets of the agents' table."""
+        """Signed actions (N, 3), the numbers in brackets of the agents' table."""
         return SIGNS[np.arange(len(AGENTS)), self.index]
 
     def take(self, rows: IntArray | slice) -> Votes:

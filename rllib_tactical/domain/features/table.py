@@ -124,7 +124,7 @@ class FeatureStream:
 
     @property
     def birth(self) -> int:
-        """Sign of the gap born on the last bar: +1 bullish, -1 bearish, 0 none."""
+        """Sign of the gap born on the last bar (+1 bullish, -1 bearish, 0 none)."""
         return self._gaps.birth
 
     def matrix(self) -> FloatArray:

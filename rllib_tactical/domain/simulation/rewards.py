@@ -19,7 +19,7 @@ from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray, Stric
 from rllib_tactical.errors import require
 
 PENALTIES: Final = ("risk_penalty", "counter_trend_penalty")
-"""Weights of what is punished: numbers <= 0 that are added to the reward."""
+"""Weights of penalties, numbers <= 0 that are added to the reward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
