@@ -27,12 +27,12 @@ def render_page(package: str, template: str, plots: dict[str, Any], **values: An
         trim_blocks=True,
     )
     page = environment.get_template(template)
-    return page.render(plots=_script_json(plots), plotly=Markup(_plotly_js()), **values)
+    return page.render(plots=script_json(plots), plotly=Markup(_plotly_js()), **values)
 
 
-def _script_json(plots: dict[str, Any]) -> Markup:
+def script_json(values: dict[str, Any]) -> Markup:
     """Return JSON that cannot end the script element it stands in."""
-    text = json.dumps(plots, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

@@ -85,12 +85,35 @@ def equity_curves(curves: list[tuple[str, str, FloatArray]], labels: list[str]) 
                 "hovertemplate": "%{text}<br>%{y:.2f}%",
             }
         )
+    gains = [equity - equity[0] for _, _, equity in curves]
+    ends = [min(float(gain.min()) for gain in gains), max(float(gain.max()) for gain in gains)]
+    capital = float(curves[0][2][0])
+    traces.append(  # draws nothing, but gives the axis in percent the range of the one in dollars
+        {
+            "x": [0, 0],
+            "y": [100.0 * end / capital for end in ends],
+            "yaxis": "y3",
+            "type": "scatter",
+            "mode": "lines",
+            "opacity": 0,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    )
     layout = {
         "height": 460,
+        "margin": {"l": 64, "r": 56, "t": 24, "b": 36},
         "xaxis": bar_axis(labels, 9) | {"anchor": "y2"},
         "yaxis": {"domain": [0.36, 1.0], "title": {"text": "P&L, $"}, "zeroline": True},
         "yaxis2": {"domain": [0.0, 0.28], "title": {"text": "drawdown, %"}},
-        "legend": {"orientation": "h", "y": 1.1},
+        "yaxis3": {
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "zeroline": False,
+            "title": {"text": "% of capital"},
+        },
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
     }
     return {"data": traces, "layout": layout}

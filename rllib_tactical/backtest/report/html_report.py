@@ -11,17 +11,19 @@ from rllib_tactical.backtest.report import charts
 from rllib_tactical.backtest.report import trade_charts as trade_metrics
 from rllib_tactical.backtest.report.tables import (
     cards,
+    conditions,
     metric_rows,
     statistics_cells,
     table_row,
     target_rows,
     tone,
 )
+from rllib_tactical.backtest.report.trade_list import trade_list
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.training_overlap import Seen
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.reporting.format import dollars
-from rllib_tactical.reporting.html import render_page
+from rllib_tactical.reporting.html import render_page, script_json
 from rllib_tactical.statistics.significance import Outcome, Significance
 
 PACKAGE: Final = "rllib_tactical.backtest.report"
@@ -63,6 +65,8 @@ def render_report(comparison: Comparison, context: ReportContext) -> str:
         timezone=result.history.instrument.timezone,
         rolling_days=trade_metrics.rolling_days(policy.metrics.number("days") or 0),
         has_trades=len(result.trades) > 0,
+        trades=script_json(trade_list(result)),
+        conditions=conditions(result),
         facts=context.facts,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_METRICS, Metrics
+from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import Target, TargetRow, target_table
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
@@ -23,7 +24,36 @@ def cards(metrics: Metrics) -> list[tuple[str, str]]:
         "Max drawdown": "max_drawdown",
         "Costs": "costs",
     }
-    return [(label, metric_text(name, metrics.number(name))) for label, name in shown.items()]
+    texts = {name: metric_text(name, metrics.number(name)) for name in shown.values()}
+    texts["net_pnl"] += f" ({metric_text('return', metrics.number('return'))})"
+    return [(label, texts[name]) for label, name in shown.items()]
+
+
+def conditions(result: BacktestResult) -> list[tuple[str, str]]:
+    """Return under what capital, costs and rules the trades were made, as pairs of texts."""
+    instrument, rules = result.history.instrument, result.rules
+    risk, orders = rules.risk, rules.orders
+    fee = dollars(instrument.commission_per_lot)
+    slippage = f"{instrument.slippage_ticks:g} ticks"
+    if instrument.slippage_atr_share:
+        slippage += f" and {instrument.slippage_atr_share:g} ATR"
+    return [
+        ("Capital", f"{dollars(result.initial_equity)} in one account"),
+        (
+            "Costs",
+            f"{fee} commission a lot and side; market orders and stops pay "
+            f"{instrument.half_spread_ticks:g} ticks of half spread and {slippage} of slippage, "
+            f"a tick is {instrument.tick_size:g}",
+        ),
+        (
+            "Rules",
+            f"stop {orders.stop_atr:g} ATR, target {orders.target_atr:g} ATR, flat at the "
+            f"session's end; votes need a score of {rules.aggregation.execution_threshold:g}; at "
+            f"most {percent(risk.max_risk_per_trade)} of equity is at risk at the stop, leverage "
+            f"at most {risk.max_leverage:g}, a session ends at a drawdown of "
+            f"{percent(risk.session_drawdown_limit)}",
+        ),
+    ]
 
 
 def tone(net_pnl: float, outcome: Outcome | None) -> str:

@@ -1,4 +1,4 @@
-"""The report in a real browser, at the size of a laptop's screen."""
+"""The report in a real browser, at the sizes of a laptop's screen and of a phone's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.report.html_report import render_report
 from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.reporting.format import dollars
 
 WIDTH, HEIGHT = 1366, 768
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -29,8 +30,22 @@ window.addEventListener("load", () => setTimeout(() => {
   mark.id = "probe";
   mark.textContent = "drawn " + drawn + " too-wide " + Math.max(0, wide);
   document.body.appendChild(mark);
+  parent.postMessage(mark.textContent, "*");
 }, 500));
 </script>"""
+
+PHONE_WIDTH = 390
+# browsers have a smallest window that is wider than a phone, frames have none
+FRAME = """<body>
+<iframe src="report.html" style="width: {width}px; height: 844px; border: 0"></iframe>
+<script>
+window.addEventListener("message", event => {{
+  const mark = document.createElement("p");
+  mark.id = "probe";
+  mark.textContent = event.data;
+  document.body.appendChild(mark);
+}});
+</script></body>"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +68,31 @@ def call(browser: str, profile: Path, page: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_report_is_drawn_and_fits_a_laptop_screen(
+def test_trades_are_filtered_and_sorted(
+    browser: str, comparison: Comparison, tmp_path: Path
+) -> None:
+    """What the script of the table shows after a search for shorts and a click on P&L."""
+    page = tmp_path / "report.html"
+    acts = """<script>
+      const search = document.getElementById("trades-filter");
+      search.value = "short";
+      search.dispatchEvent(new Event("input"));
+      const titles = [...document.querySelectorAll("#trades th button")];
+      titles.find(title => title.textContent === "P&L").click();
+    </script></body>"""
+    html = render_report(comparison, ReportContext("Backtest of random votes"))
+    page.write_text(html.replace("</body>", acts, 1))
+    document = call(browser, tmp_path / "profile", page, "--dump-dom")
+    body = re.search(r'<table id="trades".*?<tbody>(.*?)</tbody>', document, re.DOTALL)[1]
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
+    trades = comparison.policy.result.trades
+    shorts = trades[trades["side"] == "short"].sort_values("pnl", ascending=False)
+    assert {row[2] for row in rows} == {"short"}
+    assert [row[7] for row in rows] == [dollars(value) for value in shorts["pnl"].head(200)]
+    assert f"{len(shorts)} of {len(trades)}" in document
+
+
+def test_the_report_is_drawn_and_fits_a_laptop_and_a_phone(
     browser: str, comparison: Comparison, tmp_path: Path, project_root: Path
 ) -> None:
     page = tmp_path / "report.html"
@@ -66,6 +105,14 @@ def test_the_report_is_drawn_and_fits_a_laptop_screen(
     probe = re.search(r'id="probe">drawn (\d+) too-wide (\d+)', document)
     assert int(probe[1]) == html.count('<div id="') == 11
     assert int(probe[2]) == 0
+
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=PHONE_WIDTH))
+    probe = re.search(
+        r'id="probe">drawn (\d+) too-wide (\d+)',
+        call(browser, tmp_path / "profile", frame, "--window-size=800,900", "--dump-dom"),
+    )
+    assert (int(probe[1]), int(probe[2])) == (11, 0)
 
     # kept for people to look at where CI_ARTIFACTS names a folder
     folder = Path(os.environ.get("CI_ARTIFACTS", tmp_path))
