@@ -1,10 +1,10 @@
-"""The same rule-based strategy here and in backtesting.py, with the same trades to the cent.
+"""The same rule-based strategy in our backtest and in backtesting.py: every trade must be equal.
 
-Both decide at the close, fill at the next open, check stop and target inside each bar from the fill
-bar on and take the stop when a bar reaches both. What they define differently is left out of the
-comparison: half spread and slippage (there a share of the price, at the entry only), session ends,
-and the risk limits that make a size depend on the account. What is left, commissions included,
-must agree trade by trade.
+Both decide at the close, fill at the next open, check stop and target inside each bar from the bar
+of the fill on, and take the stop when a bar reaches both. The comparison leaves out what the two
+define differently: half spread and slippage (in backtesting.py a share of the price, at the entry
+only), session ends, and risk limits, which make the size depend on the account. Everything else,
+commissions included, must agree trade by trade to the cent.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FREE_RULES: Final = Rules(
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How trades of the two compare: those of each, those that are equal, and P&L in dollars."""
+    """Number of trades of each side, number of equal trades, and P&L in dollars."""
 
     ours: int
     theirs: int
@@ -61,11 +61,11 @@ class Agreement:
 
 
 def compare_rule(market: SyntheticMarket, repetitions: int) -> tuple[Row, Row]:
-    """Measure bars/s of the strategy here and there, and how the trades agree.
+    """Measure bars/s of the strategy in both, and how many trades agree.
 
-    The first row trades one endless session, where all trades must agree. There one account is
-    stepped bar by bar; with sessions, as in the second row, the backtest steps all of them side by
-    side. backtesting.py knows no sessions, so trades that reach across midnight differ.
+    In the first row all bars are one session: one account steps bar by bar, and all trades must
+    agree. In the second row our backtest steps all daily sessions at once; backtesting.py has no
+    sessions, so trades that continue past midnight differ.
     """
     endless = comparable_history(market)
     daily = dataclasses.replace(endless, sessions=market.sessions)
@@ -116,7 +116,7 @@ def comparable_history(market: SyntheticMarket) -> MarketHistory:
 
 
 def rival(history: MarketHistory) -> partial[pd.DataFrame]:
-    """Return a call that runs the strategy in backtesting.py and gives its trades.
+    """Return a function that runs the strategy in backtesting.py and returns its trades.
 
     Raises:
         ImportError: it is not installed.
@@ -158,7 +158,7 @@ def rival(history: MarketHistory) -> partial[pd.DataFrame]:
 
 
 def agreement(history: MarketHistory, theirs: pd.DataFrame) -> Agreement:
-    """Compare the trades of ``rival`` with ours; one that is open at the end counts in neither."""
+    """Compare the trades of ``rival`` with ours; a trade that is open at the end is left out."""
     start, stop = history.first_decision, len(history)
     votes = rule_based(history, start, stop)
     votes.index[0] = (1, 1, 0)  # the first bar that backtesting.py acts on is the second
@@ -182,7 +182,7 @@ def agreement(history: MarketHistory, theirs: pd.DataFrame) -> Agreement:
 
 
 def _signals(history: MarketHistory) -> Decision:
-    """Return what the strategy decides at the close of every bar, whatever the account holds."""
+    """Return the strategy's decision at the close of every bar, for a flat account."""
     start, stop = history.first_decision, len(history)
     count, part = stop - start, slice(start, stop)
     equity = np.full(count, FREE_RULES.risk.initial_equity)
@@ -217,7 +217,7 @@ def _run(module: Any, data: pd.DataFrame, strategy: Any, fee: float) -> pd.DataF
         finalize_trades=True,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls what newer versions of pandas deprecate
+        warnings.simplefilter("ignore")  # it uses functions that pandas deprecates
         trades: pd.DataFrame = test.run()["_trades"]
     return trades
 
@@ -229,6 +229,6 @@ def _note(found: Agreement) -> str:
             f"P&L ${found.our_pnl:,.2f}; no spread and slippage"
         )
     return (
-        f"{found.equal:,} equal trades of {found.ours:,} here and {found.theirs:,} there, "
+        f"{found.equal:,} equal trades of our {found.ours:,} and its {found.theirs:,}, "
         f"P&L ${found.our_pnl:,.2f} and ${found.their_pnl:,.2f}"
     )

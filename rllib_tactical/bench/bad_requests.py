@@ -1,8 +1,8 @@
-"""Requests that a service has to refuse, drawn from a grammar of what goes wrong in practice.
+"""Requests that a service must refuse, made from the faults that happen in practice.
 
-Each starts as a good body and is spoilt in one way: a wrong type or shape, a missing, unknown or
-repeated key, a number that is none or too large, nesting, a cut, another encoding, too many bytes,
-bytes that mean nothing.
+Each starts as a valid body and gets one fault: a wrong type or shape, a missing, unknown or
+repeated key, a number that is not finite or too large, deep nesting, a truncated body, another
+encoding, too many bytes, random bytes.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ Body = dict[str, Any]
 
 
 def bad_requests(good: dict[str, Body], seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield paths and bodies without end; none of them may be answered with 200 or with 5xx.
+    """Yield paths and invalid bodies forever; none may be answered with 200 or with 5xx.
 
     Args:
-        good: a good body by path.
+        good: a valid body by path.
         seed: the same seed gives the same requests.
     """
     rng = random.Random(seed)
     paths = sorted(good)
     while True:
         path = rng.choice(paths)
-        spoil = rng.choice(_WAYS)
-        yield path, spoil(copy.deepcopy(good[path]), rng)
+        break_body = rng.choice(_FAULTS)
+        yield path, break_body(copy.deepcopy(good[path]), rng)
 
 
 def _leaf(body: Any, rng: random.Random) -> tuple[Any, Any]:
@@ -147,7 +147,7 @@ def _not_an_object(body: Body, rng: random.Random) -> bytes:
 
 
 def _large(body: Body, rng: random.Random) -> bytes:
-    # few of the largest: whatever sends them should not be what is measured
+    # few of the largest: sending them would take most of the time
     size = HUGE_BODY if rng.random() < 0.02 else rng.choice([MAX_BODY - 100, MAX_BODY + 1])
     return _dump({"a": "x" * size})
 
@@ -156,7 +156,7 @@ def _dump(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-_WAYS: Final[tuple[Callable[[Body, random.Random], bytes], ...]] = (
+_FAULTS: Final[tuple[Callable[[Body, random.Random], bytes], ...]] = (
     _wrong_type,
     _wrong_type,
     _odd_number,

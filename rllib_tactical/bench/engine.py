@@ -1,4 +1,4 @@
-"""Section "engine": sampling, shipping and learning, beside RLlib's own and a hand-written loop."""
+"""Section "engine": sampling, transfer and learning, beside stock RLlib and a hand-written loop."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ OURS, STOCK, PLAIN = "ours", "RLlib, stock", "NumPy and PyTorch by hand"
 NOTES = {
     STOCK: "RLlib's MultiAgentEnv (all infos), MultiAgentEnvRunner and update loop, float32; "
     "1 account per bar",
-    PLAIN: "the same networks in a plain loop without RLlib, in the row's precision; shares passes "
-    "in sampling only",
+    PLAIN: "the same networks in a plain loop without RLlib, in the row's precision; accounts on "
+    "one bar share a forward pass in sampling only",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSize:
-    """How much is measured; the defaults take about six minutes. Tests use a fraction."""
+    """Sizes of the measurements. The defaults take about six minutes; tests use smaller ones."""
 
     bars: int = 20_000
     steps: int = 2_048
@@ -50,11 +50,11 @@ class EngineSize:
 
 
 def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Row]:
-    """Measure every row of the section on one synthetic market, in a Ray of its own.
+    """Measure every row of the section on one synthetic market, in a local Ray unless one runs.
 
     Args:
-        size: how much is measured.
-        progress: called with what is measured next.
+        size: sizes of the measurements.
+        progress: called with the name of each measurement before it starts.
     """
     limit_threads()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -89,8 +89,8 @@ def _rows(
             progress(f"sampling, {_per_bar(group)}")
             rows.append(_sampling(size, group, ours, stock, plain))
             if group == 1:
-                progress("bytes shipped")
-                rows.append(_shipped(size, ours, stock))
+                progress("bytes sent to the learner")
+                rows.append(_sent(size, ours, stock))
             progress(f"training, {_per_bar(group)}")
             rows.append(_iterations(size, group, ours, stock, plain, "training iteration"))
             if group == 1:
@@ -145,7 +145,7 @@ def _iterations(
     )
 
 
-def _shipped(size: EngineSize, ours: Any, stock: Any) -> Row:
+def _sent(size: EngineSize, ours: Any, stock: Any) -> Row:
     def bytes_per_step(algorithm: Any) -> Measurement:
         episodes = algorithm.env_runner.sample(num_timesteps=size.steps)
         steps = sum(episode.env_steps() for episode in episodes)
@@ -153,7 +153,7 @@ def _shipped(size: EngineSize, ours: Any, stock: Any) -> Row:
         return Measurement(held, held, held)
 
     return Row(
-        name="shipped from runner to learner",
+        name="sent from runner to learner",
         unit="bytes/step",
         measurement=bytes_per_step(ours),
         target=64.0,
@@ -175,7 +175,7 @@ def _scaling(size: EngineSize, handle: MarketHandle, runners: int) -> list[Row]:
             for work, into in zip((sample, algorithm.train), rates, strict=True):
                 begun = time.perf_counter()
                 work()
-                if repetition:  # the first one does not count
+                if repetition:  # the first one is a warm-up
                     into.append(size.steps / (time.perf_counter() - begun))
     workers = f"{runners} env runner{'s' if runners > 1 else ''}, {_per_bar(GROUP)}"
     return [

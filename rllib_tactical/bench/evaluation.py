@@ -1,4 +1,4 @@
-"""Section "evaluation": backtests in seconds, and the same strategy in backtesting.py."""
+"""Section "evaluation": seconds of a backtest, and the same strategy in backtesting.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIFFICULTY = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSize:
-    """How much is measured; the defaults take about a minute. Tests use a fraction."""
+    """Sizes of the measurements. The defaults take about a minute; tests use smaller ones."""
 
     network_bars: int = 20_000
     policy_bars: int = 100_000
@@ -43,8 +43,8 @@ def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) ->
     """Measure every row of the section on synthetic markets.
 
     Args:
-        size: how much is measured.
-        progress: called with what is measured next.
+        size: sizes of the measurements.
+        progress: called with the name of each measurement before it starts.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,7 +110,7 @@ def _built_in(size: EvaluationSize) -> Row:
 
 
 def _seconds(work: Callable[[], None], repetitions: int) -> Measurement:
-    """Return seconds of processor time, after one call that does not count."""
+    """Return seconds of processor time, after a warm-up call."""
     work()
     processor, wall = [], []
     for _ in range(repetitions):
@@ -125,7 +125,7 @@ def _seconds(work: Callable[[], None], repetitions: int) -> Measurement:
 
 
 def _untrained_bundle(path: Path, history: MarketHistory) -> Bundle:
-    """Return a bundle of networks with random weights that trades."""
+    """Write a bundle with random weights, large enough that it trades."""
     import torch
 
     from rllib_tactical.bundle.networks import Actor, actor_weights

@@ -1,7 +1,7 @@
-"""Load over HTTP from one event loop: keep-alive connections, prepared requests, exact latencies.
+"""HTTP load from one event loop: keep-alive connections, prepared requests, exact latencies.
 
-A general client costs more than the service that it measures; this one writes bytes and reads as
-many as the answer says it has.
+A general HTTP client takes more time than the service that it measures. This one writes prepared
+bytes and reads as many as the answer's content-length says.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(slots=True)
 class LoadResult:
-    """``latency_ms`` of answered requests; answers by status; requests that got none.
+    """What became of the requests.
 
-    ``repeated``: how often a request without a whole answer was sent again.
+    ``latency_ms`` of answered ones; ``statuses`` number of answers by status; ``lost`` and ``hung``
+    requests without an answer, because the connection ended or the time ran out; ``repeated``
+    requests sent again after an incomplete answer; ``bodies`` of the answers that were kept.
     """
 
     latency_ms: list[float] = field(default_factory=list)
@@ -67,14 +69,14 @@ def send_load(
     until: Callable[[], bool] | None = None,
     repeats: int = 0,
 ) -> LoadResult:
-    """Send requests over ``clients`` connections, each one after the answer to the one before.
+    """Send requests over ``clients`` connections; each waits for its answer before the next.
 
     Args:
         url: of the service.
-        requests: what is sent; shared by the connections, ends when exhausted.
+        requests: prepared requests, shared by the connections; the load ends with the last.
         clients: number of connections.
         keep: which answers (status, body) go into ``bodies``.
-        until: asked before each request; True ends the load.
+        until: called before each request; True ends the load.
         repeats: how often a request whose connection ended is sent again before it counts as lost.
     """
     return asyncio.run(_send_load(url, requests, clients, keep, until, repeats))

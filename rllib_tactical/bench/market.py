@@ -1,4 +1,4 @@
-"""Section "market": features, replay, environment and memory, each with what others reach."""
+"""Section "market": features, replay, environment and memory, beside other packages."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ EPISODE_BARS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketSize:
-    """How much is measured; the defaults take about a minute. Tests use a fraction."""
+    """Sizes of the measurements. The defaults take about a minute; tests use smaller ones."""
 
     bars: int = 200_000
-    sample_bars: int = 10_000  # for what is too slow for all bars
+    sample_bars: int = 10_000  # for packages that are too slow for all bars
     memory_bars: int = 1_000_000
     accounts: int = 4_096
     steps: int = 25
@@ -46,8 +46,8 @@ def measure_market(size: MarketSize, progress: Callable[[str], None]) -> list[Ro
     """Measure every row of the section on one synthetic market.
 
     Args:
-        size: how much is measured.
-        progress: called with what is measured next.
+        size: sizes of the measurements.
+        progress: called with the name of each measurement before it starts.
     """
     progress("making the market")
     market = make_market("regime", SEED, size.bars)
@@ -169,7 +169,7 @@ def _environment(spec: MarketSpec, size: MarketSize, gyms: tuple[Baseline, ...])
 
 
 def _memory(count: int) -> Row:
-    """Measure what the feature table and the views of ``count`` bars hold once they are built."""
+    """Measure the memory of the feature table and the views of ``count`` bars."""
     rng = np.random.default_rng(SEED)
     close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-3, count)))
     open_ = np.append(close[:1], close[:-1])
@@ -190,7 +190,7 @@ def _memory(count: int) -> Row:
         held = (tracemalloc.get_traced_memory()[0] - before) / 1e6
     finally:
         tracemalloc.stop()
-    del views  # kept until here, so that it counts
+    del views  # alive until here, so that its memory is measured
     return Row(
         name=f"table and views, {count:,} bars",
         unit="MB",

@@ -14,9 +14,9 @@ import numpy as np
 class Measurement:
     """A quantity measured several times: ``median``, ``low`` and ``high`` in the row's unit.
 
-    ``wall`` is the median by the wall clock where the others are by processor time, else None.
-    With ``seeds`` it is no median but the mean of so many runs, one seed each, and ``low`` and
-    ``high`` are one standard error away from it.
+    ``wall``: median by the wall clock where the other three are by processor time, else None.
+    ``seeds``: with a number, ``median`` is the mean over so many seeds, and ``low`` and ``high``
+    are one standard error below and above it.
     """
 
     median: float
@@ -28,10 +28,10 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What something else reaches in the same run; ``measurement`` may be None.
+    """The same quantity of another package or method, measured in the same run.
 
-    ``note`` says what was measured, or why nothing was. ``target_ratio``: how many times better
-    than this the row should be.
+    ``measurement`` is None where it could not be measured; ``note`` says what was measured, or why
+    nothing was. ``target_ratio``: how many times better than this the row should be.
     """
 
     name: str
@@ -121,7 +121,7 @@ def standard_error(values: list[float]) -> float:
 
 
 def mean_over_seeds(values: list[float]) -> Measurement:
-    """Return the mean of one or more seeds, and that less and plus its standard error.
+    """Return the mean over one or more seeds, and the mean minus and plus its standard error.
 
     One seed has no standard error: all three are its value.
     """
@@ -132,10 +132,10 @@ def mean_over_seeds(values: list[float]) -> Measurement:
 
 
 def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Measurement:
-    """Return units per second of processor time, after one call that does not count.
+    """Return units per second of processor time, after a warm-up call.
 
-    Processor time is what one core needs, whatever else the machine does meanwhile; the work must
-    not use threads.
+    Processor time does not depend on what else the machine does meanwhile. The work must not use
+    threads.
 
     Args:
         work: what is repeated.
@@ -148,9 +148,9 @@ def measure_rate(work: Callable[[], object], units: int, repetitions: int) -> Me
 def measure_rates(
     works: dict[str, Callable[[], object]], units: int, repetitions: int
 ) -> dict[str, Measurement]:
-    """Return units per second of each work by processor time, as ``measure_rate`` does.
+    """Return units per second of each of ``works`` by processor time, as ``measure_rate`` does.
 
-    The works take turns, so that what else the machine does meanwhile meets all of them.
+    They take turns, so that other load on the machine affects all of them alike.
     """
     for work in works.values():
         work()

@@ -1,12 +1,12 @@
-"""How much data was put into a node's object store."""
+"""The amount of data put into a node's object store."""
 
 from __future__ import annotations
 
 
 def bytes_created() -> int:
-    """Return the bytes of all objects ever made or received in this node's object store.
+    """Return the bytes of all objects ever created or received in this node's object store.
 
-    Ray has no public call for it; this is the counter behind ``ray memory --stats-only``.
+    Ray has no public function for it; this is the counter behind ``ray memory --stats-only``.
     """
     import ray
     from ray._private.internal_api import node_stats

@@ -1,7 +1,7 @@
 """MAPPO written by hand in NumPy and PyTorch, without RLlib: a reference and a baseline.
 
-Nothing is shared but the networks, the market and its simulator. Tests compare the learner with it
-update by update, the benchmark compares speeds.
+It shares only the networks, the market and its simulator with the product. Tests compare the
+learner with it update by update; the benchmark compares speeds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Rollout:
     """T steps of N accounts. ``next_*`` is the state after the step, before any restart.
 
     ``t``, ``next_t`` (T, N); ``account``, ``next_account`` (T, N, 4); ``actions``, ``logp``,
-    ``rewards`` (T, N, 3); ``terminated``, ``cut`` (T, N): the episode ended for good, or at all.
+    ``rewards`` (T, N, 3); ``terminated`` (T, N); ``cut`` (T, N): terminated or truncated.
     """
 
     t: IntArray
@@ -103,7 +103,7 @@ class PlainMappo:
 
     @torch.no_grad()
     def sample(self, steps: int) -> Rollout:
-        """Play ``steps`` bars with all accounts."""
+        """Step all accounts ``steps`` times."""
         rows: list[tuple[object, ...]] = []
         replay, size = self.replay, self.replay.group_size
         for _ in range(steps):
@@ -111,7 +111,7 @@ class PlainMappo:
             inputs = torch.from_numpy(replay.observe())
             by_group = torch.stack([actor(inputs).log_softmax(-1) for actor in self.actors], 1)
             logp: Float32Array = by_group.repeat_interleave(size, dim=0).numpy()
-            # the largest of logits plus Gumbel noise is a draw from the softmax
+            # the argmax of logits plus Gumbel noise is a sample of the softmax
             noise = self.rng.gumbel(size=logp.shape)
             actions = (logp + noise).argmax(-1)
             moved = replay.step(constant_votes(actions, self.confidence))
@@ -124,7 +124,7 @@ class PlainMappo:
         return Rollout(*(np.stack(column) for column in zip(*rows, strict=True)))
 
     def update(self, rollout: Rollout) -> None:
-        """Learn from a rollout: ``epochs`` passes in shuffled minibatches."""
+        """Update the networks from a rollout: ``epochs`` passes over shuffled minibatches."""
         training = self.training
         advantages, targets = self.advantages(rollout)
         weight = np.ones_like(advantages)
@@ -139,7 +139,7 @@ class PlainMappo:
             _flat(self._state(rollout.t, rollout.account)),
             _flat(rollout.actions.reshape(-1, NUM_AGENTS)),
             _flat(rollout.logp.reshape(-1, NUM_AGENTS)),
-            _flat(_standardised(advantages, weight).reshape(-1, NUM_AGENTS)),
+            _flat(_standardized(advantages, weight).reshape(-1, NUM_AGENTS)),
             _flat(((targets - mean) / std).reshape(-1, NUM_AGENTS)),
         ]
         rows = len(data[0])
@@ -148,19 +148,19 @@ class PlainMappo:
                 self._step(*(column[chosen] for column in data))
 
     def advantages(self, rollout: Rollout) -> tuple[FloatArray, FloatArray]:
-        """Return advantages and value targets (T, N, 3), step by step from the last."""
+        """Return advantages and value targets (T, N, 3), computed backwards step by step."""
         gamma, lambda_ = self.training.gamma, self.training.gae_lambda
         values = self._values(rollout.t, rollout.account)
         following = np.concatenate([values[1:], values[:1]])
         own = rollout.cut.copy()
-        own[-1] = True  # the next row is another state, or there is none
+        own[-1] = True  # the rollout ends: no row follows
         following[own] = self._values(rollout.next_t[own], rollout.next_account[own])
         following[rollout.terminated] = 0.0
         advantages = np.empty_like(values)
         running = np.zeros_like(values[0])
         for k in reversed(range(len(values))):
             running = running * ~rollout.cut[k][:, None]
-            if self.training.trace == "trade":  # what follows a trade belongs to other decisions
+            if self.training.trace == "trade":  # later rewards belong to later decisions
                 running = running * (rollout.next_account[k, :, :1] != 0)
             delta = rollout.rewards[k] + gamma * following[k] - values[k]
             running = delta + gamma * lambda_ * running
@@ -168,9 +168,9 @@ class PlainMappo:
         return advantages, advantages + values
 
     def decisive(self, rollout: Rollout) -> BoolArray:
-        """Return whether another vote of the agent would have made another order (T, N, 3).
+        """Return whether another vote of the agent would have changed the order, (T, N, 3).
 
-        Tries them all: three votes of three agents, the other two as they were.
+        Tries the three votes of each agent, with the votes of the other two unchanged.
         """
         t = rollout.t.reshape(-1)
         kind, direction, closing = self.histories.decision_context(t)
@@ -249,8 +249,8 @@ class PlainMappo:
         return mean, np.sqrt(np.maximum(square - mean**2, 1e-8))
 
 
-def _standardised(advantages: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return advantages in standard deviations of those that count; weights average to one."""
+def _standardized(advantages: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return weighted advantages, standardized over the decisive ones; weights average to one."""
     share = weight / np.maximum(weight.sum((0, 1)), 1e-9)
     centered: FloatArray = advantages - (share * advantages).sum((0, 1))
     spread = np.maximum(np.sqrt((share * centered**2).sum((0, 1))), 1e-4)

@@ -1,4 +1,4 @@
-"""What the service is compared with: an echo on Ray Serve, and the same decision on uvicorn alone.
+"""Servers to compare the service with: an echo on Ray Serve, and the decision on uvicorn alone.
 
 Run as a module, this is the uvicorn server: ``plain_servers BUNDLE PORT``.
 """

@@ -1,7 +1,7 @@
-"""Other packages doing the nearest thing they offer on the same bars.
+"""Other packages, measured on the same bars in the function that is closest to ours.
 
-They are optional (the extra ``bench``). Each is imported where it is measured, with its warnings
-contained: one of them turns every warning of the process into an error when it is imported.
+They are optional (the extra ``bench``). Each is imported where it is measured, with the filters of
+warnings restored afterwards: one of them turns all warnings of the process into errors.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ INSTALL = "not installed: pip install -c constraints.txt -e '.[bench]'"
 
 
 def bar_frame(bars: Bars) -> pd.DataFrame:
-    """Return bars as a frame with a time index, as these packages want them."""
+    """Return bars as a frame with a time index, as these packages expect them."""
     columns = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume")}
     return pd.DataFrame(columns, index=pd.to_datetime(bars.timestamp_s, unit="s"))
 
 
 def smart_money_gaps(bars: Bars, repetitions: int) -> Baseline:
-    """Measure bars/s of the FVG of smart-money-concepts over a whole history."""
+    """Measure bars/s of the fair value gaps of smart-money-concepts over a whole history."""
 
     def measure() -> Measurement:
         gaps, frame = _smart_money(), bar_frame(bars)
@@ -43,9 +43,9 @@ def smart_money_gaps(bars: Bars, repetitions: int) -> Baseline:
 
 
 def smart_money_updates(bars: Bars) -> tuple[Baseline, Baseline]:
-    """Measure p50 and p99 in microseconds of its FVG for a new bar, over the last 60 bars.
+    """Measure p50 and p99 in microseconds of its fair value gaps for a new bar.
 
-    It has no update: the window is computed again for each bar.
+    It has no incremental update: the last 60 bars are computed again for each new bar.
     """
     note = f"FVG only, the last {WINDOW} bars again for each new bar"
     times: list[float] = []
@@ -117,5 +117,5 @@ def _measured(name: str, note: str, measure: Callable[[], Measurement]) -> Basel
             return Baseline(name, measure(), note)
     except ImportError:
         return Baseline(name, None, INSTALL)
-    except Exception as error:  # foreign code: any error leaves the other rows valid
+    except Exception as error:  # of another package: the other rows stay valid
         return Baseline(name, None, f"failed: {type(error).__name__}: {error}")

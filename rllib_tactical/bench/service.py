@@ -1,4 +1,4 @@
-"""Section "service": a decision in the process, over HTTP, and what survives trouble."""
+"""Section "service": decisions in the process and over HTTP, reloads, crashes, bad requests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PARTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSize:
-    """How much is measured; the defaults take 4 minutes, 20 on a busy machine. Tests use less."""
+    """Sizes of the measurements. The defaults take 4 minutes, 20 on a busy machine."""
 
     decisions: int = 5_000
     requests: int = 20_000
@@ -64,8 +64,8 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> list[
     """Measure every row of the section.
 
     Args:
-        size: how much is measured.
-        progress: called with what is measured next.
+        size: sizes of the measurements.
+        progress: called with the name of each measurement before it starts.
     """
     with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
         folder = Path(name)
@@ -100,7 +100,7 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> list[
 
 
 def untrained_bundle(folder: Path, history: MarketHistory) -> Bundle:
-    """Write a bundle with random weights: what it decides does not matter here."""
+    """Write a bundle with random weights; its decisions do not matter here."""
     import torch
 
     from rllib_tactical.bundle.networks import Actor, actor_weights
@@ -183,7 +183,7 @@ class _Timed:
 
 def _timed(url: str, bodies: list[bytes], size: ServiceSize) -> _Timed:
     requests = _requests(bodies, 300)
-    send_load(url, requests, 4)  # whoever starts cold is not what is compared
+    send_load(url, requests, 4)  # a warm-up
     one = send_load(url, _requests(bodies, size.requests), 1)
     many = send_load(url, _requests(bodies, size.rate_requests), CLIENTS)
     return _Timed(one, many)
@@ -248,7 +248,7 @@ def _memory(url: str, bodies: list[bytes], size: ServiceSize) -> Row:
 
 
 def _resident_mb() -> float:
-    """Return the resident memory of the replicas that this process's Ray has started."""
+    """Return the resident memory in MB of the replicas that this process's Ray has started."""
     return sum(process.memory_info().rss for process in _replicas()) / 1e6
 
 
@@ -305,7 +305,7 @@ def _load_while(
     after_s: float = 1.0,
     repeats: int = 0,
 ) -> LoadResult:
-    """Return what became of requests sent while ``work`` ran, and a while before and after."""
+    """Send requests while ``work`` runs, and ``after_s`` seconds before and after it."""
     done = threading.Event()
 
     def run() -> None:
@@ -331,10 +331,10 @@ def _killed(url: str, bodies: list[bytes], size: ServiceSize) -> Row:
             deadline = time.monotonic() + 60.0
             while time.monotonic() < deadline and len(_replicas()) < 2:
                 time.sleep(0.2)
-            time.sleep(8.0)  # the new one has to take its part again
+            time.sleep(8.0)  # until the new replica gets requests
 
-    # HAProxy gives a request to another replica until the answer's head has come; one that dies
-    # between the head and the body leaves a cut answer, which a client has to ask for again
+    # HAProxy sends a request to another replica as long as no head of an answer has arrived. A
+    # replica that dies after the head leaves an incomplete answer: the client must ask again
     result = _load_while(url, bodies, kill, repeats=3)
     sent = f"{len(result.latency_ms):,} sent, {result.repeated} of them again"
     name = f"lost in {size.kills} SIGKILLs of a replica ({sent})"
@@ -349,8 +349,8 @@ def _refusals(url: str, bodies: list[bytes], size: ServiceSize) -> list[Row]:
         "/admin/override": {"action": "pause", "request_id": "a"},
         "/admin/model": {"path": "nowhere"},
     }
-    spoilt = itertools.islice(bad_requests(good, SEED), size.bad_requests)
-    requests = (http_request(path, body, HOST) for path, body in spoilt)
+    broken = itertools.islice(bad_requests(good, SEED), size.bad_requests)
+    requests = (http_request(path, body, HOST) for path, body in broken)
     unnamed = send_load(url, requests, 4, keep=lambda status, body: status == 422)
     failed = sum(count for status, count in unnamed.statuses.items() if status >= 500)
     accepted = sum(count for status, count in unnamed.statuses.items() if status < 400)
@@ -383,7 +383,7 @@ def _quantile_row(name: str, took: list[float], share: float, target: float) -> 
 
 
 def _quantiles(took: list[float], share: float) -> Measurement:
-    """Return the quantile of all, with the smallest and largest of five parts'."""
+    """Return the quantile, with the smallest and the largest of those of five parts."""
     parts = [float(np.quantile(part, share)) for part in np.array_split(took, PARTS)]
     spread = summarize(parts)
     return Measurement(float(np.quantile(took, share)), spread.low, spread.high)

@@ -1,4 +1,4 @@
-"""RLlib's own set-up of the same networks: its env runner, its minibatches, its update."""
+"""The same networks in stock RLlib: its env runner, minibatches and update loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rllib_tactical.rl.sampling.market_ref import MarketHandle
 
 
 class StockUpdates(MappoLearner):
-    """The centralized critic and its loss, which RLlib lacks; the rest is RLlib's."""
+    """Our centralized critic and its loss, which RLlib lacks, in RLlib's own update loop."""
 
     configure_optimizers_for_module = PPOTorchLearner.configure_optimizers_for_module
     postprocess_gradients = PPOTorchLearner.postprocess_gradients

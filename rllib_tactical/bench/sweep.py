@@ -1,4 +1,4 @@
-"""Section "sweep": short trials under Ray Tune and one after another, and what is copied."""
+"""Section "sweep": short trials under Ray Tune and one after another, and the data copied."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSize:
-    """How much is measured; the defaults take about two minutes. Tests use a fraction."""
+    """Sizes of the measurements. The defaults take about two minutes; tests use smaller ones."""
 
     bars: int = 20_000
     trials: int = 16
@@ -43,8 +43,8 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
     """Measure every row of the section on a synthetic market.
 
     Args:
-        size: how much is measured.
-        progress: called with what is measured next.
+        size: sizes of the measurements.
+        progress: called with the name of each measurement before it starts.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -68,8 +68,8 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
             config = spec.domains.applied(spec.config, values)
             train(sources, folder / "hand" / str(number), config, log=lambda text: None)
         by_hand = time.perf_counter() - begun
-        # RLlib puts weights into the store in every iteration, as many there as here, where each
-        # run put the bars beside them
+        # RLlib puts weights into the store in every iteration, in the sweep as much as here. Here
+        # each run put the bars there too
         weights = bytes_created() - before - size.trials * copied
         created = in_sweep - weights
     return [
@@ -97,7 +97,7 @@ def measure_sweep(size: SweepSize, progress: Callable[[str], None]) -> list[Row]
                 Baseline(
                     "bars per trial",
                     summarize([size.trials * copied / 1e6]),
-                    "what it would be if every trial was sent the prepared bars",
+                    "the amount if every trial were sent the prepared bars",
                 ),
             ),
         ),

@@ -13,7 +13,7 @@ def test_the_engine_section_measures_every_row_beside_both_baselines():
     rows = command.run_sections(("engine",), lambda text: None, {"engine": TINY})["engine"]
     assert [row.name for row in rows] == [
         "sampling, 8 accounts, 1 account per bar",
-        "shipped from runner to learner",
+        "sent from runner to learner",
         "training iteration, 1 account per bar",
         "bfloat16 iteration, 1 account per bar",
         "sampling, 8 accounts, 8 per bar",

@@ -66,5 +66,5 @@ def test_notes_say_what_agrees() -> None:
     note = backtesting_rival._note
     assert note(Agreement(3, 3, 3, 10.0, 10.0)).startswith("the same 3 trades, each equal to the")
     assert note(Agreement(3, 4, 2, 10.0, -5.0)) == (
-        "2 equal trades of 3 here and 4 there, P&L $10.00 and $-5.00"
+        "2 equal trades of our 3 and its 4, P&L $10.00 and $-5.00"
     )
