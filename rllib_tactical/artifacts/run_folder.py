@@ -5,6 +5,7 @@
     validation.jsonl      one line per validation
     events.out.tfevents*  the same for TensorBoard
     training_report.html  the same as curves
+    training_report.json  the newest metrics, the best validation and all validations
     checkpoints/NNNNNN/   rllib/ (to resume), actors.safetensors and checkpoint.json (to export)
     rollouts/             sampled steps as Parquet, when asked for
 

@@ -30,13 +30,14 @@ class ValidationConfig(StrictConfig):
     ``every`` so many iterations; 0: with every checkpoint. ``workers``: Ray tasks of one CPU that
     trade the validation bars while training goes on; 0: the driver does, and training waits.
     ``best_by``: the metric by which the best checkpoint is kept and exported, and which ``stop``
-    looks at: net P&L or daily Sharpe ratio on validation bars, or the mean of the last 100 episode
-    rewards, undefined before so many have ended.
+    looks at: net P&L, daily Sharpe ratio or win rate on validation bars, the last undefined with
+    fewer than 10 trades, or the mean of the last 100 episode rewards, undefined before so many have
+    ended.
     """
 
     every: int = 0
     workers: int = 0
-    best_by: Literal["net_pnl", "sharpe", "reward"] = "net_pnl"
+    best_by: Literal["net_pnl", "sharpe", "win_rate", "reward"] = "net_pnl"
 
     def __post_init__(self) -> None:
         require(self.every >= 0, "training.validation.every must be >= 0", self.every)

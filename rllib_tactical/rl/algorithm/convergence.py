@@ -36,6 +36,7 @@ class Monitor:
         self._rewards: deque[float] = deque(maxlen=EPISODES)
         self._unchecked = 0
         self._variation: float | None = None
+        self._converged_at: int | None = None
         self._history: dict[str, deque[float]] = {}
 
     @property
@@ -51,9 +52,12 @@ class Monitor:
     def update(self, rewards: list[float], losses: dict[str, float]) -> dict[str, Any]:
         """Take an iteration's ended episodes, in order, and its losses; return the figures.
 
-        ``episodes`` so far; ``reward_mean`` of the last 100 or as many as there are; ``reward_cv``
-        their coefficient of variation when it was last looked at, None before 100 have ended or
-        with a mean of zero; ``converged``: it is below 5%; ``trend_<loss>`` as of ``trend``.
+        ``episodes`` so far; of the last 100 or as many as there are ``reward_mean``,
+        ``reward_best``, ``reward_worst`` and ``reward_deviation`` (sample standard deviation);
+        ``reward_cv`` their coefficient of variation when it was last looked at, None before 100
+        have ended or with a mean of zero; ``converged``: it is below 5%;
+        ``episodes_since_convergence``: episodes since the look from which on it has been, None
+        while it is not; ``trend_<loss>`` as of ``trend``.
         """
         for reward in rewards:
             self.episodes += 1
@@ -62,11 +66,22 @@ class Monitor:
             if self._unchecked >= CHECK_EVERY:
                 self._unchecked = 0
                 self._variation = coefficient_of_variation(list(self._rewards))
+                if not self.converged:
+                    self._converged_at = None
+                elif self._converged_at is None:
+                    self._converged_at = self.episodes
+        rewards = list(self._rewards)
         figures: dict[str, Any] = {
             "episodes": self.episodes,
-            "reward_mean": float(np.mean(self._rewards)) if self._rewards else None,
+            "reward_mean": float(np.mean(rewards)) if rewards else None,
+            "reward_best": max(rewards, default=None),
+            "reward_worst": min(rewards, default=None),
+            "reward_deviation": float(np.std(rewards, ddof=1)) if len(rewards) > 1 else None,
             "reward_cv": self._variation,
             "converged": self.converged,
+            "episodes_since_convergence": (
+                None if self._converged_at is None else self.episodes - self._converged_at
+            ),
         }
         for name, value in losses.items():
             past = self._history.setdefault(name, deque(maxlen=TREND_ITERATIONS))
@@ -81,6 +96,7 @@ class Monitor:
             "rewards": list(self._rewards),
             "unchecked": self._unchecked,
             "variation": self._variation,
+            "converged_at": self._converged_at,
             "history": {name: list(values) for name, values in self._history.items()},
         }
 
@@ -90,6 +106,8 @@ class Monitor:
         self.episodes = state["episodes"]
         self._rewards.extend(state["rewards"])
         self._unchecked, self._variation = state["unchecked"], state["variation"]
+        # runs of version 1 do not know since when: they count from where they go on
+        self._converged_at = state.get("converged_at", self.episodes if self.converged else None)
         for name, values in state["history"].items():
             self._history[name] = deque(values, maxlen=TREND_ITERATIONS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 from array import array
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, Training
 PACKAGE: Final = "rllib_tactical.rl.tracking"
 
 REPORT: Final = "training_report.html"
+SUMMARY: Final = "training_report.json"
 MAX_POINTS: Final = 1_500
 MAX_LINES: Final = 100
 """Validations in the table; the best is always there."""
@@ -54,7 +56,7 @@ Marks = list[tuple[int, str]]
 
 
 class HtmlReport(TrainingCallback):
-    """Writes ``training_report.html`` into the run folder with every checkpoint."""
+    """Writes the report, as HTML and as JSON, into the run folder with every checkpoint."""
 
     def on_checkpoint(self, run: TrainingRun, path: Path) -> None:
         """Write the report of everything so far."""
@@ -62,13 +64,34 @@ class HtmlReport(TrainingCallback):
 
 
 def write_training_report(folder: RunFolder) -> None:
-    """Write the report of a run beside its other files, in one step."""
-    atomic_write_text(folder.path / REPORT, render_training_report(folder))
+    """Write the report of a run beside its other files, each in one step."""
+    history = _History.read(folder)
+    atomic_write_text(folder.path / REPORT, render_training_report(folder, history))
+    text = json.dumps(training_summary(folder, history), indent=2, allow_nan=False)
+    atomic_write_text(folder.path / SUMMARY, text + "\n")
 
 
-def render_training_report(folder: RunFolder) -> str:
+def training_summary(folder: RunFolder, history: _History | None = None) -> dict[str, Any]:
+    """Return what the report says as plain values: newest metrics, the best and all validations."""
+    run, validations = folder.read(), folder.validations()
+    training = run["config"]["training"]
+    history = history or _History.read(folder)
+    best = _best(validations, training["validation"]["best_by"])
+    return {
+        "symbols": _symbols(run),
+        "verdict": _verdict(len(history.iteration), best, training),
+        "iterations": len(history.iteration),
+        "best_by": training["validation"]["best_by"],
+        "best": best,
+        "last": history.last,
+        "validations": validations,
+    }
+
+
+def render_training_report(folder: RunFolder, history: _History | None = None) -> str:
     """Return the report as one HTML document, from what the run folder holds."""
-    run, history, validations = folder.read(), _History.read(folder), folder.validations()
+    run, validations = folder.read(), folder.validations()
+    history = history or _History.read(folder)
     last = history.last
     training = run["config"]["training"]
     stages = [stage["name"] for stage in training.get("curriculum", ())]
@@ -81,6 +104,7 @@ def render_training_report(folder: RunFolder) -> str:
         verdict=_verdict(len(history.iteration), best, training),
         tone="good" if best is not None and best["net_pnl"] > 0 else "bad",
         cards=_cards(last, validations, best),
+        episodes=_episode_rows(last),
         trends=_trends(last),
         trend_iterations=TREND_ITERATIONS,
         validations=_validation_cells(validations, best, stages),
@@ -196,7 +220,7 @@ def _plot(traces: list[Plot], title: str, marks: Marks, levels: tuple[float, ...
         "height": 300,
         "xaxis": {"title": {"text": "account steps"}},
         "yaxis": {"title": {"text": title}},
-        "legend": {"orientation": "h", "y": 1.16},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         "showlegend": len(traces) > 1,
         "hovermode": "x",
         "shapes": [_stage_line(at) for at, _ in marks] + [_level(value) for value in levels],
@@ -279,6 +303,25 @@ def _cards(last: Row, validations: list[Row], best: Row | None) -> list[tuple[st
     ]
 
 
+def _episode_rows(last: Row) -> list[tuple[str, str]]:
+    """Return what is known of the last episodes: reward of all agents together, and length."""
+
+    def text(name: str, digits: int = 3) -> str:
+        return number(last.get(name), digits)
+
+    since = last.get("episodes_since_convergence")
+    return [
+        ("episodes so far", f"{last.get('episodes', 0):,}"),
+        ("mean length, bars", text("episode_length", 1)),
+        ("mean reward", text("reward_mean")),
+        ("best reward", text("reward_best")),
+        ("worst reward", text("reward_worst")),
+        ("standard deviation", text("reward_deviation")),
+        ("coefficient of variation", percent(last.get("reward_cv"))),
+        ("episodes since convergence", "not converged" if since is None else f"{since:,}"),
+    ]
+
+
 def _trends(last: Row) -> list[dict[str, str]]:
     return [
         {
@@ -302,6 +345,7 @@ def _validation_cells(
             "net_pnl": dollars(row["net_pnl"]),
             "sharpe": number(row["sharpe"]),
             "trades": f"{row['trades']:,}",
+            "win_rate": percent(row.get("win_rate")),
             "per_day": number(row["trades_per_day"]),
             "training_rule": f"{row['training_rule_trades']:,}",
             "scale": f"{row['temperature_scale']:g}",

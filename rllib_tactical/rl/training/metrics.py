@@ -13,9 +13,9 @@ from rllib_tactical.rl.training.validator import ValidationResult
 def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
     """Return the flat metrics of one iteration from RLlib's result.
 
-    Rewards are mean episode returns, None where no episode ended; P&L, costs (dollars) and
-    trades are sums over the iteration's steps by the training rule. What ``Monitor.update`` returns
-    is in it.
+    Rewards are mean episode returns and ``episode_length`` mean bars, None where no episode ended;
+    P&L, costs (dollars) and trades are sums over the iteration's steps by the training rule. What
+    ``Monitor.update`` returns is in it.
     """
     runners, learners = result["env_runners"], result["learners"]
     trading = runners.get("trading", {})
@@ -32,20 +32,25 @@ def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
         "costs": float(trading.get("costs", 0.0)),
         "trades": int(trading.get("trades", 0)),
         "wins": int(trading.get("wins", 0)),
+        "episode_length": _number(runners.get("episode_len_mean")),
         "bonus_share": bonus / (bonus + base) if bonus + base else 0.0,
         "value_loss": float(learners[CRITIC]["vf_loss"]),
         "value_explained_variance": float(learners[CRITIC]["vf_explained_var"]),
     }
     for agent in AGENTS:
         learner = learners[agent]
-        reward = ended.get(agent, math.nan)  # no episode may have ended in the iteration
-        row[f"reward_{agent}"] = reward if math.isfinite(reward) else None
+        row[f"reward_{agent}"] = _number(ended.get(agent))
         row[f"entropy_{agent}"] = float(learner["entropy"])
         row[f"policy_loss_{agent}"] = float(learner["policy_loss"])
         row[f"kl_{agent}"] = float(learner["approximate_kl"])
         row[f"clip_fraction_{agent}"] = float(learner["clip_fraction"])
     monitored: Row = result.get(MONITOR, {})
     return row | monitored
+
+
+def _number(value: float | None) -> float | None:
+    """Return a mean, None where no episode ended in the iteration."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def validation_metrics(result: ValidationResult) -> Row:
@@ -57,6 +62,7 @@ def validation_metrics(result: ValidationResult) -> Row:
         "validation_net_pnl": validation.net_pnl,
         "validation_sharpe": validation.sharpe,
         "validation_trades": validation.trades,
+        "validation_win_rate": validation.win_rate,
         "validation_trades_per_day": validation.trades_per_day,
         "validation_training_rule_trades": validation.training_rule_trades,
         "validation_oracle_share": validation.oracle_share,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.statistics.sharpe import days_per_year
+
+FEW_TRADES: Final = 10
+"""With fewer trades a win rate chooses a checkpoint by luck, and is undefined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Validation:
     stage: int = 0
     oracle_share: float | None = None
     reward: float | None = None
+    win_rate: float | None = None
 
     @property
     def trades_too_little(self) -> bool:
@@ -61,6 +65,7 @@ class Validation:
             stage=int(values.get("stage", 0)),
             oracle_share=values.get("oracle_share"),
             reward=values.get("reward"),
+            win_rate=values.get("win_rate"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,6 +82,7 @@ class Validation:
             "stage": self.stage,
             "oracle_share": self.oracle_share,
             "reward": self.reward,
+            "win_rate": self.win_rate,
         }
 
 
@@ -91,6 +97,7 @@ class PartMetrics:
 
     net_pnl: list[float]
     trades: list[int]
+    wins: list[int]
     by_date: list[dict[str, float]]
     training_rule_trades: int
     days: int
@@ -155,6 +162,7 @@ def trade_part(
     return PartMetrics(
         net_pnl=[result.net_pnl for result in results],
         trades=[len(result.trades) for result in results],
+        wins=[int((result.trades["pnl"] > 0).sum()) for result in results],
         by_date=[_by_date(result) for result in results],
         training_rule_trades=len(training.trades),
         days=len(np.unique(history.sessions.session_id[start:stop])),
@@ -180,15 +188,17 @@ def combine(metrics: Sequence[PartMetrics], scales: tuple[float, ...]) -> Valida
         for date, pnl in part.by_date[best].items():
             daily[date] = daily.get(date, 0.0) + pnl
     pnls = np.array([daily[date] for date in sorted(daily)])
+    trades, wins = int(by_scale[best]["trades"]), sum(part.wins[best] for part in metrics)
     opening = sum(part.equity for part in metrics) + np.cumsum(pnls) - pnls
     return Validation(
         temperature_scale=by_scale[best]["scale"],
         net_pnl=by_scale[best]["net_pnl"],
-        trades=int(by_scale[best]["trades"]),
+        trades=trades,
         training_rule_trades=sum(part.training_rule_trades for part in metrics),
         by_scale=by_scale,
         trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in metrics)),
         sharpe=sharpe_ratio(pnls / opening, days_per_year({part.calendar for part in metrics})),
+        win_rate=wins / trades if trades >= FEW_TRADES else None,
     )
 
 

@@ -19,6 +19,29 @@ def test_the_variation_is_that_of_the_last_hundred_episodes():
     assert figures["converged"] is False
 
 
+def test_best_worst_and_deviation_are_of_the_last_hundred_episodes():
+    monitor = Monitor()
+    assert monitor.update([], {})["reward_best"] is None
+    assert monitor.update([50.0], {})["reward_deviation"] is None
+    figures = monitor.update([1.0, 3.0] * 50, {})  # the 50 is the 101st back
+    assert (figures["reward_best"], figures["reward_worst"]) == (3.0, 1.0)
+    assert figures["reward_deviation"] == pytest.approx(np.std([1.0, 3.0] * 50, ddof=1))
+
+
+def test_episodes_are_counted_from_the_look_that_found_it_converged():
+    monitor = Monitor()
+    assert monitor.update([1.0] * 99, {})["episodes_since_convergence"] is None
+    assert monitor.update([1.0] * 26, {})["episodes_since_convergence"] == 25  # looked at 100
+    other = Monitor()
+    other.set_state(json.loads(json.dumps(monitor.get_state())))
+    assert other.update([1.0], {})["episodes_since_convergence"] == 26
+    assert other.update([9.0] * 10, {})["episodes_since_convergence"] is None
+    old = monitor.get_state()
+    del old["converged_at"]  # as version 1 wrote it
+    other.set_state(old)
+    assert other.update([1.0] * 3, {})["episodes_since_convergence"] == 3
+
+
 def test_a_reward_to_decide_by_takes_a_hundred_episodes():
     monitor = Monitor()
     assert monitor.update([1.0] * 99, {})["reward_mean"] == 1.0

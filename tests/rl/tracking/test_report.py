@@ -10,7 +10,12 @@ from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import StageConfig, TrainingConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.tracking.report import REPORT, render_training_report, write_training_report
+from rllib_tactical.rl.tracking.report import (
+    REPORT,
+    SUMMARY,
+    render_training_report,
+    write_training_report,
+)
 
 CONFIG = TacticalConfig(
     training=TrainingConfig(
@@ -122,3 +127,27 @@ def test_it_says_what_the_size_is_from(folder):
 
 def test_it_is_rendered_before_anything_is_done(folder):
     assert "0 of 9 iterations" in render_training_report(folder)
+
+
+def test_what_it_says_is_there_as_json_too(folder):
+    for k in range(1, 6):
+        folder.append_progress(row(k))
+        folder.append_validation(judged(k, 100.0 * k))
+    write_training_report(folder)
+    found = json.loads((folder.path / SUMMARY).read_text())
+    assert found["iterations"] == 5
+    assert found["symbols"] == ["A&B"]
+    assert found["best"]["net_pnl"] == 500.0
+    assert found["last"]["episodes"] == 50
+    assert [each["iteration"] for each in found["validations"]] == [1, 2, 3, 4, 5]
+    assert found["verdict"] in (folder.path / REPORT).read_text()
+
+
+def test_it_says_what_is_known_of_the_last_episodes(folder):
+    known = {"reward_mean": 1.25, "reward_best": 2.5, "reward_worst": -0.125}
+    folder.append_progress(row(1) | known | {"episode_length": 64.0})
+    page = render_training_report(folder)
+    for name, value in (("best reward", "2.500"), ("worst reward", "-0.125"),
+                        ("mean length, bars", "64"), ("standard deviation", "-"),
+                        ("episodes since convergence", "not converged")):  # fmt: skip
+        assert f'<td>{name}</td><td class="n">{value}</td>' in page

@@ -1,0 +1,51 @@
+"""What a validation says of several instruments together."""
+
+import pytest
+
+from rllib_tactical.artifacts.run_folder import score_of
+from rllib_tactical.config.loader import parse_config
+from rllib_tactical.errors import ConfigError
+from rllib_tactical.rl.training.validation import PartMetrics, Validation, combine
+
+
+def part(net_pnl, trades, wins, by_date):
+    return PartMetrics(
+        net_pnl=net_pnl,
+        trades=trades,
+        wins=wins,
+        by_date=by_date,
+        training_rule_trades=30,
+        days=2,
+        equity=1_000.0,
+        calendar="24/7",
+    )
+
+
+def test_parts_are_summed_at_the_scale_that_earns_most():
+    first = part([5.0, 20.0], [8, 9], [1, 6], [{"a": 5.0}, {"a": 30.0, "b": -10.0}])
+    second = part([10.0, 10.0], [2, 3], [1, 3], [{"b": 10.0}, {"b": 10.0}])
+    found = combine([first, second], (1.0, 0.5))
+    assert (found.temperature_scale, found.net_pnl, found.trades) == (0.5, 30.0, 12)
+    assert found.win_rate == pytest.approx(9 / 12)
+    assert found.training_rule_trades == 60
+    assert found.trades_per_day == 6.0
+    # $30 on $2,000 and $0 on $2,030, 365 days a year: mean .0075, deviation .015 / sqrt(2)
+    assert found.sharpe == pytest.approx(0.0075 / (0.015 / 2**0.5) * 365**0.5)
+    assert Validation.from_dict(found.as_dict()) == found
+
+
+def test_few_trades_have_no_win_rate_to_choose_by():
+    found = combine([part([1.0], [9], [9], [{"a": 1.0}])], (1.0,))
+    assert found.win_rate is None
+    assert score_of(found.as_dict(), "win_rate") is None
+    old = found.as_dict()
+    del old["win_rate"]  # as earlier checkpoints have it
+    assert Validation.from_dict(old).win_rate is None
+
+
+def test_the_best_may_be_the_one_with_the_most_wins():
+    sections = {"training": {"validation": {"best_by": "win_rate"}}}
+    config = parse_config({"tactical_marl": sections}, "test")
+    assert config.training.validation.best_by == "win_rate"
+    with pytest.raises(ConfigError, match="best_by"):
+        parse_config({"tactical_marl": {"training": {"validation": {"best_by": "luck"}}}}, "test")
