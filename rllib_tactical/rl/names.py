@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 CRITIC = "critic"
-
-
 STATE = "global_state"
 
-
 ENDED_REWARDS: Final = "ended_episode_rewards"
-"""Where env runners log the reward of each episode that ended, all agents together."""
-
+"""Metric of env runners: the reward of each ended episode, summed over the agents."""
 
 MONITOR: Final = "monitor"

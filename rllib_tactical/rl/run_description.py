@@ -1,4 +1,4 @@
-"""What a run folder remembers besides weights, and what a resumed run must share with it."""
+"""What a run folder records besides weights, and what a resumed run must have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_FORMAT: Final = 1
 
 
 def cpus_of(config: TacticalConfig, instruments: int) -> int:
-    """Return the CPUs that a run's workers take besides the driver's own."""
+    """Return the number of CPUs of a run's workers, without that of the driver."""
     training = config.training
     validating = training.validation.workers_for(instruments)
     return training.num_env_runners + training.num_learners + validating
@@ -27,9 +27,9 @@ def cpus_of(config: TacticalConfig, instruments: int) -> int:
 def run_description(
     market: TrainingMarket, config: TacticalConfig, known: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what a run folder remembers besides weights.
+    """Return what a run folder records besides weights.
 
-    ``known``: what is known of the warm start, which is then not read.
+    ``known``: the description of the warm start if it is known; its files are then not read.
     """
     warm = config.training.warm_start
     return {
@@ -68,10 +68,10 @@ def check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
             raise TrainingError("--resume: --synergies differs from what the run was started with")
         if old_part["instrument"] != new_part["instrument"]:
             raise TrainingError("--resume: the instrument differs from the run's")
-    # what settings were not there yet when the run was started had their defaults
+    # settings that did not exist when the run was started had their defaults
     old = to_dict(config_of(before, "--resume: run.json"))
     new = now["config"]
-    # training longer is what resuming is for, and the machine may be another one
+    # a resumed run may train longer, and on another machine
     may_differ = {
         "iterations",
         "num_env_runners",

@@ -35,11 +35,11 @@ from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.names import ENDED_REWARDS
 from rllib_tactical.rl.sampling.episode import JointEpisode, joined
 from rllib_tactical.rl.sampling.recorder import Recorder
-from rllib_tactical.rl.sampling.rollout import EpisodeCallbacks, Trace
+from rllib_tactical.rl.sampling.rollout import EpisodeCallbacks, RolloutBuffer
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
 
 EPISODES = "episodes_in_flight"
-"""Where a runner's state holds what is not in RLlib's: accounts, random draws, sums so far."""
+"""Key in a runner's state of what RLlib does not store: accounts, random generator, sums."""
 
 TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 """Sums over the sampled steps: dollars, counts, dollars, and absolute reward parts."""
@@ -48,11 +48,11 @@ TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 class BatchedEnvRunner(MultiAgentEnvRunner):
     """Steps ``num_envs_per_env_runner`` accounts together and returns ``JointEpisode`` segments."""
 
-    _recorder: Recorder | None = None  # the driver's own runner, where others sample, has none
+    _recorder: Recorder | None = None  # the driver's runner has none when remote runners sample
 
     def make_env(self) -> None:
-        """Make the batched replay from the market handle in the environment's configuration."""
-        # RLlib evaluates by "complete_episodes", but says with each call how many it wants
+        """Build the batched replay from the market handle in the environment's configuration."""
+        # RLlib evaluates with "complete_episodes", and passes the number of them with each call
         if self.config.batch_mode != "truncate_episodes" and not self.config.in_evaluation:
             raise TrainingError(
                 f'batch_mode must be "truncate_episodes", found {self.config.batch_mode!r}'
@@ -65,7 +65,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             self.worker_index and get_runtime_context().was_current_actor_reconstructed
         )
         if came_back:
-            seed = None  # it must not play its first bars again
+            seed = None  # so that it does not replay its first bars
         self._rng = np.random.default_rng(None if seed is None else seed + 1)
         self._confidence = market.train_confidence
         group = self.config.env_config["accounts_per_bar"]
@@ -105,7 +105,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         explore = bool(self.config.explore if explore is None else explore)
         with self.metrics.log_time(SAMPLE_TIMER):
             if force_reset or num_episodes is not None or self._needs_initial_reset:
-                # a training run's first episodes are cut, those that somebody asks for are whole
+                # the first episodes of training are staggered; requested episodes are whole
                 whole = force_reset or num_episodes is not None or self.config.in_evaluation
                 self._reset(stagger=not whole)
                 self._needs_initial_reset = num_episodes is not None
@@ -113,7 +113,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                 if num_timesteps is None:
                     fragment = self.config.get_rollout_fragment_length(self.worker_index)
                     num_timesteps = fragment * self.num_envs
-                # as long as a parallel training step takes: RLlib asks for a fraction of a step
+                # rounded up, as RLlib may ask each runner for a fraction of a step of all accounts
                 steps = math.ceil(num_timesteps / self.num_envs)
                 samples = self._rollout(steps, explore, random_actions)
             else:
@@ -134,7 +134,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         return samples
 
     def begin_iteration(self, iteration: int) -> None:
-        """Take note of the iteration that is sampled for, by which records are named."""
+        """Set the iteration that is sampled for; recorded files are named by it."""
         if self._recorder:
             self._recorder.begin(iteration)
 
@@ -153,10 +153,10 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         return self.metrics.reduce()
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return RLlib's state and, of the runner that samples in the driver, its episodes.
+        """Return RLlib's state and, for the runner that samples in the driver, its episodes.
 
-        The episodes in flight and the state of the random draws make a restored run sample what
-        the run would have sampled that was never interrupted.
+        With the unfinished episodes and the random generator's state, a restored run samples what
+        the run would have sampled without the interruption.
         """
         state: dict[str, Any] = super().get_state(*args, **kwargs)
         if not self.worker_index and not self._needs_initial_reset:
@@ -171,9 +171,9 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take RLlib's state, and the episodes if they are of this market and this runner.
+        """Restore RLlib's state, and the episodes if they are of this market and this runner.
 
-        Remote runners get the driver's state: they must not all play its episodes.
+        Remote runners get the driver's state too; they must not all continue its episodes.
         """
         super().set_state(state)
         episodes = state.get(EPISODES)
@@ -215,13 +215,13 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     def _rollout(self, steps: int, explore: bool, random_actions: bool) -> list[JointEpisode]:
         replay, accounts = self.env.replay, self.num_envs
         size = replay.group_size
-        trace = Trace.empty(steps, accounts, size)
+        buffer = RolloutBuffer.empty(steps, accounts, size)
         first = np.zeros(accounts // size, dtype=np.int64)
         segments: list[JointEpisode] = []
         sums = dict.fromkeys(TRADING_METRICS, 0.0)
-        trace.stand(0, replay)
+        buffer.record_state(0, replay)
         listeners = self._callbacks_of_episodes
-        listeners.begin_rollout(trace)
+        listeners.begin_rollout(buffer)
         for k in range(steps):
             by_group = self._probabilities(replay.observe(), explore, random_actions)
             probabilities = np.repeat(by_group, size, axis=0)
@@ -230,9 +230,9 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             else:
                 votes = greedy_votes(probabilities)
             moved = replay.step(constant_votes(votes.index, self._confidence))
-            trace.actions[k], trace.logp[k] = votes.index, np.log(votes.confidence)
-            trace.rewards[k], trace.terminated[k] = moved.rewards, moved.terminated
-            trace.stand(k + 1, replay)
+            buffer.actions[k], buffer.logp[k] = votes.index, np.log(votes.confidence)
+            buffer.rewards[k], buffer.terminated[k] = moved.rewards, moved.terminated
+            buffer.record_state(k + 1, replay)
             self._returns += moved.rewards
             self._lengths += 1
             _add_trading(sums, moved)
@@ -246,14 +246,14 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             whole = np.zeros(accounts, dtype=np.bool_)
             whole[done] = True
             for g in np.flatnonzero(whole.reshape(-1, size).all(axis=1)).tolist():
-                # the true last state stays in the segment; row k + 1 then begins the next one
-                segments.append(trace.cut(g, int(first[g]), k + 1, self._ids[g], ended=True))
+                # the segment keeps its last state; row k + 1 then becomes the first of the next
+                segments.append(buffer.segment(g, int(first[g]), k + 1, self._ids[g], ended=True))
                 self._ids[g], first[g] = uuid.uuid4().hex, k + 1
             replay.restart(done)
-            trace.stand(k + 1, replay)
+            buffer.record_state(k + 1, replay)
             listeners.restarted(k + 1, done)
         for g in np.flatnonzero(first < steps).tolist():
-            segments.append(trace.cut(g, int(first[g]), steps, self._ids[g], ended=False))
+            segments.append(buffer.segment(g, int(first[g]), steps, self._ids[g], ended=False))
         listeners.end_rollout(steps)
         for name, value in sums.items():
             self.metrics.log_value(("trading", name), value, reduce="sum")
@@ -291,7 +291,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 
 
 class _ReplaySpaces:
-    """What RLlib's runner asks of ``self.env``: spaces, agents, a count, and ``close``."""
+    """What RLlib's runner needs of ``self.env``: spaces, agents, a count, and ``close``."""
 
     def __init__(self, replay: ReplaySet) -> None:
         self.replay = replay
@@ -318,7 +318,7 @@ class _ReplaySpaces:
         return ACTION_SPACE
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is held."""
 
 
 def _add_trading(sums: dict[str, float], step: Outcome) -> None:

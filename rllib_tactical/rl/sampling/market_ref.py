@@ -1,4 +1,4 @@
-"""The market as workers get it: a reference into Ray's object store, opened once per process."""
+"""The market for workers: a reference into Ray's object store, opened once per process."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _opened: dict[tuple[bytes, bytes], MarketSpec] = {}
 
 
 class MarketHandle:
-    """Travels inside RLlib's configuration in place of the market itself.
+    """Stands for the market in RLlib's configuration.
 
-    RLlib copies and pickles its configuration often; a handle stays a few kilobytes, and the
-    bars reach each node once. Arrays opened from the object store are read-only views of shared
-    memory. The reference travels as bytes: an actor that is restarted after a failure opens it
-    anew, which Ray does not promise for references among an actor's constructor arguments. The
+    RLlib copies and pickles its configuration often; a handle has a few kilobytes, and each node
+    gets the bars once. Arrays opened from the object store are read-only views of shared memory.
+    The handle keeps the reference as bytes, so that an actor restarted after a failure can open it
+    again, which Ray does not guarantee for references among an actor's constructor arguments. The
     process that put the bars into the store owns them and must outlive their users.
 
-    Rules, rewards and episodes travel beside the reference. So a market whose bars came out of a
-    handle, with whatever other settings, refers to the same bars in the store again: the trials of
-    a sweep share one copy.
+    Rules, rewards and episodes are stored beside the reference. So a new handle for bars that came
+    from another handle, with any other settings, refers to the same bars in the store: the trials
+    of a sweep share one copy.
     """
 
     def __init__(self, market: MarketSpec) -> None:
@@ -62,7 +62,7 @@ def _open_parts(key: bytes) -> tuple[MarketPart, ...]:
         if not (isinstance(parts, tuple) and all(isinstance(p, MarketPart) for p in parts)):
             raise TrainingError(
                 "the market of this configuration belongs to another Ray session: build the "
-                "configuration anew and restore the checkpoint's state into it"
+                "configuration again and restore the checkpoint's state into it"
             )
         _parts[key] = parts
     return _parts[key]

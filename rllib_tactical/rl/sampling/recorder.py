@@ -1,8 +1,8 @@
-"""Rollouts as Parquet files, for study outside of training.
+"""Rollouts as Parquet files, for analysis outside of training.
 
-A file per env runner and sampling call, ``NNNNNN-WW.parquet``: the iteration it was sampled for and
-the runner's number. A runner that also samples for a lost one is called several times in an
-iteration and adds the call's number. One row per account and bar.
+One file per env runner and sampling call, ``NNNNNN-WW.parquet``: the iteration and the runner's
+number. A runner that is called several times in an iteration, because it also samples for a lost
+one, adds the number of the call. One row per account and bar.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Recorder:
     """Writes what one env runner samples.
 
     Args:
-        folder: made when it is missing; on the runner's machine.
+        folder: created when missing; on the runner's machine.
         market: what is replayed.
         worker: the runner's number.
-        again: the runner replaces one that was lost, whose files must stay.
+        again: the runner replaces a lost one, whose files must be kept.
     """
 
     def __init__(self, folder: Path, market: MarketSpec, worker: int, again: bool = False) -> None:
@@ -39,7 +39,7 @@ class Recorder:
         self.begin(0)
 
     def begin(self, iteration: int) -> None:
-        """Name what follows after an iteration."""
+        """Set the iteration by which the next files are named."""
         self._iteration, self._calls = iteration, 0
 
     def write(self, segments: list[JointEpisode]) -> None:

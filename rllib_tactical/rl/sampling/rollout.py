@@ -1,4 +1,4 @@
-"""What a rollout records, and the callbacks that users may have set on its episodes."""
+"""The buffer of a rollout, and RLlib's callbacks on its episodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVENTS = ("on_episode_created", "on_episode_start", "on_episode_step", "on_episo
 
 
 @dataclass(slots=True)
-class Trace:
+class RolloutBuffer:
     """The steps of N accounts in groups of ``size``; see ``JointEpisode`` for the arrays."""
 
     size: int
@@ -31,8 +31,8 @@ class Trace:
     terminated: BoolArray
 
     @classmethod
-    def empty(cls, steps: int, accounts: int, size: int) -> Trace:
-        """Return room for ``steps`` steps of ``accounts`` accounts in groups of ``size``."""
+    def empty(cls, steps: int, accounts: int, size: int) -> RolloutBuffer:
+        """Return a buffer for ``steps`` steps of ``accounts`` accounts in groups of ``size``."""
         agents = (steps, accounts, NUM_AGENTS)
         return cls(
             size,
@@ -44,17 +44,17 @@ class Trace:
             terminated=np.empty((steps, accounts), dtype=np.bool_),
         )
 
-    def stand(self, row: int, replay: ReplaySet) -> None:
-        """Record where the accounts stand."""
+    def record_state(self, row: int, replay: ReplaySet) -> None:
+        """Record the bar and the features of every account before step ``row``."""
         self.t[row], self.account[row] = replay.bar[:: self.size], replay.account_features()
 
-    def cut(self, group: int, start: int, stop: int, id_: str, ended: bool) -> JointEpisode:
-        """Return a group's steps from ``start`` to before ``stop``; ``ended``: its episodes end."""
+    def segment(self, group: int, start: int, stop: int, id_: str, ended: bool) -> JointEpisode:
+        """Return a group's steps ``start`` <= k < ``stop``; ``ended``: its episodes end there."""
         mine = slice(group * self.size, (group + 1) * self.size)
         return self._segment(mine, start, stop, id_, ended)
 
     def of_account(self, i: int, start: int, stop: int, id_: str, ended: bool) -> JointEpisode:
-        """Return one account's steps from ``start`` to before ``stop``."""
+        """Return one account's steps ``start`` <= k < ``stop``."""
         return self._segment(slice(i, i + 1), start, stop, id_, ended)
 
     def _segment(self, mine: slice, start: int, stop: int, id_: str, ended: bool) -> JointEpisode:
@@ -71,7 +71,7 @@ class Trace:
 
 
 class EpisodeCallbacks:
-    """RLlib's ``on_episode_*`` callbacks, one episode per account; free when nobody has set any.
+    """RLlib's ``on_episode_*`` callbacks, one episode per account; costs nothing when none is set.
 
     ``episode`` is the part since the last call of ``sample``; ``prev_episode_chunks`` of
     ``on_episode_end`` are the parts before it. Its ``custom_data`` lasts from creation to end.
@@ -89,21 +89,21 @@ class EpisodeCallbacks:
         return overridden or bool(getattr(self._runner.config, f"callbacks_{event}"))
 
     def reset(self) -> None:
-        """Forget all episodes: every account begins a new one with the next rollout."""
+        """Drop all episodes: every account starts a new one with the next rollout."""
         accounts = self._runner.num_envs
         self._ids = [""] * accounts
         self._before: list[list[JointEpisode]] = [[] for _ in range(accounts)]
         self._custom: list[dict[str, Any]] = [{} for _ in range(accounts)]
 
-    def begin_rollout(self, trace: Trace) -> None:
-        """Take note of where a rollout's steps are recorded, and start what has not begun."""
-        self._trace = trace
+    def begin_rollout(self, buffer: RolloutBuffer) -> None:
+        """Take the buffer of the next rollout and start the episodes that have not started."""
+        self._buffer = buffer
         self._first = [0] * self._runner.num_envs
         if self._wanted:
             self._start(0, [i for i, id_ in enumerate(self._ids) if not id_])
 
     def stepped(self, k: int, done: IntArray) -> None:
-        """Tell of step ``k`` of every account, and of the episodes that ended with it."""
+        """Notify of step ``k`` of every account, and of the episodes that ended with it."""
         if "on_episode_step" in self._wanted:
             for i in range(self._runner.num_envs):
                 self._call("on_episode_step", i, self._so_far(i, k + 1, ended=False))
@@ -113,7 +113,7 @@ class EpisodeCallbacks:
                 self._call("on_episode_end", i, episode, prev_episode_chunks=self._before[i])
 
     def restarted(self, row: int, accounts: IntArray) -> None:
-        """Tell of the episodes that begin at ``row``."""
+        """Notify of the episodes that start at ``row``."""
         if self._wanted:
             self._start(row, accounts.tolist())
 
@@ -130,10 +130,10 @@ class EpisodeCallbacks:
             self._before[i], self._custom[i] = [], {}
             for event in ("on_episode_created", "on_episode_start"):
                 if event in self._wanted:
-                    self._call(event, i, self._trace.of_account(i, row, row, self._ids[i], False))
+                    self._call(event, i, self._buffer.of_account(i, row, row, self._ids[i], False))
 
     def _so_far(self, i: int, stop: int, ended: bool) -> JointEpisode:
-        return self._trace.of_account(i, self._first[i], stop, self._ids[i], ended)
+        return self._buffer.of_account(i, self._first[i], stop, self._ids[i], ended)
 
     def _call(self, event: str, i: int, episode: JointEpisode, **more: Any) -> None:
         runner = self._runner

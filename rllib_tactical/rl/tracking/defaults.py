@@ -1,4 +1,4 @@
-"""The callbacks of every run, whoever started it."""
+"""The callbacks of every run, from `tactical train`, a sweep or Python."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rllib_tactical.rl.training.callbacks import TrainingCallback
 
 
 def run_folder_callbacks(*others: TrainingCallback) -> list[TrainingCallback]:
-    """Return what writes the run folder, with other loggers of rows before the report.
+    """Return the callbacks that write the run folder, with ``others`` before the report.
 
-    The report is rendered from the rows in the folder, and what publishes the folder comes last.
+    The report is rendered from the rows in the folder, so it comes after all that write rows.
     """
     return [JsonLinesLogger(), TensorBoardLogger(), *others, HtmlReport()]

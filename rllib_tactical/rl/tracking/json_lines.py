@@ -9,7 +9,7 @@ class JsonLinesLogger(TrainingCallback):
     """Writes ``progress.jsonl`` and ``validation.jsonl``, from which reports are made."""
 
     def on_start(self, run: TrainingRun) -> None:
-        """Drop the rows and rollouts of iterations that the run goes through again."""
+        """Drop the rows and rollouts of iterations that the run will repeat."""
         run.folder.drop_after(run.start)
 
     def on_validation(self, run: TrainingRun, validation: Row) -> None:

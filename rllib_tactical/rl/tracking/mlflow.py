@@ -23,19 +23,19 @@ PARAMS_PER_CALL: Final = 100
 METRICS_PER_CALL: Final = 1000
 """MLflow takes no more of them in one call."""
 TRY_AGAIN_AFTER_S: Final = 300.0
-"""How long a store that failed is left alone: its client may take minutes to give up each time."""
+"""Pause after a failure of the store: its client may take minutes to give up each time."""
 
 
 STATUS: Final = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 class MlflowLogger(TrainingCallback):
-    """Keeps one MLflow run beside a training run; a resumed training goes on with its run.
+    """Logs a training run to one MLflow run; a resumed training continues the same one.
 
     Args:
         uri: tracking URI: a server's address or ``sqlite:///FILE``. The files of a SQLite store go
             into ``mlflow-artifacts`` beside the database.
-        log: prints a line, when the store fails while training goes on.
+        log: prints a line when the store fails during training.
 
     Raises:
         TrainingError: MLflow is not installed.
@@ -61,7 +61,7 @@ class MlflowLogger(TrainingCallback):
             raise UsageError(f"--mlflow {uri}: {_first_sentence(error)}") from error
 
     def on_start(self, run: TrainingRun) -> None:
-        """Open the MLflow run and drop what it has of later iterations.
+        """Open the MLflow run and drop its points of later iterations.
 
         Raises:
             UsageError: the run cannot be opened. Later failures of the store are only logged.
@@ -76,7 +76,7 @@ class MlflowLogger(TrainingCallback):
     def _drop_after(self, start: StartPoint) -> None:
         """Replace the run by one without the points after ``start``, if it has any.
 
-        MLflow removes no single point. The replaced run is in MLflow's trash.
+        MLflow cannot remove single points. It moves the replaced run to its trash.
         """
         from mlflow.entities import Metric
 
@@ -99,7 +99,7 @@ class MlflowLogger(TrainingCallback):
             self._client.delete_run(old.info.run_id)
 
     def on_iteration(self, run: TrainingRun, row: Row) -> None:
-        """Log the numbers of an iteration at its account steps; not while the store is failing."""
+        """Log the numbers of an iteration at its account steps, unless it failed recently."""
         if self._failed_at is not None and time.monotonic() - self._failed_at < TRY_AGAIN_AFTER_S:
             return
         from mlflow.entities import Metric
@@ -124,12 +124,12 @@ class MlflowLogger(TrainingCallback):
 
     @contextmanager
     def _failures_logged(self) -> Iterator[None]:
-        """Let a failing store end nothing: what it misses is in the run folder."""
+        """Log a failure of the store instead of raising it: the run folder has all rows."""
         try:
             yield
-        except (self._failure, OSError) as error:  # files may go another way than metrics
+        except (self._failure, OSError) as error:  # OSError: from uploads of files
             if self._failed_at is None:
-                self._log(f"MLflow fails, training goes on without it: {_first_sentence(error)}")
+                self._log(f"MLflow failed, training continues without it: {_first_sentence(error)}")
             self._failed_at = time.monotonic()
 
     def _find_experiment(self) -> str:
@@ -155,7 +155,7 @@ class MlflowLogger(TrainingCallback):
         return self._remember(self._create_run(self._folder.path.name))
 
     def _create_run(self, name: str, **more: Any) -> str:
-        """Create an MLflow run with the parameters that training goes on with."""
+        """Create an MLflow run with the parameters of the run folder."""
         from mlflow.entities import Param
 
         run = self._client.create_run(self._experiment, run_name=name, **more)
@@ -166,7 +166,7 @@ class MlflowLogger(TrainingCallback):
         return run_id
 
     def _remember(self, run_id: str) -> str:
-        """Note in the run folder which MLflow run a resumed training goes on with."""
+        """Record in the run folder which MLflow run a resumed training continues."""
         text = json.dumps({"uri": self._uri, "run_id": run_id})
         atomic_write_text(self._folder.path / RUN_FILE, text)
         return run_id

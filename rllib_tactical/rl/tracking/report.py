@@ -28,11 +28,11 @@ REPORT: Final = "training_report.html"
 SUMMARY: Final = "training_report.json"
 MAX_POINTS: Final = 1_500
 MAX_LINES: Final = 100
-"""Validations in the table; the best is always there."""
+"""Most validations in the table, besides the best one."""
 COLORS: Final = {"fvg": "#1d4ed8", "momentum": "#d97706", "entry": "#0d9488"}
 STAGE: Final = "#a855f7"
 LEVELS: Final = {"entropy": (math.log(NUM_ACTIONS),), "variation": (CONVERGED_BELOW,)}
-"""Dotted lines: a coin toss between the actions; what counts as converged."""
+"""Dotted lines: the entropy of uniform actions; the limit of convergence."""
 
 PER_AGENT: Final = {
     "rewards": ("reward", "mean episode reward"),
@@ -50,7 +50,7 @@ SINGLE: Final = {
     "variation": ("reward_cv", "coefficient of variation"),
     "speed": ("steps_per_s", "account steps a second"),
 }
-"""Curves by the name of their place: metric and title of the axis."""
+"""Curves by the id of their element: metric and title of the axis."""
 
 Marks = list[tuple[int, str]]
 
@@ -117,7 +117,7 @@ def render_training_report(folder: RunFolder, history: _History | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """The metrics that are drawn, as columns (K,): rows of a long run would fill the memory."""
+    """The plotted metrics as columns (K,): the rows of a long run would not fit into memory."""
 
     iteration: IntArray
     steps: IntArray
@@ -200,7 +200,7 @@ def _validation_plot(validations: list[Row], marks: Marks) -> Plot:
 
 
 def _curve(history: _History, metric: str, label: str, color: str) -> Plot:
-    """Return a metric over the steps, thinned; breaks where it is undefined."""
+    """Return a metric over the steps, thinned, with a gap where it is undefined."""
     values = history.columns[metric]
     chosen = thin(np.nan_to_num(values), MAX_POINTS) if len(values) else np.arange(0)
     return {
@@ -248,7 +248,7 @@ def _stage_label(at: int, name: str) -> Plot:
         "x": at,
         "yref": "paper",
         "y": 1,
-        "text": html.escape(name),  # plotly reads a little HTML in labels
+        "text": html.escape(name),  # plotly interprets some HTML in labels
         "showarrow": False,
         "xanchor": "left",
         "font": {"size": 10, "color": STAGE},
@@ -268,7 +268,7 @@ def _level(value: float) -> Plot:
 
 
 def _best(validations: list[Row], best_by: str) -> Row | None:
-    """Return the validation that ``RunFolder.best`` goes by, whether or not it was kept."""
+    """Return the best validation by the rule of ``RunFolder.best``, its checkpoint kept or not."""
     last_stage = max((row["stage"] for row in validations), default=0)
     scored = [
         (score, row["iteration"], i)

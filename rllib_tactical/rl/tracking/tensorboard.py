@@ -16,10 +16,10 @@ class TensorBoardLogger(TrainingCallback):
     _file: Any
 
     def on_start(self, run: TrainingRun) -> None:
-        """Have readers drop the later steps in the files of earlier processes.
+        """Make readers drop the later steps in the files of earlier processes.
 
-        An event file is only ever appended to; a start with a step is TensorBoard's own mark for a
-        run that goes back to it.
+        Event files are append-only; a START event with a step is how TensorBoard marks that a run
+        was restarted from that step.
         """
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

@@ -17,12 +17,12 @@ from rllib_tactical.synthetic import make_market
 def stage_market(
     stage: StageConfig, config: TacticalConfig, standardization: Standardization
 ) -> TrainingMarket:
-    """Make a stage's market, split as the configuration splits any; equal stages, equal bars.
+    """Make a stage's market, split like the files of bars; equal stages have equal bars.
 
     Args:
         stage: any but the last.
         config: splits, episodes, rules and rewards.
-        standardization: of the run's own training bars: it is part of the actors, which stay.
+        standardization: of the run's training bars: it is part of the actors, which are kept.
 
     Raises:
         UsageError: bars, seed or difficulty are out of range.
@@ -33,14 +33,14 @@ def stage_market(
     splits = split_history(len(history), config.training.splits)
     source = {"name": f"{stage.market} market", "rows": len(history)}
     spec = MarketSpec.from_config(config, (MarketPart(history, splits[0]),))
-    spec.replays(1, seed=0)  # a split too short for an episode is found here
+    spec.replays(1, seed=0)  # raises for a split too short for an episode
     return TrainingMarket(spec, (PreparedPart(history, splits, source),), standardization)
 
 
 def check_new_run(config: TacticalConfig, standardization: Standardization) -> None:
-    """Refuse what a run would find out after hours: a criterion never met, a stage not entered.
+    """Refuse what a run would fail at after hours: criteria never met, stages that cannot start.
 
-    Every stage's market is made once.
+    Makes the market of every stage once.
 
     Raises:
         ConfigError: see ``check_validated``; or a stage's market cannot be made or is too short,

@@ -15,7 +15,7 @@ RUNNER_TIMEOUT_S = 300.0
 """How long training waits for lost env runners to come back."""
 
 LEARNER_TIMEOUT_S = 10.0
-"""How long a learner is given to show that it is alive after an update has failed."""
+"""How long a learner may take to answer after an update has failed."""
 
 
 def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> tuple[Row, float]:
@@ -46,7 +46,7 @@ def next_result(algorithm: Any, iteration: int, stop: StopRequest) -> tuple[Row,
 
 
 def _train(algorithm: Any, iteration: int) -> Row:
-    """Return RLlib's result of one iteration; a lost learner becomes an error of ours."""
+    """Return RLlib's result of one iteration; a lost learner raises a ``TrainingError``."""
     try:
         result: Row = algorithm.train()
     except RayError as error:
@@ -60,7 +60,7 @@ def _train(algorithm: Any, iteration: int) -> Row:
 
 
 def _learner_lost(algorithm: Any, error: RayError) -> bool:
-    """Return whether a learner is gone; the others may fail first, in their exchange with it."""
+    """Return whether a learner is lost; the others may fail before it, exchanging gradients."""
     group = algorithm.learner_group
     if group.is_local:
         return False

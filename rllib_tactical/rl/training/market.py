@@ -1,4 +1,4 @@
-"""From files of bars to everything that training needs, with the gates that come first."""
+"""From files of bars to everything that training needs, with the checks before it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STANDARDIZATION_WINDOWS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class PreparedPart:
-    """One instrument made ready: its market history, the three splits, and where it came from."""
+    """One prepared instrument: its market history, the three splits, and its source."""
 
     history: MarketHistory
     splits: tuple[Split, Split, Split]
@@ -44,7 +44,7 @@ class PreparedPart:
 
 @dataclass(frozen=True, slots=True)
 class TrainingMarket:
-    """All instruments made ready; ``spec`` is what env runners replay."""
+    """All prepared instruments; ``spec`` is what env runners replay."""
 
     spec: MarketSpec
     parts: tuple[PreparedPart, ...]
@@ -54,10 +54,10 @@ class TrainingMarket:
 def prepare_market(
     sources: list[DataSource], config: TacticalConfig, bar_seconds: int = BAR_SECONDS
 ) -> TrainingMarket:
-    """Load and check bars, run the causality gate, split, estimate what comes from training bars.
+    """Load and check bars, check causality, split, and estimate sizes and standardization.
 
-    Base quantities of instruments that have none, unless their source names other bars, and the
-    standardization of the network input use training bars only.
+    The standardization of the network input is of training bars only; so is the base quantity of
+    an instrument that has none, unless its source names other bars for it.
 
     Args:
         sources: files of bars, one per instrument.
@@ -77,7 +77,7 @@ def prepare_market(
     spec = MarketSpec.from_config(
         config, tuple(MarketPart(part.history, part.splits[0]) for part in parts)
     )
-    # found here: a split too short for an episode, fewer groups of accounts than instruments
+    # raises for a split too short for an episode, or fewer groups of accounts than instruments
     spec.replays(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
     windows = np.concatenate([_training_windows(part, len(parts)) for part in parts])
     return TrainingMarket(spec, parts, Standardization.estimate(windows))

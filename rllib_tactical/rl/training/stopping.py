@@ -11,10 +11,10 @@ from rllib_tactical.config.training import TrainingConfig
 
 
 class StopRules:
-    """The criteria of ``training.stop``, and how long validation has not become better.
+    """The criteria of ``training.stop``, and the number of validations without improvement.
 
-    Only evaluations that the configuration schedules count, so that a run which was interrupted,
-    and evaluated then, stops where the uninterrupted one does.
+    Only validations that the configuration schedules count. So a run that was interrupted, and
+    validated then, stops at the same iteration as an uninterrupted one.
     """
 
     def __init__(self, training: TrainingConfig) -> None:
@@ -28,20 +28,22 @@ class StopRules:
         self._newest = score_of(validation, self._best_by)
         if self._newest is not None and (self._best is None or self._newest > self._best):
             self._best, self._without_better = self._newest, 0
-        elif self._newest is not None or self._best_by != "reward":  # that is not known at first
+        elif (
+            self._newest is not None or self._best_by != "reward"
+        ):  # unknown in the first validations
             self._without_better += 1
 
     def of_validation(self) -> str | None:
-        """Return why validation says that the run is to end, or None."""
+        """Return the reason to end that the validations give, or None."""
         stop = self._stop
         if stop.target is not None and self._newest is not None and self._newest >= stop.target:
             return f"validation {self._best_by} {self._newest:,.6g} reached {stop.target:,.6g}"
         if stop.patience and self._without_better >= stop.patience:
-            return f"{self._without_better} evaluations brought no better {self._best_by}"
+            return f"{self._without_better} validations brought no better {self._best_by}"
         return None
 
     def of_progress(self, *, converged: bool, seconds: float, env_steps: int) -> str | None:
-        """Return why the run is to end at this point of its way, or None."""
+        """Return the reason to end that the progress of the run gives, or None."""
         stop = self._stop
         if stop.converged and converged:
             return "episode rewards have converged"
@@ -52,7 +54,7 @@ class StopRules:
         return None
 
     def get_state(self) -> dict[str, Any]:
-        """Return plain values from which ``set_state`` goes on."""
+        """Return plain values for ``set_state``."""
         return {
             "best_by": self._best_by,
             "best": self._best,
@@ -69,7 +71,7 @@ class StopRules:
 
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a flag, so that an iteration is never cut in half."""
+    """Turns the first SIGINT or SIGTERM into a flag, so that no iteration is interrupted."""
 
     def __init__(self) -> None:
         self.asked = False

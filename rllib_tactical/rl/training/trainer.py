@@ -1,4 +1,4 @@
-"""Run a training: restore, iterate, end, and return what came of it."""
+"""Run a training: restore, iterate, end, and return the result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Validation beside training: as Ray tasks while training goes on, or in the driver.
+"""Validation beside training: in Ray tasks while training continues, or in the driver.
 
-Whoever does it, the result is a function of the weights alone, and it is taken at an iteration that
-the configuration fixes. So a run that is resumed decides what the uninterrupted one decides.
+In both cases the result depends on the weights alone, and it is used at an iteration that the
+configuration fixes. So a resumed run makes the same decisions as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.synthetic.oracle import oracle_votes
 
 WORKERS_TIMEOUT_S = 300.0
-"""How long a validation that is due is waited for: a task may find no CPU after a node was lost."""
+"""Longest wait for a validation that is due: after the loss of a node a task may find no CPU."""
 
 Weights = dict[str, Float32Array]
 Parts = list[tuple[MarketHistory, Split]]
@@ -39,7 +39,7 @@ Parts = list[tuple[MarketHistory, Split]]
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """A finished validation, and the iteration and account steps of the weights it is of."""
+    """A finished validation, with the iteration and the account steps of its weights."""
 
     iteration: int
     env_steps: int
@@ -51,9 +51,9 @@ class Validator:
 
     Args:
         config: rules, temperature scales and ``training.validation``.
-        market: its second splits are traded; one that has none gives no result.
-        stage: number of the curriculum's stage, noted in the results.
-        oracle: name of the synthetic market whose oracle is the measure, if there is one.
+        market: its validation splits are traded; without any there is no result.
+        stage: number of the curriculum's stage, recorded in the results.
+        oracle: name of the synthetic market whose oracle the result is compared with, if any.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class Validator:
         if any(split.stop <= split.start for _, split in self._parts):
             self._parts = []
         workers = config.training.validation.workers_for(len(self._parts))
-        # dealt out round robin; each worker keeps what it was sent in the node's object store
+        # distributed round robin; each share stays in the object store for all validations
         self._shares = [ray.put(self._parts[k::workers]) for k in range(workers)]
         self._oracle_pnl = self._earned_by(oracle, config.rules) if oracle is not None else None
         self._running: tuple[int, int, float | None, Weights, list[Any]] | None = None
 
     @property
     def pending(self) -> int | None:
-        """The iteration whose validation was started and not collected."""
+        """The iteration whose validation was started and not yet collected."""
         return None if self._running is None else self._running[0]
 
     def start(self, iteration: int, env_steps: int, reward: float | None, weights: Weights) -> None:
-        """Start to validate weights; what was started before must have been collected.
+        """Start to validate weights; the validation before must have been collected.
 
         ``reward`` is recorded in the result.
         """
@@ -112,9 +112,9 @@ class Validator:
         return ValidationResult(iteration, env_steps, validation)
 
     def _gather(self, tasks: list[Any]) -> list[PartMetrics] | None:
-        """Return the workers' metrics in the order of the parts; None where they gave none.
+        """Return the workers' metrics in the order of the parts; None when they gave none.
 
-        Lost workers are used again next time, workers that did not answer in time never.
+        After a loss of workers the next validation uses workers again; after a time-out none does.
         """
         try:
             shares = ray.get(tasks, timeout=WORKERS_TIMEOUT_S)
@@ -123,12 +123,12 @@ class Validator:
                 ray.cancel(task, force=True)
             self._shares = []
             return None
-        except RayError:  # the driver can always do it itself
+        except RayError:  # the driver validates instead
             return None
         return [shares[k % len(shares)][k // len(shares)] for k in range(len(self._parts))]
 
     def _earned_by(self, oracle: str, rules: Rules) -> float | None:
-        """Return what the oracle earns on the validation bars at equal size; None for nothing."""
+        """Return the oracle's net P&L on the validation bars at equal size; None unless > 0."""
         total = 0.0
         for history, split in self._parts:
             start, stop = max(split.start, history.first_decision), split.stop

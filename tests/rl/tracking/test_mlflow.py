@@ -96,7 +96,7 @@ def test_a_store_that_fails_is_logged_once_and_ends_nothing(folder, tmp_path, mo
             log(row(4))
         log(row(5))
     assert len(lines) == 1
-    assert "MLflow fails" in lines[0]
+    assert "MLflow failed" in lines[0]
     client = MlflowClient(tracking_uri=uri)
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert run.info.status == "FINISHED"

@@ -31,7 +31,7 @@ def test_patience_counts_evaluations_without_a_better_one():
     for pnl, stops in [(5.0, False), (4.0, False), (6.0, False), (6.0, False), (1.0, True)]:
         made.take({"net_pnl": pnl})
         assert (made.of_validation() is not None) is stops
-    assert made.of_validation() == "2 evaluations brought no better net_pnl"
+    assert made.of_validation() == "2 validations brought no better net_pnl"
 
 
 def test_an_undefined_figure_is_no_better_one():
