@@ -198,7 +198,11 @@ def user_errors(market, bundle, folder):
             "TQQQ.csv",
         ),
         "demo over strangers": (["demo", "--out", folder], 2, "of an earlier demo, found"),
-        "features missing": (["features", folder / "no.csv", "--out", out], 2, "no.csv"),
+        "features missing": (
+            ["features", folder / "no.csv", "--out", folder / "table.csv"],
+            2,
+            "no.csv",
+        ),
         "features over bars": (["features", good, "--out", good], 2, "is the input file"),
     }
 

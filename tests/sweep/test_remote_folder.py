@@ -76,4 +76,4 @@ def test_a_run_at_a_uri_is_resumed_and_exported(
     assert load_bundle(tmp_path / "bundle").manifest["training"]["iteration"] in (1, 2)
     code, _, err = call("train", "--data", bars, "--out", uri(server[0], "none"), "--resume")
     assert code == 2
-    assert "run.json: cannot be read" in err
+    assert "--resume: there is no run in s3://tactical/none" in err

@@ -184,7 +184,7 @@ def test_more_runners_than_the_cluster_has_are_refused(
         (["--folds", "2", "--test-from", "2000-02-01"], 2, "give both --validation-from and"),
         (["--folds", "0"], 2, "--folds must be at least 1"),
         (["--folds", "40"], 1, "the test part needs at least 362 bars"),
-        (["--resume"], 2, "there is no evaluation in"),
+        (["--resume"], 2, "there is no walk-forward evaluation in"),
         (["--data", "missing_SYNTH.csv", "--instrument", "SYNTH"], 2, "missing_SYNTH.csv"),
     ],
 )
