@@ -30,6 +30,7 @@ from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.targets import targets_with
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.cli.tables import print_table
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
@@ -213,7 +214,7 @@ def _print(title: str, rows: list[tuple[str, Metrics]], text: str) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for label, metrics in rows:
         table.add_row(label, *(metric_text(name, metrics.number(name)) for name in columns))
-    console.print(table)
+    print_table(table, console)
     console.print(text, markup=False, highlight=False)
 
 

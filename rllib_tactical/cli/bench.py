@@ -18,6 +18,7 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.output_folder import require_output_file
 from rllib_tactical.bench.machine import machine_facts
 from rllib_tactical.bench.measurement import Measurement, Row
+from rllib_tactical.cli.tables import print_table
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic import MARKETS
 
@@ -126,7 +127,7 @@ def bench_command(
     # a pipe has no width of its own, and folded numbers are hard to read
     console = Console(width=None if sys.stdout.isatty() else 240 if LEARNING in report else 120)
     for name, rows in report.items():
-        console.print(as_table(name, rows))
+        print_table(as_table(name, rows), console)
         for line in footnotes(rows):
             console.print(line, markup=False, highlight=False)
     facts = document["machine"]

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.output_folder import require_output_file
+from rllib_tactical.cli.tables import print_table
 from rllib_tactical.data.files import output_kind
 from rllib_tactical.data.quality.findings import CheckReport
 from rllib_tactical.data.quality.repair import Change
@@ -51,7 +52,7 @@ def print_report(
     """Print findings as tables, with what a repair did if there was one."""
     console = Console()
     if report.findings:
-        console.print(_finding_table(report))
+        print_table(_finding_table(report), console)
     if max(report.counts.values(), default=0) > _SHOWN_PER_RULE:
         console.print(
             f"The table shows {_SHOWN_PER_RULE} findings of each rule at most; --json lists "
@@ -61,7 +62,7 @@ def print_report(
         counts = Table("rule", "count", title="Findings by rule")
         for rule, count in report.counts.items():
             counts.add_row(rule, f"{count:,}")
-        console.print(counts)
+        print_table(counts, console)
     console.print(
         f"{escape(str(file))}: {report.rows:,} rows, {report.errors:,} errors, "
         f"{report.warnings:,} warnings"

@@ -47,6 +47,11 @@ _COMMANDS = {
         "selftest_command",
         "Test a bundle for the ways in which backtests lie.",
     ),
+    "runs": (
+        "rllib_tactical.cli.runs",
+        "runs_group",
+        "List and compare runs, sweeps and backtests.",
+    ),
     "serve": ("rllib_tactical.cli.serve", "serve_command", "Answer POST /decide over HTTP."),
     "bench": (
         "rllib_tactical.cli.bench",
@@ -67,6 +72,7 @@ _EXTRAS = {
     "backtest": ("report",),
     "evaluate": ("train",),
     "selftest": ("report",),
+    "runs": ("train",),
     "serve": ("serve",),
     "bench": ("serve", "train"),
 }

@@ -1,0 +1,1 @@
+"""Runs, sweeps and backtests that lie in folders, side by side."""
