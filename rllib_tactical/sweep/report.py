@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rllib_tactical.backtest.report.tables import statistics_cells
+from rllib_tactical.backtest.report.tables import statistics_cells, tone
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.reporting.format import dollars
 from rllib_tactical.reporting.html import render_page
@@ -51,7 +51,10 @@ def render_sweep(
         plots,
         title=f"Sweep: {spec.description or spec.search}",
         verdict=_verdict(best, len(scored), significance),
-        tone="good" if best is not None and (best.score or 0.0) > 0 else "bad",
+        tone=tone(
+            0.0 if best is None else best.score or 0.0,
+            None if significance is None else significance.outcome,
+        ),
         cards=_cards(spec, trials, scored),
         statistics=statistics_cells(significance),
         has_importance=importance is not None,

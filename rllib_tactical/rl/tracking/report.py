@@ -14,6 +14,7 @@ import numpy as np
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.run_folder import RunFolder, score_of
+from rllib_tactical.backtest.report.tables import tone
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, FloatArray, IntArray
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
@@ -102,7 +103,8 @@ def render_training_report(folder: RunFolder, history: _History | None = None) -
         _plots(history, validations, stages),
         title=f"Training of {', '.join(_symbols(run))}",
         verdict=_verdict(len(history.iteration), best, training),
-        tone="good" if best is not None and best["net_pnl"] > 0 else "bad",
+        # what a validation that chose the checkpoint earned is no evidence of an edge
+        tone=tone(0.0 if best is None else best["net_pnl"], None),
         cards=_cards(last, validations, best),
         episodes=_episode_rows(last),
         trends=_trends(last),
