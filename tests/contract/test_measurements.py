@@ -30,7 +30,8 @@ HEADING = re.compile(r"^(#+) (.*)$")
 
 SETTINGS = {
     ("docs/howto/training.md", "Is it still learning?"): "the limit of a metric",
-    ("docs/howto/cluster.md", "What it looks like from inside"): "settings of cluster.yaml",
+    ("docs/howto/cluster.md", "Settings of cluster.yaml"): "settings of cluster.yaml",
+    ("docs/howto/service.md", "Health, metrics, logs"): "limits of components",
     ("docs/howto/service.md", "Errors"): "limits of requests",
     ("docs/howto/service.md", "Threats"): "limits of requests",
     ("docs/reference/features.md", "Features"): "formulas",
