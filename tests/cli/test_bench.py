@@ -11,6 +11,9 @@ from rllib_tactical.bench.market import MarketSize
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row
 from rllib_tactical.cli import bench as command
 from rllib_tactical.errors import UsageError
+from rllib_tactical.study import LearningSize
+from rllib_tactical.study.experiments import QUESTIONS
+from tests.study.results import keep_all
 
 TINY = MarketSize(
     bars=1_200,
@@ -95,3 +98,21 @@ def test_an_unknown_folder_is_refused_before_anything_is_measured(tmp_path: Path
 
 def test_an_unknown_section_is_a_usage_error() -> None:
     assert CliRunner().invoke(command.bench_command, ["--section", "moon"]).exit_code == 2
+
+
+def test_the_printed_table_has_room_for_names_with_sizes(tmp_path: Path) -> None:
+    size = LearningSize(folder=tmp_path, questions=("agents",), seeds=1)
+    keep_all(tmp_path, size.runs(QUESTIONS["agents"]))
+    asked = ["--section", "learning", "--results", str(tmp_path), "--minutes", "0"]
+    result = CliRunner().invoke(command.bench_command, asked)
+    assert result.exit_code == 0, result.output
+    name = "agents: momentum, momentum neutral, own scale"
+    kind = "(409,600 steps, 400,000 training bars, 200 sessions), paired"
+    assert f"{name} {kind}" in result.output
+    assert "…" not in result.output
+
+
+def test_a_study_goes_with_its_section_only() -> None:
+    with pytest.raises(UsageError, match="go with --section learning"):
+        CliRunner().invoke(command.bench_command, ["--seeds", "2"], catch_exceptions=False)
+    assert "learning" not in command.DEFAULT_SECTIONS
