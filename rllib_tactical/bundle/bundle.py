@@ -25,12 +25,15 @@ from rllib_tactical.bundle.manifest import (
     FORMAT_VERSION,
     MANIFEST,
     MAX_MANIFEST_BYTES,
+    NETWORK,
     check_features,
     manifest_id,
+    network_of,
     parse_manifest,
     typed_instrument,
     typed_rules,
 )
+from rllib_tactical.bundle.network_registry import CONV
 from rllib_tactical.bundle.weights import (
     ONNX,
     WEIGHTS,
@@ -85,7 +88,11 @@ class Bundle:
         """
         if name not in ("onnx", "torch"):
             raise BundleError(f"engine must be onnx or torch, found {name!r}")
-        engine = OnnxEngine(self.onnx_model) if name == "onnx" else TorchEngine(self.weights)
+        engine: LogitsEngine
+        if name == "onnx":
+            engine = OnnxEngine(self.onnx_model)
+        else:
+            engine = TorchEngine(self.weights, network_of(self.manifest))
         check_probe(engine, self.manifest["probe"])
         return engine
 
@@ -101,6 +108,7 @@ def export_bundle(
     training: dict[str, Any],
     metrics: dict[str, Any],
     parent: str | None = None,
+    network: str = CONV,
 ) -> Bundle:
     """Write a bundle folder in one step and return it as loaded from disk.
 
@@ -116,21 +124,22 @@ def export_bundle(
         training: configuration, hashes of configuration and data, and counts.
         metrics: evaluation results known at export.
         parent: id of the bundle that this one follows.
+        network: name of the actors' network.
 
     Raises:
-        BundleError: the weights do not fit, the ONNX model disagrees with them, or a value has no
-            place in a manifest.
+        BundleError: the network is not registered, the weights do not fit, the ONNX model
+            disagrees with them, or a value has no place in a manifest.
         UsageError: ``out`` holds something that is not a bundle.
     """
     from safetensors.numpy import save
 
     BUNDLE_OUTPUT.require(out)
-    check_weights(weights)
+    check_weights(weights, network)
     # as they will be read: a whole number in a place for fractions becomes one
     rules = from_dict(Rules, to_dict(rules), "rules")
     instrument = from_dict(Instrument, to_dict(instrument), "instrument")
-    files = {WEIGHTS: save(weights), ONNX: onnx_bytes(weights)}
-    check_parity(files[ONNX], weights)
+    files = {WEIGHTS: save(weights), ONNX: onnx_bytes(weights, network)}
+    check_parity(files[ONNX], weights, network)
     manifest: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "feature_spec": FEATURE_SPEC,
@@ -145,9 +154,11 @@ def export_bundle(
         "parent": parent,
         "git_commit": git_commit(),
         "versions": library_versions(),
-        "probe": TorchEngine(weights).logits(probe_inputs()).tolist(),
+        "probe": TorchEngine(weights, network).logits(probe_inputs()).tolist(),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
+    if network != CONV:
+        manifest[NETWORK] = network
     manifest["bundle_id"] = manifest_id(manifest)
     files[MANIFEST] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
     _verify(files)
@@ -225,5 +236,5 @@ def _verify(
         if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
             raise BundleError(f"{name}: hash mismatch, the file was altered or damaged")
     check_features(manifest)
-    weights = parse_weights(data[WEIGHTS])
+    weights = parse_weights(data[WEIGHTS], network_of(manifest))
     return manifest, typed_rules(manifest), typed_instrument(manifest), weights

@@ -84,6 +84,7 @@ def export_run(
         },
         metrics={"validation": validation},
         parent=None if followed is None else followed.bundle_id,
+        network=config.model.network,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rllib_tactical.bundle.network_registry import CONV
 from rllib_tactical.domain.decision.votes import softmax
 from rllib_tactical.domain.features.table import InputViews
 from rllib_tactical.domain.preconditions import require_shape
@@ -76,10 +77,10 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, weights: dict[str, Float32Array]) -> None:
+    def __init__(self, weights: dict[str, Float32Array], network: str = CONV) -> None:
         from rllib_tactical.bundle.networks import actor_stack_from_weights
 
-        self._stack = actor_stack_from_weights(weights)
+        self._stack = actor_stack_from_weights(weights, network)
 
     def logits(self, inputs: Float32Array) -> Float32Array:
         """Return logits (N, 3, 3) float32."""

@@ -9,6 +9,7 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
+from rllib_tactical.bundle.network_registry import CONV
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.training import MAX_TEMPERATURE_SCALE
 from rllib_tactical.domain.decision.aggregation import SynergyTypeWeights
@@ -24,6 +25,8 @@ WITHOUT_WEIGHTS: Final = 2
 """The format whose rules did not name the weights by synergy type, which had their defaults."""
 READABLE: Final = (WITHOUT_WEIGHTS, FORMAT_VERSION)
 MANIFEST: Final = "manifest.json"
+NETWORK: Final = "network"
+"""The key with the name of the actors' network; only bundles of registered networks have it."""
 PROBE_ROWS: Final = 4
 MAX_BAR_SECONDS: Final = 86_400
 MAX_DEPTH: Final = 32
@@ -83,6 +86,10 @@ _KINDS: Final = {
     ),
     "training": _OBJECT,
     "metrics": _OBJECT,
+    NETWORK: _Kind(
+        "the name of a registered network",
+        lambda value: isinstance(value, str) and bool(value.strip()) and value != CONV,
+    ),
     "parent": _Kind("null or 64 hex digits", lambda value: value is None or _is_hash(value)),
     "git_commit": _Kind(
         "null or 40 hex digits, with -dirty or without",
@@ -114,15 +121,21 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
         raise BundleError(f"{MANIFEST}: must be an object, found {_shown(manifest)}")
     # first of all: another format has other keys
     _check_kind(manifest, "format_version")
-    if set(manifest) != set(_KINDS):
-        missing, unknown = sorted(set(_KINDS) - set(manifest)), sorted(set(manifest) - set(_KINDS))
+    missing = sorted(set(_KINDS) - set(manifest) - {NETWORK})
+    unknown = sorted(set(manifest) - set(_KINDS))
+    if missing or unknown:
         raise BundleError(f"{MANIFEST}: missing keys {missing}, unknown keys {unknown}")
-    for key in _KINDS:
+    for key in manifest:
         _check_kind(manifest, key)
     if manifest["bundle_id"] != manifest_id(manifest):
         raise BundleError(f"bundle_id does not match the content of {MANIFEST}: it was altered")
     _check_training(manifest["training"])
     return manifest
+
+
+def network_of(manifest: dict[str, Any]) -> str:
+    """Return the name of the actors' network."""
+    return str(manifest.get(NETWORK, CONV))
 
 
 def manifest_id(manifest: dict[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rllib_tactical.bundle.network_registry import CONV, NETWORKS
 from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.types import (
     AGENTS,
@@ -17,7 +19,7 @@ from rllib_tactical.domain.types import (
     WINDOW,
     Float32Array,
 )
-from rllib_tactical.errors import BundleError
+from rllib_tactical.errors import BundleError, ConfigError
 
 POOLED = 16
 
@@ -112,7 +114,7 @@ class Actor(nn.Module):
 class ActorStack(nn.Module):
     """The three actors side by side: (N, 60, 7) to (N, 3 agents, 3 actions)."""
 
-    def __init__(self, actors: list[Actor]) -> None:
+    def __init__(self, actors: Sequence[nn.Module]) -> None:
         super().__init__()
         self.actors = nn.ModuleList(actors)
 
@@ -176,36 +178,32 @@ class Critic(nn.Module):
         return values.expand(-1, -1, NUM_AGENTS)
 
 
-class IndependentCritics(nn.Module):
-    """Three critics, each on the matrix alone: what its actor sees (IPPO).
+def make_actor(
+    network: str,
+    attention: tuple[float, ...] = (0.0,) * NUM_FEATURES,
+    temperature: float = 1.0,
+    standardization: Standardization | None = None,
+) -> nn.Module:
+    """Return an untrained actor of a network that ``NETWORKS`` has.
 
-    Args:
-        hidden: widths of the hidden layers of each.
-        dropout: probability of dropping a hidden unit while training.
-        standardization: of the matrix's columns.
+    Raises:
+        BundleError: no network of that name is registered.
     """
-
-    def __init__(
-        self, hidden: tuple[int, ...], dropout: float, standardization: Standardization
-    ) -> None:
-        super().__init__()
-        self.critics = nn.ModuleList(
-            [Critic(0, hidden, dropout, True, standardization) for _ in range(NUM_AGENTS)]
-        )
-
-    def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
-        """Return normalized values (N, K, 3), the same for all K accounts on a bar."""
-        values = [critic(inputs, account[:, :1, :0])[..., :1] for critic in self.critics]
-        return torch.cat(values, dim=-1).expand(-1, account.shape[1], -1)
+    try:
+        actor: nn.Module = NETWORKS.get(network)(attention, temperature, standardization)
+    except ConfigError as error:
+        raise BundleError(f"network {network!r} is not registered: {error}") from error
+    return actor
 
 
-def actor_stack_from_weights(weights: dict[str, Float32Array]) -> ActorStack:
+def actor_stack_from_weights(weights: dict[str, Float32Array], network: str = CONV) -> ActorStack:
     """Build the three actors from a bundle's weights, named ``agent.parameter``.
 
     Raises:
-        BundleError: a weight is missing, superfluous or of another shape.
+        BundleError: the network is not registered; a weight is missing, superfluous or of another
+            shape.
     """
-    stack = ActorStack([Actor((0.0,) * NUM_FEATURES, 1.0) for _ in AGENTS])
+    stack = ActorStack([make_actor(network) for _ in AGENTS])
     places = {agent: f"actors.{i}" for i, agent in enumerate(AGENTS)}
     named = {}
     for name, value in weights.items():
@@ -218,7 +216,7 @@ def actor_stack_from_weights(weights: dict[str, Float32Array]) -> ActorStack:
     return stack.eval()
 
 
-def actor_weights(agent: str, actor: Actor) -> dict[str, Float32Array]:
+def actor_weights(agent: str, actor: nn.Module) -> dict[str, Float32Array]:
     """Return one actor's weights and buffers as float32 arrays named ``agent.parameter``."""
     return {
         f"{agent}.{name}": value.detach().cpu().numpy().astype(np.float32)

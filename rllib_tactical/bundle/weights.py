@@ -13,6 +13,7 @@ import numpy as np
 
 from rllib_tactical.bundle.inference import LogitsEngine, OnnxEngine, TorchEngine
 from rllib_tactical.bundle.manifest import PROBE_ROWS
+from rllib_tactical.bundle.network_registry import CONV
 from rllib_tactical.domain.types import (
     AGENTS,
     NUM_ACTIONS,
@@ -43,7 +44,7 @@ ACTOR_SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "out.weight": (NUM_ACTIONS, 128),
     "out.bias": (NUM_ACTIONS,),
 }
-"""Weights and buffers of one actor; kept here so that a bundle is read without PyTorch."""
+"""Weights and buffers of one actor of the network ``conv``: a bundle is read without PyTorch."""
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
@@ -67,7 +68,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     return data
 
 
-def parse_weights(data: bytes) -> dict[str, Float32Array]:
+def parse_weights(data: bytes, network: str = CONV) -> dict[str, Float32Array]:
     """Return the weights by ``agent.parameter`` after all checks.
 
     Raises:
@@ -81,18 +82,35 @@ def parse_weights(data: bytes) -> dict[str, Float32Array]:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         # beside its own error the library lets those of a data type without a NumPy twin through
         raise BundleError(f"{WEIGHTS}: not a safetensors file of arrays: {error}") from error
-    check_weights(weights)
+    check_weights(weights, network)
     return weights
 
 
-def check_weights(weights: dict[str, Any]) -> None:
+def actor_shapes(network: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights and buffers of one actor.
+
+    Raises:
+        BundleError: no network of that name is registered.
+    """
+    if network == CONV:
+        return ACTOR_SHAPES
+    from rllib_tactical.bundle.networks import make_actor
+
+    return {name: tuple(value.shape) for name, value in make_actor(network).state_dict().items()}
+
+
+def check_weights(weights: dict[str, Any], network: str = CONV) -> None:
     """Check names, data type, shapes and values of the actors' weights.
 
     Raises:
-        BundleError: a weight is missing, superfluous, of another type or shape, not finite, or a
-            scale that is not positive; the message names it.
+        BundleError: the network is not registered; a weight is missing, superfluous, of another
+            type or shape, not finite, or a scale that is not positive; the message names it.
     """
-    shapes = {f"{agent}.{name}": shape for agent in AGENTS for name, shape in ACTOR_SHAPES.items()}
+    shapes = {
+        f"{agent}.{name}": shape
+        for agent in AGENTS
+        for name, shape in actor_shapes(network).items()
+    }
     missing, unknown = sorted(set(shapes) - set(weights)), sorted(set(weights) - set(shapes))
     if missing or unknown:
         raise BundleError(f"{WEIGHTS}: missing weights {missing[:5]}, unknown {unknown[:5]}")
@@ -108,7 +126,7 @@ def check_weights(weights: dict[str, Any]) -> None:
             raise BundleError(f"{WEIGHTS}: {name} must be > 0, found {value.min():g}")
 
 
-def onnx_bytes(weights: dict[str, Float32Array]) -> bytes:
+def onnx_bytes(weights: dict[str, Float32Array], network: str = CONV) -> bytes:
     """Return the three actors as one ONNX graph: inputs (N, 60, 7) -> logits (N, 3, 3).
 
     Raises:
@@ -118,7 +136,7 @@ def onnx_bytes(weights: dict[str, Float32Array]) -> bytes:
 
     from rllib_tactical.bundle.networks import actor_stack_from_weights
 
-    stack = actor_stack_from_weights(weights)
+    stack = actor_stack_from_weights(weights, network)
     example = torch.zeros(2, WINDOW, NUM_FEATURES)
     # the exporter warns about its own internals and about packages it does not need
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -137,14 +155,14 @@ def onnx_bytes(weights: dict[str, Float32Array]) -> bytes:
     return bytes(cast("torch.onnx.ONNXProgram", program).model_proto.SerializeToString())
 
 
-def check_parity(model: bytes, weights: dict[str, Float32Array]) -> None:
+def check_parity(model: bytes, weights: dict[str, Float32Array], network: str = CONV) -> None:
     """Check that the ONNX graph and PyTorch give the same logits on random inputs.
 
     Raises:
         BundleError: they differ by more than ``PARITY_TOLERANCE``.
     """
     inputs = np.random.default_rng(0).normal(size=(64, WINDOW, NUM_FEATURES)).astype(np.float32)
-    found, expected = OnnxEngine(model).logits(inputs), TorchEngine(weights).logits(inputs)
+    found, expected = OnnxEngine(model).logits(inputs), TorchEngine(weights, network).logits(inputs)
     if not _close(found, expected):
         raise BundleError(
             f"{ONNX}: ONNX and PyTorch logits differ by {np.abs(found - expected).max():.2e}, "

@@ -36,8 +36,9 @@ UNWEIGHTED: Final = ("fvg_age", "fvg_mitigation_signal")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig(StrictConfig):
-    """The critic's size. The actors' shape is fixed by the specification.
+    """The networks. The shape of the specification's actors is fixed.
 
+    ``network``: of the actors, ``conv`` or one that was registered.
     ``input_shape`` (bars, features) and ``activation`` are those of all networks and cannot be
     changed. ``hidden_sizes`` and ``dropout_rate`` are the critic's.
     ``actors``: "separate" agents, or the three votes as one "joint" action of one agent, with one
@@ -46,6 +47,7 @@ class ModelConfig(StrictConfig):
     one value per agent, or one shared V(s).
     """
 
+    network: str = "conv"
     actors: Literal["separate", "joint"] = "separate"
     critic: Literal["centralized", "independent"] = "centralized"
     input_shape: tuple[int, int] = (WINDOW, NUM_FEATURES)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rllib_tactical.data.dataset import DataSource
     from rllib_tactical.rl.api import train
+    from rllib_tactical.rl.extensions import register_network, register_reward
     from rllib_tactical.rl.training.callbacks import TrainingCallback, TrainingEnd, TrainingRun
     from rllib_tactical.rl.training.trainer import TrainingResult
 
@@ -21,6 +22,8 @@ __all__ = [
     "TrainingEnd",
     "TrainingResult",
     "TrainingRun",
+    "register_network",
+    "register_reward",
     "train",
 ]
 
@@ -30,6 +33,8 @@ _MODULES: Final = {
     "TrainingEnd": "rllib_tactical.rl.training.callbacks",
     "TrainingResult": "rllib_tactical.rl.training.trainer",
     "TrainingRun": "rllib_tactical.rl.training.callbacks",
+    "register_network": "rllib_tactical.rl.extensions",
+    "register_reward": "rllib_tactical.rl.extensions",
     "train": "rllib_tactical.rl.api",
 }
 

@@ -32,8 +32,11 @@ def run_description(
     ``known``: the description of the warm start if it is known; its files are then not read.
     """
     warm = config.training.warm_start
+    described = known
+    if warm.path and not known:
+        described = describe_warm_start(Path(warm.path), warm.layers, config.model.network)
     return {
-        "warm_start": warm.path and (known or describe_warm_start(Path(warm.path), warm.layers)),
+        "warm_start": warm.path and described,
         "format": RUN_FORMAT,
         "bar_seconds": market.parts[0].source["bar_seconds"],
         "parts": [

@@ -147,7 +147,7 @@ def _evaluate(
     Before the end a part of both markets is enough. The last evaluation takes all bars, every
     scale, and the votes without each agent.
     """
-    engine = TorchEngine(weights)
+    engine = TorchEngine(weights, config.model.network)
     if not last:
         validation = Split(validation.name, validation.stop - CURVE_BARS, validation.stop)
     chosen: Validation = validate(

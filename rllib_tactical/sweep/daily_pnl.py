@@ -30,7 +30,7 @@ def daily_table(
         config: the trial's rules and temperature scales.
         market: its validation split is traded.
     """
-    engine = TorchEngine(weights)
+    engine = TorchEngine(weights, config.model.network)
     total: pd.DataFrame | None = None
     for part in market.parts:
         history, split = part.history, part.splits[1]

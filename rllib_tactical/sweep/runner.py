@@ -16,6 +16,7 @@ from rllib_tactical.artifacts.storage import Place
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import ConfigError, TrainingError
+from rllib_tactical.rl.extensions import registered_extensions
 from rllib_tactical.rl.run_description import run_description
 from rllib_tactical.rl.training.curriculum import check_new_run
 from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
@@ -173,6 +174,7 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], log: Log) -> N
         run=run,
         population=population,
         ended={n: t.status for n, t in folder.history.items() if t.status != UNFINISHED},
+        extensions=registered_extensions(),
     )
     known = drawn_before(folder)
     reached = {

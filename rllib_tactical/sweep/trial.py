@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TacticalError, TrainingError
+from rllib_tactical.rl.extensions import Extensions, restore_extensions
 from rllib_tactical.rl.tracking.defaults import run_folder_callbacks
 from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 from rllib_tactical.rl.training.trainer import run_training
@@ -60,6 +61,7 @@ class TrialPlan:
     run: dict[str, Any]
     population: bool
     ended: dict[int, str]
+    extensions: Extensions = field(default_factory=dict)
 
 
 def number_of(trial_id: str, params: dict[str, Any]) -> int:
@@ -81,6 +83,7 @@ def run_trial(params: dict[str, Any], plan: TrialPlan) -> None:
     from ray import tune
 
     limit_threads()
+    restore_extensions(plan.extensions)
     # how long an actor waits for a trial that was stopped before it takes the next one
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = SECONDS_TO_UNWIND
     number = number_of(tune.get_context().get_trial_id(), params)

@@ -24,6 +24,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.errors import TacticalError, TrainingError
 from rllib_tactical.rl import train
+from rllib_tactical.rl.extensions import Extensions, registered_extensions, restore_extensions
 from rllib_tactical.rl.run_description import cpus_of
 from rllib_tactical.runtime.ray_cluster import require_gpus, start_ray
 from rllib_tactical.walkforward.folds import Fold
@@ -102,12 +103,13 @@ def make_jobs(
     return jobs
 
 
-def run_job(job: Job) -> str:
-    """Train and export; return the bundle's id.
+def run_job(job: Job, extensions: Extensions) -> str:
+    """Train and export with a user's extensions; return the bundle's id.
 
     Raises:
         TacticalError: as of ``train`` and ``export_run``.
     """
+    restore_extensions(extensions)
     job.folder.mkdir(parents=True, exist_ok=True)
     run = job.folder / "run"
     with (job.folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
@@ -157,7 +159,7 @@ def run_jobs(jobs: list[Job], parallel: int | None, log: Log) -> None:
     while waiting or running:
         while waiting and len(running) < room:
             job = waiting.pop(0)
-            running[task.remote(job)] = job
+            running[task.remote(job, registered_extensions())] = job
             log(f"{job.name}: started")
         done, _ = ray.wait(list(running), timeout=5.0)
         for reference in done:

@@ -415,7 +415,7 @@ def test_parity_at_export_finds_a_graph_of_other_weights(tmp_path, originals, mo
     with pytest.raises(BundleError, match="logits differ by"):
         check_parity(onnx_bytes(other), one)
     graph = (originals[1] / ONNX).read_bytes()
-    monkeypatch.setattr(bundle_module, "onnx_bytes", lambda weights: graph)
+    monkeypatch.setattr(bundle_module, "onnx_bytes", lambda weights, network: graph)
     with pytest.raises(BundleError, match="logits differ by"):
         export(tmp_path / "b", one)
     assert not (tmp_path / "b").exists()
@@ -435,7 +435,7 @@ def test_export_writes_nothing_that_could_not_be_loaded(
     tmp_path, originals, monkeypatch, changes, named
 ):
     graph = (originals[0] / ONNX).read_bytes()  # of the same weights: made once, it takes seconds
-    monkeypatch.setattr(bundle_module, "onnx_bytes", lambda weights: graph)
+    monkeypatch.setattr(bundle_module, "onnx_bytes", lambda weights, network: graph)
     settings = {
         "weights": actors(1),
         "rules": Rules(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.data.files import write_bars
+from rllib_tactical.errors import BundleError
 from rllib_tactical.synthetic import make_market
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -44,8 +47,8 @@ def page(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder, outputs
 
 
-def test_the_page_has_two_examples(page: tuple[Path, list[str]]) -> None:
-    assert len(page[1]) == 2
+def test_the_page_has_three_examples(page: tuple[Path, list[str]]) -> None:
+    assert len(page[1]) == 3
 
 
 def test_six_lines_train_until_a_rule_of_the_user_ends_the_run(
@@ -65,3 +68,20 @@ def test_a_logger_of_the_user_has_every_row(page: tuple[Path, list[str]]) -> Non
         (row["iteration"], row["env_steps"], row["pnl"]) for row in rows
     ]
     assert "runs/table: finished, all iterations are done" in outputs[1]
+
+
+def test_a_registered_network_is_trained_exported_and_named(page: tuple[Path, list[str]]) -> None:
+    folder, outputs = page
+    assert outputs[2].splitlines()[-1] == "linear"
+    manifest = json.loads((folder / "runs/linear-bundle/manifest.json").read_text())
+    assert manifest["network"] == "linear"
+    assert manifest["training"]["config"]["rewards"]["function"] == "traded_pnl"
+    rows = RunFolder(folder / "runs" / "linear").progress()
+    assert all(0 < row["bonus_share"] < 1 for row in rows)
+
+
+def test_a_bundle_of_a_network_that_is_not_registered_is_refused_by_name(
+    page: tuple[Path, list[str]],
+) -> None:
+    with pytest.raises(BundleError, match="network 'linear' is not registered"):
+        load_bundle(page[0] / "runs" / "linear-bundle")

@@ -9,6 +9,7 @@ they would reward doing nothing. A penalty is a number <= 0 that is added.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +17,11 @@ import numpy as np
 
 from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, FloatArray, StrictConfig
-from rllib_tactical.errors import require
+from rllib_tactical.errors import ConfigError, require
+from rllib_tactical.registry import Registry
+
+STANDARD: Final = "standard"
+"""The reward function of this module."""
 
 PENALTIES: Final = ("risk_penalty", "counter_trend_penalty")
 """Weights of penalties, numbers <= 0 that are added to the reward."""
@@ -26,6 +31,8 @@ PENALTIES: Final = ("risk_penalty", "counter_trend_penalty")
 class RewardConfig(StrictConfig):
     """Weights of the reward. ``pnl_scale`` in dollars; the others are dimensionless.
 
+    ``function``: name in ``REWARDS``; ``standard`` is ``standard_reward``. A registered function
+    makes of the weights what it likes; ``clip`` and ``shared`` hold for its result too.
     ``timing``: the base pays every bar's change of equity, or a trade's P&L when it closes.
     ``shared``: every agent gets the mean of the three agents' rewards instead of its own.
 
@@ -34,6 +41,7 @@ class RewardConfig(StrictConfig):
             weight of the base is negative; the message names the field.
     """
 
+    function: str = STANDARD
     base_pnl_weight: float = 1.0
     pnl_scale: float = 300.0
     clip: float = 2.0
@@ -56,7 +64,7 @@ class RewardConfig(StrictConfig):
             self.timing,
         )
         for name in self.__dataclass_fields__:
-            if name not in ("timing", "shared"):
+            if name not in ("function", "timing", "shared"):
                 value = getattr(self, name)
                 require(math.isfinite(value), f"rewards.{name} must be finite", value)
         for name in ("pnl_scale", "clip"):
@@ -120,6 +128,13 @@ _EVENT_DTYPES: Final[dict[str, type[np.generic]]] = {
     "after_mitigation": np.bool_,
     "counter_trend": np.bool_,
 }
+RewardFunction = Callable[[RewardEvents, RewardConfig, float], tuple[FloatArray, FloatArray]]
+"""``(events, config, pnl_scale)`` to the base (N,), the same for all agents, and the bonuses (N, 3)
+of fvg, momentum and entry, both float64. Called for every bar, also for one without a trade."""
+
+REWARDS: Final[Registry[RewardFunction]] = Registry(
+    "rewards.function", "rllib_tactical.rewards", {STANDARD: f"{__name__}:standard_reward"}
+)
 
 
 def compute_rewards(
@@ -127,11 +142,26 @@ def compute_rewards(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return rewards (N, 3) of fvg, momentum, entry, the base (N,), and the bonuses (N, 3).
 
+    A reward is base + bonus, clipped to ``config.clip``.
+
     Raises:
         ArrayError: an array of another rank, shape or dtype.
+        ConfigError: ``config.function`` is unknown, or returns arrays of another shape or dtype.
     """
     require_shape(events.equity_change, ("N",), np.float64, "events.equity_change")
-    require_fields(events, events.equity_change.shape, _EVENT_DTYPES, "events")
+    count = events.equity_change.shape
+    require_fields(events, count, _EVENT_DTYPES, "events")
+    base, bonus = REWARDS.get(config.function)(events, config, pnl_scale)
+    name = f"rewards.function {config.function}"
+    require_shape(base, count, np.float64, f"{name}: base", ConfigError)
+    require_shape(bonus, (*count, NUM_AGENTS), np.float64, f"{name}: bonuses", ConfigError)
+    return _clipped(base, bonus, config)
+
+
+def standard_reward(
+    events: RewardEvents, config: RewardConfig, pnl_scale: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the base (N,) and the bonuses (N, 3) of the formula at the head of this module."""
     on_close = config.timing == "on_close"
     paid = events.trade_pnl if on_close else events.equity_change
     base = config.base_pnl_weight * np.tanh(paid / pnl_scale)
@@ -155,13 +185,13 @@ def compute_rewards(
         + config.counter_trend_penalty * counter_loss
     )
     bonus[:, 2] = shared
-    return _clipped(base, bonus, config)
+    return base, bonus
 
 
 def quiet_rewards(
     equity_change: FloatArray, config: RewardConfig, pnl_scale: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return what ``compute_rewards`` does when nobody entered or closed a trade on the bar.
+    """Return the standard reward when nobody entered or closed a trade on the bar.
 
     Raises:
         ArrayError: ``equity_change`` is not (N,) float64.

@@ -26,6 +26,8 @@ from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import (
+    REWARDS,
+    STANDARD,
     RewardConfig,
     RewardEvents,
     compute_rewards,
@@ -73,6 +75,7 @@ class Simulator:
         self.num_accounts = num_accounts
         instrument = history.instrument
         self._pnl_scale = instrument.pnl_scale or rewards.pnl_scale
+        REWARDS.get(rewards.function)  # an unknown name is found before the first step
         count = num_accounts
         self.t = np.zeros(count, dtype=np.int64)
         self.cash = np.zeros(count)
@@ -207,7 +210,7 @@ class Simulator:
         self.t = bar
         self._mark(equity_before)
         exits, change = self._exits, self.equity - equity_before
-        if enters or exits.count:
+        if enters or exits.count or self.rewards.function != STANDARD:
             events = self._events(decision, market, entered, entry_price, change, equity_before)
             rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
         else:

@@ -21,9 +21,12 @@ from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.algorithm.learner import MappoLearner
+from rllib_tactical.rl.algorithm.ablations import class_for
+from rllib_tactical.rl.algorithm.connector import CentralizedBatch
+from rllib_tactical.rl.algorithm.learner import BATCH, MappoLearner
 from rllib_tactical.rl.algorithm.mappo import Mappo
 from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
+from rllib_tactical.rl.extensions import EXTENSIONS, registered_extensions, restore_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
@@ -37,6 +40,7 @@ LARGEST_SEED = 2**31 - 1
 
 
 def _make_env(context: Any) -> TacticalMultiAgentEnv:
+    restore_extensions(context[EXTENSIONS])
     return TacticalMultiAgentEnv(TacticalParallelEnv(context["market"].open()))
 
 
@@ -69,6 +73,7 @@ def build_config(
     accounts = training.num_envs * max(1, training.num_env_runners)
     learners = max(1, training.num_learners)
     per_bar = training.accounts_per_bar if runner == "batched" else 1
+    extensions = registered_extensions()
     seed = training.seed
     if resumed_at or seed > LARGEST_SEED:
         seed = int(np.random.SeedSequence([seed, resumed_at]).generate_state(1)[0] >> 1)
@@ -81,9 +86,7 @@ def build_config(
                 "accounts_per_bar": per_bar,
                 "stage": stage,
                 "record_to": record_to,
-                "credit": training.credit,
-                "trace": training.trace,
-                "joint": config.model.actors == "joint",
+                EXTENSIONS: extensions,
             },
             disable_env_checking=True,
         )
@@ -101,6 +104,10 @@ def build_config(
             num_gpus_per_learner=training.learner_gpus,
             # our own connector makes the whole batch
             add_default_connectors_to_learner_pipeline=False,
+            learner_config_dict={
+                BATCH: class_for(CentralizedBatch, config),
+                EXTENSIONS: extensions,
+            },
         )
         .multi_agent(
             policies=tuple(AGENTS),
@@ -117,7 +124,7 @@ def build_config(
         )
         .rl_module(rl_module_spec=module_spec(config, standardization))
         .training(
-            learner_class=MappoLearner,
+            learner_class=class_for(MappoLearner, config),
             lr=_linear(training, training.actor_lr, training.actor_lr_end_factor),
             gamma=training.gamma,
             lambda_=training.gae_lambda,
@@ -157,12 +164,13 @@ def module_spec(config: TacticalConfig, standardization: Standardization) -> Mul
                 "temperature": getattr(config.agents, agent).exploration_temperature,
                 "standardisation": scale,
                 "precision": config.training.precision,
+                "network": config.model.network,
             },
         )
         for agent in AGENTS
     }
     specs[CRITIC] = RLModuleSpec(
-        module_class=CriticModule,
+        module_class=class_for(CriticModule, config),
         learner_only=True,
         observation_space=OBSERVATION_SPACE,
         action_space=ACTION_SPACE,
@@ -171,7 +179,6 @@ def module_spec(config: TacticalConfig, standardization: Standardization) -> Mul
             "hidden": config.model.hidden_sizes,
             "dropout": config.model.dropout_rate,
             "shared_head": config.model.critic_heads == "shared",
-            "independent": config.model.critic == "independent",
             "precision": config.training.precision,
             "standardisation": scale,
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,16 +50,11 @@ class CentralizedBatch(ConnectorV2):
         gamma: float,
         lambda_: float,
         distributed: bool = False,
-        credit: Literal["all", "decisive"] = "all",
-        trace: Literal["episode", "trade"] = "episode",
-        joint: bool = False,
     ) -> None:
         super().__init__(input_observation_space, input_action_space)
         self._spec = market.open()
         self._histories = self._spec.histories
-        self._decisive_only, self._by_trade = credit == "decisive", trace == "trade"
         self._gamma, self._lambda, self._distributed = gamma, lambda_, distributed
-        self._joint = joint
 
     def __call__(
         self, *, rl_module: Any, batch: Batch, episodes: list[Any], **kwargs: Any
@@ -79,12 +74,9 @@ class CentralizedBatch(ConnectorV2):
             np.concatenate([part.terminated for part in parts])[..., None],
             lengths,
             self._gamma,
-            self._lambda * self._trace(parts) if self._by_trade else self._lambda,
+            self.trace(parts),
         )
-        weight = self._weights(parts)
-        if self._joint:  # one agent: one advantage, which counts where any of its votes decided
-            advantages = _alike(advantages.mean(axis=-1))
-            weight = None if weight is None else _alike(weight.max(axis=-1))
+        advantages, weight = self.credited(advantages, self.vote_weights(parts))
         mean, square = self._moments(advantages, device, weight)
         variance = np.maximum(square - mean**2, 0.0)  # rounding may leave less than nothing
         advantages = (advantages - mean) / np.maximum(np.sqrt(variance), 1e-4)
@@ -123,16 +115,22 @@ class CentralizedBatch(ConnectorV2):
         market = np.broadcast_to(market, (*account.shape[:2], market.shape[-1]))
         return torch.from_numpy(np.concatenate([account, market], axis=-1)).to(device)
 
-    @staticmethod
-    def _trace(parts: list[JointEpisode]) -> FloatArray:
-        """Return (R, K, 1): 1 where a trade is open after the step, 0 where none is."""
-        held = np.concatenate([part.account[1:, :, POSITION_SIDE] != 0 for part in parts])
-        return held[..., None].astype(np.float64)
+    def trace(self, parts: list[JointEpisode]) -> float | FloatArray:
+        """Return (R, K, 1): lambda where a trade is open after the step, 0 where none is.
 
-    def _weights(self, parts: list[JointEpisode]) -> FloatArray | None:
+        Returns end with the trade; beyond it stands the critic's value.
+        """
+        held = np.concatenate([part.account[1:, :, POSITION_SIDE] != 0 for part in parts])
+        return self._lambda * held[..., None].astype(np.float64)
+
+    def credited(
+        self, advantages: FloatArray, weight: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Return advantages and weights (R, K, 3) of the agents: every agent has its own."""
+        return advantages, weight
+
+    def vote_weights(self, parts: list[JointEpisode]) -> FloatArray | None:
         """Return (R, K, 3): 1 where the vote decided something, 0 elsewhere; None: all count."""
-        if not self._decisive_only:
-            return None
         t = np.concatenate([part.t[:-1] for part in parts]).astype(np.int64)
         account = np.concatenate([part.account[:-1] for part in parts])
         kind, direction, closing = self._histories.decision_context(t)
@@ -230,11 +228,6 @@ def _values(critic: Any, inputs: Tensor, state: Tensor) -> FloatArray:
     chunks = [slice(i, i + VALUE_ROWS) for i in range(0, len(inputs), VALUE_ROWS)]
     values = torch.cat([critic.values(inputs[chunk], state[chunk]) for chunk in chunks])
     return values.cpu().numpy().astype(np.float64)
-
-
-def _alike(values: FloatArray) -> FloatArray:
-    """Return values (R, K) for every agent: (R, K, 3)."""
-    return np.repeat(values[..., None], NUM_AGENTS, axis=-1)
 
 
 def _column(values: Any, agent: int, device: torch.device) -> Tensor:

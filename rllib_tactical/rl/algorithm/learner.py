@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
@@ -21,7 +21,8 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.rl.algorithm.connector import CentralizedBatch, Minibatch, Minibatches
+from rllib_tactical.rl.algorithm.connector import Minibatch, Minibatches
+from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
 
@@ -29,8 +30,8 @@ SKIPPED = "skipped_updates"
 """Metric: updates of a module that were left out because its gradient was not finite."""
 
 
-OTHERS = "others"
-"""Where a forward pass's outputs hold the others' part of a joint action's log ratio."""
+BATCH: Final = "batch_class"
+"""Key in ``learner_config_dict``: ``CentralizedBatch``, which makes the batch, or a subclass."""
 
 RANDOM = "random"
 """Where a learner's state holds the state of the random numbers it draws."""
@@ -44,18 +45,17 @@ class MappoLearner(PPOTorchLearner):
     """
 
     def build(self) -> None:
-        """Build as PPO does, then make the batch with ``CentralizedBatch``."""
+        """Build as PPO does, then append the connector that makes the batch."""
+        settings = self.config.learner_config_dict
+        restore_extensions(settings[EXTENSIONS])  # before the modules, which may be a user's
         super().build()
         disable_uninitialized_memory_fill()
         self._learner_connector.append(
-            CentralizedBatch(
+            settings[BATCH](
                 market=self.config.env_config["market"],
                 gamma=self.config.gamma,
                 lambda_=self.config.lambda_,
                 distributed=self.config.num_learners > 1,
-                credit=self.config.env_config["credit"],
-                trace=self.config.env_config["trace"],
-                joint=self.config.env_config["joint"],
             )
         )
 
@@ -91,23 +91,6 @@ class MappoLearner(PPOTorchLearner):
             lr_or_lr_schedule=config.lr,
         )
 
-    def compute_losses(
-        self, *, fwd_out: dict[str, Any], batch: dict[str, Any]
-    ) -> dict[str, Tensor]:
-        """Return every module's loss.
-
-        For joint actors the ratio is that of the three votes together. In each actor's loss the
-        others' part of it stands as a number, so that the losses' gradients are the joint loss's.
-        """
-        if self.config.env_config["joint"]:
-            agents = [module_id for module_id in fwd_out if module_id != CRITIC]
-            ratios = {each: _log_ratio(fwd_out[each], batch[each])[1] for each in agents}
-            for each in agents:
-                others = [ratios[other].detach() for other in agents if other != each]
-                fwd_out[each][OTHERS] = sum(others)
-        losses: dict[str, Tensor] = super().compute_losses(fwd_out=fwd_out, batch=batch)
-        return losses
-
     def compute_loss_for_module(
         self,
         *,
@@ -120,8 +103,7 @@ class MappoLearner(PPOTorchLearner):
 
         L = -min(r A, clip(r, 1 - eps, 1 + eps) A) - c H (Schulman et al., 2017, eq. 7 and 9).
         """
-        log_probabilities, log_ratio = _log_ratio(fwd_out, batch)
-        log_ratio = log_ratio + fwd_out.get(OTHERS, 0.0)
+        log_probabilities, log_ratio = self.log_ratio(fwd_out, batch)
         ratio, advantages = log_ratio.exp(), batch[Postprocessing.ADVANTAGES]
         clipped = ratio.clamp(1 - config.clip_param, 1 + config.clip_param)
         surrogate = torch.min(ratio * advantages, clipped * advantages).mean()
@@ -140,6 +122,15 @@ class MappoLearner(PPOTorchLearner):
             )
         loss: Tensor = -surrogate - coefficient * entropy
         return loss
+
+    def log_ratio(self, fwd_out: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return an actor's log probabilities (bars, 3) and log ratios (bars, K).
+
+        K accounts stood on each bar.
+        """
+        log_probabilities = torch.log_softmax(fwd_out[Columns.ACTION_DIST_INPUTS], dim=-1)
+        logp = log_probabilities.gather(-1, batch[Columns.ACTIONS].long())
+        return log_probabilities, logp - batch[Columns.ACTION_LOGP]
 
     @property
     def updates_per_batch(self) -> int:
@@ -235,13 +226,3 @@ class MappoLearner(PPOTorchLearner):
             log((module_id, NUM_MODULE_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum", with_throughput=True)
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
-
-
-def _log_ratio(fwd_out: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return an actor's log probabilities (bars, 3) and log ratios (bars, K).
-
-    K accounts stood on each bar.
-    """
-    log_probabilities = torch.log_softmax(fwd_out[Columns.ACTION_DIST_INPUTS], dim=-1)
-    logp = log_probabilities.gather(-1, batch[Columns.ACTIONS].long())
-    return log_probabilities, logp - batch[Columns.ACTION_LOGP]

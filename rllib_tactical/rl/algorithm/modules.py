@@ -11,9 +11,10 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.apis.self_supervised_loss_api import SelfSupervisedLossAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.evaluation.postprocessing import Postprocessing
-from torch import Tensor
+from torch import Tensor, nn
 
-from rllib_tactical.bundle.networks import Actor, Critic, IndependentCritics, Standardization
+from rllib_tactical.bundle.network_registry import CONV
+from rllib_tactical.bundle.networks import Critic, Standardization, make_actor
 from rllib_tactical.domain.types import NUM_AGENTS, FloatArray
 from rllib_tactical.rl.names import STATE
 
@@ -24,8 +25,9 @@ class ActorModule(TorchRLModule):
     """One agent's policy. Its action distribution's inputs are logits / temperature."""
 
     def setup(self) -> None:
-        """Build the actor from ``model_config``: attention, temperature, standardization."""
-        self.actor = Actor(
+        """Build the actor from ``model_config``: network, attention, temperature, scale."""
+        self.actor = make_actor(
+            self.model_config.get("network", CONV),
             self.model_config["attention"],
             self.model_config["temperature"],
             Standardization(**self.model_config["standardisation"]),
@@ -49,8 +51,6 @@ def reduced_precision(inputs: Tensor, model_config: dict[str, Any]) -> torch.aut
 class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
     """V(s) on the global state, one head per agent, with running normalization of its targets.
 
-    As independent critics (IPPO) it is three networks, each on what its actor sees.
-
     Declared ``learner_only``; ``InferenceOnlyAPI`` keeps its weights out of the weight sync.
     """
 
@@ -60,22 +60,21 @@ class CriticModule(TorchRLModule, InferenceOnlyAPI, SelfSupervisedLossAPI):
 
     def setup(self) -> None:
         """Build the critic from ``model_config``."""
-        scale = Standardization(**self.model_config["standardisation"])
-        hidden, dropout = tuple(self.model_config["hidden"]), self.model_config["dropout"]
-        self.critic: Critic | IndependentCritics
-        if self.model_config["independent"]:
-            self.critic = IndependentCritics(hidden, dropout, scale)
-        else:
-            self.critic = Critic(
-                self.model_config["account_features"],
-                hidden,
-                dropout,
-                self.model_config["shared_head"],
-                scale,
-            )
+        self.critic = self.make_critic(Standardization(**self.model_config["standardisation"]))
         self.register_buffer("moment1", torch.zeros(NUM_AGENTS))
         self.register_buffer("moment2", torch.zeros(NUM_AGENTS))
         self.register_buffer("moment_weight", torch.zeros(()))
+
+    def make_critic(self, standardization: Standardization) -> nn.Module:
+        """Return the network: (N, 60, 7) and (N, K, F) to normalized values (N, K, 3)."""
+        config = self.model_config
+        return Critic(
+            config["account_features"],
+            tuple(config["hidden"]),
+            config["dropout"],
+            config["shared_head"],
+            standardization,
+        )
 
     def get_non_inference_attributes(self) -> list[str]:
         """Name what env runners never need: everything."""

@@ -32,6 +32,7 @@ from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, s
 from rllib_tactical.domain.simulation.episodes import Outcome, ReplaySet
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, NUM_AGENTS, Float32Array, FloatArray
 from rllib_tactical.errors import TrainingError
+from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import ENDED_REWARDS
 from rllib_tactical.rl.sampling.episode import JointEpisode, joined
 from rllib_tactical.rl.sampling.recorder import Recorder
@@ -58,6 +59,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                 f'batch_mode must be "truncate_episodes", found {self.config.batch_mode!r}'
             )
         disable_uninitialized_memory_fill()
+        restore_extensions(self.config.env_config[EXTENSIONS])  # of rewards here, of actors later
         market: MarketSpec = self.config.env_config["market"].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)

@@ -75,7 +75,7 @@ class TrainingLoop:
             self._validate_again(self._state.pending)
         warm = self._config.training.warm_start
         if newest is None and warm.path is not None:
-            warm_start(self._algorithm, Path(warm.path), warm.layers)
+            warm_start(self._algorithm, Path(warm.path), warm.layers, self._config.model.network)
             send_weights(self._algorithm)
         self._started = time.monotonic()
 

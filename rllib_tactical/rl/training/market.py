@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from envs.market import MarketPart, MarketSpec
+from rllib_tactical.bundle.network_registry import NETWORKS
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
@@ -68,8 +69,10 @@ def prepare_market(
         UnreadableError: a file cannot be read.
         DataError: data breaks a rule or is too short for the splits.
         FeatureError: a feature depends on later bars.
-        ConfigError: two files of one instrument, or too few accounts for all instruments.
+        ConfigError: two files of one instrument, too few accounts for all instruments, or a network
+            or reward function that nobody has registered.
     """
+    NETWORKS.get(config.model.network)  # an unknown name is found before anything starts
     symbols = [source.instrument.symbol for source in sources]
     if len(set(symbols)) < len(symbols):
         raise ConfigError(f"each --data file needs an instrument of its own, found {symbols}")

@@ -19,6 +19,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.domain.types import Float32Array
+from rllib_tactical.rl.extensions import Extensions, registered_extensions, restore_extensions
 from rllib_tactical.rl.training.market import TrainingMarket
 from rllib_tactical.rl.training.validation import (
     PartMetrics,
@@ -68,6 +69,8 @@ class Validator:
             config.training.temperature_scales,
             config.training.train_confidence,
             oracle is not None,
+            config.model.network,
+            registered_extensions(),
         )
         self._stage = stage
         self._parts: Parts = [(part.history, part.splits[1]) for part in market.parts]
@@ -145,9 +148,12 @@ def _trade(
     scales: tuple[float, ...],
     train_confidence: float,
     at_equal_size: bool,
+    network: str,
+    extensions: Extensions,
 ) -> list[PartMetrics]:
     limit_threads()
-    engine = TorchEngine(weights)
+    restore_extensions(extensions)
+    engine = TorchEngine(weights, network)
     return [
         trade_part(engine, *part, rules, scales, train_confidence, at_equal_size) for part in parts
     ]

@@ -1,4 +1,4 @@
-"""Begin with the actors of an earlier run, checkpoint or bundle instead of random ones."""
+"""Start with the actors of an earlier run, checkpoint or bundle instead of random ones."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy as np
 from rllib_tactical.artifacts.run_folder import CHECKPOINT, RUN, RunFolder, read_weights
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.bundle.manifest import MANIFEST
+from rllib_tactical.bundle.network_registry import CONV
 from rllib_tactical.bundle.networks import actor_stack_from_weights
 from rllib_tactical.domain.types import AGENTS, Float32Array
 from rllib_tactical.errors import BundleError, TrainingError, UnreadableError
 
-CONV: Final = ("attention", "conv1.", "conv2.")
+CONV_LAYERS: Final = ("attention", "conv1.", "conv2.")
 """Attention weights multiply the first convolution's inputs: one means little without the other."""
 
 
-def read_actors(path: Path) -> dict[str, Float32Array]:
+def read_actors(path: Path, network: str = CONV) -> dict[str, Float32Array]:
     """Return actor weights named ``agent.parameter`` of a bundle, a checkpoint or a run.
 
-    Of a run, those of its best checkpoint, else of its newest.
+    Of a run, those of its best checkpoint, else of its newest. ``network``: which the actors of a
+    run or a checkpoint must have; a bundle names its own.
 
     Raises:
         UnreadableError: the path is none of the three, or its files are damaged.
@@ -41,15 +43,15 @@ def read_actors(path: Path) -> dict[str, Float32Array]:
     else:
         raise UnreadableError(f"{path}: neither a bundle nor a run nor a checkpoint")
     try:
-        actor_stack_from_weights(weights)
+        actor_stack_from_weights(weights, network)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
     return weights
 
 
-def describe_warm_start(path: Path, layers: str) -> dict[str, Any]:
+def describe_warm_start(path: Path, layers: str, network: str = CONV) -> dict[str, Any]:
     """Return what a run folder remembers of its warm start."""
-    weights = read_actors(path)
+    weights = read_actors(path, network)
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
@@ -57,24 +59,29 @@ def describe_warm_start(path: Path, layers: str) -> dict[str, Any]:
     return {"name": path.name, "layers": layers, "weights_sha256": digest.hexdigest()}
 
 
-def warm_start(algorithm: Any, path: Path, layers: str) -> None:
+def warm_start(algorithm: Any, path: Path, layers: str, network: str = CONV) -> None:
     """Put weights into the learner's actors; the runners get them with the next sync.
 
     Args:
         algorithm: a fresh one.
         path: see ``read_actors``.
         layers: ``conv`` (attention and convolutions) or ``all``.
+        network: of the algorithm's actors.
 
     Raises:
         TacticalError: as of ``read_actors``; a weight of a running actor has no counterpart.
     """
-    given = read_actors(path)
+    given = read_actors(path, network)
     group = algorithm.learner_group
     state = group.get_weights(module_ids=list(AGENTS))
+    if layers == "conv" and network != CONV:
+        raise TrainingError(
+            f"training.warm_start.layers must be all for the network {network!r}, found 'conv'"
+        )
     for agent in AGENTS:
         for name in state[agent]:
             own = name.removeprefix("actor.")
-            if layers == "all" or own.startswith(CONV):
+            if layers == "all" or own.startswith(CONV_LAYERS):
                 value = given.get(f"{agent}.{own}")
                 if value is None or value.shape != np.shape(state[agent][name]):
                     raise TrainingError(f"warm start: {path} has no fitting {agent}.{own}")

@@ -12,8 +12,9 @@ from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError, TrainingError
+from rllib_tactical.rl.algorithm.ablations import EveryVote, WholeEpisodes
 from rllib_tactical.rl.algorithm.config import module_spec
-from rllib_tactical.rl.algorithm.connector import CentralizedBatch, Minibatches
+from rllib_tactical.rl.algorithm.connector import Minibatches
 from rllib_tactical.rl.algorithm.gae import generalised_advantages
 from rllib_tactical.rl.names import CRITIC, STATE
 from tests.market import random_spec
@@ -28,8 +29,12 @@ def modules():
     return module_spec(TacticalConfig(), Standardization.identity()).build()
 
 
+class PlainBatch(EveryVote, WholeEpisodes):
+    """Advantages of the textbook: every vote counts, and returns reach to the episode's end."""
+
+
 def make_batch(modules, episodes):
-    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=0.99, lambda_=0.95)
+    connector = PlainBatch(market=OpenMarket(SPEC), gamma=0.99, lambda_=0.95)
     return connector(rl_module=modules, batch={}, episodes=episodes)
 
 
@@ -109,7 +114,7 @@ def test_equal_advantages_stay_finite(modules):
     flat = segment(64, 400)
     flat.rewards[:] = 0.1
     modules[CRITIC].critic.heads.weight.data.zero_()
-    connector = CentralizedBatch(market=OpenMarket(SPEC), gamma=1e-9, lambda_=1e-9)
+    connector = PlainBatch(market=OpenMarket(SPEC), gamma=1e-9, lambda_=1e-9)
     for scale in np.random.default_rng(0).uniform(0.05, 0.3, 50):
         flat.rewards[:] = scale
         batch = connector(rl_module=copy.deepcopy(modules), batch={}, episodes=[flat])

@@ -14,9 +14,9 @@ from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.rl.algorithm.ablations import JointAction
 from rllib_tactical.rl.algorithm.config import build_config
-from rllib_tactical.rl.algorithm.connector import CentralizedBatch
-from rllib_tactical.rl.algorithm.learner import SKIPPED
+from rllib_tactical.rl.algorithm.learner import BATCH, SKIPPED
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from tests.market import random_spec
@@ -275,9 +275,9 @@ def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
     try:
         learner = algorithm.learner_group._learner
         episodes = [segment(6, 900, accounts=2, seed=3)]
-        connector = CentralizedBatch(
-            market=handle, gamma=0.99, lambda_=0.95, credit="decisive", joint=True
-        )
+        made_of = learner.config.learner_config_dict[BATCH]
+        connector = made_of(market=handle, gamma=0.99, lambda_=0.95)
+        assert isinstance(connector, JointAction)
         made = connector(rl_module=learner.module, batch={}, episodes=episodes)
         advantages = [made[agent][Postprocessing.ADVANTAGES] for agent in AGENTS]
         torch.testing.assert_close(advantages[0], advantages[1])

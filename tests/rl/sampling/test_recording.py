@@ -11,6 +11,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.episodes import ReplaySet
 from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.rl.algorithm.ablations import class_for
 from rllib_tactical.rl.algorithm.config import module_spec
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
 from rllib_tactical.rl.names import CRITIC
@@ -83,12 +84,8 @@ def test_states_actions_and_advantages_are_those_of_every_single_step(rolled):
     advantages, _ = plain.advantages(seen)
     expected = (advantages - advantages.mean((0, 1))) / advantages.std((0, 1))
     training = CONFIG.training
-    connector = CentralizedBatch(
-        market=OpenMarket(SPEC),
-        gamma=training.gamma,
-        lambda_=training.gae_lambda,
-        credit=training.credit,
-        trace=training.trace,
+    connector = class_for(CentralizedBatch, CONFIG)(
+        market=OpenMarket(SPEC), gamma=training.gamma, lambda_=training.gae_lambda
     )
     batch = connector(rl_module=runner.module, batch={}, episodes=segments)
     t = np.concatenate([np.repeat(part.t[:-1, None], GROUP, 1) for part in segments])

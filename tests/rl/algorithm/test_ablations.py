@@ -1,0 +1,78 @@
+"""Ablations by setting, alone and together. What each computes is tested with its base class."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import ray.cloudpickle
+import torch
+
+from rllib_tactical.bundle.networks import Standardization
+from rllib_tactical.config.schema import ModelConfig, TacticalConfig
+from rllib_tactical.rl.algorithm.ablations import (
+    EveryVote,
+    IndependentCriticModule,
+    IndependentCritics,
+    JointAction,
+    JointLearner,
+    WholeEpisodes,
+    class_for,
+)
+from rllib_tactical.rl.algorithm.connector import CentralizedBatch
+from rllib_tactical.rl.algorithm.learner import MappoLearner
+from rllib_tactical.rl.algorithm.modules import CriticModule
+
+PRODUCT = (CentralizedBatch, MappoLearner, CriticModule)
+
+
+def classes(model: dict[str, Any], training: dict[str, Any]) -> tuple[type, ...]:
+    default = TacticalConfig()
+    config = dataclasses.replace(
+        default,
+        model=ModelConfig(**model),
+        training=dataclasses.replace(default.training, **training),
+    )
+    return tuple(class_for(base, config) for base in PRODUCT)
+
+
+def test_the_defaults_are_the_product() -> None:
+    assert classes({}, {}) == PRODUCT
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "expected"),
+    [
+        ({"actors": "joint"}, {}, (JointAction, JointLearner, CriticModule)),
+        ({"critic": "independent"}, {}, (*PRODUCT[:2], IndependentCriticModule)),
+        ({}, {"credit": "all"}, (EveryVote, *PRODUCT[1:])),
+        ({}, {"trace": "episode"}, (WholeEpisodes, *PRODUCT[1:])),
+    ],
+)
+def test_a_setting_chooses_its_ablation_and_nothing_else(
+    model: dict[str, Any], training: dict[str, Any], expected: tuple[type, ...]
+) -> None:
+    assert classes(model, training) == expected
+
+
+def test_ablations_of_one_class_combine_and_travel_to_other_processes() -> None:
+    batch = classes({"actors": "joint"}, {"credit": "all", "trace": "episode"})[0]
+    sent = ray.cloudpickle.loads(ray.cloudpickle.dumps(batch))
+    for found in (batch, sent):
+        assert found.credited is JointAction.credited
+        assert found.vote_weights is EveryVote.vote_weights
+        assert found.trace is WholeEpisodes.trace
+
+
+def test_independent_critics_see_the_matrix_alone() -> None:
+    torch.manual_seed(0)
+    critics = IndependentCritics((8,), 0.0, Standardization.identity()).eval()
+    inputs = torch.randn(2, 60, 7)
+    rng = np.random.default_rng(0)
+    accounts = [torch.from_numpy(rng.normal(size=(2, 4, 13)).astype("f4")) for _ in range(2)]
+    values = [critics(inputs, account) for account in accounts]
+    assert values[0].shape == (2, 4, 3)
+    torch.testing.assert_close(values[0], values[1])
+    assert len(values[0][0, 0].unique()) == 3  # three networks, three values
