@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rllib_tactical.domain.types import AnyArray
 from rllib_tactical.errors import ArrayError, TacticalError
 
 Shape = tuple[int | str, ...]
@@ -69,6 +70,11 @@ def require_fields(
             isinstance(array, np.ndarray) and array.shape == shape and array.dtype.type is dtype
         ):
             require_shape(array, shape, dtype, f"{name}.{field}", error)
+
+
+def range_of(values: AnyArray) -> str:
+    """Return the smallest and the largest value, for messages."""
+    return f"{values.min()}..{values.max()}"
 
 
 def _fits(found: tuple[int, ...], shape: Shape) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.decision.actions import SIGNS
-from rllib_tactical.domain.preconditions import require_shape
+from rllib_tactical.domain.preconditions import range_of, require_shape
 from rllib_tactical.domain.types import (
     HOLD,
     LONG,
@@ -240,13 +240,9 @@ def _case(
     except ValueError as error:
         raise ArrayError(
             "votes must be 0..2, synergy kinds 0..4 and directions -1..1, found "
-            f"{_range(index)}, {_range(synergy_kind)} and {_range(synergy_direction)}"
+            f"{range_of(index)}, {range_of(synergy_kind)} and {range_of(synergy_direction)}"
         ) from error
     return case
-
-
-def _range(values: NDArray[np.integer]) -> str:
-    return f"{values.min()}..{values.max()}"
 
 
 @lru_cache(maxsize=16)

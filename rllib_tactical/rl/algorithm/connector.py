@@ -18,7 +18,7 @@ from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS, NUM_AGENTS, Float32Array, FloatArray, IntArray
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.algorithm.credit import decisive_votes
-from rllib_tactical.rl.algorithm.gae import generalised_advantages
+from rllib_tactical.rl.algorithm.gae import generalized_advantages
 from rllib_tactical.rl.names import CRITIC, STATE
 from rllib_tactical.rl.sampling.episode import JointEpisode
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
@@ -68,7 +68,7 @@ class CentralizedBatch(ConnectorV2):
         device = critic.moment1.device
         inputs = torch.from_numpy(self._histories.gather(t)).to(device)
         state = self._state(t, account, device)
-        advantages, targets = generalised_advantages(
+        advantages, targets = generalized_advantages(
             _values(critic, inputs, state),
             np.concatenate([part.rewards for part in parts]).astype(np.float64),
             np.concatenate([part.terminated for part in parts])[..., None],

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rllib_tactical.domain.decision.aggregation import AggregationConfig, aggregate_constant
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.preconditions import range_of, require_shape
 from rllib_tactical.domain.types import (
     NUM_ACTIONS,
     NUM_AGENTS,
@@ -27,6 +28,7 @@ from rllib_tactical.domain.types import (
     BoolArray,
     FloatArray,
 )
+from rllib_tactical.errors import ArrayError
 
 _SIDES = 3  # a position's: short, flat, long
 _DIRECTIONS = 3
@@ -55,14 +57,33 @@ def decisive_votes(
         synergy_direction: (R,) +1, -1 or 0.
         confidence: with which every vote counts.
         rules: aggregation and order sizes.
+
+    Raises:
+        ArrayError: another rank, shape or dtype, or a value that none of the above is.
     """
+    require_shape(actions, ("R", "K", NUM_AGENTS), np.integer, "actions")
+    accounts = actions.shape[:2]
+    require_shape(position_side, accounts, np.floating, "position_side")
+    require_shape(refused, accounts, np.bool_, "refused")
+    require_shape(synergy_kind, accounts[:1], np.integer, "synergy_kind")
+    require_shape(synergy_direction, accounts[:1], np.integer, "synergy_direction")
     table = _decisive_cases(confidence, rules.aggregation, rules.orders)
-    fvg, momentum, entry = np.moveaxis(np.asarray(actions, dtype=np.int64), -1, 0)
+    fvg, momentum, entry = np.moveaxis(actions.astype(np.int64), -1, 0)
     side = np.sign(position_side).astype(np.int64) + 1
     kind, direction = (
-        np.asarray(values, dtype=np.int64)[:, None] for values in (synergy_kind, synergy_direction)
+        values.astype(np.int64)[:, None] for values in (synergy_kind, synergy_direction)
     )
-    found: BoolArray = table[fvg, momentum, entry, kind, direction + 1, side]
+    try:
+        case = np.ravel_multi_index(
+            (fvg, momentum, entry, kind, direction + 1, side), table.shape[:-1]
+        )
+    except ValueError as error:
+        raise ArrayError(
+            "votes must be 0..2, synergy kinds 0..4, directions -1..1 and position sides finite, "
+            f"found {range_of(actions)}, {range_of(synergy_kind)}, "
+            f"{range_of(synergy_direction)} and {range_of(position_side)}"
+        ) from error
+    found: BoolArray = table.reshape(-1, NUM_AGENTS)[case]
     return found & ~refused[..., None]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,9 @@ from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.decision.pipeline import MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.errors import ArrayError
 from rllib_tactical.rl.algorithm.credit import decisive_votes
+from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 LONG, HOLD, SHORT = 0, 1, 2
 WAIT, EXECUTE, AGGRESSIVE = 0, 1, 2
@@ -20,7 +24,7 @@ def decisive(votes, side=0.0, confidence=1.0, refused=False, kind=0, direction=0
     """Return which of fvg, momentum and entry decided something, for one account."""
     found = decisive_votes(
         np.array([[votes]]),
-        np.array([[side]]),
+        np.array([[side]], dtype=float),
         np.array([[refused]]),
         np.array([kind]),
         np.array([direction]),
@@ -89,7 +93,7 @@ def test_agrees_with_the_decisions_of_the_pipeline():
 
     found = decisive_votes(
         votes[:, None],
-        side[:, None],
+        side[:, None].astype(float),
         np.zeros((count, 1), bool),
         kind,
         direction,
@@ -104,3 +108,32 @@ def test_agrees_with_the_decisions_of_the_pipeline():
             made.append(orders(other))
         np.testing.assert_array_equal(found[:, agent], np.ptp(np.stack(made), axis=0) > 0)
     assert 0.05 < found.mean() < 0.5
+
+
+CASES = {
+    "actions": np.zeros((4, 2, 3), dtype=np.int8),
+    "position_side": np.zeros((4, 2), dtype=np.float32),
+    "refused": np.zeros((4, 2), dtype=bool),
+    "synergy_kind": np.zeros(4, dtype=np.int64),
+    "synergy_direction": np.zeros(4, dtype=np.int64),
+}
+
+
+def test_wrong_arrays_are_refused():
+    assert_wrong_arrays_are_refused(partial(decisive_votes, confidence=0.9, rules=Rules()), **CASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("actions", -1, r"-1\.\.-1, 0\.\.0, 0\.\.0"),
+        ("actions", 3, r"3\.\.3, 0\.\.0, 0\.\.0"),
+        ("synergy_kind", -1, r"0\.\.0, -1\.\.-1, 0\.\.0"),
+        ("synergy_direction", 2, r"0\.\.0, 0\.\.0, 2\.\.2"),
+    ],
+)
+def test_values_out_of_range_are_refused(name, value, found):
+    """An index of -1 would count as the last action."""
+    wrong = CASES | {name: np.full_like(CASES[name], value)}
+    with pytest.raises(ArrayError, match=rf"votes must be 0\.\.2, .* found {found}"):
+        decisive_votes(**wrong, confidence=0.9, rules=Rules())

@@ -15,7 +15,7 @@ from rllib_tactical.errors import ConfigError, TrainingError
 from rllib_tactical.rl.algorithm.ablations import EveryVote, WholeEpisodes
 from rllib_tactical.rl.algorithm.config import module_spec
 from rllib_tactical.rl.algorithm.connector import Minibatches
-from rllib_tactical.rl.algorithm.gae import generalised_advantages
+from rllib_tactical.rl.algorithm.gae import generalized_advantages
 from rllib_tactical.rl.names import CRITIC, STATE
 from tests.market import random_spec
 from tests.rl.segments import OpenMarket, segment
@@ -137,7 +137,7 @@ def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modul
     state = np.concatenate([account, SPEC.parts[0].history.market_features(t)], axis=1)
     inputs = torch.from_numpy(SPEC.parts[0].history.inputs.gather(t))
     values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
-    expected, _ = generalised_advantages(
+    expected, _ = generalized_advantages(
         values.astype(np.float64),
         np.concatenate([part.rewards for part in episodes])[:, 0].astype(np.float64),
         np.array([0, 0, 0, 0, 0, 0, 0, 1], dtype=bool)[:, None],
