@@ -30,8 +30,9 @@ def random_bars(count: int, seed: int = 0) -> Bars:
     high = np.maximum(open_, close) + rng.exponential(0.06, count)
     low = np.minimum(open_, close) - rng.exponential(0.06, count)
     volume = np.round(rng.lognormal(8, 0.7, count))
-    prices = (np.round(column, 2) for column in (open_, high, low, close))
-    return Bars(1_700_000_100 // 300 * 300 + 300 * np.arange(count), *prices, volume)
+    timestamp_s = 1_700_000_100 // 300 * 300 + 300 * np.arange(count)
+    columns = [np.round(prices, 2) for prices in (open_, high, low, close)] + [volume]
+    return Bars(timestamp_s, *columns)
 
 
 def sessions_of_length(count: int, bars: int = SESSION_BARS) -> Sessions:

@@ -1,5 +1,7 @@
 """Parts by name: the product's, registered ones, and those of installed packages."""
 
+from typing import Any
+
 import pytest
 
 from rllib_tactical.errors import ConfigError
@@ -44,7 +46,7 @@ def test_a_name_of_the_product_cannot_be_taken(registry, name):
 def test_another_process_gets_what_was_registered_and_no_more(registry):
     registry.register("mine")(len)
     assert registry.registered() == {"mine": len}
-    other = Registry("model.part", "tests.parts", {"own": "math:floor"})
+    other: Registry[Any] = Registry("model.part", "tests.parts", {"own": "math:floor"})
     other.restore(registry.registered())
     assert other.get("mine") is len
 

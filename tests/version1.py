@@ -181,18 +181,19 @@ def bars_body(folder: Path) -> Row:
 FILLS: Row = {
     "symbol": "SYNTH",
     "fills": [
-        {"fill_id": f"v1-{k}", "side": side, "quantity": quantity, "price": price, **more}
-        for k, (side, quantity, price, more) in enumerate(
+        {"fill_id": f"v1-{k}", "side": side, "quantity": lots, "price": price, "timestamp": time_s}
+        for k, (side, lots, price, time_s) in enumerate(
             (
-                ("BUY", 100.0, 100.0, {"timestamp": 1_704_206_000}),
-                ("SELL", 100.0, 101.5, {"timestamp": 1_704_209_600}),
-                ("SELL", 80.0, 101.0, {"timestamp": 1_704_213_200, "commission": 2.5}),
-                ("BUY", 80.0, 101.75, {"timestamp": 1_704_292_400}),
-                ("BUY", 60.0, 100.25, {"timestamp": 1_704_296_000}),
+                ("BUY", 100.0, 100.0, 1_704_206_000),
+                ("SELL", 100.0, 101.5, 1_704_209_600),
+                ("SELL", 80.0, 101.0, 1_704_213_200),
+                ("BUY", 80.0, 101.75, 1_704_292_400),
+                ("BUY", 60.0, 100.25, 1_704_296_000),
             )
         )
     ],
 }
+FILLS["fills"][2]["commission"] = 2.5
 for _number, _votes in ((0, ("long", "up", "execute")), (2, ("short", "neutral", "aggressive"))):
     FILLS["fills"][_number]["metadata"] = {
         "source": "policy",

@@ -13,7 +13,10 @@ from rllib_tactical.errors import ArrayError, TacticalError
 
 
 def assert_wrong_arrays_are_refused(
-    function: Callable[..., Any], error: type[TacticalError] = ArrayError, **arrays: AnyArray
+    function: Callable[..., Any],
+    error: type[TacticalError] = ArrayError,
+    /,
+    **arrays: AnyArray,
 ) -> None:
     """Call ``function`` with ``arrays``, and with one of them wrong at a time.
 

@@ -46,7 +46,7 @@ def scene(
     sessions = Sessions(
         np.arange(count) // session_bars, place == 0, last, (place + 1) / session_bars
     )
-    bars = Bars(time_s, *table.T, np.full(count, 10.0))
+    bars = Bars(time_s, *np.column_stack([table, np.full(count, 10.0)]).T)
     return build_history(bars, sessions, CONTRACT, SynergyTrack.none(count))
 
 

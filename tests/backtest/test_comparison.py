@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from rllib_tactical.backtest.comparison import (
-    TABLE_METRICS,
     Comparison,
     compare_bundle,
     train_confidence_of,
     training_config_of,
 )
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes, run_backtest
+from rllib_tactical.backtest.metrics import TABLE_METRICS
 from rllib_tactical.backtest.targets import TARGETS
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.training import TrainingConfig

@@ -63,7 +63,7 @@ def test_drawdown_of_every_session(comparison: Comparison) -> None:
 def test_trades_as_backtesting_py_counts_them(comparison: Comparison) -> None:
     """Its statistics of the same trades; they are ratios of the trades' P&L."""
     stats = pytest.importorskip("backtesting._stats", reason="comes with the extra bench")
-    trades, metrics = comparison.policy.result.trades, comparison.policy.metrics
+    trades, metrics = comparison.policy.result.trades, comparison.policy.metrics.to_dict()["values"]
     equity = comparison.policy.result.equity
     index = pd.RangeIndex(len(equity))
     start = comparison.policy.result.start

@@ -65,7 +65,8 @@ def test_a_configuration_has_its_own_accuracies() -> None:
     assert [each.name for each in targets_with(own)] == [each.name for each in TARGETS]
     for agent in ("fvg", "momentum", "entry"):
         target = found[f"accuracy_{agent}"]
-        assert (target.target, target.critical) == (0.4, pytest.approx(0.3))
+        assert target.target == 0.4
+        assert target.critical == pytest.approx(0.3)
         assert [target.status(value) for value in (0.4, 0.35, 0.3)] == ["met", "missed", "critical"]
     assert found["accuracy_ensemble"].target == 0.9
     assert found["sharpe"] == next(each for each in TARGETS if each.name == "sharpe")

@@ -48,7 +48,7 @@ def test_a_trade_that_differs_is_not_called_equal() -> None:
     pytest.importorskip("backtesting", reason="comes with the extra bench")
     history = comparable_history(make_market("regime", 2, 6_000, 0.3))
     trades = rival(history)()
-    trades.loc[0, "ExitPrice"] += 0.01
+    trades.loc[0, "ExitPrice"] = trades["ExitPrice"][0] + 0.01
     found = agreement(history, trades)
     assert found.equal == found.ours - 1
     assert not found.exact

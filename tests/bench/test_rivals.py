@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import types
 import warnings
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -62,7 +63,7 @@ def test_warning_filters_of_others_do_not_outlive_their_row(
 
 
 def test_updates_see_the_last_sixty_bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = []
+    windows: list[Any] = []
     install(monkeypatch, windows.append)
     p50, p99 = rivals.smart_money_updates(BARS)
     assert [len(window) for window in windows] == [60] * 61

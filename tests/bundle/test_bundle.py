@@ -6,13 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from rllib_tactical.bundle.bundle import MANIFEST, ONNX, WEIGHTS, export_bundle, load_bundle
+from rllib_tactical.bundle.bundle import export_bundle, load_bundle
 from rllib_tactical.bundle.inference import probabilities
-from rllib_tactical.bundle.networks import Actor, actor_weights
+from rllib_tactical.bundle.manifest import MANIFEST
+from rllib_tactical.bundle.weights import ONNX, WEIGHTS
 from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.types import AGENTS, Instrument
+from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import BundleError, UnreadableError, UsageError
+from tests.actors import untrained_weights
 
 INSTRUMENT = Instrument(symbol="TEST", tick_size=0.01, base_quantity=100.0)
 
@@ -32,10 +34,7 @@ def export(out, weights, **changes):
 
 @pytest.fixture(scope="module")
 def weights():
-    found = {}
-    for agent in AGENTS:
-        found |= actor_weights(agent, Actor((0.1,) * 7, 1.2))
-    return found
+    return untrained_weights(1.2)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from safetensors.numpy import save
 from rllib_tactical.bundle import bundle as bundle_module
 from rllib_tactical.bundle.bundle import MAX_FILE_BYTES, export_bundle, load_bundle
 from rllib_tactical.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, manifest_id
-from rllib_tactical.bundle.networks import Actor, actor_weights
+from rllib_tactical.bundle.networks import Actor
 from rllib_tactical.bundle.weights import ACTOR_SHAPES, ONNX, WEIGHTS, check_parity, onnx_bytes
 from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FEATURE_SPEC
-from rllib_tactical.domain.types import AGENTS, Instrument
+from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import BundleError, UnreadableError
+from tests.actors import untrained_weights
 
 FILES = (MANIFEST, WEIGHTS, ONNX)
 CONFIG = {"training": {"seed": 1}}
@@ -44,7 +46,8 @@ KEYS = (
     "probe",
     "files",
 )
-WRONG = (True, 0, -1, 2.5, 1 << 80, "", "text", "G" * 64, [], ["text"], [[]], {"strange": 1})
+WRONG: tuple[Any, ...] = (True, 0, -1, 2.5, 1 << 80, "", "text", "G" * 64)
+WRONG += ([], ["text"], [[]], {"strange": 1})
 FITTING = {  # what of WRONG a key may well hold
     "training": ({"strange": 1},),
     "metrics": ({"strange": 1},),
@@ -56,10 +59,7 @@ FITTING = {  # what of WRONG a key may well hold
 
 def actors(seed):
     torch.manual_seed(seed)
-    found = {}
-    for agent in AGENTS:
-        found |= actor_weights(agent, Actor((0.1,) * 7, 1.2))
-    return found
+    return untrained_weights(1.2)
 
 
 def export(out, weights):
@@ -352,8 +352,8 @@ def _bfloat16(weights):
         (lambda weights: pickle.dumps(Exploit()), "not a safetensors file"),
         (lambda weights: save(weights)[:-4], "not a safetensors file"),
         (_bfloat16, WEIGHTS),
-        (_with(fvg__out__bias=np.float32([0, np.nan, 0])), "fvg.out.bias"),
-        (_with(fvg__out__bias=np.float32([0, np.inf, 0])), "fvg.out.bias"),
+        (_with(fvg__out__bias=np.array([0, np.nan, 0], np.float32)), "fvg.out.bias"),
+        (_with(fvg__out__bias=np.array([0, np.inf, 0], np.float32)), "fvg.out.bias"),
         (_with(momentum__fc2__bias=np.zeros(128)), "momentum.fc2.bias"),
         (_with(momentum__fc2__bias=np.zeros(128, np.float16)), "momentum.fc2.bias"),
         (_with(entry__out__weight=np.zeros((128, 3), np.float32)), "entry.out.weight"),

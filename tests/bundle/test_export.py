@@ -16,17 +16,16 @@ from rllib_tactical.artifacts.run_folder import RunFolder
 from rllib_tactical.artifacts.versions import git_commit, library_versions
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.bundle.export import export_run
-from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.cli.main import main
 from rllib_tactical.config.loader import content_hash
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import file_sha256, write_bars
-from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import BundleError, UnreadableError, UsageError
 from rllib_tactical.rl.run_description import run_description
 from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.synthetic import make_market
+from tests.actors import untrained_weights
 
 CONFIG = TacticalConfig()
 VALIDATION = {"temperature_scale": 0.25, "net_pnl": 12.5, "trades": 7}
@@ -39,9 +38,7 @@ def run(tmp_path_factory):
     made = make_market("momentum", 1, 6_000, 0.0)
     write_bars(made.bars, folder / "bars.parquet")
     market = prepare_market([DataSource(folder / "bars.parquet", made.instrument)], CONFIG)
-    weights = {}
-    for agent in AGENTS:
-        weights |= actor_weights(agent, Actor((0.1,) * 7, 1.2))
+    weights = untrained_weights(1.2)
     run = RunFolder(folder / "run")
     run.start(run_description(market, CONFIG))
     state = {"seconds": 1.0, "env_steps": 8192, "validation": VALIDATION}

@@ -9,11 +9,10 @@ from rllib_tactical.bundle.networks import (
     Critic,
     Standardization,
     actor_stack_from_weights,
-    actor_weights,
     pooling_matrix,
 )
-from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import BundleError
+from tests.actors import untrained_weights, weights_of
 from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 
@@ -74,18 +73,14 @@ def test_critic_values_every_account_on_a_bar_as_if_it_were_alone():
 
 
 def test_weights_survive_the_way_into_a_bundle_and_back():
-    stack = ActorStack([Actor((0.1,) * 7, 1.0 + i) for i in range(3)])
-    weights = {}
-    for agent, actor in zip(AGENTS, stack.actors, strict=True):
-        weights |= actor_weights(agent, actor)
+    actors = [Actor((0.1,) * 7, 1.0 + i) for i in range(3)]
+    stack, weights = ActorStack(actors), weights_of(actors)
     x = torch.randn(2, 60, 7)
     torch.testing.assert_close(actor_stack_from_weights(weights)(x), stack(x))
 
 
 def test_wrong_weights_are_refused():
-    weights = {}
-    for agent in AGENTS:
-        weights |= actor_weights(agent, Actor((0.1,) * 7, 1.0))
+    weights = untrained_weights()
     missing = {name: value for name, value in weights.items() if name != "entry.out.bias"}
     with pytest.raises(BundleError, match="do not fit"):
         actor_stack_from_weights(missing)

@@ -53,8 +53,8 @@ def test_the_page_shows_differences_first_and_needs_no_network(pair: list[Record
     head = page[: page.index("<script>")]
     assert head.index("rules.orders.stop_atr") < head.index("Results") < head.index("equity")
     assert not re.search(r"(src|href)=", head)
-    plots = json.loads(re.search(r"const plots = (\{.*?\});\n", page)[1])
-    assert list(plots) == ["equity"]
+    (plots,) = re.findall(r"const plots = (\{.*?\});\n", page)
+    assert list(json.loads(plots)) == ["equity"]
     assert "None: all were made with the same settings." in render_comparison(pair[:1] * 2)
 
 

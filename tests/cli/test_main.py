@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,13 +14,13 @@ from click.testing import CliRunner
 
 from rllib_tactical import __version__
 from rllib_tactical.bundle.bundle import export_bundle
-from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.cli.main import main
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.domain.types import AGENTS, FEATURE_NAMES
 from rllib_tactical.synthetic import make_market
+from tests.actors import untrained_weights
 from tests.ports import ports_of_serve
 
 
@@ -27,6 +28,9 @@ def tactical(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the real program."""
     command = [sys.executable, "-m", "rllib_tactical", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+COMMANDS = main.list_commands(click.Context(main))
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +43,10 @@ def market(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(market, tmp_path_factory):
-    weights = {}
-    for agent in AGENTS:
-        weights |= actor_weights(agent, Actor((0.1,) * 7, 1.0))
     out = tmp_path_factory.mktemp("bundle") / "b"
     export_bundle(
         out,
-        weights=weights,
+        weights=untrained_weights(),
         rules=Rules(),
         instrument=market[1].instrument,
         bar_seconds=300,
@@ -65,11 +66,11 @@ def test_help_lists_every_command_without_importing_frameworks():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in main.list_commands(None):
+    for name in COMMANDS:
         assert name in done.stdout
 
 
-@pytest.mark.parametrize("name", main.list_commands(None))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name):
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0, result.output
@@ -92,7 +93,7 @@ def test_the_workers_of_validation_are_known_by_their_name_in_version_1():
 
 def write_broken(path: Path, good: Path) -> Path:
     frame = pd.read_csv(good)
-    frame.loc[10, "high"] = frame.loc[10, "low"] / 2
+    frame.loc[10, "high"] = frame["low"][10] / 2
     frame.loc[11, "close"] = -1.0
     frame.to_csv(path, index=False)
     return path

@@ -39,4 +39,4 @@ def kill_twice() -> None:
             killed(FAULTS[1])
         return path
 
-    RunFolder.save = save_or_die  # type: ignore[method-assign]
+    RunFolder.save = save_or_die  # type: ignore[method-assign, assignment]

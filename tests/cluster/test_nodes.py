@@ -1,6 +1,7 @@
 """Training on a cluster of several nodes, on one machine: what happens when parts of it die."""
 
 import time
+from typing import Any
 
 import numpy as np
 import psutil
@@ -37,7 +38,8 @@ def test_runners_and_nodes_die_and_return_and_the_run_goes_on(cluster, market, t
     nodes = {node.node_id: node for node in (cluster.add_node(num_cpus=1) for _ in range(2))}
     config = changed(num_env_runners=2, num_envs=16, iterations=12, checkpoint_every=6)
     folder = start(tmp_path / "run", market, config)
-    held, gone = [], set()
+    held: list[Any] = []
+    gone: set[int | str] = set()
 
     def both_are_back():
         return len(alive(RUNNER)) == 2 and not gone & {

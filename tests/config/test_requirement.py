@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_a_fault_of_the_common_settings_names_their_file(
         ("training", {"algorithm": "dqn"}, "training.algorithm"),
     ],
 )
-def test_fixed_settings_have_one_value(section: str, changes: dict, named: str) -> None:
+def test_fixed_settings_have_one_value(section: str, changes: dict[str, Any], named: str) -> None:
     values = read_yaml(FILE)
     values["tactical_marl"][section] |= changes
     with pytest.raises(ConfigError, match=re.escape(named)):

@@ -165,7 +165,7 @@ def test_agents_without_a_rate_of_their_own_share_one():
 
 
 def test_a_shared_rate_that_no_agent_has_is_hinted_at():
-    hints = []
+    hints: list[str] = []
     rates = {agent: {"learning_rate": 0.01} for agent in ("fvg", "momentum", "entry")}
     parse_config({"tactical_marl": {"agents": rates}}, "test", hints.append)
     assert hints == []

@@ -91,7 +91,9 @@ def test_names_of_today_bring_no_hint() -> None:
     assert hints == []
 
 
-def test_the_hint_goes_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_hint_goes_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "old.yaml"
     file.write_text("tactical_marl: {training: {clip: 0.3}}")
     assert load_config(file).training.clip_ratio == 0.3
@@ -156,7 +158,9 @@ def test_one_setting_is_renamed(key: str, value: Any, expected: tuple[str, Any])
     assert current_setting(key, value) == expected
 
 
-def test_a_run_of_version_1_is_read_silently(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_of_version_1_is_read_silently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = {**to_dict(TacticalConfig()), **OLD}
     (tmp_path / "run.json").write_text(json.dumps({"config": config, "config_hash": "0" * 64}))
     run = RunFolder(tmp_path).read()

@@ -19,7 +19,7 @@ import pytest
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.cli import main as cli
 from rllib_tactical.cli import selftest
-from rllib_tactical.config.schema import PerformanceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.dataset import Dataset, UnsizedDataset
 from rllib_tactical.data.files import read_bars, write_bars
 from rllib_tactical.data.sizing import SizeFrom
@@ -135,7 +135,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
         for name, arguments in calls.items():
             seen: list[Dataset] = []
 
-            def spy(loaded: UnsizedDataset, size_from: SizeFrom, seen: Any = seen) -> Dataset:
+            def spy(
+                loaded: UnsizedDataset, size_from: SizeFrom, seen: list[Dataset] = seen
+            ) -> Dataset:
                 seen.append(sized(loaded, size_from))
                 return seen[-1]
 
@@ -252,7 +254,9 @@ def test_the_service_computes_these_features_of_posted_bars(commands: Commands) 
         for t in range(count)
     ]
     now_s = float(bars.timestamp_s[count - 1]) + bundle.bar_seconds
-    machine.apply(machine.check_bars(BarsRequest("MINE", rows), now_s)[0])
+    record, _ = machine.check_bars(BarsRequest("MINE", rows), now_s)
+    assert record is not None
+    machine.apply(record)
     market = machine.snapshot().market
     assert market is not None
     np.testing.assert_array_equal(

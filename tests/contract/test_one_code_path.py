@@ -12,7 +12,7 @@ from envs.market import MarketPart, MarketSpec
 from envs.parallel import TacticalParallelEnv
 from rllib_tactical.backtest.engine import bundle_votes, run_backtest
 from rllib_tactical.bundle.bundle import export_bundle
-from rllib_tactical.bundle.networks import Actor, actor_weights
+from rllib_tactical.bundle.networks import Actor
 from rllib_tactical.cli.demo import decide_request
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.data.calendar.sessions import sessions_of
@@ -26,6 +26,7 @@ from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequ
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.state.machine import StateMachine, model_record
+from tests.actors import weights_of
 from tests.market import INSTRUMENT, random_bars
 
 BARS = random_bars(1_400, seed=3)
@@ -37,17 +38,17 @@ START, STOP = HISTORY.first_decision, 1_300
 def bundle(tmp_path_factory):
     """A bundle of untrained actors with strong opinions, so that many bars trade."""
     torch.manual_seed(4)
-    weights = {}
-    for i, agent in enumerate(AGENTS):
+    actors = []
+    for agent in AGENTS:
         actor = Actor((1.0,) * 7, 1.0)
         torch.nn.init.normal_(actor.out.weight, std=3.0)
-        if i == 2:  # an entry agent that waits would leave nothing to compare
+        if agent == "entry":  # an entry agent that waits would leave nothing to compare
             torch.nn.init.constant_(actor.out.bias, -20.0)
             actor.out.bias.data[1] = 20.0
-        weights |= actor_weights(agent, actor)
+        actors.append(actor)
     return export_bundle(
         tmp_path_factory.mktemp("bundle") / "b",
-        weights=weights,
+        weights=weights_of(actors),
         rules=Rules(),
         instrument=INSTRUMENT,
         bar_seconds=300,
@@ -144,9 +145,12 @@ def test_service_equals_backtest(bundle, backtest, replayed):
             given = FillInput(
                 f"{t}-{n}", "BUY" if side > 0 else "SELL", float(quantity), float(price), int(now_s)
             )
-            machine.apply(machine.check_fills(FillsRequest(INSTRUMENT.symbol, [given]), now_s)[0])
-        request = BarsRequest(INSTRUMENT.symbol, [bar_input(t)])
-        machine.apply(machine.check_bars(request, now_s)[0])
+            fill, _ = machine.check_fills(FillsRequest(INSTRUMENT.symbol, [given]), now_s)
+            assert fill is not None
+            machine.apply(fill)
+        bar, _ = machine.check_bars(BarsRequest(INSTRUMENT.symbol, [bar_input(t)]), now_s)
+        assert bar is not None
+        machine.apply(bar)
         if t < START:
             continue
         decision, state = decisions[t - START], RiskState.of(machine.snapshot(), ServiceConfig())
@@ -165,6 +169,7 @@ def test_service_equals_backtest(bundle, backtest, replayed):
         if state.account.halted and state.account.side:
             # the simulator closes at the next open by itself, a broker has to be told
             assert found.reason == "session_halted"
+            assert order is not None
             assert order.quantity == state.account.quantity
             continue
         assert answer.source == "policy"
@@ -173,6 +178,7 @@ def test_service_equals_backtest(bundle, backtest, replayed):
         assert found.confidence == decision.score
         if decision.execute:
             executed += 1
+            assert order is not None
             assert order.quantity == decision.quantity
             if not decision.closes:
                 assert order.stop_loss == decision.stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ HEADER = "timestamp,open,high,low,close,volume\n"
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def cells(column: str, rows: int | slice, value: object, *, text: bool = False) -> Change:
+def cells(column: str, rows: int | slice, value: Any, *, text: bool = False) -> Change:
     def change(frame: pd.DataFrame) -> pd.DataFrame:
         if text:
             frame[column] = frame[column].astype(str)

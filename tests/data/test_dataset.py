@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rllib_tactical.data import dataset as module
 from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.data.dataset import DataSource, data_sources, load_bars, load_dataset
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.sizing import BundleSize, TrainingBars, WarmUpBars
-from rllib_tactical.domain.features.causality import check_causality
 from rllib_tactical.domain.features.table import FeatureTable, compute_features
 from rllib_tactical.domain.types import Bars, Instrument
 from rllib_tactical.errors import ConfigError, DataError, FeatureError, UsageError
@@ -85,7 +83,6 @@ def test_features_that_look_ahead_are_refused(path: Path, monkeypatch: pytest.Mo
         load_bars(path)
     with pytest.raises(FeatureError, match="changes when later bars are added"):
         load_dataset(DataSource(path, INSTRUMENT))
-    assert module.check_causality is check_causality
 
 
 def test_too_few_bars_are_refused(tmp_path: Path) -> None:

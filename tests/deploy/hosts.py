@@ -111,7 +111,7 @@ class Lan:
         inside += ["--mount", "--uts", "--ipc", "--net", "--pid", "--wd=" + str(folder)]
         path = f"{self.environment / 'bin'}:{SYSTEM_PATH}"
         kept = {"HOME": str(self.home), "PATH": path, "LANG": "C.UTF-8", "TERM": "dumb"}
-        return subprocess.Popen(
+        started: subprocess.Popen[str] = subprocess.Popen(
             [*inside, "bash", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -120,6 +120,7 @@ class Lan:
             env={**kept, "RAY_USAGE_STATS_ENABLED": "0"},
             **options,  # type: ignore[call-overload]
         )
+        return started
 
 
 def _children(pid: int) -> list[int]:

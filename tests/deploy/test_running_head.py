@@ -100,7 +100,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Iterat
 
 def of_the_pods(root: Path) -> dict[str, str]:
     """Return the variables that the manifests give to the head's container."""
-    found = {}
+    found: dict[str, str] = {}
     for name in ("rayjob.yaml", "rayservice.yaml"):
         for group in groups(read_manifest(root, name)):
             (container,) = group["template"]["spec"]["containers"]

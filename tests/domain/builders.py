@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -47,7 +49,7 @@ COIN = Instrument(
 )
 
 
-def bars_of(rows: list[tuple[float, ...]]) -> Bars:
+def bars_of(rows: Sequence[tuple[float, ...]]) -> Bars:
     """Return bars from (open, high, low, close) or (open, high, low, close, volume) rows."""
     table = np.array([row if len(row) == 5 else (*row, 1.0) for row in rows], dtype=np.float64)
     table = table.reshape(-1, 5)
@@ -96,8 +98,8 @@ def random_bars(
     high = np.maximum(open_, close) + wicks[0]
     low = np.maximum(np.minimum(open_, close) - wicks[1], 1.0)
     volume = np.where(rng.random(length) < 0.2, 0.0, np.rint(rng.lognormal(3.0, 1.0, length)))
-    prices = (np.round(np.maximum(column, 1.0) * tick, 10) for column in (open_, high, low, close))
-    return Bars(np.arange(length) * BAR_SECONDS, *prices, volume)
+    columns = [np.round(np.maximum(prices, 1.0) * tick, 10) for prices in (open_, high, low, close)]
+    return Bars(np.arange(length) * BAR_SECONDS, *columns, *[volume])
 
 
 def mirror_bars(bars: Bars, twice_centre: float) -> Bars:
@@ -132,12 +134,13 @@ _MOVES = st.tuples(
 def tick_bars(draw: st.DrawFn, min_size: int = 0, max_size: int = 90) -> Bars:
     """Draw bars of a few ticks each, on a grid of 1/4: ties, zero volume and flat prices abound."""
     moves = draw(st.lists(_MOVES, min_size=min_size, max_size=max_size))
-    close, rows = 4000.0, []
+    close = 4000.0
+    rows: list[tuple[float, ...]] = []
     for gap, body, up, down, volume in moves:
         open_ = close + gap
         close = open_ + body
-        rows.append((open_, max(open_, close) + up, min(open_, close) - down, close))
-        rows[-1] = (*(price * 0.25 for price in rows[-1]), volume)
+        prices = (open_, max(open_, close) + up, min(open_, close) - down, close)
+        rows.append((*(price * 0.25 for price in prices), volume))
     return bars_of(rows)
 
 
@@ -168,7 +171,7 @@ def history_of(
 
 
 def hand_history(
-    rows: list[tuple[float, ...]],
+    rows: Sequence[tuple[float, ...]],
     atr: float = 1.0,
     sessions: Sessions | None = None,
     instrument: Instrument = FREE,
@@ -186,7 +189,7 @@ def hand_history(
     birth = np.zeros(len(bars), dtype=np.int8)
     features = FeatureTable(matrix, np.full(len(bars), atr), bars.close, birth)
     padded = FeatureTable(
-        np.zeros((WINDOW, NUM_FEATURES)), np.ones(WINDOW), np.ones(WINDOW), np.zeros(WINDOW)
+        np.zeros((WINDOW, NUM_FEATURES)), np.ones(WINDOW), np.ones(WINDOW), birth[:0]
     )
     return MarketHistory(
         bars,

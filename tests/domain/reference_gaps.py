@@ -10,7 +10,8 @@ def reference_gap_rows(
 ) -> tuple[list[tuple[float, ...]], list[int]]:
     """Return the first five feature columns of every bar and the sign of each bar's birth."""
     gaps: list[dict[str, Any]] = []
-    rows, births = [], []
+    rows: list[tuple[float, ...]] = []
+    births: list[int] = []
     for t in range(len(close)):
         first_touch = False
         for gap in gaps:

@@ -89,7 +89,7 @@ class Pair:
     side: Any
 
 
-DTYPES: dict[str, type[np.generic]] = {"price": np.float64, "side": np.integer}
+DTYPES: dict[str, type[Any]] = {"price": np.float64, "side": np.integer}
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64])

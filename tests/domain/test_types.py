@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,14 +44,14 @@ def test_bars_of_unequal_shape_are_refused(shape: tuple[int, ...]) -> None:
 def test_bars_that_are_not_one_dimensional_are_refused() -> None:
     square = np.ones((2, 2))
     with pytest.raises(DataError, match="timestamp_s must have shape"):
-        Bars(square, square, square, square, square, square)
+        Bars(square.astype(np.int64), square, square, square, square, square)
 
 
 @pytest.mark.parametrize("name", ["tick_size", "point_value", "lot_step"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_instrument_scales_must_be_positive(name: str, value: float) -> None:
+def test_instrument_scales_must_be_positive(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"instrument.{name} "):
-        Instrument(**{"symbol": "X", "tick_size": 1.0, name: value})
+        dataclasses.replace(Instrument(symbol="X", tick_size=1.0), **{name: value})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -62,16 +63,16 @@ def test_a_commission_must_be_finite_and_may_be_a_rebate(value: float) -> None:
 
 @pytest.mark.parametrize("name", ["half_spread_ticks", "slippage_ticks", "slippage_atr_share"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
-def test_instrument_costs_must_not_be_negative(name: str, value: float) -> None:
+def test_instrument_costs_must_not_be_negative(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"instrument.{name} "):
-        Instrument(**{"symbol": "X", "tick_size": 1.0, name: value})
+        dataclasses.replace(Instrument(symbol="X", tick_size=1.0), **{name: value})
 
 
 @pytest.mark.parametrize("name", ["base_quantity", "gap_proximity_points", "pnl_scale"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_instrument_optional_values_must_be_positive(name: str, value: float) -> None:
+def test_instrument_optional_values_must_be_positive(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"instrument.{name} "):
-        Instrument(**{"symbol": "X", "tick_size": 1.0, name: value})
+        dataclasses.replace(Instrument(symbol="X", tick_size=1.0), **{name: value})
 
 
 def test_instrument_needs_a_symbol_and_costs_may_be_zero() -> None:

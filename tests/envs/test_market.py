@@ -80,4 +80,4 @@ def test_a_configuration_gives_rules_rewards_episodes_and_confidence():
 def test_a_spec_is_a_value():
     assert isinstance(SPEC, MarketSpec)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        SPEC.train_confidence = 1.0
+        SPEC.train_confidence = 1.0  # type: ignore[misc]

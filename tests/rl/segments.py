@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from envs.market import MarketSpec
 from rllib_tactical.rl.sampling.episode import JointEpisode
 
 
-class OpenMarket:
-    """A market handle that holds the market itself."""
-
+class _OpenMarket:
     def __init__(self, spec: MarketSpec) -> None:
         self._spec = spec
 
     def open(self) -> MarketSpec:
         return self._spec
+
+
+def open_market(spec: MarketSpec) -> Any:
+    """Return a market handle that holds the market itself, without an object store."""
+    return _OpenMarket(spec)
 
 
 def segment(

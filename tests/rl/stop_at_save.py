@@ -26,7 +26,7 @@ def stop_at_save(n: int) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         return save(*arguments)
 
-    RunFolder.save = save_or_stop  # type: ignore[method-assign]
+    RunFolder.save = save_or_stop  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

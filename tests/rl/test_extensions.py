@@ -1,6 +1,7 @@
 """A user's networks and rewards: named in the configuration, carried to every process, exported."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -135,10 +136,11 @@ def test_actors_of_another_network_do_not_start_a_run(bars, tmp_path, ray_instan
     register_both()
     train([bars], tmp_path / "tiny", config(iterations=1), log=lambda line: None)
     warm = TrainingConfig().warm_start
-    for layers, default, expected in (
+    cases: tuple[tuple[Literal["conv", "all"], bool, str], ...] = (
         ("conv", False, r"layers must be all for the network 'tiny'"),
         ("all", True, "do not fit the actors"),
-    ):
+    )
+    for layers, default, expected in cases:
         start = dataclasses.replace(warm, path=str(tmp_path / "tiny"), layers=layers)
         changed = config(iterations=1, warm_start=start)
         if default:

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+from typing import Any
 
 import numpy as np
 import psutil
@@ -78,7 +79,7 @@ def run(market, tmp_path_factory, ray_instance):
     """A finished run of two iterations, and what it printed."""
     path, instrument = market
     out = tmp_path_factory.mktemp("runs") / "first"
-    said = []
+    said: list[str] = []
     train([DataSource(path, instrument)], out, CONFIG, log=said.append)
     return out, said
 
@@ -173,7 +174,9 @@ def test_the_closing_note_is_about_the_checkpoint_that_export_takes(market, run,
 
     assert said(best_trades=80) == []
     (note,) = said(best_trades=9)
-    assert RunFolder(out).best().name in note
+    best = RunFolder(out).best()
+    assert best is not None
+    assert best.name in note
 
 
 def test_resume_refuses_other_settings_and_other_data(run, market, tmp_path):
@@ -318,7 +321,7 @@ def test_each_file_needs_an_instrument_of_its_own(market):
 
 def test_a_lost_env_runner_costs_nothing_but_its_samples(market, tmp_path, ray_instance):
     """The only env runner is killed after the first iteration; the run still does all three."""
-    killed = []
+    killed: list[Any] = []
 
     def log(line):
         if line.startswith("iter") and not killed:

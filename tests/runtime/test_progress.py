@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from rllib_tactical.runtime.progress import show_progress
 
 
@@ -26,7 +28,7 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "reading [a].csv" in terminal.getvalue() and "50%" in terminal.getvalue()
 
 
-def test_standard_error_is_the_default(capsys) -> None:  # type: ignore[no-untyped-def]
+def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     with show_progress(clock=iter([0.0, 9.0]).__next__) as update:
         update("reading", 1.0)
     captured = capsys.readouterr()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import Bars, Instrument
 from rllib_tactical.selftest import checks as selftest
 from rllib_tactical.selftest.checks import CHECKS, Subject
-from rllib_tactical.selftest.perturb import history_of
+from rllib_tactical.selftest.perturb import history_of, mirrored_history
 from rllib_tactical.synthetic.oracle import side_votes
 from tests.market import INSTRUMENT, random_bars
 
@@ -103,7 +104,7 @@ def test_features_that_depend_on_the_first_bar_are_found(
 def test_a_simulator_that_prefers_a_side_is_found(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = selftest.mirrored_history
+    honest = mirrored_history
 
     def crooked(history: MarketHistory) -> MarketHistory:
         turned = honest(history)
@@ -130,7 +131,7 @@ class _Engine:
 def test_agents_that_prefer_a_side_are_found(
     subject: Subject, preference: float, passed: bool
 ) -> None:
-    bundle = types.SimpleNamespace(engine=lambda: _Engine(preference))
+    bundle: Any = types.SimpleNamespace(engine=lambda: _Engine(preference))
     found = selftest.mirrored_votes(dataclasses.replace(subject, bundle=bundle))
     assert found.passed is passed
 

@@ -67,6 +67,6 @@ def test_permuted_bars_are_the_same_bars_in_another_order(history: MarketHistory
     assert ours.open[0] == theirs.open[0]
     assert ours.close[-1] == pytest.approx(theirs.close[-1], rel=1e-3)
     np.testing.assert_array_equal(np.sort(ours.volume), np.sort(theirs.volume))
-    bodies = [np.sort(np.log(bars.close / bars.open)) for bars in (ours, theirs)]
-    np.testing.assert_allclose(*bodies, atol=3e-4)
+    found, given = (np.sort(np.log(bars.close / bars.open)) for bars in (ours, theirs))
+    np.testing.assert_allclose(found, given, atol=3e-4)
     assert (ours.volume != theirs.volume).mean() > 0.9

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from rllib_tactical.bundle import bundle as bundles
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
+from rllib_tactical.bundle.manifest import MANIFEST
+from rllib_tactical.bundle.weights import WEIGHTS
 from rllib_tactical.config.loader import content_hash
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
@@ -98,9 +99,9 @@ def test_all_replicas_change_over_and_lose_nothing(
 def altered(bundle: Bundle, folder: Path, **changes: Any) -> Path:
     """Return a copy whose manifest says something else and whose id says that this is right."""
     shutil.copytree(bundle.path, folder)
-    manifest = json.loads((folder / bundles.MANIFEST).read_text()) | changes
+    manifest = json.loads((folder / MANIFEST).read_text()) | changes
     manifest["bundle_id"] = content_hash({k: v for k, v in manifest.items() if k != "bundle_id"})
-    (folder / bundles.MANIFEST).write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(json.dumps(manifest))
     return folder
 
 
@@ -109,7 +110,7 @@ def test_a_bundle_that_is_refused_leaves_the_old_one(
 ) -> None:
     corrupt = tmp_path / "corrupt"
     shutil.copytree(second.path, corrupt)
-    weights = corrupt / bundles.WEIGHTS
+    weights = corrupt / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     rules = copy.deepcopy(bundle.manifest["rules"])
     rules["aggregation"]["execution_threshold"] = 0.5

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from rllib_tactical.domain.types import AnyArray
 from rllib_tactical.errors import ArrayError, DataError
 from rllib_tactical.statistics.overfitting import overfitting_probability
 
@@ -70,6 +71,7 @@ def test_few_days_take_fewer_blocks_and_very_few_none() -> None:
 
 def test_wrong_arrays_are_refused() -> None:
     returns = np.random.default_rng(3).normal(size=(60, 7))
-    for wrong in (returns[:, 0], returns[None], returns.astype(np.int64)):
+    wrongs: tuple[AnyArray, ...] = (returns[:, 0], returns[None], returns.astype(np.int64))
+    for wrong in wrongs:
         with pytest.raises(ArrayError, match=r"returns must be a float64 array of shape \(T, N\)"):
             overfitting_probability(wrong)

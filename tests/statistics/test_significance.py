@@ -81,6 +81,7 @@ def test_the_best_of_many_trials_is_deflated_away() -> None:
     assert among.deflated_sharpe == deflated_sharpe(policy.returns, trials.sharpes)
     assert among.trials == 100
     assert "over 100 trials" in in_words(among)
+    assert among.overfitting is not None
     assert 0.2 < among.overfitting < 0.8
 
 
@@ -94,8 +95,11 @@ def test_comparisons_are_paired_by_day() -> None:
 
 
 def test_a_rival_that_is_better_is_found() -> None:
-    assert judged(-30.0, 30.0).beaten_p_value < 0.01
-    assert judged(30.0, -30.0).beaten_p_value > 0.4
+    beaten, winning = judged(-30.0, 30.0).beaten_p_value, judged(30.0, -30.0).beaten_p_value
+    assert beaten is not None
+    assert winning is not None
+    assert beaten < 0.01
+    assert winning > 0.4
 
 
 def test_equal_seeds_give_equal_figures() -> None:

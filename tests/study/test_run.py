@@ -12,7 +12,7 @@ import ray
 import torch
 
 from rllib_tactical.artifacts.versions import git_commit
-from rllib_tactical.bundle.networks import Actor, actor_weights
+from rllib_tactical.bundle.networks import Actor
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split, split_history
 from rllib_tactical.domain.types import AGENTS, NUM_FEATURES
@@ -21,6 +21,7 @@ from rllib_tactical.rl.training.validation import validate as validation_of
 from rllib_tactical.study import LearningSize, measure_learning, run
 from rllib_tactical.study.experiments import Variant, replaced
 from rllib_tactical.synthetic import make_market
+from tests.actors import weights_of
 from tests.study.results import run_of
 
 
@@ -35,11 +36,9 @@ def test_an_evaluation_on_the_way_takes_a_part_and_the_last_one_everything(
         return validation_of(engine, parts, *rest)
 
     monkeypatch.setattr(run, "validate", validate)
-    weights = {}
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        for agent in AGENTS:
-            weights |= actor_weights(agent, Actor((1.0,) * NUM_FEATURES, 1.0))
+        weights = weights_of([Actor((1.0,) * NUM_FEATURES, 1.0) for _ in AGENTS])
     few = Variant("few scales", {"training.temperature_scales": (1.0, 0.5)})
     asked = replaced(run_of("momentum", variant=few), train_bars=7_000)
     history = make_market("momentum", asked.seed, asked.train_bars).history()

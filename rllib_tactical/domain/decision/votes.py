@@ -69,7 +69,7 @@ class ConstantVotes(Votes):
         )
 
 
-def softmax(logits: FloatArray, temperature: FloatArray | float) -> FloatArray:
+def softmax(logits: NDArray[np.floating], temperature: FloatArray | float) -> FloatArray:
     """Return softmax(logits / temperature) over the last axis of length 3, in float64.
 
     Args:

@@ -83,7 +83,7 @@ def test_trades_are_filtered_and_sorted(
     html = render_report(comparison, ReportContext("Backtest of random votes"))
     page.write_text(html.replace("</body>", acts, 1))
     document = call(browser, tmp_path / "profile", page, "--dump-dom")
-    body = re.search(r'<table id="trades".*?<tbody>(.*?)</tbody>', document, re.DOTALL)[1]
+    (body,) = re.findall(r'<table id="trades".*?<tbody>(.*?)</tbody>', document, re.DOTALL)
     rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
     trades = comparison.policy.result.trades
     shorts = trades[trades["side"] == "short"].sort_values("pnl", ascending=False)
@@ -101,18 +101,16 @@ def test_the_report_is_drawn_and_fits_a_laptop_and_a_phone(
     document = call(
         browser, tmp_path / "profile", page, f"--window-size={WIDTH},{HEIGHT}", "--dump-dom"
     )
-    assert re.search(r"<title>(.*?)</title>", document)[1] == "Backtest of random votes"
-    probe = re.search(r'id="probe">drawn (\d+) too-wide (\d+)', document)
-    assert int(probe[1]) == html.count('<div id="') == 11
-    assert int(probe[2]) == 0
+    assert re.findall(r"<title>(.*?)</title>", document)[0] == "Backtest of random votes"
+    ((drawn, too_wide),) = re.findall(r'id="probe">drawn (\d+) too-wide (\d+)', document)
+    assert int(drawn) == html.count('<div id="') == 11
+    assert int(too_wide) == 0
 
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width=PHONE_WIDTH))
-    probe = re.search(
-        r'id="probe">drawn (\d+) too-wide (\d+)',
-        call(browser, tmp_path / "profile", frame, "--window-size=800,900", "--dump-dom"),
-    )
-    assert (int(probe[1]), int(probe[2])) == (11, 0)
+    document = call(browser, tmp_path / "profile", frame, "--window-size=800,900", "--dump-dom")
+    ((drawn, too_wide),) = re.findall(r'id="probe">drawn (\d+) too-wide (\d+)', document)
+    assert (int(drawn), int(too_wide)) == (11, 0)
 
     # kept for people to look at where CI_ARTIFACTS names a folder
     folder = Path(os.environ.get("CI_ARTIFACTS", tmp_path))

@@ -81,10 +81,10 @@ def test_a_short_backtest_has_a_rolling_ratio_too() -> None:
 
 
 def test_accuracy_and_calibration_show_every_judge(comparison: Comparison) -> None:
-    result, metrics = comparison.policy.result, comparison.policy.metrics
+    result, values = comparison.policy.result, comparison.policy.metrics.to_dict()["values"]
     bars, *limits = trade_metrics.accuracy_plot(result)["data"]
     assert bars["x"] == ["fvg", "momentum", "entry", "ensemble"]
-    assert bars["y"][0] == pytest.approx(100 * metrics.number("accuracy_fvg"), abs=0.01)
+    assert bars["y"][0] == pytest.approx(100 * values["accuracy_fvg"], abs=0.01)
     assert [line["y"][0] for line in limits] == pytest.approx([60.0, 45.0])
     names = [t["name"] for t in trade_metrics.calibration_plot(result)["data"] if "name" in t]
     assert names == bars["x"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,14 @@ from rllib_tactical.reporting.plots import MAX_POINTS, thin
 from tests.backtest.scenes import result_of
 
 
-def parts_of(html: str) -> tuple[str, str, dict[str, dict[str, object]]]:
+def parts_of(html: str) -> tuple[str, str, dict[str, dict[str, Any]]]:
     """Return the document without scripts, its own scripts, and the plots."""
     scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     assert len(scripts) == html.count("<script")
     assert len(scripts) in (2, 3)  # plotly, the plots and, where there are any, the trades
-    plots = json.loads(re.search(r"const plots = (\{.*\});\n", scripts[1]).group(1))
-    return re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL), "".join(scripts[1:]), plots
+    (plots,) = re.findall(r"const plots = (\{.*\});\n", scripts[1])
+    document = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
+    return document, "".join(scripts[1:]), json.loads(plots)
 
 
 @pytest.fixture(scope="module")

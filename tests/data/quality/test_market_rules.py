@@ -162,7 +162,7 @@ def test_warnings_name_rows_of_the_file() -> None:
 
 def test_data_before_the_calendar_begins_are_still_compared() -> None:
     frame = walk_frame(60).drop(index=[30]).reset_index(drop=True)
-    frame["timestamp"] -= frame.loc[0, "timestamp"] + 20 * 365 * 86_400
+    frame["timestamp"] -= frame["timestamp"][0] + 20 * 365 * 86_400
     korea = Instrument(symbol="X", tick_size=1.0, calendar="XKRX", timezone="Asia/Seoul")
     report = check_columns(columns_of(frame), instrument=korea, now_s=NOW_S)
     assert report.counts["missing_bars"] == 1

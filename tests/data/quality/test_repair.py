@@ -79,8 +79,8 @@ def test_high_and_low_are_moved_to_span_open_and_close() -> None:
     frame.loc[5, ["high", "low"]] = [1.0, 1000.0]
     repaired, changes = repair(frame)
     assert [c.action for c in changes] == ["raised_high", "lowered_low"]
-    assert repaired.loc[5, "high"] == max(frame.loc[5, "open"], frame.loc[5, "close"])
-    assert repaired.loc[5, "low"] == min(frame.loc[5, "open"], frame.loc[5, "close"])
+    assert repaired.loc[5, "high"] == max(frame["open"][5], frame["close"][5])
+    assert repaired.loc[5, "low"] == min(frame["open"][5], frame["close"][5])
 
 
 def test_naive_times_become_utc_and_no_bar_is_invented() -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from rllib_tactical.data.quality.findings import ERROR_RULES, CheckReport
@@ -17,7 +19,7 @@ def check(frame: pd.DataFrame, **options: object) -> CheckReport:
     return check_columns(columns_of(frame), now_s=NOW_S, **options)  # type: ignore[arg-type]
 
 
-def cell(column: str, row: int, value: object) -> Callable[[pd.DataFrame], None]:
+def cell(column: str, row: int, value: Any) -> Callable[[pd.DataFrame], None]:
     def change(frame: pd.DataFrame) -> None:
         frame.loc[row, column] = value
 
@@ -203,7 +205,7 @@ def test_categories_mixed_objects_and_arrow_types_are_read() -> None:
     frame = walk_frame(4)
     moments = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
     for times in (
-        moments.astype("timestamp[us, tz=UTC][pyarrow]"),
+        moments.astype(pd.ArrowDtype(pa.timestamp("us", tz="UTC"))),
         moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ").astype("category"),
         frame["timestamp"].astype("Int64"),
         pd.Series([str(START_S), f"{START_S + 300}.0", START_S + 600, moments[3]], dtype=object),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from rllib_tactical.domain.decision.aggregation import (
     aggregate_constant,
 )
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
-from rllib_tactical.domain.types import SYNERGY_TYPES, Reason
+from rllib_tactical.domain.types import SYNERGY_TYPES, AnyArray, Reason
 from rllib_tactical.errors import ArrayError, ConfigError
 from tests.domain.builders import seeds
 from tests.domain.reference_simulator import reference_vote
@@ -29,7 +31,7 @@ ALL_VOTES = np.array(list(itertools.product(range(3), repeat=3)))
 
 def one(
     index: tuple[int, int, int],
-    confidence: tuple[float, float, float],
+    confidence: Sequence[float],
     kind: int = 0,
     direction: int = 0,
     config: AggregationConfig = RULES,
@@ -236,7 +238,7 @@ def test_unknown_synergy_is_refused(kind: int, direction: int, constant: bool) -
 
 
 def test_wrong_arrays_are_refused() -> None:
-    arrays = {
+    arrays: dict[str, AnyArray] = {
         "index": np.ones((4, 3), dtype=np.int64),
         "synergy_kind": np.zeros(4, dtype=np.int8),
         "synergy_direction": np.zeros(4, dtype=np.int8),
@@ -296,7 +298,7 @@ def test_unknown_confidence_never_executes() -> None:
     for agent in range(3):
         confidence = [1.0, 1.0, 1.0]
         confidence[agent] = np.nan
-        assert not one((0, 0, EXECUTE), tuple(confidence)).execute[0]
+        assert not one((0, 0, EXECUTE), confidence).execute[0]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +313,7 @@ def test_unknown_confidence_never_executes() -> None:
         ("counter_synergy_factor", 1.1),
     ],
 )
-def test_config_out_of_range(field: str, value: float) -> None:
+def test_config_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"aggregation.{field}"):
         AggregationConfig(**{field: value})
 
@@ -334,19 +336,19 @@ def test_the_weights_of_a_synergy_type_are_settings() -> None:
         expected = [weights[0] * 0.9, weights[1] * 0.8, weights[2] * 0.7]
         np.testing.assert_allclose(out.scores, [expected], rtol=1e-12)
     # by confidences, and by the constant of training, which is worked out once per configuration
-    votes, kind, direction = random_votes(3)
+    votes, kinds, direction = random_votes(3)
     constant = constant_votes(votes.index, 0.9)
     for cast in (votes, constant):
-        found = cast.aggregate(kind, direction, own)
-        for i in range(len(kind)):
+        found = cast.aggregate(kinds, direction, own)
+        for i in range(len(kinds)):
             each = list(zip(cast.index[i].tolist(), cast.confidence[i].tolist(), strict=True))
-            expected = reference_vote(
-                each, int(kind[i]), int(direction[i]), table=dict(enumerate(WEIGHTS))
+            vote = reference_vote(
+                each, int(kinds[i]), int(direction[i]), table=dict(enumerate(WEIGHTS))
             )
-            assert found.side[i] == expected.side
-            assert found.score[i] == pytest.approx(expected.score)
-            assert Reason(found.reason[i]).code == expected.reason
-    assert (constant.aggregate(kind, direction, RULES).score != found.score).any()
+            assert found.side[i] == vote.side
+            assert found.score[i] == pytest.approx(vote.score)
+            assert Reason(found.reason[i]).code == vote.reason
+    assert (constant.aggregate(kinds, direction, RULES).score != found.score).any()
 
 
 @pytest.mark.parametrize(

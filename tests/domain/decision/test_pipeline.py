@@ -97,7 +97,7 @@ def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
             votes,
             MarketSnapshot(np.array([100.0]), np.array([1.0]), np.array([1]), np.array([1])),
             AccountView(
-                *(np.array([v]) for v in (1e5, 1e5, 0, 0.0)), np.array([False]), np.array([True])
+                *(np.array([v]) for v in (1e5, 1e5, 0, 0.0, False, True)),
             ),
             FREE,
             arguments["rules"],
@@ -170,7 +170,7 @@ def taken(value: Any, which: Any) -> Any:
 
     What is not an array belongs to all rows alike.
     """
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {f.name: taken(getattr(value, f.name), which) for f in dataclasses.fields(value)}
         return type(value)(**parts)
     return value[which] if isinstance(value, np.ndarray) else value
@@ -191,7 +191,8 @@ def test_one_account_decides_as_it_does_among_many(seed: int) -> None:
     for instrument in (SHARE, COIN):
         many = decide(*call, instrument, Rules())
         for i in (0, 13, 39):
-            alone = decide(*(taken(part, slice(i, i + 1)) for part in call), instrument, Rules())
+            votes, market, account = (taken(part, slice(i, i + 1)) for part in call)
+            alone = decide(votes, market, account, instrument, Rules())
             assert_same(alone, taken(many, slice(i, i + 1)))
 
 
@@ -200,7 +201,8 @@ def test_permuting_the_accounts_permutes_the_decisions(seed: int) -> None:
     call = random_call(seed, 60)
     order = np.random.default_rng(seed).permutation(60)
     straight = decide(*call, SHARE, Rules())
-    shuffled = decide(*(taken(part, order) for part in call), SHARE, Rules())
+    votes, market, account = (taken(part, order) for part in call)
+    shuffled = decide(votes, market, account, SHARE, Rules())
     assert_same(shuffled, taken(straight, order))
 
 

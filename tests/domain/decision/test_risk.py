@@ -48,8 +48,13 @@ def limit(
     config: RiskConfig = CONFIG,
 ) -> tuple[float, str]:
     where = price - side * 10.0 if stop is None else stop
-    arrays = (np.array([value]) for value in (side, quantity, price, where, target, atr))
-    allowed, reason = limit_orders(*arrays, account, instrument, config)
+    order = {"side": side, "quantity": quantity, "price": price, "stop": where, "target": target}
+    allowed, reason = limit_orders(
+        **{name: np.array([value]) for name, value in {**order, "atr": atr}.items()},
+        account=account,
+        instrument=instrument,
+        config=config,
+    )
     return float(allowed[0]), Reason(int(reason[0])).code
 
 
@@ -136,7 +141,7 @@ def test_no_order_without_a_real_stop() -> None:
 def test_unknown_state_means_no_order(what: str) -> None:
     costly = dataclasses.replace(FREE, slippage_atr_share=0.1)
     changes = {what: float("nan")} if what in ("equity", "session_peak") else {}
-    values = {what: float("nan")} if not changes else {}
+    values: dict[str, Any] = {what: float("nan")} if not changes else {}
     quantity, reason = limit(1.0, view(**changes), instrument=costly, **values)
     assert (quantity, reason) == (0.0, "risk_limit")
 
@@ -200,8 +205,8 @@ def test_no_limit_is_broken_in_a_million_states(instrument: Instrument) -> None:
         side, wanted, price, stop, price, atr, account, instrument, CONFIG
     )
 
-    worse = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
-    worse = worse + instrument.slippage_atr_share * atr
+    ticks = instrument.half_spread_ticks + instrument.slippage_ticks
+    worse = ticks * instrument.tick_size + instrument.slippage_atr_share * atr
     loss = np.abs(price - stop) * instrument.point_value
     loss += 2.0 * worse * instrument.point_value + 2.0 * instrument.commission_per_lot
     left = account.equity - 0.98 * account.session_peak

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ BEARISH = [(200 - o, 200 - low, 200 - high, 200 - c) for o, high, low, c in BULL
 ABOVE = (110, 112, 106, 110)  # a bar that stays clear of the bullish zone
 
 
-def columns(rows: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+def columns(rows: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
     """Return the gap rows, after checking that the stream gives the same."""
     bars = bars_of(rows)
     table = [tuple(row) for row in fvg.track_gaps(bars).columns.tolist()]
@@ -24,8 +26,9 @@ def columns(rows: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
     return table
 
 
-def births(rows: list[tuple[float, ...]]) -> list[int]:
-    return fvg.find_births(bars_of(rows)).tolist()
+def births(rows: Sequence[tuple[float, ...]]) -> list[int]:
+    found: list[int] = fvg.find_births(bars_of(rows)).tolist()
+    return found
 
 
 def test_bullish_gap_is_born_between_the_first_high_and_the_third_low() -> None:

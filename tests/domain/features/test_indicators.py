@@ -107,10 +107,10 @@ def test_lanes_give_the_bits_of_a_plain_loop(
 
 def test_wrong_arrays_are_refused() -> None:
     column = np.arange(1.0, 31.0)
-    for function in (indicators.momentum_5, indicators.volume_ratio, indicators.mean_body):
-        (name,) = inspect.signature(function).parameters
-        assert_wrong_arrays_are_refused(function, FeatureError, **{name: column})
-    for function in (indicators.true_range, indicators.wilder_atr):
+    for of_one in (indicators.momentum_5, indicators.volume_ratio, indicators.mean_body):
+        (name,) = inspect.signature(of_one).parameters
+        assert_wrong_arrays_are_refused(of_one, FeatureError, **{name: column})
+    for of_three in (indicators.true_range, indicators.wilder_atr):
         assert_wrong_arrays_are_refused(
-            function, FeatureError, high=column, low=column, close=column
+            of_three, FeatureError, high=column, low=column, close=column
         )

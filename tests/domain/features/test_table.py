@@ -121,7 +121,7 @@ def test_scaling_prices_or_volume_by_a_power_of_two_is_exact(
     scaled = Bars(
         bars.timestamp_s,
         *(price_scale * column for column in (bars.open, bars.high, bars.low, bars.close)),
-        volume_scale * bars.volume,
+        *[volume_scale * bars.volume],
     )
     one, other = compute_features(bars), compute_features(scaled)
     expected = one.raw.copy()
@@ -157,7 +157,7 @@ def test_network_input_by_hand() -> None:
     raw = np.zeros((WINDOW, NUM_FEATURES))
     raw[0] = [1, 0, 104.0, 30, 1, 5.0, 3.0]
     raw[1] = [0, 1, 98.0, 60, 0, -2.5, 0.4]
-    out = network_input(raw, np.float64(100.0), np.float64(2.0))
+    out = network_input(raw, np.array(100.0), np.array(2.0))
     assert out.dtype == np.float32
     assert out.shape == (WINDOW, NUM_FEATURES)
     # (104 - 100) / (4 x 2) = 0.5; 30 / 60; tanh(5 / 5); log(1 + (3 - 1)) = log 3
@@ -173,7 +173,7 @@ def test_network_input_by_hand() -> None:
 def test_network_input_without_atr_has_no_level() -> None:
     raw = np.zeros((WINDOW, NUM_FEATURES))
     raw[:, 2] = 104.0
-    assert (network_input(raw, np.float64(100.0), np.float64(0.0))[:, 2] == 0.0).all()
+    assert (network_input(raw, np.array(100.0), np.array(0.0))[:, 2] == 0.0).all()
 
 
 @given(st.one_of(walks(min_size=WINDOW, max_size=200), tick_bars(min_size=WINDOW, max_size=80)))
@@ -220,7 +220,7 @@ def test_views_travel_without_their_overlap() -> None:
 @pytest.mark.parametrize("shape", [(7,), (59, 7), (60, 6), (3, 7, 60)])
 def test_network_input_refuses_other_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(FeatureError, match=r"raw must be .* \(\.\.\., 60, 7\), found"):
-        network_input(np.zeros(shape), np.float64(1.0), np.float64(1.0))
+        network_input(np.zeros(shape), np.array(1.0), np.array(1.0))
 
 
 @pytest.mark.parametrize("place", ["raw", "close", "atr"])
@@ -228,7 +228,7 @@ def test_network_input_refuses_other_shapes(shape: tuple[int, ...]) -> None:
 def test_network_input_refuses_values_that_are_not_finite(place: str, value: float) -> None:
     raw = np.zeros((WINDOW, NUM_FEATURES))
     raw[3, 4] = value if place == "raw" else 0.0
-    close, atr = (np.float64(value if place == name else 1.0) for name in ("close", "atr"))
+    close, atr = (np.array(value if place == name else 1.0) for name in ("close", "atr"))
     with pytest.raises(FeatureError, match="finite"):
         network_input(raw, close, atr)
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay, ReplaySet
 from rllib_tactical.domain.simulation.history import MarketHistory, Split, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
@@ -48,7 +49,7 @@ def replay(
     return Replay(history, split, Rules(), RewardConfig(), episodes, accounts, seed, group_size)
 
 
-def votes(rng: np.random.Generator, count: int) -> object:
+def votes(rng: np.random.Generator, count: int) -> Votes:
     return constant_votes(rng.integers(0, 3, (count, 3)), 1.0)
 
 
@@ -320,7 +321,7 @@ def test_split_without_a_whole_session() -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("kind", "days"), ("length", 1), ("length", 0), ("length", -5)]
 )
-def test_config_out_of_range(field: str, value: object) -> None:
+def test_config_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"episodes.{field}"):
         EpisodeConfig(**{field: value})
 

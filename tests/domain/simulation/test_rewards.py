@@ -139,7 +139,7 @@ def test_without_a_trade_nothing_but_the_base_counts() -> None:
 def test_pnl_only_pays_the_base_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     flags = ("entered", "with_synergy", "at_gap", "closed", "after_mitigation", "counter_trend")
-    values = {name: rng.normal(0.0, 60.0, 500) for name in QUIET}
+    values: dict[str, Any] = {name: rng.normal(0.0, 60.0, 500) for name in QUIET}
     values |= {name: rng.random(500) < 0.5 for name in flags}
     total, base, bonus = compute_rewards(RewardEvents(**values), RewardConfig.pnl_only(), 100.0)
     np.testing.assert_array_equal(bonus, np.zeros((500, 3)))

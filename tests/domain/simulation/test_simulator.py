@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,11 @@ from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
 LONG, SHORT, HOLD = (0, 0, 1), (2, 2, 1), (1, 1, 0)
 QUIET = (100.0, 101.0, 99.0, 100.0)  # inside stop 98 and target 103 of a long, and a short's
+Rows = Sequence[tuple[float, ...]]
 PAID = dataclasses.replace(FREE, half_spread_ticks=1.0, slippage_ticks=1.0, commission_per_lot=3.0)
 
 
-def mirrored(rows: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+def mirrored(rows: Rows) -> Rows:
     """Return rows reflected at 100."""
     return [(200 - o, 200 - low, 200 - high, 200 - c) for o, high, low, c in rows]
 
@@ -53,7 +55,7 @@ def votes_of(*index: tuple[int, int, int], confidence: float = 1.0) -> Votes:
 
 
 def play(
-    rows: list[tuple[float, ...]],
+    rows: Rows,
     *index: tuple[int, int, int],
     instrument: Instrument = FREE,
     rules: Rules | None = None,
@@ -77,7 +79,7 @@ SIDES = pytest.mark.parametrize("short", [False, True], ids=["long", "short"])
 
 
 def check_exit(
-    rows: list[tuple[float, ...]],
+    rows: Rows,
     short: bool,
     expected: tuple[str, float],
     at: int,
@@ -96,7 +98,7 @@ def check_exit(
 
 @SIDES
 def test_decision_at_the_close_fills_at_the_next_open(short: bool) -> None:
-    rows = [QUIET, (100.5, 101, 100, 100.75), QUIET]
+    rows: Rows = [QUIET, (100.5, 101, 100, 100.75), QUIET]
     rows = mirrored(rows) if short else rows
     _, steps = play(rows, SHORT if short else LONG, HOLD, instrument=PAID)
     # half spread and slippage are a tick of .25 each
@@ -154,7 +156,7 @@ def test_levels_on_the_fill_bar(
 
 @SIDES
 def test_one_tick_short_of_a_level_holds(short: bool) -> None:
-    rows = [QUIET, QUIET, (100.0, 102.75, 98.25, 100.0), QUIET]
+    rows: Rows = [QUIET, QUIET, (100.0, 102.75, 98.25, 100.0), QUIET]
     rows = mirrored(rows) if short else rows
     simulator, steps = play(rows[:-1], SHORT if short else LONG, HOLD, sessions=open_ended(3))
     assert not any(step.exited[0] for step in steps)
@@ -221,7 +223,7 @@ def test_no_order_on_the_last_bar_of_a_session() -> None:
 
 @SIDES
 def test_opposite_vote_closes_at_the_next_open_and_does_not_reverse(short: bool) -> None:
-    rows = [QUIET, QUIET, (100.5, 101, 99, 100), QUIET, QUIET]
+    rows: Rows = [QUIET, QUIET, (100.5, 101, 99, 100), QUIET, QUIET]
     rows = mirrored(rows) if short else rows
     way, back = (SHORT, LONG) if short else (LONG, SHORT)
     _, steps = play(rows, way, back, back, HOLD, instrument=PAID)
@@ -249,7 +251,7 @@ def test_same_side_vote_adds_nothing() -> None:
 @SIDES
 def test_drawdown_limit_flattens_at_the_next_open_and_halts_the_session(short: bool) -> None:
     # stop 90 and target 115: 16 lots x $10 lose $1,600 at the stop, 80% of the session's $2,000
-    rows = [
+    rows: Rows = [
         (100, 101, 99, 100),
         (100, 101, 99, 100),
         (100, 110, 100, 110),  # equity 101,600 is the session's peak
@@ -762,7 +764,7 @@ def test_no_mitigation_before_the_first_bar() -> None:
 def test_counter_trend_penalty_on_a_losing_close(
     momentum: float, vote: tuple[int, int, int], penalty: float
 ) -> None:
-    rows = [QUIET, QUIET, (100, 101, 97, 100), QUIET]
+    rows: Rows = [QUIET, QUIET, (100, 101, 97, 100), QUIET]
     rows = mirrored(rows) if vote == SHORT else rows
     _, steps = play(rows, vote, HOLD, raw={(0, 5): momentum})
     assert exit_of(steps[1])[0] == "STOP"

@@ -58,7 +58,7 @@ def test_a_setting_chooses_its_ablation_and_nothing_else(
 
 
 def test_ablations_of_one_class_combine_and_travel_to_other_processes() -> None:
-    batch = classes({"actors": "joint"}, {"credit": "all", "trace": "episode"})[0]
+    batch: Any = classes({"actors": "joint"}, {"credit": "all", "trace": "episode"})[0]
     sent = ray.cloudpickle.loads(ray.cloudpickle.dumps(batch))
     for found in (batch, sent):
         assert found.credited is JointAction.credited

@@ -110,7 +110,7 @@ def test_agrees_with_the_decisions_of_the_pipeline():
     assert 0.05 < found.mean() < 0.5
 
 
-CASES = {
+CASES: dict[str, np.ndarray] = {
     "actions": np.zeros((4, 2, 3), dtype=np.int8),
     "position_side": np.zeros((4, 2), dtype=np.float32),
     "refused": np.zeros((4, 2), dtype=bool),

@@ -1,4 +1,5 @@
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_a_trace_of_zero_ends_what_a_step_is_credited_with():
     np.testing.assert_allclose(whole, np.concatenate([head, tail]))
 
 
-SEGMENTS = {
+SEGMENTS: dict[str, Any] = {
     "values": np.ones((6, 2, 3)),
     "rewards": np.ones((4, 2, 3)),
     "terminated": np.zeros((4, 2, 1), dtype=bool),
@@ -113,7 +114,8 @@ def test_wrong_arrays_are_refused():
     others = {name: array for name, array in SEGMENTS.items() if name != "rewards"}
     given = partial(function, lengths=lengths, rewards=SEGMENTS["rewards"])
     assert_wrong_arrays_are_refused(given, **others)
-    for wrong in (np.ones(4), np.ones((4, 2, 3), dtype=np.float32)):
+    wrongs: tuple[Any, ...] = (np.ones(4), np.ones((4, 2, 3), dtype=np.float32))
+    for wrong in wrongs:
         with pytest.raises(ArrayError, match=r"rewards must be a float64 array of shape"):
             function(lengths=lengths, rewards=wrong, **others)
     for wrong in (lengths[:, None], lengths.astype(float)):

@@ -18,7 +18,7 @@ from rllib_tactical.rl.algorithm.connector import Minibatches
 from rllib_tactical.rl.algorithm.gae import generalized_advantages
 from rllib_tactical.rl.names import CRITIC, STATE
 from tests.market import random_spec
-from tests.rl.segments import OpenMarket, segment
+from tests.rl.segments import open_market, segment
 
 SPEC = random_spec()
 
@@ -34,7 +34,7 @@ class PlainBatch(EveryVote, WholeEpisodes):
 
 
 def make_batch(modules, episodes):
-    connector = PlainBatch(market=OpenMarket(SPEC), gamma=0.99, lambda_=0.95)
+    connector = PlainBatch(market=open_market(SPEC), gamma=0.99, lambda_=0.95)
     return connector(rl_module=modules, batch={}, episodes=episodes)
 
 
@@ -114,7 +114,7 @@ def test_equal_advantages_stay_finite(modules):
     flat = segment(64, 400)
     flat.rewards[:] = 0.1
     modules[CRITIC].critic.heads.weight.data.zero_()
-    connector = PlainBatch(market=OpenMarket(SPEC), gamma=1e-9, lambda_=1e-9)
+    connector = PlainBatch(market=open_market(SPEC), gamma=1e-9, lambda_=1e-9)
     for scale in np.random.default_rng(0).uniform(0.05, 0.3, 50):
         flat.rewards[:] = scale
         batch = connector(rl_module=copy.deepcopy(modules), batch={}, episodes=[flat])

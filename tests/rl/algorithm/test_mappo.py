@@ -290,7 +290,7 @@ def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
         losses = learner.compute_losses(fwd_out=outputs, batch=made)
         found = torch.autograd.grad(sum(losses.values()), list(logits.values()))
 
-        ratio, entropy = torch.ones(6, 2), 0.0
+        ratio, entropy = torch.ones(6, 2), torch.zeros(())
         for agent in AGENTS:
             logp = torch.log_softmax(logits[agent], dim=-1)
             taken = logp.gather(-1, made[agent][Columns.ACTIONS].long())

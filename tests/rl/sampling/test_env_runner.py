@@ -1,6 +1,7 @@
 """The batched env runner: what it records, and what RLlib's users expect of an env runner."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_seeded_sampling_repeats(build):
     np.testing.assert_array_equal(sampled(), sampled())
     # the seed asks for deterministic algorithms, but not for NaN in all fresh memory
     assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
 def test_a_resumed_run_draws_other_bars(build):
@@ -212,7 +213,7 @@ def test_both_runners_produce_the_same_distribution_of_episodes(build):
     stock = build("stock", num_envs=8, steps_per_update=64, batch_size=32, seed=1)
     batched = build(num_envs=8, accounts_per_bar=1, seed=2)
     state = stock.env_runner.module.get_state()
-    state["fvg"]["actor.out.bias"] = np.float32([1.5, 0.0, -0.5])  # a policy with a lean
+    state["fvg"]["actor.out.bias"] = np.array([1.5, 0.0, -0.5], np.float32)  # a policy with a lean
     for algorithm in (stock, batched):
         algorithm.env_runner.module.set_state(state)
     samples = [
@@ -237,7 +238,7 @@ def test_both_runners_produce_the_same_distribution_of_episodes(build):
 class Recorder(RLlibCallback):
     """Remembers every call."""
 
-    calls: list = []  # noqa: RUF012 - one for all instances, RLlib makes its own
+    calls: list[Any] = []  # noqa: RUF012 - one for all instances, RLlib makes its own
 
     def on_episode_created(self, *, episode, env_index, **kwargs):
         self.calls.append(("created", env_index, len(episode), episode.id_))

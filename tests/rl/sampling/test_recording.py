@@ -1,6 +1,7 @@
 """What a rollout records is what the simulator did, whoever goes bankrupt on the way."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner, _ReplaySpaces
 from rllib_tactical.rl.sampling.rollout import EVENTS, EpisodeCallbacks
 from tests.market import random_spec
-from tests.rl.segments import OpenMarket
+from tests.rl.segments import open_market
 
 STEPS, ACCOUNTS, GROUP = 40, 8, 4
 SPEC = random_spec(length=16)
@@ -46,7 +47,8 @@ def rolled():
     runner._callbacks, runner._device = None, "cpu"
     runner._callbacks_of_episodes = EpisodeCallbacks(runner)
     runner._reset(stagger=True)
-    steps, step = [], replay.step
+    steps: list[Any] = []
+    step = replay.step
 
     def watched(votes):
         if len(steps) in (5, 11):
@@ -58,12 +60,21 @@ def rolled():
         steps.append((*before, votes.index, moved.rewards, moved.terminated, cut, *after))
         return moved
 
-    replay.step = watched
+    replay.step = watched  # type: ignore[method-assign]
     segments = runner._rollout(STEPS, True, False)
     columns = [np.stack(column) for column in zip(*steps, strict=True)]
     t, account, actions, rewards, terminated, cut, next_t, next_account = columns
+    logp = np.zeros((), np.float32)
     seen = Rollout(
-        t, account, actions, np.zeros(()), rewards, terminated, cut, next_t, next_account
+        t,
+        account,
+        actions,
+        logp,
+        rewards,
+        terminated,
+        cut,
+        next_t,
+        next_account,
     )
     assert terminated.sum() == 2
     assert (cut & ~terminated).any()
@@ -85,7 +96,7 @@ def test_states_actions_and_advantages_are_those_of_every_single_step(rolled):
     expected = (advantages - advantages.mean((0, 1))) / advantages.std((0, 1))
     training = CONFIG.training
     connector = class_for(CentralizedBatch, CONFIG)(
-        market=OpenMarket(SPEC), gamma=training.gamma, lambda_=training.gae_lambda
+        market=open_market(SPEC), gamma=training.gamma, lambda_=training.gae_lambda
     )
     batch = connector(rl_module=runner.module, batch={}, episodes=segments)
     t = np.concatenate([np.repeat(part.t[:-1, None], GROUP, 1) for part in segments])
@@ -113,6 +124,6 @@ def test_episode_metrics_are_those_of_each_account(rolled):
         for end in np.flatnonzero(seen.cut[:, i]) + 1:
             rewards = seen.rewards[begins:end, i]
             expected.append((len(rewards), *rewards.sum(0)))
-            begins = end
+            begins = int(end)
     found = [(length, *returns) for length, returns in runner._ended]
     np.testing.assert_allclose(sorted(found), sorted(expected), atol=1e-9)

@@ -26,7 +26,7 @@ def row(iteration, total_seconds):
 
 
 def left(*rows, stop=NO_LIMIT, max_seconds=None):
-    lines = []
+    lines: list[str] = []
     console = ConsoleLogger(lines.append)
     config = TacticalConfig(training=TrainingConfig(iterations=100, stop=stop))
     run = TrainingRun(RunFolder(Path("unused")), config, max_seconds=max_seconds)

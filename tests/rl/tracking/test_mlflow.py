@@ -83,7 +83,8 @@ def test_a_store_that_fails_is_logged_once_and_ends_nothing(folder, tmp_path, mo
     pytest.importorskip("sqlalchemy")
     from mlflow.tracking import MlflowClient
 
-    uri, lines = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    lines: list[str] = []
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracking = MlflowLogger(uri, lines.append)
     with followed(folder, tracking) as log:
         log(row(1))
@@ -107,7 +108,8 @@ def test_a_store_that_fails_is_logged_once_and_ends_nothing(folder, tmp_path, mo
 def test_a_store_that_fails_at_the_end_hides_no_error(folder, tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
-    uri, lines = f"sqlite:///{tmp_path / 'mlflow.db'}", []
+    lines: list[str] = []
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracking = MlflowLogger(uri, lines.append)
     with contextlib.ExitStack() as broken:
         with pytest.raises(TrainingError, match="diverged"), followed(folder, tracking):

@@ -80,7 +80,8 @@ def folder(tmp_path):
 
 
 def plots_of(page):
-    return json.loads(re.search(r"const plots = (\{.*?\});\n", page)[1])
+    (plots,) = re.findall(r"const plots = (\{.*?\});\n", page)
+    return json.loads(plots)
 
 
 def test_it_shows_every_curve_where_it_stands(folder):

@@ -1,6 +1,7 @@
 """Callbacks: when they are notified, how they end a run, and what an error of theirs does."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_every_end_is_notified_with_its_reason(tmp_path, error, status, reason):
 
 
 def test_who_was_started_is_ended_whoever_else_fails(tmp_path):
-    events = []
+    events: list[Any] = []
 
     class Failing(Recorded):
         def on_end(self, run, end):
@@ -98,7 +99,7 @@ def test_who_was_started_is_ended_whoever_else_fails(tmp_path):
         def on_start(self, run):
             raise RuntimeError("no connection")
 
-    parts = [Failing(out=events, name="a"), Recorded(out=events, name="b")]
+    parts: list[TrainingCallback] = [Failing(out=events, name="a"), Recorded(out=events, name="b")]
     with (
         pytest.raises(ValueError, match="a"),
         notified(TrainingRun(RunFolder(tmp_path), CONFIG), CallbackList(parts)),
@@ -138,7 +139,7 @@ def trained(bars, out, *callbacks, workers=0, **more):
 def test_a_run_notifies_of_everything_in_order(bars, tmp_path, ray_instance):
     recorded = Recorded()
     trained(bars, tmp_path / "run", recorded)
-    expected = [("start", 0)]
+    expected: list[tuple[Any, ...]] = [("start", 0)]
     for k in range(1, 7):
         validated = k % 2 == 0
         expected += [("validation", k, k)] if validated else []

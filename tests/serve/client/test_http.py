@@ -144,9 +144,15 @@ def test_another_services_answer_is_an_error(pause: Pause) -> None:
 
 def test_every_operation_with_a_typed_answer_is_a_method_of_both_clients() -> None:
     """What a person sees of a method: its arguments after ``self``, and its documentation."""
-    described = (calls.decide, calls.send_bars, calls.send_fills, calls.override)
-    described += (calls.load_model, calls.performance, calls.health)
-    for describe in described:
+    for describe in (
+        calls.decide,
+        calls.send_bars,
+        calls.send_fills,
+        calls.override,
+        calls.load_model,
+        calls.performance,
+        calls.health,
+    ):
         for client in (DecisionClient, AsyncDecisionClient):
             method = getattr(client, describe.__name__)
             assert method.__doc__ == describe.__doc__

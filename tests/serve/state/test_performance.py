@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
@@ -42,15 +43,13 @@ def test_figures_by_hand() -> None:
     assert (found.average_win, found.average_loss) == (40.0, -25.0)
     assert found.payoff_ratio == 40.0 / 25.0
     # fvg: long won, short against a losing long, short won; momentum: right, hold on -10, wrong
-    assert found.accuracy == Accuracy(1.0, pytest.approx(1 / 3), pytest.approx(2 / 3))
+    accuracy = msgspec.structs.astuple(found.accuracy)
+    assert accuracy == pytest.approx((1.0, 1 / 3, 2 / 3))
     # the days 10, 11, 12, 13 earned 20, 0, 50, -40
     assert found.trading_days == 4
-    assert found.daily_pnl == DailyPnl(
-        mean=7.5,
-        std=pytest.approx(((12.5**2 + 7.5**2 + 42.5**2 + 47.5**2) / 3) ** 0.5),
-        best=50.0,
-        worst=-40.0,
-    )
+    std = ((12.5**2 + 7.5**2 + 42.5**2 + 47.5**2) / 3) ** 0.5
+    expected = {"mean": 7.5, "std": pytest.approx(std), "best": 50.0, "worst": -40.0}
+    assert msgspec.structs.asdict(found.daily_pnl) == expected
     recent = performance_report(trades, ALWAYS, 14 * DAY, 2, 300)
     assert (recent.trades, recent.net_pnl) == (2, 10.0)
 
