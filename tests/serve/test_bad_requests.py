@@ -12,7 +12,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from tests.serve.conftest import request_at
 from tests.serve.local import running
-from tests.serve.test_state_api import bars_body, fill, fills_body
+from tests.serve.writes import bars_body, fill, fills_body
 
 COUNT = 3_000
 

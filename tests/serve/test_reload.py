@@ -25,7 +25,7 @@ from serve.http.app import DecisionApp
 from serve.replication.coordinator import COPIES
 from tests.serve.conftest import request_at
 from tests.serve.local import SERVICE, Cluster, LocalCoordinator, running
-from tests.serve.test_state_api import accepted, bars_body, refused, with_service
+from tests.serve.writes import accepted, bars_body, refused, with_service
 
 
 def exported(bundle: Bundle, folder: Path, **changes: Any) -> Bundle:

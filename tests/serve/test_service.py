@@ -44,7 +44,7 @@ from serve.http.security import TOKEN_VARIABLE
 from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
 from tests.serve.test_bad_requests import good_bodies
-from tests.serve.test_state_api import bars_body, fill, fills_body
+from tests.serve.writes import bars_body, fill, fills_body
 
 pytestmark = [pytest.mark.serve, pytest.mark.ray, pytest.mark.slow]
 

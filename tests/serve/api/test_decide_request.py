@@ -14,30 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rllib_tactical.domain.features.table import FeatureTable
-from serve.api.decide_request import DecideInput, DecideRequest, read_request
+from serve.api.decide_request import DecideRequest
 from serve.api.errors import RequestError
-from serve.api.write_requests import ModelRequest, OverrideRequest, read_body
+from tests.serve.api.reading import BASE_QUANTITY, read, refused
 from tests.serve.conftest import request_at
 
-BASE_QUANTITY = 200.0
 SYNERGY = {"synergy_type": "TYPE_2", "direction": -1, "confidence": 0.5}
 Change = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture
-def request_body(table: FeatureTable) -> dict[str, Any]:
-    return copy.deepcopy(request_at(table, 300))
-
-
-def read(body: dict[str, Any] | bytes) -> DecideInput:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_request(raw, "TEST", BASE_QUANTITY)
-
-
-def refused(body: dict[str, Any] | bytes) -> RequestError:
-    with pytest.raises(RequestError) as caught:
-        read(body)
-    return caught.value
 
 
 def test_a_good_request_is_read(request_body: dict[str, Any], table: FeatureTable) -> None:
@@ -163,66 +146,6 @@ def test_a_number_is_shown_as_it_is(
     assert refused(request_body).message.endswith(found)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"not json", b"\xff\xfe", b'{"matrix_state":', b'"\xed\xa0\x80"', b"{}{}"],
-)
-def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
-    error = refused(body)
-    assert error.status in (400, 422)
-    assert error.code in ("malformed_json", "invalid_field", "missing_field")
-
-
-def test_deep_nesting_is_refused(request_body: dict[str, Any]) -> None:
-    text = json.dumps(request_body)[:-1]
-    nested = f'{text}, "synergy_context": {{"signal_sequence": {"[" * 100_000}'
-    assert refused(nested.encode()).code == "malformed_json"
-    assert refused(b"[" * 100_000).status in (400, 422)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "key"),
-    [
-        ('"atr_5min"', '"current_price": 3.0, "atr_5min"', "current_price"),
-        ('"market_context"', '"market_context": {}, "market_context"', "market_context"),
-        ('"matrix_state"', '"matrix_state": [], "matrix_state"', "matrix_state"),
-        ('"atr_5min"', '"current\\u005fprice": 3.0, "atr_5min"', "current_price"),
-    ],
-)
-def test_a_repeated_key_is_refused(
-    request_body: dict[str, Any], old: str, new: str, key: str
-) -> None:
-    error = refused(json.dumps(request_body).replace(old, new, 1).encode())
-    assert error.status in (400, 422)
-    assert error.field == key
-
-
-def test_a_repeated_key_is_found_when_the_matrix_comes_last(request_body: dict[str, Any]) -> None:
-    matrix = request_body.pop("matrix_state")
-    text = json.dumps({**request_body, "matrix_state": matrix})
-    read(text.encode())
-    assert refused(
-        text.replace('{"market', '{"market_context": null, "market', 1).encode()
-    ).code == ("duplicate_key")
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        (OverrideRequest, '{"action": "pause", "note": "matrix_state"}'),
-        (OverrideRequest, '{"note": "matrix_state", "action": "pause"}'),
-        (OverrideRequest, '{"request_id": "matrix_state", "action": "pause", "note": "x: [1]"}'),
-        (ModelRequest, '{"path": "matrix_state"}'),
-    ],
-)
-def test_the_matrixs_name_may_be_a_value(kind: type[Any], text: str) -> None:
-    assert read_body(text.encode(), kind) == msgspec.json.decode(text, type=kind)
-    repeated = text.replace("{", '{"action": "pause", ', 1)
-    if kind is OverrideRequest:
-        with pytest.raises(RequestError, match="action"):
-            read_body(repeated.encode(), kind)
-
-
 def test_the_market_may_stand_in_the_synergy(request_body: dict[str, Any]) -> None:
     inner = request_body.pop("market_context")
     body = {**request_body, "synergy_context": {**SYNERGY, "market_context": {**inner, "vix": 18}}}
@@ -254,13 +177,6 @@ def test_what_cannot_be_kept_is_refused_or_read(
         read(body)
     except RequestError as error:
         assert error.status in (400, 422)
-
-
-def test_an_echo_is_short_and_can_be_encoded(request_body: dict[str, Any]) -> None:
-    request_body["x" * 5000] = 1
-    assert len(refused(request_body).message) <= 300
-    error = refused(b'{"\\ud800": NaN}')
-    msgspec.json.encode(error.body())
 
 
 JSON_VALUES = st.recursive(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,12 @@ from serve.api.write_requests import BarInput, FillInput
 from serve.client import (
     AsyncDecisionClient,
     DecisionClient,
-    DecisionStream,
     Retries,
     ServiceAnswerError,
-    calls,
 )
 from tests.serve.conftest import request_at
 from tests.serve.local import running
-from tests.serve.test_state_api import bars_body
+from tests.serve.writes import bars_body
 
 QUICK = Retries(count=4, first_pause_s=0.0)
 HELD = {"override": "pause", "repeated": False, "version": 2}
@@ -140,35 +137,6 @@ def test_attempts_come_to_an_end(pause: Pause) -> None:
 def test_another_services_answer_is_an_error(pause: Pause) -> None:
     with pytest.raises(ServiceError, match="answered something else"):
         pause(Script((200, {"hello": 1})))
-
-
-def test_every_operation_with_a_typed_answer_is_a_method_of_both_clients() -> None:
-    """What a person sees of a method: its arguments after ``self``, and its documentation."""
-    for describe in (
-        calls.decide,
-        calls.send_bars,
-        calls.send_fills,
-        calls.override,
-        calls.load_model,
-        calls.performance,
-        calls.health,
-    ):
-        for client in (DecisionClient, AsyncDecisionClient):
-            method = getattr(client, describe.__name__)
-            assert method.__doc__ == describe.__doc__
-            names = list(inspect.signature(method).parameters)
-            assert names == ["self", *inspect.signature(describe).parameters]
-    assert inspect.iscoroutinefunction(AsyncDecisionClient.decide)
-    assert not inspect.iscoroutinefunction(DecisionClient.decide)
-    assert DecisionStream.decide.__doc__ == calls.decide.__doc__
-
-
-def test_pauses_grow_and_are_spread() -> None:
-    retries = Retries(count=8, first_pause_s=0.1, longest_pause_s=1.0)
-    for _ in range(20):
-        for i, pause in enumerate(retries.pauses()):
-            longest = min(0.1 * 2**i, 1.0)
-            assert longest / 2 <= pause <= longest
 
 
 def test_every_call_against_the_service(

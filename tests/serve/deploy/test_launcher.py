@@ -8,21 +8,14 @@ import socket
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.cli.serve import serve_command
 from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
 from serve.api.operations import OPERATIONS
 from serve.deploy import launcher as run
-from serve.deploy import ray_serve as cluster
 from serve.deploy.ray_serve import Progress
 from serve.http.security import (
     TOKEN_VARIABLE,
-    is_authorised,
-    is_loopback,
-    require_safe_binding,
-    token_digest,
 )
 from serve.state.journal import Journal
 
@@ -40,48 +33,6 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_loopback_needs_no_token(host: str) -> None:
-    assert is_loopback(host)
-    require_safe_binding(host, None)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "trading.example", ""])
-def test_other_hosts_need_a_token(host: str) -> None:
-    require_safe_binding(host, TOKEN)
-    with pytest.raises(ServiceError, match=TOKEN_VARIABLE):
-        require_safe_binding(host, None)
-
-
-@pytest.mark.parametrize("token", ["passwörter-sind-lang", "with a space in it", "line\n" * 9])
-def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
-    with pytest.raises(ServiceError, match="printable ASCII"):
-        require_safe_binding("127.0.0.1", token)
-
-
-def test_a_short_token_is_refused() -> None:
-    with pytest.raises(ServiceError, match="at least 16"):
-        require_safe_binding("127.0.0.1", "short")
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (f"Bearer {TOKEN}", True),
-        (f"bearer {TOKEN}", True),
-        (f"Bearer {TOKEN} ", False),
-        ("Bearer wrong", False),
-        ("Bearer ", False),
-        (f"Basic {TOKEN}", False),
-        (TOKEN, False),
-        (None, False),
-    ],
-)
-def test_only_the_token_authorises(header: str | None, expected: bool) -> None:
-    assert is_authorised(header, token_digest(TOKEN)) is expected
-    assert is_authorised(header, None)
-
-
 def test_unsafe_binding_is_refused(bundle: Bundle) -> None:
     with pytest.raises(ServiceError, match="can be reached from other machines"):
         run.start_service(bundle.path, host="0.0.0.0")
@@ -94,20 +45,6 @@ def test_a_port_in_use_is_refused(bundle: Bundle) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ServiceError, match=f"cannot listen on 127.0.0.1 port {port}: .*in use"):
             run.start_service(bundle.path, port=port)
-
-
-def test_a_free_port_is_none_that_ray_takes_while_it_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The system's own choice is one that Ray's processes may be given a moment later."""
-    found = {cluster.reserve_port("127.0.0.1", 0) for _ in range(20)}
-    assert len(found) > 10
-    assert all(20_000 <= port < 30_000 for port in found)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        monkeypatch.setattr(cluster, "FREE_PORTS", [taken.getsockname()[1]] * 50)
-        assert cluster.reserve_port("127.0.0.1", 0) != taken.getsockname()[1]
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("localhost.invalid", 0)])
@@ -173,18 +110,6 @@ def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Pat
 )
 def test_a_symbol_names_its_state_folder(tmp_path: Path, symbol: str, name: str) -> None:
     assert run.state_folder(tmp_path, symbol) == tmp_path / name
-
-
-def test_the_command_explains_itself_and_needs_a_bundle() -> None:
-    done = CliRunner().invoke(serve_command, ["--help"])
-    assert done.exit_code == 0
-    assert "--bundle DIR" in done.output
-    assert CliRunner().invoke(serve_command, []).exit_code == 2
-
-
-def test_the_command_raises_errors_for_the_command_line(tmp_path: Path) -> None:
-    done = CliRunner().invoke(serve_command, ["--bundle", str(tmp_path)])
-    assert isinstance(done.exception, UnreadableError)
 
 
 def running(folder: Path, stopped: list[str]) -> run.Service:

@@ -41,7 +41,7 @@ from serve.api.operations import (
 from serve.http.security import token_digest
 from tests.serve.conftest import request_at
 from tests.serve.local import running
-from tests.serve.test_state_api import bars_body, fill, fills_body
+from tests.serve.writes import bars_body, fill, fills_body
 
 TOKEN = "t" * 16
 HEADERS = {"authorization": f"Bearer {TOKEN}"}

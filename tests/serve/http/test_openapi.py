@@ -21,7 +21,7 @@ from serve.api.operations import HEALTH, METRICS, OPERATIONS, STREAM_PATH
 from serve.http.openapi import openapi_document
 from tests.serve.conftest import request_at
 from tests.serve.local import Cluster, running
-from tests.serve.test_state_api import bars_body, fill, fills_body
+from tests.serve.writes import bars_body, fill, fills_body
 
 DOCUMENT: dict[str, Any] = json.loads(openapi_document(False))
 

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.errors import ServiceError
 from serve.api.write_requests import FillsRequest, OverrideRequest, read_body
-from serve.decision.decider import Decider
 from serve.replication.coordinator import Coordinator
-from serve.replication.replica import StateReplica
-from tests.serve.local import SERVICE, LocalCoordinator, coordinator_settings
-from tests.serve.test_state_api import fill, fills_body
+from tests.serve.local import SERVICE, coordinator_settings
+from tests.serve.writes import fill, fills_body
 
 
 def test_a_halt_without_bars_ends_with_the_session(bundle: Bundle, tmp_path: Path) -> None:
     now = [180_000.0]
     settings = coordinator_settings(bundle, tmp_path / "state")
     coordinator = Coordinator(settings, clock=lambda: now[0])
+    coordinator._leases.unknown_until = 0.0
 
     async def work() -> None:
-
         body = fills_body(fill(1, "BUY", 5_000.0, 100.0), fill(2, "SELL", 5_000.0, 99.0))
         request = read_body(json.dumps(body).encode(), FillsRequest)
         assert (await coordinator.write(request))[0] == 200
@@ -126,28 +120,4 @@ def test_a_coordinator_that_comes_back_knows_a_replica_from_its_first_poll_on(
         assert (await second)[0] == 200
 
     asyncio.run(work())
-    coordinator.close()
-
-
-@pytest.mark.parametrize("launch", ["first", "second"])
-def test_whether_bars_are_live_stands_in_the_journal(
-    bundle: Bundle, tmp_path: Path, launch: str
-) -> None:
-    for live_bars in (True, False, True):
-        service = replace(SERVICE, live_bars=live_bars)
-        coordinator = Coordinator(coordinator_settings(bundle, tmp_path / "state", service, launch))
-        assert coordinator._machine.model.live_bars is live_bars
-        assert coordinator._machine.model.bundle_id == bundle.bundle_id
-        coordinator.close()
-
-
-def test_a_replica_that_has_not_started_says_so(bundle: Bundle, tmp_path: Path) -> None:
-    coordinator = Coordinator(coordinator_settings(bundle, tmp_path / "state"))
-
-    def load(path: str, bundle_id: str) -> Decider:
-        raise AssertionError("nothing is loaded before the start")
-
-    replica = StateReplica(LocalCoordinator(coordinator), load, "replica", SERVICE)
-    with pytest.raises(ServiceError, match=r"start\(\) must be awaited"):
-        _ = replica.active
     coordinator.close()

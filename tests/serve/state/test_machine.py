@@ -1,8 +1,9 @@
-"""What marks the account: bars, fills where no bars come, and the clock."""
+"""What marks the account: bars, fills where no bars come, and the clock; an operator's orders."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,16 @@ from serve.api.write_requests import (
     read_body,
 )
 from serve.state.machine import ModelRecord, Record, StateMachine, model_record
+from tests.serve.local import Cluster
+from tests.serve.writes import (
+    BARS,
+    accepted,
+    bars_body,
+    fills_body,
+    refused,
+    with_service,
+)
+from tests.serve.writes import fill as posted
 
 DAY = 86_400
 TODAY = 20_000 * DAY
@@ -209,3 +220,34 @@ def test_the_same_records_give_the_same_state(bundle: Bundle, live_bars: bool) -
         bar(machine, TODAY + 300, 102.0)
         fill(machine, "2", "SELL", 10.0, 99.0, TODAY + DAY)
     assert machines[0].snapshot() == msgspec.structs.replace(machines[1].snapshot())
+
+
+def test_a_request_id_makes_an_order_count_once(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        pause = {"action": "pause", "request_id": "a"}
+        assert not (await accepted(cluster, "/admin/override", pause))["repeated"]
+        await accepted(cluster, "/admin/override", {"action": "resume", "request_id": "b"})
+        late = await accepted(cluster, "/admin/override", pause)
+        assert (late["repeated"], late["override"]) == (True, "none")
+        clash = {"action": "flatten", "request_id": "a"}
+        assert await refused(cluster, "/admin/override", clash) == (409, "conflict", "request_id")
+        wrong = {"action": "stop"}
+        assert (await refused(cluster, "/admin/override", wrong))[2] == "action"
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_resume_does_not_lift_a_drawdown_halt(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 400))
+        price = float(BARS.close[399])
+        await accepted(cluster, "/fills", fills_body(posted(1, "BUY", 2_000.0, price + 5.0)))
+        await accepted(cluster, "/bars", bars_body(400, 401))
+        for action in ("pause", "resume"):
+            await accepted(cluster, "/admin/override", {"action": action})
+        answer = await accepted(cluster, "/decide", {"symbol": "TEST"}, 1)
+        assert answer["decision"]["reason"] == "session_halted"
+        command = answer["decision"]["execution_command"]
+        assert (command["side"], command["quantity"]) == ("SELL", 2_000.0)
+
+    with_service(bundle, tmp_path, work, replicas=2)

@@ -13,7 +13,7 @@ from serve.api.responses import Accuracy, DailyPnl
 from serve.state.performance import performance_report
 from serve.state.portfolio import Trade
 from tests.serve.local import running
-from tests.serve.test_state_api import fill, fills_body
+from tests.serve.writes import fill, fills_body
 
 DAY = 86_400.0
 ALWAYS = Instrument(symbol="TEST", tick_size=0.01, base_quantity=1.0)

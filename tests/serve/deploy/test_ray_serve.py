@@ -1,0 +1,91 @@
+"""What is decided about Ray Serve before it starts: ports, flags, addresses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from rllib_tactical.errors import ServiceError
+from serve.deploy import ray_serve as cluster
+
+
+def test_a_free_port_is_none_that_ray_takes_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's own choice is one that Ray's processes may be given a moment later."""
+    found = {cluster.reserve_port("127.0.0.1", 0) for _ in range(20)}
+    assert len(found) > 10
+    assert all(20_000 <= port < 30_000 for port in found)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(cluster, "FREE_PORTS", [taken.getsockname()[1]] * 50)
+        assert cluster.reserve_port("127.0.0.1", 0) != taken.getsockname()[1]
+
+
+def test_a_host_as_it_is_reached_and_as_it_stands_in_a_url() -> None:
+    assert [cluster.reachable(host) for host in ("0.0.0.0", "::", "10.0.0.1")] == [
+        "127.0.0.1",
+        "::1",
+        "10.0.0.1",
+    ]
+    assert [cluster.url_host(host) for host in ("::1", "127.0.0.1")] == ["[::1]", "127.0.0.1"]
+
+
+def test_haproxy_gets_ports_and_sockets_of_its_own() -> None:
+    plain = cluster.serve_flags(Path("/tmp/tac-abcdefgh"), ())
+    assert list(plain) == ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"]
+    flags = cluster.serve_flags(Path("/tmp/tac-abcdefgh"), (20_001, 20_002))
+    assert flags.items() > plain.items()
+    assert flags["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    assert flags["RAY_SERVE_HAPROXY_METRICS_PORT"] == "20001"
+    assert flags["RAY_SERVE_HAPROXY_STATS_PORT"] == "20002"
+    assert "timeout http-request 10s" in flags["RAY_SERVE_HAPROXY_RETRY_ON"]
+    assert all(isinstance(value, str) for value in flags.values())  # they become an environment
+    for name, value in flags.items():
+        if name.endswith("SOCKET_PATH"):
+            assert value.startswith("/tmp/tac-abcdefgh/")
+
+
+class Starting(BaseHTTPRequestHandler):
+    """A service that answers 503 twice before it is ready."""
+
+    left = 2
+
+    def do_GET(self) -> None:
+        status = 503 if type(self).left else 200
+        type(self).left = max(0, type(self).left - 1)
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Print nothing."""
+
+
+def test_the_start_waits_until_the_service_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Starting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cluster.wait_until_healthy(f"http://127.0.0.1:{server.server_port}/health", steps.append)
+        assert steps == [""] * 3  # a signal is noticed between two attempts
+        Starting.left = 1_000
+        monkeypatch.setattr(cluster, "START_TIMEOUT_S", 0.2)
+        with pytest.raises(ServiceError, match=r"did not answer within 0\.2 s: status 503"):
+            cluster.wait_until_healthy(f"http://127.0.0.1:{server.server_port}/", steps.append)
+        server.shutdown()
+
+
+def test_an_error_while_stopping_what_half_started_is_ignored() -> None:
+    done: list[str] = []
+
+    def stop() -> None:
+        done.append("tried")
+        raise RuntimeError("it never ran")
+
+    cluster.quietly(stop)
+    assert done == ["tried"]

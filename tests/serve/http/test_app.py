@@ -1,0 +1,170 @@
+"""Routes, access and errors of the service, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.loader import to_dict
+from rllib_tactical.config.service import LatencyTargets
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.errors import ServiceError
+from serve.http.security import token_digest
+from tests.serve.local import Cluster
+from tests.serve.writes import (
+    accepted,
+    bars_body,
+    refused,
+    with_service,
+)
+
+
+def test_a_coordinator_that_does_not_run_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        async def fail(*arguments: Any) -> Any:
+            raise ServiceError("it does not run")
+
+        port = cluster.ports[0]
+        port.write = port.performance = fail  # type: ignore[assignment,method-assign]
+        found = await refused(cluster, "/bars", bars_body(0, 5))
+        assert found[:2] == (503, "state_unavailable")
+        response = await cluster.get("/performance")
+        assert (response.status_code, "reached" in response.text) == (503, True)
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null", "content-type": "text/plain"},
+        {"origin": "http://127.0.0.1:8001", "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"host": "evil.example:8001"},
+        {"host": "127.0.0.1.evil.example"},
+    ],
+)
+def test_without_a_token_a_web_page_gives_no_orders(
+    bundle: Bundle, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        body = b'{"action": "flatten"}'
+        client = cluster.clients[0]
+        response = await client.post("/admin/override", content=body, headers=headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (403, "foreign_page")
+        assert cluster.coordinator._machine.control is Control.NONE
+        assert (await client.get("/model", headers=headers)).status_code == 403
+        assert (await client.get("/health", headers=headers)).status_code == 200
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        sent = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/ws", "headers": raw}
+        await cluster.apps[0](scope, receive, send)
+        assert sent == ["websocket.close"]
+        for host in ("localhost:8001", "[::1]:8001", "127.0.0.1"):
+            assert (await client.get("/model", headers={"host": host})).status_code == 200
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_with_a_token_the_token_alone_decides(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        page = {"origin": "https://desk.example", "host": "desk.example"}
+        assert (await cluster.clients[0].get("/model", headers=page)).status_code == 401
+        page["authorization"] = f"Bearer {'t' * 16}"
+        assert (await cluster.clients[0].get("/model", headers=page)).status_code == 200
+
+    with_service(bundle, tmp_path, work, replicas=1, token_digest=token_digest("t" * 16))
+
+
+def test_a_state_that_cannot_be_written_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 5))
+        cluster.coordinator._journal._broken = True
+        found = await refused(cluster, "/bars", bars_body(5, 6))
+        assert found[:2] == (503, "state_unavailable")
+        cluster.coordinator._journal._broken = False
+        assert (await accepted(cluster, "/bars", bars_body(5, 6)))["accepted"] == 1
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_an_unknown_path_or_method_says_what_there_is(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        client = cluster.clients[0]
+        nowhere = await client.get("/nowhere")
+        assert (nowhere.status_code, nowhere.json()["error"]["code"]) == (404, "unknown_path")
+        assert "/admin/model, /admin/override, /bars" in nowhere.json()["error"]["message"]
+        wrong = await client.delete("/health")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
+        assert "found DELETE" in wrong.json()["error"]["message"]
+        for endpoint, status in (("other", "404"), ("/health", "405")):
+            labels = {"endpoint": endpoint, "status": status}
+            counts = cluster.apps[0]._telemetry._registry
+            assert counts.get_sample_value("tactical_requests_total", labels) == 1.0
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_a_missing_token_names_its_scheme(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        answer = await cluster.clients[0].get("/model")
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert (await cluster.clients[0].get("/live")).status_code == 200
+
+    with_service(bundle, tmp_path, work, replicas=1, token_digest=token_digest("t" * 16))
+
+
+def test_a_fault_of_the_service_is_a_500_without_its_details(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        def fail(*arguments: Any) -> Any:
+            raise RuntimeError("the password is swordfish")
+
+        cluster.apps[0]._probe.read = fail  # type: ignore[method-assign]
+        answer = await cluster.clients[0].get("/health")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+        assert "swordfish" not in answer.text
+        assert cluster.apps[0]._telemetry.recent().errors == 1
+
+    with_service(bundle, tmp_path, work, replicas=1)
+    assert "swordfish" in caplog.text
+
+
+def test_the_state_counts_as_old_once_its_lease_is_over(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        assert (await cluster.get("/ready")).json() == {"status": "ready"}
+        cluster.apps[0]._replica._lease_until = -1.0
+        assert await refused_get(cluster, "/ready") == (503, "state_stale")
+        assert (await cluster.get("/live")).status_code == 200
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+async def refused_get(cluster: Cluster, path: str) -> tuple[int, str]:
+    response = await cluster.get(path)
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_the_model_is_shown_with_the_targets_and_nothing_private(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        shown = (await cluster.get("/model")).json()
+        assert shown["bundle_id"] == bundle.bundle_id
+        assert shown["performance"]["latency_targets"] == to_dict(LatencyTargets())
+        assert {"training", "files", "probe"} == set(bundle.manifest) - set(shown)
+
+    with_service(bundle, tmp_path, work, replicas=1)

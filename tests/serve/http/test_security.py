@@ -1,0 +1,91 @@
+"""Who may ask: the token, and where the service may listen without one."""
+
+from __future__ import annotations
+
+import pytest
+
+from rllib_tactical.errors import ServiceError
+from serve.api.errors import RequestError
+from serve.http.security import (
+    TOKEN_VARIABLE,
+    is_authorised,
+    is_loopback,
+    require_local_caller,
+    require_safe_binding,
+    token_digest,
+)
+
+TOKEN = "a-token-of-sufficient-length"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert is_loopback(host)
+    require_safe_binding(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "trading.example", ""])
+def test_other_hosts_need_a_token(host: str) -> None:
+    require_safe_binding(host, TOKEN)
+    with pytest.raises(ServiceError, match=TOKEN_VARIABLE):
+        require_safe_binding(host, None)
+
+
+@pytest.mark.parametrize("token", ["passwörter-sind-lang", "with a space in it", "line\n" * 9])
+def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
+    with pytest.raises(ServiceError, match="printable ASCII"):
+        require_safe_binding("127.0.0.1", token)
+
+
+def test_a_short_token_is_refused() -> None:
+    with pytest.raises(ServiceError, match="at least 16"):
+        require_safe_binding("127.0.0.1", "short")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer {TOKEN}", True),
+        (f"Bearer {TOKEN} ", False),
+        ("Bearer wrong", False),
+        ("Bearer ", False),
+        (f"Basic {TOKEN}", False),
+        (TOKEN, False),
+        (None, False),
+    ],
+)
+def test_only_the_token_authorises(header: str | None, expected: bool) -> None:
+    assert is_authorised(header, token_digest(TOKEN)) is expected
+    assert is_authorised(header, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "local"),
+    [
+        ({}, True),
+        ({b"host": b"127.0.0.1:8001"}, True),
+        ({b"host": b"[::1]:8001", b"sec-fetch-site": b"same-origin"}, True),
+        ({b"host": b"localhost", b"sec-fetch-site": b"none"}, True),
+        ({b"host": b"127.0.0.1.evil.example"}, False),
+        ({b"host": b"[::2]:8001"}, False),
+        ({b"host": b"\xff"}, False),
+        ({b"host": b"localhost", b"origin": b"http://localhost"}, False),
+        ({b"host": b"localhost", b"sec-fetch-site": b"cross-site"}, False),
+    ],
+)
+def test_without_a_token_only_programs_of_this_machine_are_answered(
+    headers: dict[bytes, bytes], local: bool
+) -> None:
+    if local:
+        require_local_caller(headers)
+        return
+    with pytest.raises(RequestError, match="set TACTICAL_TOKEN for others") as caught:
+        require_local_caller(headers)
+    assert (caught.value.status, caught.value.code) == (403, "foreign_page")
+
+
+def test_replicas_keep_the_digest_and_not_the_token() -> None:
+    assert token_digest("abc").hex() == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, appendix B
+    )

@@ -1,0 +1,189 @@
+"""Grades, alerts and latencies of the health report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.domain.simulation.account import Account
+from serve.api.responses import (
+    Accuracy,
+    HealthAnswer,
+    StageLatency,
+)
+from serve.decision.decider import STAGES
+from serve.decision.risk_state import RiskState
+from serve.observability.health import (
+    CRITICAL,
+    DEGRADED,
+    HEALTHY,
+    LIMITS,
+    ResourceProbe,
+    Resources,
+    StateAge,
+    grade,
+    health_report,
+    latency_report,
+    worst,
+)
+from serve.observability.latency_window import DecisionWindow, Recent
+from serve.state.bars import BufferState
+
+NOW = 1_700_000_000.0
+
+
+CALM = Resources(cpu_percent=10.0, memory_percent=20.0, disk_percent=30.0)
+
+
+def recent(total_ms: float = 1.0, **changes: Any) -> Recent:
+    values: dict[str, Any] = {
+        "stages_ms": np.array([[0.1, 0.2, 0.3, total_ms]]),
+        "decisions": 100,
+        "fallbacks": 0,
+        "errors": 0,
+        "confidence_sum": 75.0,
+        "last_decision_s": NOW,
+        **changes,
+    }
+    return Recent(**values)
+
+
+FLAT = RiskState(Account.opened(100_000.0))
+
+
+CURRENT = StateAge(state_age_s=0.4, lease_s=2.0, bars_overdue_s=None)
+
+
+def report(
+    resources: Resources = CALM,
+    past: Recent | None = None,
+    state: RiskState | None = None,
+    age: StateAge | None = None,
+) -> HealthAnswer:
+    return health_report(
+        NOW, resources, past or recent(), PerformanceConfig(), "abc", state or FLAT, age or CURRENT
+    )
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS))
+def test_grades_change_at_their_limits(name: str) -> None:
+    degraded, critical = LIMITS[name]
+    assert [
+        grade(name, value) for value in (degraded, degraded * 1.01, critical, critical * 1.01)
+    ] == [
+        HEALTHY,
+        DEGRADED,
+        DEGRADED,
+        CRITICAL,
+    ]
+
+
+def test_the_worst_component_wins() -> None:
+    assert worst([HEALTHY, CRITICAL, DEGRADED]) == CRITICAL
+    assert worst([]) == HEALTHY
+    found = report(Resources(cpu_percent=96.0, memory_percent=86.0, disk_percent=1.0))
+    assert found.status == CRITICAL
+    assert found.components.resources.status == CRITICAL
+    assert found.components.models.status == HEALTHY
+    assert [alert.severity for alert in found.alerts] == ["critical", "warning"]
+    assert "cpu_percent is 96, above 95" in found.alerts[0].message
+
+
+@pytest.mark.parametrize(
+    ("total_ms", "status", "alerts"),
+    [(99.0, HEALTHY, 0), (120.0, DEGRADED, 0), (160.0, DEGRADED, 1), (201.0, CRITICAL, 1)],
+)
+def test_latency_degrades_and_alerts(total_ms: float, status: str, alerts: int) -> None:
+    found = report(past=recent(total_ms))
+    assert found.components.pipeline.status == status
+    assert len(found.alerts) == alerts
+
+
+def test_before_the_first_decision_there_is_nothing_to_complain_of() -> None:
+    found = report(past=DecisionWindow().recent(NOW))
+    assert found.status == HEALTHY
+    assert found.latency.total == StageLatency(target=100.0, violations=0)
+    assert found.metrics.last_decision is None
+
+
+def test_failures_degrade_models_and_pipeline() -> None:
+    found = report(past=recent(fallbacks=2, errors=10))
+    assert found.components.models.status == DEGRADED
+    assert found.components.pipeline.status == CRITICAL
+    assert found.metrics.avg_confidence == 0.75
+    assert found.timestamp.startswith("2023-11-14T22:13:20")
+
+
+def with_market(**changes: Any) -> RiskState:
+    values: dict[str, Any] = {
+        "matrix": b"",
+        "price": 1.0,
+        "atr": 1.0,
+        "last_s": 0,
+        "arrived_s": 0.0,
+        "bars": 9,
+        "tradable": True,
+        "bars_since_gap": None,
+        "due_s": 600.0,
+        **changes,
+    }
+    return RiskState(Account.opened(1e5), market=BufferState(**values))
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "status", "alert"),
+    [
+        (FLAT, CURRENT, HEALTHY, None),
+        (FLAT, StateAge(2.5, 2.0, None), CRITICAL, "the state is 2.5 s old"),
+        (with_market(), StateAge(0.1, 2.0, 299.0), HEALTHY, None),
+        (with_market(), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
+        (with_market(), StateAge(0.1, 2.0, 3601.0), CRITICAL, "bars_overdue_s is 3601"),
+        (with_market(tradable=False), StateAge(0.1, 2.0, 0.0), HEALTHY, None),  # over night
+        (with_market(tradable=False), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
+        (with_market(bars_since_gap=50), StateAge(0.1, 2.0, 0.0), DEGRADED, "bars are missing"),
+    ],
+)
+def test_the_bus_is_as_current_as_state_and_bars(
+    state: RiskState, age: StateAge, status: str, alert: str | None
+) -> None:
+    found = report(state=state, age=age)
+    assert found.components.bus.status == found.status == status
+    assert [text.message.startswith(alert or "") for text in found.alerts] == [True] * (
+        alert is not None
+    )
+
+
+@pytest.mark.parametrize(
+    ("trades", "share", "status"),
+    [(19, 0.1, HEALTHY), (20, 0.60, HEALTHY), (20, 0.59, DEGRADED), (20, 0.44, CRITICAL)],
+)
+def test_agents_are_judged_by_their_accuracy(trades: int, share: float, status: str) -> None:
+    accuracy = Accuracy(share, 0.9, None)
+    state = RiskState(Account.opened(1e5), trades=trades, accuracy=accuracy)
+    found = report(state=state)
+    assert found.components.agents.status == found.status == status
+    assert found.components.agents.accuracy == accuracy
+
+
+def test_latency_report_by_hand() -> None:
+    stages = np.zeros((5, len(STAGES)))
+    stages[:, 3] = [50.0, 60.0, 70.0, 80.0, 140.0]
+    found = latency_report(stages, PerformanceConfig()).total
+    assert found == StageLatency(
+        mean=80.0,
+        p50=70.0,
+        p95=128.0,  # 80 + 0.8 x 60: linear between the fourth and the fifth
+        p99=137.6,
+        max=140.0,
+        target=100.0,
+        violations=1,
+    )
+
+
+def test_the_probe_reads_percentages_without_waiting() -> None:
+    found = ResourceProbe().read()
+    assert 0.0 <= found.memory_percent <= 100.0
+    assert 0.0 <= found.disk_percent <= 100.0

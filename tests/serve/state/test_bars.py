@@ -1,0 +1,131 @@
+"""Which bars are accepted, and the matrix that is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.domain.features.table import compute_features
+from serve.state.journal import FILE_NAME
+from tests.serve.local import Cluster
+from tests.serve.writes import (
+    BARS,
+    accepted,
+    bar_at,
+    bars_body,
+    refused,
+    with_service,
+)
+
+
+def test_bars_are_accepted_once(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 50))
+        again = await accepted(cluster, "/bars", bars_body(40, 60))
+        assert (again["accepted"], again["repeated"], again["bars"]) == (10, 10, 60)
+        assert again["last_timestamp"] == 59 * 300
+        iso = bar_at(BARS, 60, timestamp="1970-01-01T05:00:00Z")
+        milliseconds = bar_at(BARS, 61, timestamp="1970-01-01T06:05:00+01:00")
+        found = await accepted(cluster, "/bars", {"symbol": "TEST", "bars": [iso, milliseconds]})
+        assert (found["accepted"], found["last_timestamp"]) == (2, 61 * 300)
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def changed(t: int, **changes: Any) -> dict[str, Any]:
+    return {"symbol": "TEST", "bars": [bar_at(BARS, 49), bar_at(BARS, t, **changes)]}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (changed(50, timestamp=50 * 300 + 1), (422, "off_grid", "bars[1].timestamp")),
+        (changed(50, timestamp=4_102_444_800), (422, "not_closed", "bars[1].timestamp")),
+        (changed(50, timestamp=20 * 300), (422, "out_of_order", "bars[1].timestamp")),
+        (changed(49), (422, "out_of_order", "bars[1].timestamp")),
+        (changed(50, timestamp=-300), (422, "invalid_field", "bars[1].timestamp")),
+        (changed(50, timestamp="soon"), (422, "invalid_field", "bars[1].timestamp")),
+        (changed(50, timestamp="1200-01-01T00:00:00"), (422, "invalid_field", "bars[1].timestamp")),
+        (changed(50, high=0.5), (422, "invalid_field", "bars[1].high")),
+        (changed(50, low=1e6), (422, "invalid_field", "bars[1].low")),
+        (changed(50, open=0), (422, "invalid_field", "bars[1].open")),
+        (changed(50, volume=-1), (422, "invalid_field", "bars[1].volume")),
+        (changed(50, extra=1), (422, "unknown_field", "bars[1].extra")),
+        ({"symbol": "OTHER", "bars": [bar_at(BARS, 50)]}, (422, "wrong_symbol", "symbol")),
+        ({"symbol": "TEST", "bars": []}, (422, "invalid_field", "bars")),
+        (
+            {"symbol": "TEST", "bars": [bar_at(BARS, 30, volume=1.0)]},
+            (409, "conflict", "bars[0].volume"),
+        ),
+        (
+            {"symbol": "TEST", "bars": [bar_at(BARS, 50), bar_at(BARS, 51, high=1.0)]},
+            (422, "invalid_field", "bars[1].high"),
+        ),
+    ],
+)
+def test_refused_bars_change_nothing(
+    bundle: Bundle, tmp_path: Path, body: dict[str, Any], expected: tuple[int, str, str]
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 50))
+        journal = (tmp_path / "state" / FILE_NAME).read_bytes()
+        assert await refused(cluster, "/bars", body) == expected
+        assert (tmp_path / "state" / FILE_NAME).read_bytes() == journal
+        found = await accepted(cluster, "/bars", bars_body(49, 50))
+        assert (found["repeated"], found["bars"]) == (1, 50)
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_times_and_prices_are_shown_as_they_are(bundle: Bundle, tmp_path: Path) -> None:
+    """Shortened to six digits a time would be off by hours, and two prices would look the same."""
+
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 50))
+        close = bar_at(BARS, 49)["close"]
+        for body, expected in (
+            (changed(50, timestamp=1_700_000_001), "found 1700000001"),
+            (changed(50, timestamp=4_102_444_800), "it closes at 4102445100, now is"),
+            (
+                {"symbol": "TEST", "bars": [bar_at(BARS, 49, close=close + 1e-9)]},
+                f"was accepted with {close!r}, found {close + 1e-9!r}",
+            ),
+        ):
+            response = await cluster.post("/bars", body)
+            assert expected in response.json()["error"]["message"]
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_missing_bars_are_reported_and_hold_for_a_while(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 400))
+        gap = await accepted(cluster, "/bars", bars_body(403, 404))
+        assert gap["gaps"] == [{"after": 399 * 300, "before": 403 * 300, "missing_bars": 3}]
+        assert gap["degraded"]
+        for t in range(404, 409):
+            answer = await accepted(cluster, "/decide", {"symbol": "TEST"}, 1)
+            assert answer["decision"]["reason"] == "data_gap"
+            await accepted(cluster, "/bars", bars_body(t, t + 1))
+        answer = await accepted(cluster, "/decide", {"symbol": "TEST"}, 1)
+        assert answer["decision"]["reason"] != "data_gap"
+        healed = await accepted(cluster, "/bars", bars_body(409, 464))
+        assert not healed["degraded"]
+
+    with_service(bundle, tmp_path, work, replicas=2)
+
+
+def test_bars_in_the_service_are_the_batch_bit_for_bit(bundle: Bundle, tmp_path: Path) -> None:
+    table = compute_features(BARS)
+
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 600))
+        market = cluster.coordinator._machine.snapshot().market
+        assert market is not None
+        assert market.matrix == table.raw[540:600].tobytes()
+        assert (market.price, market.atr) == (table.close[599], table.atr[599])
+
+    with_service(bundle, tmp_path, work, replicas=1)
