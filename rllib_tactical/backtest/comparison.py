@@ -66,7 +66,7 @@ class Run:
         """Return the run's days for the statistics."""
         daily = daily_pnl(self.result)
         pnl = daily["pnl"].to_numpy()
-        returns = pnl / daily["opening"].to_numpy()
+        returns = daily["return"].to_numpy()
         rival, year = self.name in RIVALS, annual_days((self.result,))
         return Series(self.name, self.label, pnl, returns, rival, year)
 

@@ -27,7 +27,8 @@ DEFINITIONS: Final = {
     "net_pnl": "change of marked-to-market equity, dollars, net of every cost",
     "return": "net_pnl / equity before the first decision",
     "trades": "number of trades",
-    "days": "sessions that the backtest covers, those without a trade included",
+    "days": "sessions that the backtest covers, those without a trade included; a lost account's "
+    "end with the day of its loss",
     "trades_per_day": "trades / days",
     "win_rate": "trades with P&L > 0 / trades",
     "profit_factor": "sum of winning P&L / |sum of losing P&L|",
@@ -52,7 +53,7 @@ DEFINITIONS: Final = {
     "day's begin), times the root of the calendar's sessions a year: 252, FX 260, 24/7 365",
     "max_drawdown": "largest (peak - equity) / peak over the whole backtest, at closes",
     "max_session_drawdown": "largest drawdown from the session's own peak, at closes",
-    "costs": "spread, slippage and commission paid by the trades",
+    "costs": "spread, slippage, commission and funding paid by the trades",
     "cost_share": "costs / (costs + |net P&L before costs|)",
     "stop_adherence": "share of stopped trades that ended where the rules say: at the stop or, "
     "where the bar opened beyond it, at the open, less the modeled spread and slippage; half a "
@@ -123,7 +124,7 @@ def compute_metrics(*results: BacktestResult) -> Metrics:
     metrics = Metrics()
     trades = pd.concat([result.trades for result in results], ignore_index=True)
     pnl = trades["pnl"].to_numpy()
-    daily = total_daily(results)
+    daily = _days_of_trading(results)
     net = sum(result.net_pnl for result in results)
     metrics.put("net_pnl", net)
     metrics.put("return", net / sum(result.initial_equity for result in results))
@@ -158,10 +159,20 @@ def compute_metrics(*results: BacktestResult) -> Metrics:
 _NO_TRADE: Final = "no trade was made"
 
 
-def daily_pnl(result: BacktestResult) -> pd.DataFrame:
-    """Return one row per session: its id, local date, P&L, opening equity and trades.
+def _days_of_trading(results: Sequence[BacktestResult]) -> pd.DataFrame:
+    """Return the days of the results; those of one lost account end with the day of its loss."""
+    daily = total_daily(results)
+    lost = results[0].lost_row if len(results) == 1 else None
+    if lost is not None:
+        daily = daily[daily["session"] <= results[0].equity["session"].iloc[lost]]
+    return daily
 
-    Columns ``session``, ``date``, ``pnl`` and ``opening`` in dollars, ``trades``. The
+
+def daily_pnl(result: BacktestResult) -> pd.DataFrame:
+    """Return one row per session: its id, local date, P&L, opening equity, return and trades.
+
+    Columns ``session``, ``date``, ``pnl`` and ``opening`` in dollars, ``return`` on the opening
+    equity (0 where there is none), ``trades``. The
     P&L of a session is its last equity less the last equity of the session before. A trade
     counts in the session in which it ended.
     """
@@ -178,6 +189,7 @@ def daily_pnl(result: BacktestResult) -> pd.DataFrame:
             "date": local.dt.strftime("%Y-%m-%d").to_numpy(),
             "pnl": closing - opening,
             "opening": opening,
+            "return": _returns(closing - opening, opening),
             "trades": count.to_numpy(),
         }
     )
@@ -191,7 +203,13 @@ def total_daily(results: Sequence[BacktestResult]) -> pd.DataFrame:
     total = every.groupby("date", sort=True)[["pnl", "trades"]].sum().reset_index()
     initial = sum(result.initial_equity for result in results)
     total["opening"] = initial + total["pnl"].cumsum().shift(fill_value=0.0)
+    total["return"] = _returns(total["pnl"].to_numpy(), total["opening"].to_numpy())
     return total
+
+
+def _returns(pnl: FloatArray, opening: FloatArray) -> FloatArray:
+    """Return P&L on the opening equity (D,); a lost account has none and earns nothing on it."""
+    return np.divide(pnl, opening, out=np.zeros(len(pnl)), where=opening > 0.0)
 
 
 def total_equity(results: Sequence[BacktestResult]) -> pd.DataFrame:
@@ -289,15 +307,16 @@ def _daily_metrics(metrics: Metrics, daily: pd.DataFrame, days: int) -> None:
     metrics.put("daily_pnl_std", float(pnl.std(ddof=1)) if len(pnl) > 1 else None, few)
     metrics.put("best_day", float(pnl.max()))
     metrics.put("worst_day", float(pnl.min()))
-    sharpe = sharpe_ratio(pnl / daily["opening"].to_numpy(), days)
+    sharpe = sharpe_ratio(daily["return"].to_numpy(), days)
     metrics.put("sharpe", sharpe, few if len(pnl) < 2 else "the daily returns do not vary")
 
 
 def _cost_metrics(metrics: Metrics, costs: float, net: float) -> None:
     gross = net + costs
     metrics.put("costs", costs)
-    share = costs / (costs + abs(gross)) if costs + abs(gross) > 0 else None
-    metrics.put("cost_share", share, "nothing was paid and nothing was earned")
+    share = costs / (costs + abs(gross)) if costs >= 0 and costs + abs(gross) > 0 else None
+    reason = "rebates and funding exceed the costs" if costs < 0 else "nothing was paid or earned"
+    metrics.put("cost_share", share, reason)
 
 
 def _execution_metrics(metrics: Metrics, results: Sequence[BacktestResult]) -> None:

@@ -13,8 +13,15 @@ from rllib_tactical.backtest.engine import hold_votes
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.tables import Log, decision_table, equity_table
 from rllib_tactical.backtest.trades import trade_table
-from rllib_tactical.domain.decision.costs import adverse_move, commission, market_fill
+from rllib_tactical.domain.decision.costs import (
+    adverse_move,
+    commission,
+    funding,
+    funding_payments,
+    market_fill,
+)
 from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.risk import session_drawdown
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.transition import ExitReason
@@ -59,8 +66,13 @@ def passive_result(
     if not overnight:
         ends |= history.sessions.is_last[bar] & held
         ends[-1] = False  # the end of the data ends no session
-    begins = held & ~np.concatenate([[False], held[:-1] & ~ends[:-1]])
-    log = _log(history, rules, bar, held, begins, ends)
+    log = _log(history, rules, bar, held, ends)
+    lost = (log["equity"] <= 0.0).nonzero()[0]
+    if len(lost):  # liquidated at that close, and never long again
+        last = int(lost[0])
+        held[last + 1 :], ends[last + 1 :], ends[last] = False, False, True
+        log = _log(history, rules, bar, held, ends)
+        log["exit_reason"][last] = int(ExitReason.LIQUIDATION)
     votes = hold_votes(stop - start)
     equity = equity_table(history, rules, start, stop, log)
     decisions = decision_table(history, votes, start, log)
@@ -85,10 +97,10 @@ def _log(
     rules: Rules,
     bar: IntArray,
     held: BoolArray,
-    begins: BoolArray,
     ends: BoolArray,
 ) -> Log:
     """Return what the simulator would report of the steps onto ``bar`` (S,), see ``Log``."""
+    begins = held & ~np.concatenate([[False], held[:-1] & ~ends[:-1]])
     instrument, steps = history.instrument, len(bar)
     quantity, point = instrument.base_quantity, instrument.point_value
     if quantity is None:
@@ -101,10 +113,12 @@ def _log(
 
     first = np.maximum.accumulate(np.where(begins, np.arange(steps), 0))  # step of the purchase
     entry, entry_cost = bought[first], fee + adverse[first] * quantity * point
-    pnl = (sold - entry) * quantity * point - 2.0 * fee
+    total = np.cumsum(np.where(held & ~begins, _funding(history, bar, quantity), 0.0))
+    funded = total - total[first]  # paid by the open trade
+    pnl = (sold - entry) * quantity * point - 2.0 * fee - funded
     realized = np.cumsum(np.where(ends, pnl, 0.0))
     closed_before = np.concatenate([[0.0], realized[:-1]])
-    open_pnl = (history.bars.close[bar] - entry) * quantity * point - fee
+    open_pnl = (history.bars.close[bar] - entry) * quantity * point - fee - funded
     value = np.where(ends | ~held, realized, closed_before + open_pnl)
     equity = rules.risk.initial_equity + value
     holding = held & ~ends
@@ -135,15 +149,22 @@ def _log(
         "trade_entry_t": bar[first] - 1,
         "trade_entry_price": entry,
         "trade_pnl": pnl,
-        "trade_cost": entry_cost + fee + adverse * quantity * point,
+        "trade_cost": entry_cost + fee + adverse * quantity * point + funded,
         "base": np.zeros(steps),
         "bonus": np.zeros((steps, NUM_AGENTS)),
         "equity": equity,
         "drawdown": _session_drawdown(history, bar, equity, rules.risk.initial_equity),
         "side": holding.astype(np.int64),
         "held": np.where(holding, quantity, 0.0),
-        "open_cost": np.where(holding, entry_cost, 0.0),
+        "open_cost": np.where(holding, entry_cost + funded, 0.0),
     }
+
+
+def _funding(history: MarketHistory, bar: IntArray, quantity: float) -> FloatArray:
+    """Return the dollars (S,) of funding due at the open of ``bar`` by who is long."""
+    payments = funding_payments(history.bars.timestamp_s, history.instrument)[bar]
+    side, lots = np.ones(len(bar), dtype=np.int64), np.full(len(bar), quantity)
+    return payments * funding(side, lots, history.bars.open[bar], history.instrument)
 
 
 def _session_drawdown(
@@ -153,4 +174,4 @@ def _session_drawdown(
     before = np.concatenate([[initial], equity[:-1]])
     session = history.sessions.session_id[bar]
     peak = pd.Series(np.maximum(equity, before)).groupby(session).cummax().to_numpy()
-    return np.asarray((peak - equity) / peak, dtype=np.float64)
+    return session_drawdown(equity, np.asarray(peak, dtype=np.float64))

@@ -17,7 +17,7 @@ from rllib_tactical.backtest.metrics import (
 )
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import TARGETS, Target, plain_table
-from rllib_tactical.backtest.verdict import outcome_text
+from rllib_tactical.backtest.verdict import loss_text, outcome_text
 from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import Trials
 
@@ -35,7 +35,7 @@ class TotalRun:
         """Return the days of all accounts together, by date."""
         daily = total_daily(self.results)
         pnl = daily["pnl"].to_numpy()
-        returns = pnl / daily["opening"].to_numpy()
+        returns = daily["return"].to_numpy()
         rival, year = self.name in RIVALS, annual_days(self.results)
         return Series(self.name, self.label, pnl, returns, rival, year)
 
@@ -61,7 +61,8 @@ class Portfolio:
     def verdict(self) -> str:
         """Return the outcome in plain words."""
         others = [(run.name, run.label, run.metrics) for run in self.runs[1:]]
-        return outcome_text(self.policy.metrics, others, self.significance)
+        text = outcome_text(self.policy.metrics, others, self.significance)
+        return loss_text(*self.policy.results) + text
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, fit for ``kpis.json``."""

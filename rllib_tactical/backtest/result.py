@@ -61,6 +61,15 @@ class BacktestResult:
     outcomes: pd.DataFrame | None = None
 
     @property
+    def lost_row(self) -> int | None:
+        """The row of ``equity`` at whose close no equity was left: there the trading ends.
+
+        None for an account that was not lost. The equity stays what it is there.
+        """
+        gone = (self.equity["equity"] <= 0.0).to_numpy()
+        return int(gone.argmax()) if gone.any() else None
+
+    @property
     def initial_equity(self) -> float:
         """Equity in dollars before the first decision."""
         return float(self.equity["equity"].iloc[0])

@@ -24,9 +24,9 @@ TRADE_COLUMNS: Final = {
     "exit_price": "fill of the exit; the last close for end_of_data",
     "stop": "stop price of the order",
     "target": "target price of the order",
-    "exit_reason": "opposite, stop, target, session_end, halt or end_of_data",
+    "exit_reason": "opposite, stop, target, session_end, halt, liquidation or end_of_data",
     "pnl": "dollars, net of every cost",
-    "costs": "dollars of spread, slippage and commission paid",
+    "costs": "dollars of spread, slippage, commission and funding paid",
     "slippage": "(entry fill - decision price) / decision price, positive when it hurts",
     "bars_held": "bars from the entry's to the exit's, both counted",
     "mae": "dollars: largest open loss against the entry price, <= 0",
@@ -135,7 +135,8 @@ def _excursions(
     only the exit price counts, because what came after it is not the trade's.
     """
     high, low = history.bars.high, history.bars.low
-    to_the_close = {ExitReason.SESSION_END.name.lower(), END_OF_DATA}
+    at_the_close = (ExitReason.SESSION_END, ExitReason.LIQUIDATION)
+    to_the_close = {END_OF_DATA, *(reason.name.lower() for reason in at_the_close)}
     worst, best = np.zeros(len(reasons)), np.zeros(len(reasons))
     rows = zip(
         part["side"].tolist(),

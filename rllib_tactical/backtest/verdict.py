@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rllib_tactical.backtest.comparison import ORACLE, RIVALS, Comparison
 from rllib_tactical.backtest.metrics import Metrics
+from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.targets import OVER_TRADING
 from rllib_tactical.reporting.format import count_of, dollars, number, percent
 from rllib_tactical.statistics.significance import FEW_TRADES, Significance, in_words
@@ -14,13 +15,29 @@ from rllib_tactical.statistics.significance import FEW_TRADES, Significance, in_
 def verdict(comparison: Comparison) -> str:
     """Return the outcome in plain words: what was earned, and how sure that is."""
     others = [(run.name, run.label, run.metrics) for run in comparison.baselines]
-    text = outcome_text(comparison.policy.metrics, others, comparison.significance)
+    text = loss_text(comparison.policy.result)
+    text += outcome_text(comparison.policy.metrics, others, comparison.significance)
     if comparison.trades_too_much:
         times = comparison.times_oracle_trades or 0.0
         text += (
             f" It trades {times:.1f} times as often as the oracle (more than {OVER_TRADING:g} "
             "times is over-trading)."
         )
+    return text
+
+
+def loss_text(*results: BacktestResult) -> str:
+    """Return what a verdict begins with where accounts were lost, empty where none was."""
+    text = ""
+    for result in results:
+        row = result.lost_row
+        if row is not None:
+            at = result.equity.iloc[row]
+            text += (
+                f"The account {f'of {result.history.instrument.symbol} ' * (len(results) > 1)}was "
+                f"lost on {at['timestamp']:%Y-%m-%d %H:%M} UTC: {dollars(result.initial_equity)} "
+                f"became {dollars(at['equity'])}. Trading ends there. "
+            )
     return text
 
 

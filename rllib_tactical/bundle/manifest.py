@@ -182,15 +182,21 @@ def typed_rules(manifest: dict[str, Any]) -> Rules:
 
 
 def typed_instrument(manifest: dict[str, Any]) -> Instrument:
-    """Return the instrument, with its base quantity.
+    """Return the instrument, with its base quantity; one from before funding has none.
 
     Raises:
         BundleError: it breaks a rule, leaves something to defaults, or has no base quantity.
     """
-    instrument = _typed(Instrument, manifest["instrument"], "instrument")
+    values = manifest["instrument"]
+    if isinstance(values, dict) and not _FUNDING.keys() & values.keys():
+        values = values | _FUNDING
+    instrument = _typed(Instrument, values, "instrument")
     if instrument.base_quantity is None:
         raise BundleError(f"{MANIFEST}: instrument.base_quantity must be a number, found null")
     return instrument
+
+
+_FUNDING: Final = {"funding_rate": 0.0, "funding_hours": 8}
 
 
 def _typed(kind: type[T], values: dict[str, Any], name: str) -> T:

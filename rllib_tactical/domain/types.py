@@ -139,7 +139,9 @@ class Instrument(StrictConfig):
     ``base_quantity`` is the size in lots of a full-confidence order;
     None has it chosen so that one mean ATR is about $100. ``gap_proximity_points`` is how near a
     gap level counts as "at the gap" for the fvg agent's bonus; None means one ATR. ``pnl_scale``
-    (dollars) overrides the reward scale of the configuration when given.
+    (dollars) overrides the reward scale of the configuration when given. ``funding_rate`` is the
+    share of a position's value that longs pay to shorts every ``funding_hours`` hours, counted from
+    midnight UTC, as perpetual futures do; below zero shorts pay.
 
     Raises:
         ConfigError: a value is outside its range; the message names the field.
@@ -158,16 +160,21 @@ class Instrument(StrictConfig):
     timezone: str = "UTC"
     gap_proximity_points: float | None = None
     pnl_scale: float | None = None
+    funding_rate: float = 0.0
+    funding_hours: int = 8
 
     def __post_init__(self) -> None:
         require(bool(self.symbol), "instrument.symbol must not be empty", self.symbol)
         for name in ("tick_size", "point_value", "lot_step"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"instrument.{name} must be finite and > 0", value)
+        for name in ("commission_per_lot", "funding_rate"):
+            value = getattr(self, name)
+            require(math.isfinite(value), f"instrument.{name} must be finite", value)
         require(
-            math.isfinite(self.commission_per_lot),
-            "instrument.commission_per_lot must be finite",
-            self.commission_per_lot,
+            self.funding_hours > 0 and 24 % self.funding_hours == 0,
+            "instrument.funding_hours must divide 24",
+            self.funding_hours,
         )
         for name in ("half_spread_ticks", "slippage_ticks", "slippage_atr_share"):
             value = getattr(self, name)

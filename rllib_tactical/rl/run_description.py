@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from rllib_tactical.artifacts.run_folder import config_of
 from rllib_tactical.artifacts.versions import git_commit, library_versions
-from rllib_tactical.config.loader import content_hash, to_dict
+from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.training.market import TrainingMarket
 from rllib_tactical.rl.training.warm_start import describe_warm_start
@@ -69,7 +70,9 @@ def check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
             )
         if old_data["synergies"] != new_data["synergies"]:
             raise TrainingError("--resume: --synergies differs from what the run was started with")
-        if old_part["instrument"] != new_part["instrument"]:
+        # fields that were not there yet when the run was started had their defaults
+        old_instrument = from_dict(Instrument, old_part["instrument"], "--resume: run.json")
+        if old_instrument != from_dict(Instrument, new_part["instrument"], "instrument"):
             raise TrainingError("--resume: the instrument differs from the run's")
     # settings that did not exist when the run was started had their defaults
     old = to_dict(config_of(before, "--resume: run.json"))

@@ -15,13 +15,13 @@ from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.loader import content_hash, to_dict
+from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import Dataset, UnsizedDataset
 from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, without_size_from
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
-from rllib_tactical.domain.types import Bars, BoolArray
+from rllib_tactical.domain.types import Bars, BoolArray, Instrument
 from rllib_tactical.errors import TrainingError, UnreadableError
 from rllib_tactical.walkforward.folds import Fold
 from rllib_tactical.walkforward.jobs import Job, Log, make_jobs, run_jobs
@@ -188,8 +188,13 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 
 
 def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
-    data = plan.get("data")
-    return plan | {"data": without_size_from(data)} if isinstance(data, dict) else plan
+    """Return a plan without what older ones lack: origins of sizes, new fields of instruments."""
+    data, instrument = plan.get("data"), plan.get("instrument")
+    if isinstance(data, dict):
+        plan = plan | {"data": without_size_from(data)}
+    if isinstance(instrument, dict):  # fields that were not there yet had their defaults
+        plan = plan | {"instrument": to_dict(from_dict(Instrument, instrument, PLAN))}
+    return plan
 
 
 def _read(path: Path) -> dict[str, Any]:

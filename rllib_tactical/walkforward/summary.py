@@ -11,7 +11,7 @@ import numpy as np
 from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import daily_pnl
-from rllib_tactical.backtest.verdict import outcome_text
+from rllib_tactical.backtest.verdict import loss_text, outcome_text
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.statistics.significance import Series, Significance, in_words, judge
@@ -59,7 +59,7 @@ class Summary:
         each = ", ".join(f"{e.policy.result.net_pnl:,.0f}" for e in self.seeds.values())
         others = [(run.name, run.label, run.metrics) for run in own.baselines]
         return (
-            f"Net P&L by seed in dollars: {each}. "
+            f"{loss_text(own.policy.result)}Net P&L by seed in dollars: {each}. "
             f"Mean over the seeds: {in_words(self.significance)} "
             f"Median seed: {outcome_text(own.policy.metrics, others, None)}"
         )

@@ -17,6 +17,7 @@ from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import ExitReason
 from rllib_tactical.domain.types import Reason
 from rllib_tactical.errors import ConfigError, DataError
+from tests.backtest.scenes import LONG, START, scene, votes_on
 from tests.market import INSTRUMENT, random_bars, sessions_of_length
 
 COLUMNS = {
@@ -90,6 +91,20 @@ def test_equal_also_when_every_size_follows_equity(history: MarketHistory) -> No
 def test_equal_when_the_account_is_ruined(history: MarketHistory) -> None:
     rules = Rules(risk=RiskConfig(initial_equity=600.0, max_leverage=400.0))
     assert_equals_the_loop(history, random_votes(1_500, 2), rules, 400, 1_900)
+
+
+def test_a_lost_account_ends_the_trading() -> None:
+    crash = [(100.0, 101.0, 99.0, 100.0), (30.0, 31.0, 29.0, 30.0)]
+    history = scene([*crash, *[(30.0, 30.5, 29.5, 30.0)] * 20], session_bars=START + 6)
+    large = dataclasses.replace(history.instrument, base_quantity=400.0)
+    history = dataclasses.replace(history, instrument=large)
+    rules = Rules(risk=RiskConfig(max_risk_per_trade=1.0, session_drawdown_limit=1.0))
+    votes = votes_on(22, dict.fromkeys(range(22), LONG))
+    result = run_backtest(history, votes, rules, START, START + 22)
+    assert result.lost_row == 2
+    assert len(result.trades) == 1
+    assert (result.equity["equity"].iloc[2:] == result.equity["equity"].iloc[2]).all()
+    assert set(result.decisions["reason"].iloc[2:]) == {"account_lost"}
 
 
 def test_equal_with_sessions_of_ragged_lengths_and_a_start_inside_one() -> None:

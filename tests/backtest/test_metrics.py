@@ -50,6 +50,21 @@ def test_wins_and_losses() -> None:
     assert metrics["average_trade"] == pytest.approx(48.0)
 
 
+def test_a_lost_account_counts_the_days_to_its_loss() -> None:
+    equity = [100_000.0, 90_000.0, -5_000.0, -5_000.0, -5_000.0, -5_000.0]
+    result = result_of(equity, [0, 0, 1, 1, 2, 3])
+    assert result.lost_row == 2
+    assert result_of([100_000.0, 90_000.0], [0, 0]).lost_row is None
+    metrics = compute_metrics(result)
+    assert metrics["days"] == 2
+    assert metrics["worst_day"] == -95_000.0
+    assert metrics["max_drawdown"] == 1.05
+    returns = daily_pnl(result)["return"].tolist()
+    assert returns == pytest.approx([-0.1, -95 / 90, 0.0, 0.0])
+    deviation = np.std(returns[:2], ddof=1)
+    assert metrics["sharpe"] == pytest.approx(np.mean(returns[:2]) / deviation * math.sqrt(365))
+
+
 def test_only_wins_have_no_profit_factor() -> None:
     metrics = metrics_of([10.0, 20.0])
     assert metrics["profit_factor"] is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,40 @@ def test_it_is_long_on_active_bars_only() -> None:
     assert result.equity["position"].tolist() == [0.0, 0.0, 0.0, 0.0]  # bought and sold on one bar
     assert result.trades["entry_price"].tolist() == [101.125]
     assert result.net_pnl == pytest.approx((103 - 0.125 - 101.125) * 20 - 8)
+
+
+def with_instrument(history: MarketHistory, **changes: float) -> MarketHistory:
+    instrument = dataclasses.replace(history.instrument, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(history, instrument=instrument)
+
+
+@pytest.mark.parametrize("overnight", [True, False])
+def test_it_pays_funding_while_it_holds(overnight: bool) -> None:
+    rate = 0.01
+    history = with_instrument(scene(ROWS * 12), funding_rate=rate, funding_hours=1)
+    whole = history.bars.timestamp_s % 3600 == 0
+    free = with_instrument(history, funding_rate=0.0)
+    stop = START + 30
+    paying, plain = (
+        passive_result(each, Rules(), START, stop, overnight=overnight) for each in (history, free)
+    )
+    due = np.flatnonzero(whole[START + 2 : stop]) + START + 2  # bought at the open of START + 1
+    assert len(due) > 1
+    paid = sum(history.bars.open[due]) * 20 * rate
+    assert plain.net_pnl - paying.net_pnl == pytest.approx(paid)
+    assert paying.trades["costs"].sum() - plain.trades["costs"].sum() == pytest.approx(paid)
+
+
+def test_a_lost_account_is_liquidated_at_that_close() -> None:
+    crash = [(30.0, 31.0, 29.0, 30.0), (90.0, 91.0, 89.0, 90.0)]
+    history = with_instrument(scene([*ROWS, *crash, *ROWS]), point_value=800.0)
+    result = passive_result(history, Rules(), START, START + 8, overnight=True)
+    assert result.lost_row == 4
+    # bought at 100.125, sold at 30 less half a spread
+    assert result.net_pnl == pytest.approx((30 - 0.125 - 100.125) * 1600 - 8)
+    assert result.equity["equity"].nunique() == 4 + 1
+    assert result.trades["exit_reason"].tolist() == ["liquidation"]
+    assert (result.equity["position"] != 0).tolist() == [False, True, True, True] + 4 * [False]
 
 
 @pytest.mark.parametrize("overnight", [True, False])

@@ -102,6 +102,7 @@ class ReferenceTrade:
     spread_paid: float
     after_mitigation: bool
     counter_trend: bool
+    funding: float = 0.0
     exit_t: int = -1
     exit_price: float = math.nan
     exit_reason: str = ""
@@ -162,14 +163,16 @@ class ReferenceAccount:
         stop = on_tick(price - vote.side * orders.stop_atr * atr, instrument.tick_size)
         target = on_tick(price + vote.side * orders.target_atr * atr, instrument.tick_size)
         loss_per_lot = abs(price - stop) * instrument.point_value
-        loss_per_lot += 2 * worse * instrument.point_value + 2 * instrument.commission_per_lot
+        round_trip = 2 * worse * instrument.point_value + 2 * instrument.commission_per_lot
+        loss_per_lot += max(round_trip, 0.0)
         cap = orders.cap_aggressive if vote.aggressive else orders.cap_execute
         share = min(vote.score / orders.full_size_confidence, cap)
         wanted = whole_lots(float(instrument.base_quantity or 0.0) * share, instrument.lot_step)
         wanted = max(wanted, instrument.lot_step)
         reason, quantity = vote.reason, 0.0
         if reason == "execute":
-            reason, quantity = self._limit(vote.side, wanted, price, stop, loss_per_lot)
+            levels = (stop, target)
+            reason, quantity = self._limit(vote.side, wanted, price, levels, loss_per_lot)
 
         result = ReferenceStep(reason, quantity)
         before, halted_before = self.equity, self.halted
@@ -177,6 +180,13 @@ class ReferenceAccount:
         open_, high, low, close = (
             float(column[bar]) for column in (bars.open, bars.high, bars.low, bars.close)
         )
+        if self.trade is not None:
+            every = instrument.funding_hours * 3600
+            begins, before_s = int(bars.timestamp_s[bar]), int(bars.timestamp_s[t])
+            for _ in range(begins // every * every, before_s, -every):
+                value = self.trade.quantity * open_ * instrument.point_value
+                self.trade.funding += self.trade.side * value * instrument.funding_rate
+                self.realized -= self.trade.side * value * instrument.funding_rate
         if self.trade is not None and (halted_before or reason == "close_opposite"):
             side = self.trade.side
             why = "halt" if halted_before else "opposite"
@@ -213,25 +223,40 @@ class ReferenceAccount:
         if self.trade is not None:
             open_profit = self.trade.side * (close - self.trade.entry_price)
             self.equity += open_profit * self.trade.quantity * instrument.point_value
+            if self.equity <= 0:
+                side = self.trade.side
+                result.closed = self._leave(bar, close - side * worse, "liquidation", worse)
+                self.equity = self.realized
         if bool(market_history.sessions.is_first[bar]):
             self.peak, self.halted = before, False
         self.peak = max(self.peak, self.equity)
-        if (self.peak - self.equity) / self.peak >= self.rules.risk.session_drawdown_limit:
+        limit = self.rules.risk.session_drawdown_limit
+        if self.peak <= 0 or (self.peak - self.equity) / self.peak >= limit:
             self.halted = True
         result.equity_change = self.equity - before
         self._reward(result, price, atr, before, wanted * loss_per_lot)
         return result
 
     def _limit(
-        self, side: int, wanted: float, price: float, stop: float, loss_per_lot: float
+        self,
+        side: int,
+        wanted: float,
+        price: float,
+        levels: tuple[float, float],
+        loss_per_lot: float,
     ) -> tuple[str, float]:
+        stop, target = levels
         risk, instrument = self.rules.risk, self.instrument
+        if self.equity <= 0 and self.trade is None:
+            return "account_lost", 0.0
         if self.halted:
             return "session_halted", 0.0
         if bool(self.market_history.sessions.is_last[self.t]):
             return "session_closed", 0.0
         if self.trade is not None and self.trade.side == -side:
             return "close_opposite", self.trade.quantity
+        if min(stop, target) <= 0:
+            return "level_not_positive", 0.0
         if abs(price - stop) <= 0.5 * instrument.tick_size:
             return "risk_limit", 0.0  # no stop at all: the loss has no bound
         floor = self.peak * (1.0 - risk.session_drawdown_limit)
@@ -281,8 +306,8 @@ class ReferenceAccount:
         gross = trade.side * (price - trade.entry_price) * size
         self.realized += gross - fee
         trade.exit_t, trade.exit_price, trade.exit_reason = bar, price, why
-        trade.pnl = gross - fee - trade.opening_fee
-        trade.cost = fee + trade.opening_fee + (trade.spread_paid + slip) * size
+        trade.pnl = gross - fee - trade.opening_fee - trade.funding
+        trade.cost = fee + trade.opening_fee + (trade.spread_paid + slip) * size + trade.funding
         self.history.append(trade)
         self.trade = None
         return trade

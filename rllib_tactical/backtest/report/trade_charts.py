@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from rllib_tactical.backtest.metrics import annual_days, daily_pnl, result_accuracies
 from rllib_tactical.backtest.result import BacktestResult
@@ -226,7 +225,7 @@ def rolling_sharpe(result: BacktestResult, days: int = ROLLING_DAYS) -> FloatArr
     NaN before that many days have passed and where returns do not vary.
     """
     daily = daily_pnl(result)
-    returns = pd.Series(daily["pnl"].to_numpy() / daily["opening"].to_numpy())
+    returns = daily["return"]
     window = returns.rolling(days)
     deviation = window.std()
     ratio = window.mean() / deviation.where(deviation > 1e-12 * returns.abs().max())

@@ -1,4 +1,4 @@
-"""What trading costs: half spread, slippage and commission, per side."""
+"""What trading costs: half spread, slippage and commission per side; funding while it is held."""
 
 from __future__ import annotations
 
@@ -57,6 +57,44 @@ def commission(
     if instrument.commission_per_lot < 0.0:
         factor = np.minimum(factor, 1.0)
     return np.asarray(quantity * instrument.commission_per_lot * factor, dtype=np.float64)
+
+
+def funding_payments(time_s: IntArray, instrument: Instrument) -> IntArray:
+    """Return how often positions pay funding (T,) between the bar before and each bar's open.
+
+    The moment at which a bar opens counts for that bar; 0 for the first bar.
+
+    Args:
+        time_s: (T,) open times of bars in UTC epoch seconds.
+        instrument: its hours of funding.
+
+    Raises:
+        ArrayError: ``time_s`` is not (T,) of integers.
+    """
+    require_shape(time_s, ("T",), np.integer, "time_s")
+    passed = time_s // (instrument.funding_hours * 3600)
+    return np.diff(passed, prepend=passed[:1])
+
+
+def funding(
+    side: IntArray, quantity: FloatArray, price: FloatArray, instrument: Instrument
+) -> FloatArray:
+    """Return the dollars (N,) that positions pay at one time of funding; below zero they receive.
+
+    Args:
+        side: (N,) integer, +1 or -1.
+        quantity: (N,) lots.
+        price: (N,) at that time.
+        instrument: its rate and point value.
+
+    Raises:
+        ArrayError: an array of another rank, shape or dtype.
+    """
+    require_shape(side, ("N",), np.integer, "side")
+    require_shape(quantity, side.shape, np.float64, "quantity")
+    require_shape(price, side.shape, np.float64, "price")
+    value = quantity * price * instrument.point_value
+    return np.asarray(side * value * instrument.funding_rate, dtype=np.float64)
 
 
 def round_trip_cost_per_lot(atr: FloatArray, instrument: Instrument) -> FloatArray:

@@ -3,9 +3,11 @@
 Decide at the close of bar t, fill at the open of t+1 plus/minus half spread and slippage. From the
 fill bar on, stop and target are checked inside each bar: a bar that opens beyond a level fills at
 the open; when both levels are inside one bar the stop is taken. Stops are market orders and pay
-half spread and slippage, targets are limit orders and pay neither; every side pays commission. The
-position is flat at the session's last close. When the session drawdown limit is reached at a close,
-the position is flattened at the next open and the session is halted.
+half spread and slippage, targets are limit orders and pay neither; every side pays commission. A
+position that is held into a time of funding pays or receives it at the price at which the bar
+opens. The position is flat at the session's last close. When the session drawdown limit is reached
+at a close, the position is flattened at the next open and the session is halted. Where no equity is
+left at a close, the position is liquidated there and the account is lost: it never trades again.
 """
 
 from __future__ import annotations
@@ -93,6 +95,9 @@ class Simulator:
         self._trade_cost = np.zeros(count)
         self._after_mitigation = np.zeros(count, dtype=np.bool_)
         self._counter_trend = np.zeros(count, dtype=np.bool_)
+        self._funding: IntArray | None = None  # payments due at the open of each bar (T,)
+        if instrument.funding_rate:
+            self._funding = costs.funding_payments(history.bars.timestamp_s, instrument)
         self._no_exits = Exits.none(count)  # returned by every step without an exit
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
@@ -144,7 +149,10 @@ class Simulator:
 
     @property
     def open_cost(self) -> FloatArray:
-        """Dollars (N,) of spread, slippage and commission the open trade has paid; 0 when flat."""
+        """Dollars (N,) of spread, slippage, commission and funding that the open trade has paid.
+
+        0 when flat.
+        """
         return np.where(self.side != 0, self._trade_cost, 0.0)
 
     def market(self) -> MarketSnapshot:
@@ -184,6 +192,8 @@ class Simulator:
 
         who = self.side.nonzero()[0]
         if len(who):
+            if self._funding is not None:
+                self._pay_funding(who, self._funding[bar[who]])
             who = who[(self.halted | decision.closes)[who]]
             if len(who):
                 why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
@@ -207,8 +217,8 @@ class Simulator:
                 why = np.full(len(who), int(ExitReason.SESSION_END))
                 self._close_at_market(who, history.bars.close[bar[who]], why)
 
-        self.t = bar
         self._mark(equity_before)
+        self.t = bar
         exits, change = self._exits, self.equity - equity_before
         if enters or exits.count or self.rewards.function != STANDARD:
             events = self._events(decision, market, entered, entry_price, change, equity_before)
@@ -276,6 +286,14 @@ class Simulator:
         self._after_mitigation[who] = (signal[t] > 0) | (signal[np.maximum(t - 1, 0)] > 0)
         self._counter_trend[who] = np.sign(history.features.raw[t, 5]) == -side
 
+    def _pay_funding(self, who: IntArray, payments: IntArray) -> None:
+        """Charge the positions of accounts ``who`` (K,) for ``payments`` (K,) before bar t + 1."""
+        price = self.history.bars.open[self.t[who] + 1]
+        side, quantity = self.side[who], self.quantity[who]
+        paid = payments * costs.funding(side, quantity, price, self.history.instrument)
+        self.cash[who] -= paid
+        self._trade_cost[who] += paid
+
     def _check_levels(self, who: IntArray) -> None:
         """Close accounts whose stop or target bar t + 1 reaches; mirrored so that up is profit."""
         bars, bar, side = self.history.bars, self.t[who] + 1, self.side[who]
@@ -319,19 +337,25 @@ class Simulator:
         self.quantity[who] = 0.0
 
     def _mark(self, equity_before: FloatArray) -> None:
-        """Value the accounts at the close of ``t`` and halt those at the drawdown limit."""
-        history, t = self.history, self.t
+        """Value the accounts at the close of bar t + 1, liquidate the lost, halt at the limit."""
+        history, bar = self.history, self.t + 1
         self.equity = self.cash.copy()
         who = self.side.nonzero()[0]
         if len(who):
-            held = self.side[who] * (history.bars.close[t[who]] - self.entry_price[who])
+            close = history.bars.close[bar[who]]
+            held = self.side[who] * (close - self.entry_price[who])
             self.equity[who] += held * self.quantity[who] * history.instrument.point_value
+            lost = (self.equity[who] <= 0.0).nonzero()[0]
+            if len(lost):
+                why = np.full(len(lost), int(ExitReason.LIQUIDATION))
+                self._close_at_market(who[lost], close[lost], why)
+                self.equity[who[lost]] = self.cash[who[lost]]
         self.session_peak, self.halted = session_limits(
             self.equity,
             equity_before,
             self.session_peak,
             self.halted,
-            history.sessions.is_first[t],
+            history.sessions.is_first[bar],
             self.rules.risk,
         )
 

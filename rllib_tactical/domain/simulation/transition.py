@@ -20,6 +20,7 @@ class ExitReason(IntEnum):
     TARGET = 3
     SESSION_END = 4
     HALT = 5
+    LIQUIDATION = 6
 
 
 # not frozen, like everything created in each step: setting frozen fields costs three times as much
@@ -31,8 +32,8 @@ class Step:
     ``entered`` / ``exited`` bool; ``entry_price`` / ``exit_price`` fills, NaN where none;
     ``exit_reason`` int64; ``quantity`` lots of the trade that ended; ``trade_side`` of it;
     ``trade_entry_t`` its decision bar; ``trade_entry_price``; ``trade_pnl`` net dollars of it;
-    ``trade_cost`` dollars of spread, slippage and commission paid by it; ``equity_change`` dollars;
-    ``rewards`` (N, 3); ``base`` (N,) and ``bonus`` (N, 3) its parts.
+    ``trade_cost`` dollars of spread, slippage, commission and funding paid by it;
+    ``equity_change`` dollars; ``rewards`` (N, 3); ``base`` (N,) and ``bonus`` (N, 3) its parts.
     """
 
     t: IntArray

@@ -10,6 +10,7 @@ import pytest
 
 from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.engine import hold_votes
+from rllib_tactical.backtest.portfolio import combine
 from rllib_tactical.backtest.report.charts import candle_plot
 from rllib_tactical.backtest.report.html_report import render_report
 from rllib_tactical.backtest.report.tables import tone
@@ -126,6 +127,19 @@ def test_the_verdict_says_a_loss_plainly(comparison: Comparison) -> None:
         "Loses $100.00 after costs with 40 trades in 1 day; before costs of $130.00 it would have "
         "earned $30.00."
     )
+
+
+def test_the_verdict_begins_with_a_lost_account(comparison: Comparison) -> None:
+    lost = changed(comparison, [1000.0, 500.0, -200.0, -200.0], 30.0)
+    text = verdict(lost)
+    at = lost.policy.result.equity["timestamp"].iloc[2]
+    assert text.startswith(
+        f"The account was lost on {at:%Y-%m-%d %H:%M} UTC: $1,000 became -$200.00. Trading ends "
+        "there. Loses $1,200 after costs"
+    )
+    part = dataclasses.replace(lost, significance=None)
+    portfolio = combine({"one": part, "two": part})
+    assert portfolio.verdict().startswith("The account of CONTRACT was lost on")
 
 
 def test_the_verdict_makes_nothing_of_a_few_trades(comparison: Comparison) -> None:

@@ -356,12 +356,57 @@ def test_a_new_session_lifts_the_halt() -> None:
     assert simulator.session_peak[0] == simulator.equity[0]
 
 
+@SIDES
+def test_a_position_held_into_a_time_of_funding_pays_or_receives_it(short: bool) -> None:
+    # bars of five minutes from midnight on; funding each hour, so that bar 12 opens with it
+    rows = [QUIET] * 11 + [(100, 101, 99, 100.5), (100.5, 101, 99.5, 100.5), QUIET]
+    rate = 0.001
+    paid = dataclasses.replace(FREE, funding_rate=rate, funding_hours=1)
+    index = [HOLD] * 10 + [SHORT if short else LONG, HOLD]
+    _, steps = play(rows, *index, instrument=paid)
+    change = [float(step.equity_change[0]) for step in steps]
+    side = -1 if short else 1
+    assert change[10] == side * 0.5 * 10  # entered at the open of bar 11
+    assert change[11] == pytest.approx(-side * 100.5 * 10 * rate)
+    assert steps[11].base[0] == pytest.approx(math.tanh(change[11] / RewardConfig().pnl_scale))
+    assert steps[12].trade_pnl[0] == pytest.approx(-side * 100.5 * 10 * rate)
+    assert steps[12].trade_cost[0] == pytest.approx(side * 100.5 * 10 * rate)
+    # an entry at the open with which the hour begins comes after it
+    _, steps = play(rows, *([HOLD] * 11), *index[-2:], instrument=paid)
+    assert [float(step.equity_change[0]) for step in steps[11:]] == [0.0, side * -0.5 * 10]
+    # and without a rate nothing is paid
+    _, steps = play(rows, *index, instrument=dataclasses.replace(paid, funding_rate=0.0))
+    assert steps[11].equity_change[0] == steps[12].trade_cost[0] == 0.0
+
+
+def test_an_account_without_equity_is_liquidated_and_never_trades_again() -> None:
+    crash = (30.0, 31.0, 29.0, 30.0)
+    rows = [QUIET, QUIET, crash, (80, 90, 70, 80.0), QUIET, QUIET, QUIET]
+    sessions = sessions_of_lengths(4, 3)
+    large = dataclasses.replace(PAID, base_quantity=200.0)
+    reckless = RiskConfig(max_risk_per_trade=1.0, session_drawdown_limit=1.0)
+    history = hand_history(rows, instrument=large, sessions=sessions)
+    simulator = Simulator(history, Rules(risk=reckless), RewardConfig(), 1)
+    step = simulator.step(votes_of(LONG))
+    assert step.entered[0]
+    simulator.stop[0] = 10.0
+    step = simulator.step(votes_of(LONG))
+    # bought at 100.5, sold at 30 less half a spread and slippage of .5 in all; 3 a lot and side
+    assert exit_of(step) == ("LIQUIDATION", 29.5)
+    assert simulator.equity[0] == 100_000 - 71.0 * 200 * 10 - 2 * 200 * 3
+    for _ in range(4):
+        step = simulator.step(votes_of(LONG))
+        assert not step.entered[0]
+        assert step.equity_change[0] == 0.0
+        assert step.decision.reason[0] == Reason.ACCOUNT_LOST
+
+
 def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
     """The comparison with the reference proves little about an event that never happens."""
     exits: set[int] = set()
     reasons: set[int] = set()
     for seed, (instrument, rules) in enumerate(
-        [(LARGE, "patient"), (FREE, "poor"), (COIN, "default")] * 2
+        [(LARGE, "patient"), (FREE, "poor"), (COIN, "default"), (PERPETUAL, "reckless")] * 2
     ):
         rng = np.random.default_rng(seed + 1)
         simulator = Simulator(random_history(seed, instrument), RULES[rules], RewardConfig(), 40)
@@ -370,8 +415,9 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
             exits |= set(step.exit_reason.tolist())
             reasons |= set(step.decision.reason.tolist())
     assert exits == set(ExitReason)
-    # what comes after it stands above the vote and does not occur in a simulation
-    assert reasons == {reason for reason in Reason if reason <= Reason.CLOSE_OPPOSITE}
+    # these stand above the vote and do not occur in a simulation
+    above = {reason for reason in Reason if Reason.PAUSED <= reason <= Reason.DATA_GAP}
+    assert reasons == set(Reason) - above
 
 
 def random_history(
@@ -401,7 +447,10 @@ def random_votes(rng: np.random.Generator, count: int) -> Votes:
 
 
 LARGE = dataclasses.replace(FUTURE, base_quantity=40.0, point_value=10.0)  # risk limits bind
-MARKETS = [FREE, FUTURE, SHARE, COIN, LARGE]
+PERPETUAL = dataclasses.replace(
+    COIN, base_quantity=50.0, commission_per_lot=-12.0, funding_rate=0.002, funding_hours=1
+)
+MARKETS = [FREE, FUTURE, SHARE, COIN, LARGE, PERPETUAL]
 RULES = {
     "default": Rules(),
     "bold": Rules(
@@ -411,6 +460,16 @@ RULES = {
     "poor": Rules(risk=RiskConfig(max_leverage=7.0, initial_equity=6_000.0)),
     "patient": Rules(
         orders=OrderConfig(stop_atr=6.0, target_atr=20.0), risk=RiskConfig(max_leverage=1_000.0)
+    ),
+    # levels below zero and lost accounts
+    "reckless": Rules(
+        orders=OrderConfig(stop_atr=9.0, target_atr=300.0),
+        risk=RiskConfig(
+            max_risk_per_trade=1.0,
+            session_drawdown_limit=1.0,
+            drawdown_share_per_trade=1.0,
+            max_leverage=1_000.0,
+        ),
     ),
 }
 
@@ -472,6 +531,7 @@ def test_agrees_with_the_plain_reference(
             if reference.trade is not None:
                 size = reference.trade.quantity * instrument.point_value
                 open_cost = reference.trade.opening_fee + reference.trade.spread_paid * size
+                open_cost += reference.trade.funding
             assert close(simulator.open_cost[i], open_cost)
 
 
@@ -514,7 +574,7 @@ def test_invariants_of_a_run(seed: int, instrument: Instrument, rules_name: str)
         np.testing.assert_allclose(simulator.equity, initial + changed, atol=1e-6)
         assert (np.isnan(step.entry_price) == ~step.entered).all()
         assert (np.isnan(step.exit_price) == ~step.exited).all()
-        assert (step.trade_cost >= 0).all()
+        assert (step.trade_cost >= 0).all() or instrument is PERPETUAL
         assert (step.trade_pnl[~step.exited] == 0).all()
 
 
@@ -539,7 +599,8 @@ def test_session_loss_is_bounded_by_the_limit_and_one_bar(
         size = lots * instrument.point_value
         worse = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
         worse += instrument.slippage_atr_share * history.features.atr[t]
-        costs = 2 * worse * size + 2 * instrument.commission_per_lot * lots
+        costs = 2 * worse * size + 2 * max(instrument.commission_per_lot, 0.0) * lots
+        costs += abs(instrument.funding_rate) * bars.open[t + 1] * size
         past = bars.close[t]
         reach = max(past, bars.high[t + 1]) - min(past, bars.low[t + 1])
         lost = -step.equity_change
