@@ -106,12 +106,12 @@ def backtest_command(
     no_statistics: bool,
     as_json: bool,
 ) -> None:
-    """Trade bars with a bundle or a built-in policy and write what came of it.
+    """Trade bars with a bundle or a built-in policy and write the results.
 
     Writes kpis.json, trades.csv, equity.parquet, decisions.parquet, config.json and report.html
     into --out, with baselines and statistics. The bars before the first decision (359, or all
-    before --start) warm up features. Of several files each is traded by an account of its own:
-    the folder parts/ has the results of each, and the files on top those of all.
+    before --start) warm up features. Each of several files is traded by an account of its own:
+    the folder parts/ has the results of each, and the files at the top those of all.
     """
     first_s, stop_s = moment(start, "--start"), moment(stop, "--stop")
     if first_s is not None and stop_s is not None and first_s >= stop_s:
