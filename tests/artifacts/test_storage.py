@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.artifacts.storage import Mirror, place_of, working_folder
-from rllib_tactical.cli.options import FolderType
 from rllib_tactical.errors import UnreadableError, UsageError
 from tests.s3_server import Store, s3_server, uri
 
@@ -34,12 +33,6 @@ def test_a_path_is_an_ordinary_folder(tmp_path: Path) -> None:
     assert not place.has("x")
     with pytest.raises(UnreadableError, match="cannot be read"):
         place.read("x")
-
-
-def test_options_keep_both_slashes_of_a_uri() -> None:
-    kept = FolderType().convert("s3://bucket/run", None, None)
-    assert kept == "s3://bucket/run"
-    assert FolderType().convert("runs/a", None, None) == Path("runs/a")
 
 
 def test_an_unknown_kind_of_storage_is_named() -> None:

@@ -3,16 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rllib_tactical.backtest.report.writer import FILES
-from rllib_tactical.backtest.request import decision_range
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
-from rllib_tactical.errors import DataError
 from rllib_tactical.synthetic import make_market
 from tests.market import random_bars
 
@@ -224,15 +221,3 @@ def test_a_bundle_is_not_written_into(
         in err
     )
     assert sorted(path.name for path in bundle.path.iterdir()) == before
-
-
-def test_the_range_starts_after_the_warm_up() -> None:
-    bars = random_bars(600)
-    time_s = bars.timestamp_s
-    assert decision_range(bars, 359, None, None) == (359, 600)
-    assert decision_range(bars, 359, int(time_s[100]), None) == (359, 600)
-    assert decision_range(bars, 359, int(time_s[400]), int(time_s[500])) == (400, 500)
-    assert decision_range(bars, 359, int(time_s[400]) - 1, int(time_s[500]) + 1) == (400, 501)
-    with pytest.raises(DataError, match="1 bars of the range are left"):
-        decision_range(bars, 359, int(time_s[599]), None)
-    assert np.all(np.diff(time_s) == 300)

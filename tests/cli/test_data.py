@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rllib_tactical.cli.data import data_group
-from rllib_tactical.data.calendar.bar_length import bar_label, parse_bar_length
 from rllib_tactical.data.files import read_bars, write_bars
 from rllib_tactical.errors import ConfigError, DataError, UnreadableError, UsageError
 from tests.data.tables import walk_bars, walk_frame
@@ -148,19 +147,3 @@ def test_user_errors_carry_their_exit_code(
     assert type(result.exception) is error
     assert result.exception.exit_code == code  # type: ignore[attr-defined]
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "folder.csv"]
-
-
-def test_bar_lengths() -> None:
-    spelled = {"5min": 300, "300": 300, "300s": 300, " 1H ": 3600, "5m": 300, "1d": 86_400}
-    for text, seconds in spelled.items():
-        assert parse_bar_length(text) == seconds
-    assert [bar_label(s) for s in (30, 300, 3600, 5400, 86_400)] == [
-        "30s",
-        "5min",
-        "1h",
-        "90min",
-        "1d",
-    ]
-    for text in ("", "0", "min", "5x", "-5min", "7min", "2d", "99999999"):
-        with pytest.raises(UsageError, match="bar length"):
-            parse_bar_length(text)

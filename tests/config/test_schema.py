@@ -6,17 +6,15 @@ import pytest
 import yaml
 
 from rllib_tactical.config.loader import (
-    content_hash,
     load_config,
     parse_config,
-    reward_preset,
     to_dict,
 )
 from rllib_tactical.config.schema import AgentConfig, ModelConfig, TacticalConfig
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.rewards import RewardConfig
-from rllib_tactical.errors import ConfigError, UnreadableError
+from rllib_tactical.errors import ConfigError
 
 
 def parsed(**sections):
@@ -32,23 +30,6 @@ def test_the_shipped_file_lists_every_default(project_root: Path):
 def test_every_section_survives_a_round_trip():
     config = TacticalConfig(training=TrainingConfig(epochs=2), rewards=RewardConfig.pnl_only())
     assert parsed(**to_dict(config)) == config
-
-
-def test_no_file_gives_the_defaults():
-    assert load_config(None) == parsed() == TacticalConfig()
-
-
-def test_the_hash_follows_the_content():
-    assert content_hash(TacticalConfig()) == content_hash(TacticalConfig())
-    other = TacticalConfig(training=TrainingConfig(seed=1))
-    assert content_hash(other) != content_hash(TacticalConfig())
-
-
-def test_rewards_may_name_a_preset():
-    assert parsed(rewards="pnl_only").rewards == reward_preset("pnl_only")
-    assert parsed(rewards="full").rewards == RewardConfig()
-    with pytest.raises(ConfigError, match="presets are"):
-        parsed(rewards="greedy")
 
 
 @pytest.mark.parametrize(
@@ -117,21 +98,6 @@ def test_a_broken_value_is_refused_by_name(sections, named):
         parsed(**sections)
 
 
-@pytest.mark.parametrize("values", [None, [], "x", {}, {"other": {}}, {"tactical_marl": 3}])
-def test_the_file_must_have_its_one_key(values):
-    with pytest.raises(ConfigError, match=r"tactical_marl|TacticalConfig|object"):
-        parse_config(values, "test")
-
-
-def test_an_unreadable_file_is_told_apart(tmp_path: Path):
-    with pytest.raises(UnreadableError, match=r"missing\.yaml"):
-        load_config(tmp_path / "missing.yaml")
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1, 2")
-    with pytest.raises(UnreadableError, match=r"broken\.yaml"):
-        load_config(broken)
-
-
 @pytest.mark.parametrize("config", [ModelConfig(), TrainingConfig(), PerformanceConfig()])
 def test_configurations_are_frozen(config):
     first = dataclasses.fields(config)[0].name
@@ -152,67 +118,6 @@ def test_the_two_features_without_a_weight_begin_with_the_smallest_of_the_five()
     assert found.attention_weights == (0.5, 0.4, 0.3, 0.1, 0.1, 0.2, 0.1)
 
 
-def test_an_agent_keeps_what_is_not_given():
-    found = parsed(agents={"momentum": {"learning_rate": 0.01}}).agents
-    default = TacticalConfig().agents
-    assert found.momentum == dataclasses.replace(default.momentum, learning_rate=0.01)
-    assert (found.fvg, found.entry) == (default.fvg, default.entry)
-
-
 def test_agents_without_a_rate_of_their_own_share_one():
     config = parsed(agents={"momentum": {"learning_rate": 0.01}}, training={"actor_lr": 0.002})
     assert config.learning_rates == {"fvg": 0.002, "momentum": 0.01, "entry": 0.002}
-
-
-def test_a_shared_rate_that_no_agent_has_is_hinted_at():
-    hints: list[str] = []
-    rates = {agent: {"learning_rate": 0.01} for agent in ("fvg", "momentum", "entry")}
-    parse_config({"tactical_marl": {"agents": rates}}, "test", hints.append)
-    assert hints == []
-    given = {"agents": rates, "training": {"actor_lr": 0.002}}
-    parse_config({"tactical_marl": given}, "test", hints.append)
-    assert len(hints) == 1
-    assert "training.actor_lr has no effect" in hints[0]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "steps"),
-    [
-        ({}, 8192),
-        ({"steps_per_update": 1024}, 1024),
-        ({"episodes_per_update": 10}, 2560),
-        ({"episodes_per_update": 1, "episodes": {"length": 300}}, 384),  # three times 128 accounts
-        ({"episodes_per_update": 10, "num_env_runners": 3}, 2688),
-        ({"episodes_per_update": 10, "num_env_runners": 0}, 2560),
-    ],
-)
-def test_the_steps_of_an_update(sizes, steps):
-    training = parsed(training={"batch_size": 64, **sizes}).training
-    assert training.update_steps == steps
-    assert parsed(training=to_dict(training)).training == training
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"steps_per_update": 512, "episodes_per_update": 2}, "must be null: they say the same"),
-        ({"episodes_per_update": 10, "episodes": {"kind": "session"}}, "give steps_per_update"),
-        ({"episodes_per_update": 0}, "episodes_per_update must be >= 1"),
-        ({"steps_per_update": 8_193}, r"\(128\), such as 8192 or 8320, found 8193"),
-        ({"batch_size": 4}, r"batch_size must be a multiple of accounts_per_bar \(8\), such as 8,"),
-        ({"num_envs": 100}, r"num_envs must be .* such as 96 or 104, found 100"),
-        (
-            {"episodes_per_update": 4},
-            r"must not exceed the steps of an update \(1024\), found 2048",
-        ),
-    ],
-)
-def test_sizes_that_do_not_fit_are_refused_with_some_that_do(sizes, message):
-    with pytest.raises(ConfigError, match=message):
-        parsed(training=sizes)
-
-
-def test_a_part_of_the_rewards_keeps_the_rest_of_the_default():
-    """The class's own weights are those of the preset with bonuses."""
-    config = parsed(rewards={"pnl_scale": 200.0})
-    assert config.rewards == dataclasses.replace(RewardConfig.pnl_only(), pnl_scale=200.0)

@@ -113,20 +113,6 @@ def test_cme_session_starts_the_evening_before_and_ends_at_four() -> None:
     assert sessions.elapsed[275] == 1.0 and sessions.is_last[275]
 
 
-def test_cme_early_close_keeps_its_hour() -> None:
-    schedule = trading_schedule("CMES", *seconds("2022-11-24", "2022-11-26").tolist())
-    closes = seconds("2022-11-23 22:00", "2022-11-24 18:00", "2022-11-25 18:00")
-    assert np.isin(closes, schedule.close_s).all()
-
-
-def test_spot_fx_week() -> None:
-    # Sunday 17:00 to Friday 17:00 New York time in winter.
-    sessions = place(span("2022-01-09 22:00", "2022-01-14 22:00"), "EURUSD")
-    assert sessions.session_id[-1] == 4
-    assert np.bincount(sessions.session_id).tolist() == [288] * 5
-    assert sessions.elapsed[287] == 1.0
-
-
 def test_expected_slots_skip_nights_and_midday_breaks() -> None:
     def expected(calendar: str, start: str, end: str) -> int:
         first, last = seconds(start, end)
@@ -253,3 +239,11 @@ def test_bars_one_by_one_are_placed_as_in_a_file(calendar: str, zone: str) -> No
     _, _, missing = follow_sessions(None, kept, instrument)
     assert missing[20] == 4
     assert missing.sum() == 4
+
+
+def test_spot_fx_week() -> None:
+    # Sunday 17:00 to Friday 17:00 New York time in winter.
+    sessions = place(span("2022-01-09 22:00", "2022-01-14 22:00"), "EURUSD")
+    assert sessions.session_id[-1] == 4
+    assert np.bincount(sessions.session_id).tolist() == [288] * 5
+    assert sessions.elapsed[287] == 1.0

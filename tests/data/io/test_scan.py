@@ -12,7 +12,6 @@ from pandas.testing import assert_frame_equal
 
 from rllib_tactical.data.files import read_columns, write_bars
 from rllib_tactical.data.io.columns import Columns
-from rllib_tactical.data.io.parse import join_times, parse_time_part
 from rllib_tactical.data.quality.repair import repair_columns
 from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.data.resample import import_columns
@@ -109,31 +108,6 @@ def test_a_row_longer_than_a_block_is_read_slowly_not_refused(tmp_path: Path) ->
     text = walk_frame(20).to_csv(index=False)
     (tmp_path / "a.csv").write_text(text.replace("\n", "," + "x" * 3000 + "\n", 5))
     assert read_columns(tmp_path / "a.csv", block_bytes=512).rows == 20
-
-
-def test_nullable_and_unsigned_epochs() -> None:
-    seconds = walk_frame(5)["timestamp"]
-    for column in (seconds.astype("uint64"), seconds.astype("Int64"), seconds.astype("uint32")):
-        assert (
-            join_times([parse_time_part(column)]).micros.tolist() == (seconds * 1_000_000).tolist()
-        )
-    gap = seconds.astype("Int64").mask(seconds.index == 2)
-    assert join_times([parse_time_part(gap)]).bad.tolist() == [False, False, True, False, False]
-
-
-def test_only_what_is_needed_is_kept(tmp_path: Path) -> None:
-    frame = walk_frame(ROWS)
-    frame["note"] = "x" * 1000
-    frame.to_parquet(tmp_path / "a.parquet")
-    seen: list[tuple[str, float]] = []
-    columns = read_columns(
-        tmp_path / "a.parquet",
-        block_rows=100,
-        update=lambda what, share: seen.append((what, share)),
-    )
-    assert set(columns.raw) == {"timestamp", "open", "high", "low", "close", "volume"}
-    assert sum(len(cells) for cells in columns.raw.values()) == 0
-    assert seen == [("reading a.parquet", share) for share in (0.25, 0.5, 0.75, 1.0)]
 
 
 def test_import_of_columns_names_what_is_wrong(tmp_path: Path) -> None:

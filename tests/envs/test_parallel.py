@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-from envs.multi_agent import TacticalMultiAgentEnv
 from envs.parallel import TacticalParallelEnv
-from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
+from envs.spaces import OBSERVATION_SPACE
 from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ArrayError
@@ -93,18 +92,6 @@ def test_holding_earns_nothing(env):
     for _ in range(30):
         _, rewards, _, _, _ = env.step(HOLD)
         assert set(rewards.values()) == {0.0}
-
-
-def test_rllib_env_has_fixed_agents_and_ends_all_together():
-    env = TacticalMultiAgentEnv(TacticalParallelEnv(SPEC, seed=1))
-    assert env.possible_agents == list(AGENTS)
-    assert env.action_spaces["entry"] == ACTION_SPACE
-    observations, _ = env.reset(seed=2)
-    assert list(observations) == list(AGENTS)
-    for _ in range(64):
-        _, _, terminated, truncated, _ = env.step(HOLD)
-    assert truncated["__all__"]
-    assert not terminated["__all__"]
 
 
 @pytest.mark.parametrize("action", [-1, 3, 1.0, True])
