@@ -21,6 +21,11 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import Dataset, load_dataset
+from rllib_tactical.data.interpret.interpretation import (
+    INTERPRETATION,
+    interpretation_of_data,
+    warning_notes,
+)
 from rllib_tactical.data.sizing import SIZE_FROM, WarmUpBars, size_text
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes
@@ -103,7 +108,7 @@ def backtest_source(
         title=f"Backtest of {history.instrument.symbol} with {request.name}",
         facts=_facts(config),
         seen=seen,
-        notes=(source.note,) if source.note else (),
+        notes=(*((source.note,) if source.note else ()), *warning_notes(config["data"])),
     )
     return Outcome(comparison, context, config, seen)
 
@@ -219,6 +224,7 @@ def _config(request: Request, dataset: Dataset, comparison: Comparison) -> dict[
             "sha256": dataset.sha256,
             "bars": len(result.history),
             SIZE_FROM: dataset.size_from,
+            INTERPRETATION: dataset.interpretation.to_dict(),
         },
         "bar_seconds": dataset.bar_seconds,
         "synergies": dataset.source.synergies_name,
@@ -238,6 +244,7 @@ def _facts(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         *policy,
         ("data", f"{config['data']['name']}, {config['data']['bars']:,} bars"),
         ("data SHA-256", config["data"]["sha256"]),
+        ("read as", interpretation_of_data(config["data"])),
         ("program", config["commit"] or "unknown commit"),
         ("instrument", _one_line(config["instrument"])),
         ("size", size_text(config["instrument"]["base_quantity"], config["data"][SIZE_FROM])),

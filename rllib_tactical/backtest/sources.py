@@ -10,6 +10,7 @@ from pathlib import Path
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.data.dataset import DataSource, data_sources
 from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_from_file_name
+from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
 from rllib_tactical.data.sizing import SIZE_FROM, BundleSize
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.types import Instrument
@@ -35,6 +36,7 @@ def sources_for(
     instruments: tuple[str, ...],
     bundle: Bundle | None,
     synergies: str = DETECT,
+    options: ReadOptions = AS_FOUND,
 ) -> list[Source]:
     """Return the sources of a backtest.
 
@@ -45,6 +47,7 @@ def sources_for(
         instruments: names as given by the user, one per file or none.
         bundle: whose instrument counts where none is named; None for a built-in policy.
         synergies: ``detect``, ``none`` or the path of a file of events.
+        options: how the files are to be read.
 
     Raises:
         UsageError: another number of instruments than of files, a file given twice, one file of
@@ -54,7 +57,7 @@ def sources_for(
         UnreadableError: an instrument's file cannot be read.
     """
     choose = instrument_for if bundle is None else partial(_instrument, bundle)
-    found = data_sources(data, instruments, synergies, choose)
+    found = data_sources(data, instruments, synergies, choose, options)
     if len({path.absolute() for path in data}) < len(data):
         raise UsageError("--data: a file is given twice")
     sources: list[Source] = []

@@ -30,8 +30,11 @@ from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.targets import targets_with
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.cli.options import read_options
 from rllib_tactical.cli.tables import print_table
 from rllib_tactical.config.loader import load_config
+from rllib_tactical.data.interpret.interpretation import interpretation_of_data
+from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
 from rllib_tactical.statistics.trials import read_trials
@@ -49,7 +52,8 @@ _FILE = click.Path(path_type=Path)
     multiple=True,
     type=_FILE,
     metavar="FILE",
-    help="Bars to trade; several files are traded side by side.",
+    help="Bars to trade, a file, or a folder or quoted pattern of the files of one instrument; "
+    "several are traded side by side.",
 )
 @click.option("--out", required=True, type=_FILE, metavar="DIR", help="Folder for the results.")
 @click.option(
@@ -89,6 +93,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--no-baselines", is_flag=True, help="Run the policy only.")
 @click.option("--no-statistics", is_flag=True, help="Do not say how sure the result is.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@read_options
 def backtest_command(
     bundle_path: Path | None,
     policy: str | None,
@@ -105,6 +110,7 @@ def backtest_command(
     no_baselines: bool,
     no_statistics: bool,
     as_json: bool,
+    reading: ReadOptions,
 ) -> None:
     """Trade bars with a bundle or a built-in policy and write the results.
 
@@ -141,9 +147,11 @@ def backtest_command(
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 stage=lambda name: bar.update(task, description=name, completed=0, total=None),
             )
-            for source in sources_for(data, instrument, request.bundle, synergies)
+            for source in sources_for(data, instrument, request.bundle, synergies, reading)
         }
         document, rows, text = _write(request, outcomes, out)
+    for outcome in outcomes.values():
+        click.echo(interpretation_of_data(outcome.config["data"]), err=True)
     if as_json:
         click.echo(json.dumps({"out": str(out), **document}, indent=2, allow_nan=False))
         return

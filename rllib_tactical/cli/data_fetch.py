@@ -23,7 +23,8 @@ from rllib_tactical.data.binance.archive import (
     read_month,
 )
 from rllib_tactical.data.binance.download import Downloader, locked_folder
-from rllib_tactical.data.files import read_columns, table_writer
+from rllib_tactical.data.files import table_writer
+from rllib_tactical.data.interpret.series import read_series
 from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.runtime.progress import Update, show_progress
 
@@ -77,7 +78,7 @@ def fetch_command(
                 update(f"reading {month}", number / len(months))
                 write(read_month(folder / _name(urls[month]), month))
         update("checking", 1.0)
-        report = check_columns(read_columns(out), bar_seconds=INTERVAL_SECONDS[interval])
+        report = check_columns(read_series(out).columns, bar_seconds=INTERVAL_SECONDS[interval])
     if as_json:
         document = {
             "out": str(out),

@@ -24,16 +24,19 @@ from rllib_tactical.backtest.training_overlap import seen_in_training
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.export import export_run
+from rllib_tactical.cli.options import read_options
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.interpret.interpretation import warning_notes
+from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
-from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW, Instrument
+from rllib_tactical.domain.types import SYNERGY_TYPES, WINDOW
 from rllib_tactical.errors import ServiceError
 from rllib_tactical.rl import train
 from rllib_tactical.rl.training.market import PreparedPart, prepare_market
@@ -61,10 +64,9 @@ How many iterations that makes is not known before, so no rate can fall towards 
 
 @dataclass(frozen=True, slots=True)
 class DemoData:
-    """What the demo trades: a file of bars, its instrument, the synthetic market's name if any."""
+    """What the demo trades: a file of bars, and the synthetic market's name if any."""
 
-    path: Path
-    instrument: Instrument
+    source: DataSource
     synthetic: str | None
 
 
@@ -74,6 +76,7 @@ def run_demo(
     instrument: str | None = None,
     train_seconds: float = TRAIN_SECONDS,
     log: Callable[[str], None] = click.echo,
+    reading: ReadOptions = AS_FOUND,
 ) -> dict[str, Any]:
     """Do the main job and return what ``summary.json`` holds.
 
@@ -83,26 +86,25 @@ def run_demo(
         instrument: of ``data``; inferred from the file name when None.
         train_seconds: training time.
         log: prints a line.
+        reading: how ``data`` is to be read, as far as it does not show that itself.
 
     Raises:
         TacticalError: bad data, a folder that is no demo's, a service that does not start.
     """
     begun = time.monotonic()
-    named = None
+    source = None
     if data is not None:  # refused before an earlier demo's results are removed
         named = instrument_for(instrument, data)
-        prepare_market([DataSource(data, named)], TacticalConfig(training=DEMO_TRAINING))
+        source = DataSource(data, named, options=reading)
+        prepare_market([source], TacticalConfig(training=DEMO_TRAINING))
     _clear(out)
     log("1/5 bars")
-    if data is None or named is None:
-        market = _synthetic_market(out, log)
-    else:
-        market = DemoData(data, named, None)
+    market = _synthetic_market(out, log) if source is None else DemoData(source, None)
 
     log(f"2/5 training for {train_seconds:.0f} s")
     config = TacticalConfig(training=DEMO_TRAINING)
     trained = train(
-        [DataSource(market.path, market.instrument)],
+        [market.source],
         out / "run",
         config,
         max_seconds=train_seconds,
@@ -125,7 +127,7 @@ def run_demo(
         log(line)
 
     summary = {
-        "market": market.synthetic or market.path.name,
+        "market": market.synthetic or market.source.path.name,
         "data": prepared.source,
         "training": {
             "iterations": trained.iterations,
@@ -180,7 +182,7 @@ def _synthetic_market(out: Path, log: Callable[[str], None]) -> DemoData:
         f"{MARKET_BARS:,} synthetic 5-minute bars with an edge planted in {MARKET} signals "
         f"(seed {MARKET_SEED}, difficulty {MARKET_DIFFICULTY:g}): {path}"
     )
-    return DemoData(path, market.instrument, MARKET)
+    return DemoData(DataSource(path, market.instrument), MARKET)
 
 
 def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoData) -> Comparison:
@@ -193,16 +195,18 @@ def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoDat
     comparison = compare_bundle(bundle, history, test.start, test.stop, extra=extra)
     seen = seen_in_training(bundle, prepared.source["sha256"], comparison.policy.result)
     context = ReportContext(
-        title=f"Demo on {market.synthetic or market.path.name}",
+        title=f"Demo on {market.synthetic or market.source.path.name}",
         facts=(
             ("bundle", bundle.bundle_id),
             ("data SHA-256", prepared.source["sha256"]),
+            ("read as", prepared.read_as()),
             (
                 "size",
                 size_text(history.instrument.base_quantity, prepared.source[SIZE_FROM]),
             ),
         ),
         seen=seen,
+        notes=warning_notes(prepared.source),
     )
     config = {
         "bundle_id": bundle.bundle_id,
@@ -299,8 +303,13 @@ def _describe_answer(answer: dict[str, Any], url: str) -> list[str]:
     show_default=True,
     help="Training time.",
 )
+@read_options
 def demo_command(
-    data: Path | None, instrument: str | None, out: Path, train_seconds: float
+    data: Path | None,
+    instrument: str | None,
+    out: Path,
+    train_seconds: float,
+    reading: ReadOptions,
 ) -> None:
     """Do the main job, small: bars, training, bundle, backtest, service, one decision.
 
@@ -308,4 +317,4 @@ def demo_command(
     oracle to compare with. Takes under five minutes on two cores; summary.json in the results
     folder holds the metrics that are printed.
     """
-    run_demo(out, data, instrument, train_seconds)
+    run_demo(out, data, instrument, train_seconds, reading=reading)

@@ -17,9 +17,12 @@ from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import moment
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.cli.options import read_options
 from rllib_tactical.config.loader import load_config, recorded_config, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import data_sources, load_dataset
+from rllib_tactical.data.interpret.interpretation import interpretation_of_data, warning_notes
+from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
@@ -62,6 +65,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--resume", is_flag=True, help="Continue the evaluation in --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@read_options
 def evaluate_command(
     data: Path,
     out: Path,
@@ -77,6 +81,7 @@ def evaluate_command(
     synergies: str,
     resume: bool,
     as_json: bool,
+    reading: ReadOptions,
 ) -> None:
     """Train on each part of the history, trade the next, and evaluate the method.
 
@@ -91,9 +96,12 @@ def evaluate_command(
         raise UsageError("give both --validation-from and --test-from, or none")
     if folds is not None and first_s is not None:
         raise UsageError("give --folds or dates, not both")
-    (source,) = data_sources((data,), (instrument,) if instrument else (), synergies)
+    (source,) = data_sources(
+        (data,), (instrument,) if instrument else (), synergies, options=reading
+    )
     config = _config(config_path, iterations, num_env_runners)
     loaded = load_dataset(source)
+    click.echo(loaded.interpretation.line(data.name), err=True)
     if first_s is not None and test_s is not None:
         parts = fold_by_dates(loaded.bars, first_s, test_s)
     else:
@@ -139,6 +147,7 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
             f"Plots and metrics are of seed {summary.median}, the median of {len(study.seeds)}. "
             "Intervals and p-values are of the mean over the seeds; trials are all seeds with all "
             "temperature scales.",
+            *warning_notes(plan["data"]),
         ),
         verdict=summary.verdict(),
     )
@@ -189,6 +198,7 @@ def _facts(plan: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("data", f"{plan['data']['name']}, {plan['data']['bars']:,} bars"),
         ("data SHA-256", plan["data"]["sha256"]),
+        ("read as", interpretation_of_data(plan["data"])),
         ("size", size_text(plan["instrument"]["base_quantity"], plan["data"][SIZE_FROM])),
         *folds,
         ("seeds", ", ".join(map(str, plan["seeds"]))),

@@ -12,7 +12,10 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.output_folder import require_output_file
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
+from rllib_tactical.cli.options import read_options
 from rllib_tactical.data.dataset import load_dataset
+from rllib_tactical.data.interpret.interpretation import INTERPRETATION, Interpretation
+from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.sizing import INSTRUMENT, SIZE_FROM, WarmUpBars, size_text
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.errors import DataError, UsageError
@@ -38,6 +41,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--out", type=_FILE, metavar="FILE", help="JSON file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@read_options
 def selftest_command(
     bundle_path: Path,
     data: Path | None,
@@ -45,6 +49,7 @@ def selftest_command(
     seed: int,
     out: Path | None,
     as_json: bool,
+    reading: ReadOptions,
 ) -> int:
     """Test a bundle, and the harness that evaluates it, for the ways in which backtests lie.
 
@@ -56,7 +61,9 @@ def selftest_command(
     if data is None and instrument is not None:
         raise UsageError("--instrument goes with --data")
     bundle = load_bundle(bundle_path)
-    history, size_from = _market(bundle, data, instrument, seed)
+    history, size_from, stated = _market(bundle, data, instrument, seed, reading)
+    if data is not None and stated is not None:
+        click.echo(stated.line(data.name), err=True)
     quantity = history.instrument.base_quantity
     click.echo(
         f"trading {len(history):,} bars of {history.instrument.symbol}; "
@@ -77,6 +84,7 @@ def selftest_command(
         "bars": len(history),
         "base_quantity": quantity,
         SIZE_FROM: size_from,
+        INTERPRETATION: None if stated is None else stated.to_dict(),
         "seed": seed,
         "failed": failed,
         "checks": [check.to_dict() for check in checks],
@@ -92,19 +100,21 @@ def selftest_command(
 
 
 def _market(
-    bundle: Bundle, data: Path | None, instrument: str | None, seed: int
-) -> tuple[MarketHistory, dict[str, Any]]:
-    """Return the history to test on and what its size is from, both as a backtest has them."""
+    bundle: Bundle, data: Path | None, instrument: str | None, seed: int, reading: ReadOptions
+) -> tuple[MarketHistory, dict[str, Any], Interpretation | None]:
+    """Return the history to test on, what its size is from, and what its file was taken for."""
     if data is None:
-        return make_market("regime", seed + 1, MARKET_BARS).history(), {"kind": INSTRUMENT}
-    (source,) = sources_for((data,), (instrument,) if instrument else (), bundle)
+        history = make_market("regime", seed + 1, MARKET_BARS).history()
+        return history, {"kind": INSTRUMENT}, None
+    instruments = (instrument,) if instrument else ()
+    (source,) = sources_for((data,), instruments, bundle, options=reading)
     dataset = load_dataset(source.data, bundle.bar_seconds).sized(WarmUpBars())
     bars, history = dataset.bars, dataset.history
     if len(bars) < MIN_BARS:
         raise DataError(f"self-tests need at least {MIN_BARS} bars, found {len(bars)}")
     if len(bars) > MAX_BARS:
         history = history_of(bars[-MAX_BARS:], history.instrument, bundle.bar_seconds)
-    return history, dataset.size_from
+    return history, dataset.size_from, dataset.interpretation
 
 
 def _line(check: Check) -> str:

@@ -15,6 +15,7 @@ from rllib_tactical.config.loader import load_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import WarmStartConfig
 from rllib_tactical.data.dataset import data_sources
+from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.errors import UsageError
 from rllib_tactical.rl import train
 
@@ -60,6 +61,7 @@ def train_command(
     config_path: Path | None,
     instrument: tuple[str, ...],
     synergies: str,
+    reading: ReadOptions,
     iterations: int | None,
     env_steps: int | None,
     num_env_runners: int | None,
@@ -104,7 +106,7 @@ def train_command(
     config = _with_training(
         config, **{name: value for name, value in changes.items() if value is not None}
     )
-    sources = data_sources(data, instrument, synergies)
+    sources = data_sources(data, instrument, synergies, options=reading)
     with working_folder(out, resume) as folder:
         result = train(sources, folder, config, resume=resume, mlflow=mlflow)
     if result.validation is not None and result.validation.trades_too_little:

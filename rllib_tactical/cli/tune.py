@@ -10,6 +10,7 @@ from rllib_tactical.artifacts.storage import Place, place_of
 from rllib_tactical.cli.options import FolderType, training_data_options
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import data_sources
+from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.errors import UsageError
 from rllib_tactical.sweep.folder import SUMMARY, SweepFolder, read_plan
 from rllib_tactical.sweep.results import conclude, result_lines
@@ -52,6 +53,7 @@ def tune_command(
     out: Path | str,
     instrument: tuple[str, ...],
     synergies: str,
+    reading: ReadOptions,
     samples: int | None,
     iterations: int | None,
     num_env_runners: int | None,
@@ -77,7 +79,7 @@ def tune_command(
         max_concurrent=max_concurrent,
         seed=seed,
     )
-    sources = data_sources(data, instrument, synergies)
+    sources = data_sources(data, instrument, synergies, options=reading)
     folder = SweepFolder(place)
 
     def log(text: str) -> None:

@@ -16,8 +16,11 @@ from typing import Any
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.calendar.sessions import sessions_of
-from rllib_tactical.data.files import file_sha256, read_bars
+from rllib_tactical.data.files import file_sha256
 from rllib_tactical.data.instruments import instrument_for
+from rllib_tactical.data.interpret.interpretation import INTERPRETATION, Interpretation
+from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
+from rllib_tactical.data.interpret.read import Reading, read_interpreted
 from rllib_tactical.data.sizing import SIZE_FROM, SizeFrom, resolve_size
 from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
 from rllib_tactical.domain.features.causality import check_causality
@@ -34,30 +37,38 @@ class DataSource:
     """One file of bars, and what it is of.
 
     ``synergies``: ``detect``, ``none`` or the path of a file of events. ``size_from``: what sizes
-    an instrument without base quantity; None leaves it to the command.
+    an instrument without base quantity; None leaves it to the command. ``options`` say how the file
+    is to be read, as far as it does not show that itself.
     """
 
     path: Path
     instrument: Instrument
     synergies: str = DETECT
     size_from: SizeFrom | None = None
+    options: ReadOptions = AS_FOUND
 
     @classmethod
     def of(
-        cls, path: Path | str, instrument: str | None = None, synergies: str = DETECT
+        cls,
+        path: Path | str,
+        instrument: str | None = None,
+        synergies: str = DETECT,
+        options: ReadOptions = AS_FOUND,
     ) -> DataSource:
         """Return a source by the name of a shipped instrument or the path of an instrument's YAML.
 
         Args:
-            path: file of bars.
+            path: file of bars; a folder or a pattern for several files of one instrument.
             instrument: name or YAML file; None infers it from the name of the file.
             synergies: ``detect``, ``none`` or the path of a file of events.
+            options: how the file is to be read, as far as it does not show that itself.
 
         Raises:
             ConfigError: an unknown instrument, or none that can be inferred.
             UnreadableError: the instrument's file cannot be read.
         """
-        return cls(Path(path), instrument_for(instrument, Path(path)), synergies)
+        path = Path(path)
+        return cls(path, instrument_for(instrument, path), synergies, options=options)
 
     @property
     def synergies_name(self) -> str:
@@ -77,7 +88,8 @@ class DataSource:
 class Dataset:
     """A file of bars ready for use: ``history`` has an instrument with a base quantity.
 
-    ``size_from`` describes what the base quantity is from.
+    ``size_from`` describes what the base quantity is from, ``interpretation`` what the file was
+    taken for.
     """
 
     source: DataSource
@@ -85,6 +97,7 @@ class Dataset:
     sha256: str
     history: MarketHistory
     size_from: dict[str, Any]
+    interpretation: Interpretation
 
     @property
     def bars(self) -> Bars:
@@ -100,6 +113,7 @@ class Dataset:
             "bar_seconds": self.bar_seconds,
             "synergies": self.source.synergies_sha256(),
             SIZE_FROM: self.size_from,
+            INTERPRETATION: self.interpretation.to_dict(),
         }
 
 
@@ -111,6 +125,7 @@ class UnsizedDataset:
     bar_seconds: int
     sha256: str
     _history: MarketHistory
+    interpretation: Interpretation
 
     @property
     def bars(self) -> Bars:
@@ -129,7 +144,9 @@ class UnsizedDataset:
         chosen = self.source.size_from or size_from
         instrument, described = resolve_size(self._history, chosen)
         history = dataclasses.replace(self._history, instrument=instrument)
-        return Dataset(self.source, self.bar_seconds, self.sha256, history, described)
+        return Dataset(
+            self.source, self.bar_seconds, self.sha256, history, described, self.interpretation
+        )
 
 
 def load_dataset(
@@ -148,31 +165,44 @@ def load_dataset(
         FeatureError: a feature depends on later bars.
         ConfigError: unknown calendar or time zone.
     """
-    bars = load_bars(source.path, bar_seconds, stage)
+    reading = load_bars(source.path, bar_seconds, stage, source.options, source.instrument)
+    bars = reading.bars
     stage("features")
     synergies = synergies_for(source.synergies, bars, bar_seconds)
     sessions = sessions_of(bars, source.instrument, bar_seconds)
     history = build_history(bars, sessions, source.instrument, synergies)
-    return UnsizedDataset(source, bar_seconds, file_sha256(source.path), history)
+    return UnsizedDataset(
+        source, bar_seconds, file_sha256(source.path), history, reading.interpretation
+    )
 
 
 def load_bars(
     path: str | os.PathLike[str],
     bar_seconds: int = BAR_SECONDS,
     stage: Stage = lambda name: None,
-) -> Bars:
-    """Read and check a file of bars, and check its features for look-ahead.
+    options: ReadOptions = AS_FOUND,
+    instrument: Instrument | None = None,
+) -> Reading:
+    """Read, interpret and check a file of bars, and check its features for look-ahead.
+
+    Args:
+        path: file of bars; a folder or a pattern for several files of one instrument.
+        bar_seconds: length of a bar.
+        stage: called with the name of each step.
+        options: how the file is to be read, as far as it does not show that itself.
+        instrument: supplies calendar, zone and tick, if it is known.
 
     Raises:
         UnreadableError: the file cannot be read at all.
+        UsageError: what the file means is known only when more is said; names the option.
         DataError: the data break rules.
         FeatureError: a feature depends on later bars.
     """
     stage("bars")
-    bars = read_bars(path, bar_seconds=bar_seconds)
+    reading = read_interpreted(Path(path), options, instrument, bar_seconds=bar_seconds)
     stage("check for look-ahead")
-    check_causality(bars)
-    return bars
+    check_causality(reading.bars)
+    return reading
 
 
 def data_sources(
@@ -180,6 +210,7 @@ def data_sources(
     instruments: tuple[str, ...] = (),
     synergies: str = DETECT,
     choose: Callable[[str | None, Path], Instrument] = instrument_for,
+    options: ReadOptions = AS_FOUND,
 ) -> list[DataSource]:
     """Return what ``--data``, ``--instrument`` and ``--synergies`` name.
 
@@ -188,6 +219,7 @@ def data_sources(
         instruments: names as given by the user, one per file or none.
         synergies: ``detect``, ``none`` or the path of a file of events.
         choose: returns the instrument of a file, from its name (or None) and the file.
+        options: how all of the files are to be read.
 
     Raises:
         UsageError: another number of instruments than of files, or one file of events for several
@@ -203,6 +235,6 @@ def data_sources(
         raise UsageError("--synergies FILE goes with one --data, because events name no symbol")
     names: tuple[str | None, ...] = instruments or (None,) * len(data)
     return [
-        DataSource(path, choose(name, path), synergies)
+        DataSource(path, choose(name, path), synergies, options=options)
         for path, name in zip(data, names, strict=True)
     ]

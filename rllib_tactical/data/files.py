@@ -17,75 +17,31 @@ import pyarrow.parquet
 
 from rllib_tactical.artifacts.atomic import atomic_file
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.data.io.columns import Columns, ColumnsBuilder
-from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS
-from rllib_tactical.data.io.scan import BLOCK_BYTES, BLOCK_ROWS, SUFFIXES, Scan, UnevenError
+from rllib_tactical.data.interpret.series import read_series, series_files
+from rllib_tactical.data.io.parse import MICROS
+from rllib_tactical.data.io.streams import SUFFIXES
 from rllib_tactical.data.quality.rules import bars_from_columns, check_columns
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import UsageError
-from rllib_tactical.runtime.progress import Update
-
-
-def read_columns(
-    path: str | os.PathLike[str],
-    choose: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda found: BAR_COLUMNS,
-    *,
-    update: Update | None = None,
-    block_bytes: int = BLOCK_BYTES,
-    block_rows: int = BLOCK_ROWS,
-) -> Columns:
-    """Return the needed columns of a file as numbers, in memory bounded by the number of rows.
-
-    The file is read in blocks, so its text is never in memory as a whole; the block size has no
-    influence on the result.
-
-    Args:
-        path: a CSV, .csv.gz, Parquet or Feather file.
-        choose: returns the needed columns, given the names of all; those of bars without it.
-        update: is told how far the reading has come.
-        block_bytes: the size of a block of CSV text; a row must not be longer.
-        block_rows: the size of a block of anything else.
-
-    Raises:
-        UnreadableError: no such file, a folder, no permission, damaged or binary content.
-    """
-    source = Path(path)
-
-    def share(done: float) -> None:
-        if update is not None:
-            update(f"reading {source.name}", done)
-
-    with Scan(source, block_bytes, block_rows) as scan:
-        required = choose(scan.names)
-        builder = ColumnsBuilder(scan.names, required)
-        try:
-            for piece in scan.pieces(builder.positions, share):
-                builder.add(piece)
-        except UnevenError:
-            builder = ColumnsBuilder(scan.names, required)
-            for piece in scan.uneven_pieces(builder.positions, share):
-                builder.add(piece)
-        # Arrow keeps the blocks it has freed; what follows allocates elsewhere.
-        pa.default_memory_pool().release_unused()
-        return builder.build()
 
 
 def read_bars(
     path: str | os.PathLike[str], *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
 ) -> Bars:
-    """Return the bars of a file, refusing data with errors.
+    """Return the bars of a file of no known instrument, refusing data with errors.
 
     Args:
-        path: a CSV, .csv.gz, Parquet or Feather file.
+        path: a file, a folder or a pattern of files of bars.
         bar_seconds: the length of a bar in seconds.
         now_s: the present as UTC epoch seconds; the clock's time without it.
 
     Raises:
         UnreadableError: the file cannot be read at all.
         DataError: the data break rules; the message names the first ten findings and the total.
-        UsageError: bars of that length do not tile a day.
+        UsageError: what the file means is known only when more is said, or bars of that length do
+            not tile a day.
     """
-    columns = read_columns(path)
+    columns = read_series(Path(path)).columns
     report = check_columns(columns, bar_seconds=bar_seconds, now_s=now_s, warnings=False)
     report.raise_errors(str(path))
     return bars_from_columns(columns)
@@ -106,9 +62,18 @@ def write_bars(bars: Bars, path: str | os.PathLike[str]) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 (hex) of a file, or that of the hashes of a folder's or pattern's files.
+
+    Raises:
+        UnreadableError: a folder without files, or a pattern that matches none.
+    """
+    hashes = []
+    for each in series_files(path):
+        with each.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
 
 
 def write_table(table: Any, path: str | os.PathLike[str]) -> None:

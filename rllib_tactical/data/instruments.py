@@ -76,6 +76,17 @@ def instrument_for(name_or_path: str | None, data: Path) -> Instrument:
     )
 
 
+def instrument_named(name_or_path: str | None, data: Path) -> Instrument | None:
+    """Return the instrument of ``instrument_for``, or None where nothing names one.
+
+    Raises:
+        ConfigError: as of ``load_instrument``.
+        UnreadableError: the instrument's file cannot be read.
+    """
+    name = name_or_path if name_or_path is not None else symbol_from_file_name(data)
+    return None if name is None else load_instrument(name)
+
+
 def symbol_from_file_name(data: Path) -> str | None:
     """Return the shipped instrument that a data file is named for, in capitals, if any."""
     symbol = re.split(r"[_.-]", data.name)[0].upper()

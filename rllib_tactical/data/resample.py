@@ -8,16 +8,23 @@ are dropped when the source does not reach their edges.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.io.columns import Columns
-from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, TICK_COLUMNS
-from rllib_tactical.data.quality.rules import bars_from_columns, check_columns, check_ticks
-from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, IntArray
+from rllib_tactical.data.io.parse import MICROS
+from rllib_tactical.data.quality.findings import NO_FINDINGS, CheckReport
+from rllib_tactical.data.quality.rules import (
+    bars_from_columns,
+    check_bars,
+    check_columns,
+    check_ticks,
+)
+from rllib_tactical.data.quality.steps import common_step_s
+from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray
 from rllib_tactical.errors import DataError
 
 
@@ -26,7 +33,10 @@ class Imported:
     """The outcome of an import.
 
     ``source_seconds`` is the length of the source's bars, None for ticks; ``first_dropped`` and
-    ``last_dropped`` say whether the slot at that end was partial.
+    ``last_dropped`` say whether the slot at that end was partial. Of the bars between,
+    ``partial`` were made of fewer than ``rows_per_bar`` rows, ``fewest_rows`` at least, and
+    ``partial_dropped`` of too few. ``report`` is what a check of the new bars finds, with the
+    source's times that name no zone.
     """
 
     bars: Bars
@@ -35,20 +45,32 @@ class Imported:
     rows: int
     first_dropped: bool
     last_dropped: bool
+    rows_per_bar: int | None = None
+    partial: int = 0
+    fewest_rows: int = 0
+    partial_dropped: int = 0
+    report: CheckReport = NO_FINDINGS
 
-
-def source_columns(found: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns that an import needs of a table with the columns ``found``.
-
-    A table with the columns price and size, and not all of open, high, low and close, holds ticks.
-    """
-    names = {name.strip().lower() for name in found}
-    ticks = {"price", "size"} <= names and not set(BAR_COLUMNS) <= names
-    return TICK_COLUMNS if ticks else BAR_COLUMNS
+    @property
+    def partial_text(self) -> str:
+        """What is to be said of bars made of too few rows, empty if there are none."""
+        if not self.partial:
+            return ""
+        whole = len(self.bars) + self.partial_dropped
+        text = (
+            f"{self.partial:,} of {whole:,} bars are made of fewer than {self.rows_per_bar} rows, "
+            f"the fewest {self.fewest_rows}"
+        )
+        return f"{text}; {self.partial_dropped:,} of them dropped"
 
 
 def import_columns(
-    columns: Columns, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
+    columns: Columns,
+    *,
+    bar_seconds: int = BAR_SECONDS,
+    instrument: Instrument | None = None,
+    min_share: float = 0.0,
+    now_s: float | None = None,
 ) -> Imported:
     """Check a table of finer bars or ticks (timestamp, price, size) and resample it.
 
@@ -58,8 +80,10 @@ def import_columns(
     complete, so their last one is dropped, and the first one unless a tick lies on its very start.
 
     Args:
-        columns: parsed with the columns that ``source_columns`` asks for.
+        columns: of bars, or of ticks.
         bar_seconds: the length of the new bars.
+        instrument: supplies the calendar and the tick of the warnings, if it is known.
+        min_share: bars made of a smaller share of the rows that they have room for are dropped.
         now_s: the present as UTC epoch seconds; the clock's time without it.
 
     Raises:
@@ -68,7 +92,7 @@ def import_columns(
     """
     require_bar_seconds(bar_seconds)
     now_s = time.time() if now_s is None else now_s
-    if source_columns(columns.found) == TICK_COLUMNS:
+    if "price" in columns.numbers:
         check_ticks(columns, now_s=now_s).raise_errors("import")
         if columns.timestamps is None:
             raise DataError("import: ticks need the columns timestamp, price and size")
@@ -78,24 +102,45 @@ def import_columns(
             columns.numbers["size"].values,
             bar_seconds,
         )
-        return _imported(Imported(bars, "ticks", None, columns.rows, first, last), bar_seconds)
+        ticks = Imported(bars, "ticks", None, columns.rows, first, last)
+        return _checked(ticks, columns, bar_seconds, instrument, now_s)
     source_seconds = _source_seconds(columns, bar_seconds)
     check_columns(
-        columns, bar_seconds=source_seconds or 1, now_s=now_s, warnings=False
+        columns,
+        bar_seconds=source_seconds or 1,
+        instrument=instrument,
+        now_s=now_s,
+        warnings=False,
+        up_to_seconds=bar_seconds,
     ).raise_errors("import")
     if source_seconds is None:
         raise DataError("import: one row does not show how long the source's bars are")
-    bars, first, last = _resample_bars(bars_from_columns(columns), source_seconds, bar_seconds)
-    imported = Imported(bars, "bars", source_seconds, columns.rows, first, last)
-    return _imported(imported, bar_seconds)
+    imported = _resample_bars(bars_from_columns(columns), source_seconds, bar_seconds, min_share)
+    return _checked(imported, columns, bar_seconds, instrument, now_s)
 
 
-def _resample_bars(bars: Bars, source_seconds: int, bar_seconds: int) -> tuple[Bars, bool, bool]:
+def _resample_bars(bars: Bars, source_seconds: int, bar_seconds: int, min_share: float) -> Imported:
     time_s = bars.timestamp_s
     first_partial = bool(time_s[0] % bar_seconds != 0)
     last_partial = bool((time_s[-1] + source_seconds) % bar_seconds != 0)
     slot = time_s // bar_seconds
-    return _aggregate(bars, slot, bar_seconds, first_partial, last_partial)
+    made, rows = _aggregate(bars, slot, bar_seconds, first_partial, last_partial)
+    room = bar_seconds // source_seconds
+    partial = rows < room
+    few = rows < min_share * room
+    kept = Bars(*(getattr(made, field.name)[~few] for field in fields(Bars)))
+    return Imported(
+        kept,
+        "bars",
+        source_seconds,
+        len(bars),
+        first_partial,
+        last_partial,
+        rows_per_bar=room,
+        partial=int(np.count_nonzero(partial)),
+        fewest_rows=int(rows.min()) if rows.size else 0,
+        partial_dropped=int(np.count_nonzero(few)),
+    )
 
 
 def _resample_ticks(
@@ -105,13 +150,17 @@ def _resample_ticks(
     slot_us = bar_seconds * MICROS
     slot = ticks.timestamp_s // slot_us
     first_partial = bool(ticks.timestamp_s[0] % slot_us != 0)
-    return _aggregate(ticks, slot, bar_seconds, first_partial, True)
+    made, _ = _aggregate(ticks, slot, bar_seconds, first_partial, True)
+    return made, first_partial, True
 
 
 def _aggregate(
     bars: Bars, slot: IntArray, bar_seconds: int, first_partial: bool, last_partial: bool
-) -> tuple[Bars, bool, bool]:
-    """Group rows by ``slot`` (int64, shape (T,), not falling, T > 0)."""
+) -> tuple[Bars, IntArray]:
+    """Group rows by ``slot`` (int64, shape (T,), not falling, T > 0).
+
+    Returns the bars, and of how many rows each is made.
+    """
     starts = np.flatnonzero(np.concatenate(([True], np.diff(slot) != 0)))
     ends = np.concatenate((starts[1:], [slot.size])) - 1
     keep: BoolArray = np.ones(starts.size, dtype=np.bool_)
@@ -125,23 +174,14 @@ def _aggregate(
         bars.close[ends][keep],
         np.add.reduceat(bars.volume, starts)[keep],
     )
-    return resampled, first_partial, last_partial
+    return resampled, (ends - starts + 1)[keep]
 
 
 def _source_seconds(columns: Columns, bar_seconds: int) -> int | None:
     """Return the length of the source's bars, None if it cannot be told."""
     stamps = columns.timestamps
-    if stamps is None:
-        return None
-    seconds = stamps.micros[~stamps.bad] // MICROS
-    steps = np.diff(seconds)
-    steps = steps[steps > 0]
-    if steps.size == 0:
-        return None
-    # In a thin market most neighbors are further apart than one bar; a stray time makes few.
-    lengths, counts = np.unique(steps, return_counts=True)
-    common = int(lengths[counts >= 0.01 * steps.size][0])
-    if common > bar_seconds or bar_seconds % common != 0:
+    common = None if stamps is None else common_step_s(stamps.micros[~stamps.bad])
+    if common is not None and (common > bar_seconds or bar_seconds % common != 0):
         raise DataError(
             f"import: the source's bars are {common} s long; {bar_label(bar_seconds)} bars need "
             "shorter ones, a whole number of which make up a target bar"
@@ -149,9 +189,19 @@ def _source_seconds(columns: Columns, bar_seconds: int) -> int | None:
     return common
 
 
-def _imported(imported: Imported, bar_seconds: int) -> Imported:
+def _checked(
+    imported: Imported,
+    columns: Columns,
+    bar_seconds: int,
+    instrument: Instrument | None,
+    now_s: float,
+) -> Imported:
+    """Refuse an import without bars, and add what a check of the new file would find."""
     if len(imported.bars) == 0:
         raise DataError(
             f"import: {imported.rows} rows give no complete {bar_label(bar_seconds)} bar"
         )
-    return imported
+    stamps = columns.timestamps
+    naive = 0 if stamps is None else int(np.count_nonzero(stamps.naive))
+    report = check_bars(imported.bars, bar_seconds, instrument, naive, now_s)
+    return replace(imported, report=report)

@@ -104,14 +104,6 @@ def size_text(base_quantity: float | None, size_from: Mapping[str, Any] | None) 
     return f"{lots} lots, {_origin(size_from)}"
 
 
-def without_size_from(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a description of data without the origin of the size, to compare with older ones.
-
-    The origin follows from the data and the splits, and files made before it was recorded lack it.
-    """
-    return {key: value for key, value in data.items() if key != SIZE_FROM}
-
-
 def _origin(size_from: Mapping[str, Any] | None) -> str:
     if size_from is None:
         return "from unknown bars (not recorded)"

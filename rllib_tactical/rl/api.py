@@ -76,6 +76,7 @@ def train(
     else:
         folder.start(run)
     for part in market.parts:
+        log(part.read_as())
         log(part.summary())
     log(f"ready in {time.monotonic() - start:.1f} s")
     listeners = [*run_folder_callbacks(*loggers), ConsoleLogger(log), *callbacks]

@@ -10,6 +10,7 @@ from rllib_tactical.artifacts.run_folder import config_of
 from rllib_tactical.artifacts.versions import git_commit, library_versions
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.data.interpret.interpretation import read_options_of
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.training.market import TrainingMarket
@@ -70,6 +71,11 @@ def check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
             )
         if old_data["synergies"] != new_data["synergies"]:
             raise TrainingError("--resume: --synergies differs from what the run was started with")
+        if read_options_of(old_data) != read_options_of(new_data):
+            raise TrainingError(
+                f"--resume: the options that say how {new_data['name']} is read differ from those "
+                f"that the run was started with, {read_options_of(old_data) or 'none'}"
+            )
         # fields that were not there yet when the run was started had their defaults
         old_instrument = from_dict(Instrument, old_part["instrument"], "--resume: run.json")
         if old_instrument != from_dict(Instrument, new_part["instrument"], "instrument"):

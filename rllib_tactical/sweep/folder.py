@@ -23,7 +23,7 @@ from typing import Any, Final
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.artifacts.storage import Mirror, Place
-from rllib_tactical.data.sizing import without_size_from
+from rllib_tactical.data.interpret.interpretation import comparable_data
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
 from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
 from rllib_tactical.sweep.spec import recorded_sweep
@@ -128,7 +128,7 @@ class SweepFolder:
 
 def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
     parts = [
-        part | {"data": without_size_from(part.get("data", {}))} for part in plan.get("parts", [])
+        part | {"data": comparable_data(part.get("data", {}))} for part in plan.get("parts", [])
     ]
     return plan | {"parts": parts}
 

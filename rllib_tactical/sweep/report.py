@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.backtest.report.tables import statistics_cells, tone
+from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.reporting.format import dollars
 from rllib_tactical.reporting.html import render_page
@@ -234,6 +235,10 @@ def _facts(spec: SweepSpec, plan: dict[str, Any]) -> tuple[tuple[str, str], ...]
         )
         for part in plan["parts"]
     )
+    read = tuple(
+        (f"{part['instrument']['symbol']} read as", interpretation_of_data(part["data"]))
+        for part in plan["parts"]
+    )
     training = spec.config.training
     return (
         ("search", f"{spec.search}, seed {spec.seed}"),
@@ -241,6 +246,7 @@ def _facts(spec: SweepSpec, plan: dict[str, Any]) -> tuple[tuple[str, str], ...]
         ("training", f"{training.iterations} iterations of {training.update_steps:,} steps"),
         *parts,
         *sizes,
+        *read,
         ("sweep", plan["identity"]),
         ("program", plan["git_commit"] or "unknown commit"),
     )

@@ -113,6 +113,7 @@ def run_sweep(sweep: Sweep, resume: bool, log: Log) -> SharedMarket:
         folder.begin(plan)
     _check_reach(folder.place)
     for part in market.parts:
+        log(part.read_as())
         log(part.summary())
     at_a_time = min(room, spec.max_concurrent or room, spec.trials)
     done = sum(trial.status != UNFINISHED for trial in folder.history.values())

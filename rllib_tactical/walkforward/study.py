@@ -18,7 +18,8 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import Dataset, UnsizedDataset
-from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, without_size_from
+from rllib_tactical.data.interpret.interpretation import INTERPRETATION, comparable_data
+from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import Bars, BoolArray, Instrument
@@ -60,6 +61,7 @@ class Study:
                 "bars": len(self.bars),
                 "synergies": self.dataset.source.synergies,
                 SIZE_FROM: self.dataset.size_from,
+                INTERPRETATION: self.dataset.interpretation.to_dict(),
             },
             "bar_seconds": self.dataset.bar_seconds,
             "instrument": to_dict(self.history.instrument),
@@ -188,10 +190,10 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 
 
 def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan without what older ones lack: origins of sizes, new fields of instruments."""
+    """Return a plan without what older ones lack: origins of sizes, interpretations, new fields."""
     data, instrument = plan.get("data"), plan.get("instrument")
     if isinstance(data, dict):
-        plan = plan | {"data": without_size_from(data)}
+        plan = plan | {"data": comparable_data(data)}
     if isinstance(instrument, dict):  # fields that were not there yet had their defaults
         plan = plan | {"instrument": to_dict(from_dict(Instrument, instrument, PLAN))}
     return plan

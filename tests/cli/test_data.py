@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from rllib_tactical.cli.data import data_group
 from rllib_tactical.data.files import read_bars, write_bars
+from rllib_tactical.data.io.parse import BAR_COLUMNS
 from rllib_tactical.errors import ConfigError, DataError, UnreadableError, UsageError
 from tests.data.tables import walk_bars, walk_frame
 
@@ -20,7 +21,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    frame = walk_frame().iloc[::-1].reset_index(drop=True)
+    frame = walk_frame().iloc[[*range(20, 40), *range(20)]].reset_index(drop=True)
     frame.loc[3, "high"] = 1.0
     frame.loc[5, "close"] = np.nan
     frame.to_csv(tmp_path / "damaged.csv", index=False)
@@ -41,6 +42,27 @@ def test_clean_file(tmp_path: Path) -> None:
         "counts": {},
         "truncated": False,
         "findings": [],
+        "interpretation": {
+            "source": "own columns",
+            "files": 1,
+            "options": {},
+            "columns": {name: name for name in BAR_COLUMNS},
+            "zone": "UTC",
+            "zone_from": "file",
+            "unit": None,
+            "stamp": "open",
+            "stamp_from": "assumed",
+            "symbol": None,
+            "price_scale": 1.0,
+            "step_seconds": 300,
+            "bar_seconds": 300,
+            "bars": 40,
+            "first": "2022-01-03 00:00+00:00",
+            "last": "2022-01-03 03:15+00:00",
+            "bars_per_session": 40.0,
+            "notes": [],
+            "warnings": {},
+        },
     }
 
 
@@ -56,7 +78,7 @@ def test_errors_exit_with_one(damaged: Path) -> None:
     assert result.exit_code == 1
     assert "high_too_low" in result.output
     document = json.loads(run("check", damaged, "--json").output)
-    assert document["counts"]["out_of_order"] == 39
+    assert document["counts"]["out_of_order"] == 1
     assert {"row", "timestamp", "rule", "severity", "message"} == set(document["findings"][0])
 
 
@@ -78,8 +100,8 @@ def test_the_files_name_tells_the_instrument_unless_one_is_named(tmp_path: Path)
     assert "Sessions: XNYS, the calendar of TQQQ, inferred from the file name." in (
         run("check", file).output
     )
-    named = run("check", file, "--instrument", "BTCUSDT")
-    assert "Sessions: 24/7, the calendar of BTCUSDT.\n" in named.output
+    named = run("check", file, "--instrument", "ETHUSDT")
+    assert "Sessions: 24/7, the calendar of ETHUSDT.\n" in named.output
     assert "0 warnings" in named.output.replace("\n", "")
 
 
@@ -123,7 +145,7 @@ def test_import(tmp_path: Path) -> None:
     ("arguments", "error", "code"),
     [
         (["check", "none.csv"], UnreadableError, 2),
-        (["check", "."], UnreadableError, 2),
+        (["check", "folder.csv"], UnreadableError, 2),
         (["check", "a.csv", "--bar", "7min7"], UsageError, 2),
         (["check", "a.csv", "--bar", "7min"], UsageError, 2),
         (["check", "a.csv", "--repair", "a.csv"], UsageError, 2),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.data.files import read_columns
 from rllib_tactical.data.instruments import load_instrument
+from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.quality.findings import ERROR_RULES, WARNING_RULES, CheckReport
 from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.errors import UnreadableError
-from tests.data.tables import NOW_S, START_S, walk_frame
+from tests.data.tables import NOW_S, START_S, read_columns, walk_frame
+
+
+def zip_of(*names: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name), "x")
+    return packed.getvalue()
+
 
 HEADER = "timestamp,open,high,low,close,volume\n"
-Change = Callable[[pd.DataFrame], pd.DataFrame]
+Change = Callable[[pd.DataFrame], pd.DataFrame | str]
 
 
 def cells(column: str, rows: int | slice, value: Any, *, text: bool = False) -> Change:
@@ -51,8 +62,39 @@ def naive(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def long_row(frame: pd.DataFrame) -> str:
+    lines = frame.to_csv(index=False).splitlines()
+    lines[8] = lines[8] + ",7"
+    return "\n".join(lines) + "\n"
+
+
+def minutes(frame: pd.DataFrame) -> pd.DataFrame:
+    frame["timestamp"] = START_S + 60 * np.arange(len(frame))
+    return frame
+
+
+def skipped_hour(frame: pd.DataFrame) -> pd.DataFrame:
+    frame["timestamp"] = [
+        f"2022-03-13 {minute // 60:02}:{minute % 60:02}:00" for minute in range(0, 200, 5)
+    ]
+    return frame
+
+
+def sessions(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write whole sessions of New York as a clock two hours ahead of UTC shows them."""
+    at = np.arange(len(frame))
+    frame["timestamp"] = START_S + 52_200 + 7_200 + 86_400 * (at // 78) + 300 * (at % 78)
+    return frame
+
+
 # What is wrong: rows of the table before, the change, the rule to show.
 TABLES: dict[str, tuple[int, Change, str]] = {
+    "bars of another length": (40, minutes, "wrong_bar_length"),
+    "times of another zone": (234, sessions, "wrong_zone"),
+    "prices in another unit": (40, scaled(1e9, 0, 40), "price_scale"),
+    "a row of more cells": (40, long_row, "long_row"),
+    "a time that clocks skip": (40, skipped_hour, "impossible_time"),
+    "prices off the tick": (40, cells("close", 7, 100.003), "off_tick"),
     "no data row": (40, lambda f: f.iloc[:0], "empty_file"),
     "a column is not there": (40, lambda f: f.drop(columns="volume"), "missing_column"),
     "a column is there twice": (
@@ -86,11 +128,21 @@ TABLES: dict[str, tuple[int, Change, str]] = {
     "a jump between sessions": (2880, scaled(1.2, 1440, 2880), "roll_jump"),
 }
 
+# The instruments whose calendar or tick shows what is wrong.
+INSTRUMENTS = {
+    "outside_session": "TQQQ",
+    "wrong_zone": "TQQQ",
+    "price_scale": "TQQQ",
+    "off_tick": "TQQQ",
+}
+
 CONTENTS: dict[str, tuple[str, bytes | None]] = {
     "no such file": ("bars.csv", None),
     "binary content": ("bars.csv", b"\x00\x01\x02" * 50),
-    "a spreadsheet": ("bars.xlsx", b"PK\x03\x04\x00\x00"),
-    "UTF-16 text": ("bars.csv", HEADER.encode("utf-16")),
+    "a spreadsheet": ("bars.xlsx", zip_of("xl/workbook.xml")),
+    "a zip of several files": ("bars.zip", zip_of("a.csv", "b.csv")),
+    "a damaged zip": ("bars.zip", b"PK\x03\x04\x00\x00"),
+    "JSON that is no list of rows": ("bars.json", b"[[1, 2], [3]]"),
     "header not UTF-8": ("bars.csv", b"timest\xffamp,open\n1,2\n"),
     "text named Parquet": ("bars.parquet", b"some text"),
     "text named Feather": ("bars.feather", b"some text"),
@@ -106,9 +158,11 @@ CONTENTS: dict[str, tuple[str, bytes | None]] = {
 def report_of(name: str, folder: Path) -> CheckReport:
     rows, change, rule = TABLES[name]
     path = folder / "bars.csv"
-    change(walk_frame(rows)).to_csv(path, index=False)
-    market = load_instrument("TQQQ") if rule == "outside_session" else None
-    return check_columns(read_columns(path), instrument=market, now_s=NOW_S)
+    changed = change(walk_frame(rows))
+    path.write_text(changed if isinstance(changed, str) else changed.to_csv(index=False))
+    market = load_instrument(INSTRUMENTS[rule]) if rule in INSTRUMENTS else None
+    options = ReadOptions(tz="America/New_York") if rule == "impossible_time" else ReadOptions()
+    return check_columns(read_columns(path, options=options), instrument=market, now_s=NOW_S)
 
 
 def finding_rows(folder: Path) -> Iterator[tuple[str, ...]]:

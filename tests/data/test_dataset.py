@@ -45,6 +45,7 @@ def test_a_dataset_has_all_that_is_known_at_each_close(path: Path) -> None:
         "bar_seconds": 300,
         "synergies": "detect",
         "size_from": {"kind": "instrument"},
+        "interpretation": dataset.interpretation.to_dict(),
     }
 
 
@@ -87,7 +88,7 @@ def test_features_that_look_ahead_are_refused(path: Path, monkeypatch: pytest.Mo
 
 def test_too_few_bars_are_refused(tmp_path: Path) -> None:
     write_bars(BARS[:360], tmp_path / "few.csv")
-    assert len(load_bars(tmp_path / "few.csv")) == 360  # which features can be computed of
+    assert len(load_bars(tmp_path / "few.csv").bars) == 360  # which features can be computed of
     with pytest.raises(DataError, match="at least 361 bars"):
         load_dataset(DataSource(tmp_path / "few.csv", INSTRUMENT))
 

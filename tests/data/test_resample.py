@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rllib_tactical.data.files import read_columns
-from rllib_tactical.data.resample import Imported, import_columns, source_columns
+from rllib_tactical.data.io.parse import BAR_COLUMNS, TICK_COLUMNS
+from rllib_tactical.data.resample import Imported, import_columns
 from rllib_tactical.errors import DataError
-from tests.data.tables import NOW_S, START_S, columns_of, walk, walk_frame
+from tests.data.tables import NOW_S, START_S, columns_of, read_columns, walk, walk_frame
 
 
 def imported(frame: pd.DataFrame) -> Imported:
     """Import a table to 5-minute bars."""
-    needed = source_columns(tuple(str(name) for name in frame.columns))
+    needed = TICK_COLUMNS if "price" in map(str.lower, frame.columns) else BAR_COLUMNS
     return import_columns(columns_of(frame, needed), now_s=NOW_S)
 
 
@@ -154,7 +154,38 @@ def test_one_minute_bitcoin_becomes_five_minutes(real_data: Path) -> None:
     path = real_data / "BTCUSDT_perp_1m_2025-05_2025-06.parquet"
     if not path.exists():
         pytest.skip("the 1-minute file is absent")
-    found = import_columns(read_columns(path, source_columns))
+    found = import_columns(read_columns(path, ticks=True))
     # 43,199 minutes from 15:33 on: two before the grid, then 8,639 slots, then two of a last one.
     assert len(found.bars) == 8639
     assert (found.first_dropped, found.last_dropped) == (True, True)
+
+
+def holes() -> pd.DataFrame:
+    """Return 20 slots of five minutes; the second lacks one row, the third all but one."""
+    return walk_frame(100, bar_seconds=60).drop(index=[7, 11, 12, 13, 14])
+
+
+def test_bars_made_of_fewer_rows_are_counted() -> None:
+    found = imported(holes())
+    assert (len(found.bars), found.rows_per_bar) == (20, 5)
+    assert (found.partial, found.fewest_rows, found.partial_dropped) == (2, 1, 0)
+    assert found.partial_text == (
+        "2 of 20 bars are made of fewer than 5 rows, the fewest 1; 0 of them dropped"
+    )
+    whole = imported(walk_frame(100, bar_seconds=60))
+    assert (whole.partial, whole.partial_text) == (0, "")
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.2, 20), (0.21, 19), (0.8, 19), (0.81, 18), (1, 18)])
+def test_bars_made_of_too_few_rows_are_dropped(share: float, left: int) -> None:
+    found = import_columns(columns_of(holes()), min_share=share, now_s=NOW_S)
+    assert (len(found.bars), found.partial_dropped) == (left, 20 - left)
+
+
+def test_an_outage_is_partial_bars_and_hours_among_minutes_are_another_length() -> None:
+    frame = walk_frame(9_000, bar_seconds=60)
+    outage = frame.drop(index=[row for row in range(500, 1_500) if row % 5])
+    assert imported(outage).partial == 200
+    hours = frame.drop(index=[row for row in range(120, 8_940) if row % 60])
+    with pytest.raises(DataError, match=r"wrong_bar_length: .* from here on, are 1h apart"):
+        imported(hours)

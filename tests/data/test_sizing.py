@@ -12,7 +12,6 @@ from rllib_tactical.data.sizing import (
     WarmUpBars,
     resolve_size,
     size_text,
-    without_size_from,
 )
 from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars
@@ -116,8 +115,3 @@ def test_texts_say_how_much_and_from_where() -> None:
     assert size_text(7.0, None) == f"7 lots, {unknown}"
     assert size_text(7.0, bundle | {"size_from": None}).endswith(f"abababababab, {unknown}")
     assert size_text(None, None) == f"no lots, {unknown}"
-
-
-def test_descriptions_compare_without_the_origin() -> None:
-    old = {"name": "bars.csv", "rows": 3}
-    assert without_size_from(old | {"size_from": ORIGIN}) == old == without_size_from(old)

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rllib_tactical.data.files import read_columns, write_bars
+from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.domain.types import WINDOW, Bars
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic import MARKETS, SyntheticMarket, make_market, pay_probability
+from tests.data.tables import read_columns
 
 DAY = 288
 COLUMNS = ("timestamp_s", "open", "high", "low", "close", "volume")

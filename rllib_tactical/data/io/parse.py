@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
+from rllib_tactical.errors import UsageError
 
 PRICE_COLUMNS: Final = ("open", "high", "low", "close")
 NUMBER_COLUMNS: Final = (*PRICE_COLUMNS, "volume")
@@ -26,7 +27,14 @@ MICROS: Final = 1_000_000
 _MICROS_LIMIT: Final = 9_000_000_000_000_000_000
 # A median epoch below 1e11 is in seconds (year 5138), below 1e14 in milliseconds, and so on: the
 # units are three decades apart, so dates from 1973 on are never ambiguous.
-_EPOCH_UNITS: Final = ((1e11, MICROS, 1), (1e14, 1000, 1), (1e17, 1, 1), (np.inf, 1, 1000))
+_EPOCH_UNITS: Final = (
+    ("s", 1e11, MICROS, 1),
+    ("ms", 1e14, 1000, 1),
+    ("us", 1e17, 1, 1),
+    ("ns", np.inf, 1, 1000),
+)
+# A few cells in another unit are errors of these cells; more are another unit.
+_SECOND_UNIT_CELLS: Final = 5
 _MISSING_WORDS: Final = ("", "nan", "na", "n/a", "null", "none", "nat", "<na>")
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _ZONE: Final = r"\d[Tt ]\d\d.*([Zz]|[+-]\d\d(:?\d\d)?)$"
@@ -89,7 +97,7 @@ def parse_numbers(column: pd.Series[Any]) -> Numbers:
         return Numbers(values, np.zeros(len(column), dtype=np.bool_))
     if not (_is_text(column) or column.dtype == object):
         return _parse_foreign_numbers(column)
-    text = _as_text(column)
+    text = as_text(column)
     try:
         return Numbers(_to_float(text), np.zeros(len(column), dtype=np.bool_))
     except pa.ArrowInvalid:
@@ -107,12 +115,12 @@ def parse_time_part(column: pd.Series[Any]) -> TimePart:
     """Read a piece of a column of timestamps as far as it can be read by itself."""
     size = len(column)
     if pd.api.types.is_bool_dtype(column.dtype):
-        return _dates_only(_no_timestamps(size))
+        return dates_only(_no_timestamps(size))
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return _dates_only(_from_datetimes(column))
+        return dates_only(_from_datetimes(column))
     if pd.api.types.is_numeric_dtype(column.dtype):
         if pd.api.types.is_complex_dtype(column.dtype):
-            return _dates_only(_no_timestamps(size))
+            return dates_only(_no_timestamps(size))
         exact = column.dtype.kind in "iu" and not column.hasnans
         epoch: NDArray[Any] = (
             column.to_numpy(dtype=column.dtype.name.lower())
@@ -122,7 +130,7 @@ def parse_time_part(column: pd.Series[Any]) -> TimePart:
         return TimePart(_no_timestamps(size), np.arange(size, dtype=np.int64), epoch)
     if not (_is_text(column) or column.dtype == object):
         return _parse_foreign_timestamps(column)
-    text = _as_text(column)
+    text = as_text(column)
     for zone in ("UTC", None):
         try:
             cast = pc.cast(text, pa.timestamp("us", tz=zone))
@@ -130,12 +138,24 @@ def parse_time_part(column: pd.Series[Any]) -> TimePart:
             continue
         bad = _mask(pc.is_null(cast))
         micros = pc.fill_null(pc.cast(cast, pa.int64()), 0).to_numpy(zero_copy_only=False)
-        return _dates_only(Timestamps(micros.astype(np.int64), bad, ~bad & (zone is None)))
+        return dates_only(Timestamps(micros.astype(np.int64), bad, ~bad & (zone is None)))
     return _from_mixed_text(pc.utf8_trim_whitespace(text))
 
 
-def join_times(parts: list[TimePart]) -> Timestamps:
-    """Join the pieces of a column and settle the unit of the times given as numbers."""
+def join_times(
+    parts: list[TimePart], midnight_micros: int | None = None
+) -> tuple[Timestamps, str | None]:
+    """Join the pieces of a column and settle the unit of the times given as numbers.
+
+    Returns the timestamps and the unit (s, ms, us or ns), None where no time is a number.
+
+    Args:
+        parts: pieces in order.
+        midnight_micros: the day whose milliseconds the numbers count; they count from 1970 if None.
+
+    Raises:
+        UsageError: some of the numbers have another unit than the others.
+    """
     empty = np.zeros(0, dtype=np.int64)
     no = np.zeros(0, dtype=np.bool_)
     stamps = Timestamps(
@@ -145,14 +165,20 @@ def join_times(parts: list[TimePart]) -> Timestamps:
     )
     filled = [part.epoch for part in parts if part.epoch.size]
     if not filled:
-        return stamps
+        return stamps, None
     begins = np.cumsum([0, *(part.stamps.bad.size for part in parts)])
     rows = np.concatenate([part.rows + b for part, b in zip(parts, begins, strict=False)])
-    micros, bad = _from_epoch(np.concatenate(filled))
+    values = np.concatenate(filled)
+    if midnight_micros is not None:
+        finite = np.isfinite(values.astype(np.float64))
+        since = np.where(finite, values, 0).astype(np.int64) * 1000
+        micros, bad, unit = since + midnight_micros, ~finite, "ms of the day"
+    else:
+        micros, bad, unit = _from_epoch(values)
     if rows.size == stamps.bad.size:
-        return Timestamps(micros, bad, stamps.naive)
+        return Timestamps(micros, bad, stamps.naive), unit
     stamps.micros[rows], stamps.bad[rows] = micros, bad
-    return stamps
+    return stamps, unit
 
 
 def _from_mixed_text(text: Any) -> TimePart:
@@ -199,23 +225,39 @@ def _from_datetimes(column: pd.Series[Any]) -> Timestamps:
     return Timestamps(np.where(bad, 0, micros), bad, naive)
 
 
-def _from_epoch(values: NDArray[Any]) -> tuple[IntArray, BoolArray]:
-    """Return microseconds and which cells are bad, of numbers that share one unit."""
+def _from_epoch(values: NDArray[Any]) -> tuple[IntArray, BoolArray, str]:
+    """Return microseconds, which cells are bad, and the unit, of numbers that share one unit."""
     as_float = values.astype(np.float64, copy=False)
     finite = np.isfinite(as_float)
     magnitude = float(np.median(np.abs(as_float[finite]))) if finite.any() else 0.0
-    multiply, divide = next((m, d) for limit, m, d in _EPOCH_UNITS if magnitude < limit)
+    unit, _, multiply, divide = next(u for u in _EPOCH_UNITS if magnitude < u[1])
     scaled = np.where(finite, as_float, 0.0) * (multiply / divide)
+    _require_one_unit(as_float, unit)
     in_range = np.abs(scaled) < _MICROS_LIMIT
     if values.dtype.kind in "iu" and bool(in_range.all()):
         micros = values.astype(np.int64) * multiply // divide
     else:
         micros = np.rint(np.clip(scaled, -_MICROS_LIMIT, _MICROS_LIMIT)).astype(np.int64)
     bad = ~finite | (scaled <= -_MICROS_LIMIT)
-    return np.where(bad, 0, micros), bad
+    return np.where(bad, 0, micros), bad, unit
 
 
-def _dates_only(stamps: Timestamps) -> TimePart:
+def _require_one_unit(values: FloatArray, unit: str) -> None:
+    """Refuse numbers that are times of the years 2001 to 2286 in another unit than the rest."""
+    for name, _, multiply, divide in _EPOCH_UNITS:
+        per_second = MICROS * divide / multiply
+        with np.errstate(invalid="ignore"):
+            strange = (values >= 1e9 * per_second) & (values < 1e10 * per_second)
+        if name != unit and np.count_nonzero(strange) > _SECOND_UNIT_CELLS:
+            rows = np.flatnonzero(strange)
+            raise UsageError(
+                f"the times have two units: {unit}, and {name} in {rows.size} rows from row "
+                f"{rows[0]} on: split the file where the unit changes and name both parts"
+            )
+
+
+def dates_only(stamps: Timestamps) -> TimePart:
+    """Return a piece whose cells are all written as dates."""
     none = np.zeros(0, dtype=np.int64)
     return TimePart(stamps, none, none)
 
@@ -241,15 +283,15 @@ def _parse_foreign_timestamps(column: pd.Series[Any]) -> TimePart:
             return parse_time_part(pd.Series(cells.dictionary_decode().to_pandas()))
         moments = pc.cast(cells, pa.timestamp("us")).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
-        return _dates_only(_no_timestamps(len(column)))
-    return _dates_only(_from_datetimes(pd.Series(moments)))
+        return dates_only(_no_timestamps(len(column)))
+    return dates_only(_from_datetimes(pd.Series(moments)))
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
     return bool(pd.api.types.is_string_dtype(column.dtype))
 
 
-def _as_text(column: pd.Series[Any]) -> Any:
+def as_text(column: pd.Series[Any]) -> Any:
     """Return the cells as an Arrow string array, null where a cell is missing."""
     try:
         cells = pa.array(column, from_pandas=True)

@@ -17,7 +17,12 @@ ERROR_RULES: Final = (
     "empty_file",
     "missing_column",
     "duplicate_column",
+    "wrong_bar_length",
+    "wrong_zone",
+    "price_scale",
+    "long_row",
     "unparsable_cell",
+    "impossible_time",
     "not_finite",
     "price_not_positive",
     "high_too_low",
@@ -37,6 +42,7 @@ WARNING_RULES: Final = (
     "frozen_prices",
     "outlier_return",
     "roll_jump",
+    "off_tick",
 )
 MAX_PER_RULE: Final = 1000
 
@@ -80,6 +86,11 @@ class CheckReport:
         return sum(count for rule, count in self.counts.items() if rule in WARNING_RULES)
 
     @property
+    def warning_counts(self) -> dict[str, int]:
+        """How often each rule of a warning was broken, without those that were not."""
+        return {rule: count for rule, count in self.counts.items() if rule in WARNING_RULES}
+
+    @property
     def truncated(self) -> bool:
         """Whether some findings are counted but not listed."""
         return len(self.findings) < sum(self.counts.values())
@@ -112,11 +123,24 @@ class CheckReport:
         raise DataError("\n".join(lines))
 
 
+NO_FINDINGS: Final = CheckReport(0, ())
+
+
 class Collector:
     """Counts findings per rule and keeps the first ``max_per_rule`` of each."""
 
-    def __init__(self, micros: IntArray, known: BoolArray, max_per_rule: int) -> None:
-        """Start without findings; ``micros`` and ``known`` give the time of each row, if any."""
+    def __init__(
+        self,
+        micros: IntArray,
+        known: BoolArray,
+        max_per_rule: int,
+        row_numbers: IntArray | None = None,
+    ) -> None:
+        """Start without findings; ``micros`` and ``known`` give the time of each row, if any.
+
+        ``row_numbers`` are the rows' places in the file, where rows were left out or turned round.
+        """
+        self._row_numbers = row_numbers
         self._micros = micros
         self._known = known
         self._limit = max(max_per_rule, 10)
@@ -159,6 +183,8 @@ class Collector:
         when = None
         if row is not None and self._known[row]:
             when = iso_time(int(self._micros[row]))
+        if row is not None and self._row_numbers is not None:
+            row = int(self._row_numbers[row])
         severity: Severity = "error" if rule in ERROR_RULES else "warning"
         self._kept.setdefault(rule, []).append(Finding(row, when, rule, severity, message))
 

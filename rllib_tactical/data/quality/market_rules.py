@@ -8,6 +8,7 @@ import numpy as np
 
 from rllib_tactical.data.calendar.schedules import ALWAYS_OPEN
 from rllib_tactical.data.calendar.sessions import Placement, place_bars, scheduled_slots
+from rllib_tactical.data.interpret.zones import Zone
 from rllib_tactical.data.io.parse import MICROS
 from rllib_tactical.data.quality.findings import Collector, iso_time
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray
@@ -18,6 +19,10 @@ FROZEN_BARS: Final = 12
 OUTLIER_TIMES_MEDIAN: Final = 25.0
 ROLL_TIMES_MEDIAN_GAP: Final = 8.0
 SHORT_SESSION_SHARE: Final = 0.9
+# Less than so many bars of the file lie in sessions, and at least so many would at another hour.
+FITTING_NOW: Final = 0.9
+FITTING_ELSEWHERE: Final = 0.95
+ZONE_BARS: Final = 5_000
 # A median of fewer bars says too little about a session.
 TYPICAL_BARS: Final = 12
 
@@ -50,8 +55,50 @@ def check_market(
             _run_starts(rows, ~placed.inside),
             f"bars here lie outside of every session of calendar {calendar}",
         )
+        _check_zone(bars, rows, placed, collector, (calendar, zone), bar_seconds)
     _check_coverage(bars, rows, placed, collector, bar_seconds)
     _check_returns(bars, rows, placed, collector)
+
+
+def _check_zone(
+    bars: Bars,
+    rows: IntArray,
+    placed: Placement,
+    collector: Collector,
+    market: tuple[str, str],
+    bar_seconds: int,
+) -> None:
+    """Add an error where bars fit their sessions only by another clock.
+
+    That is the exchange's, or one some whole hours earlier or later. ``market`` is the calendar and
+    the time zone.
+
+    Bars of extended hours fit at no hour: there are more of them than a session has room for.
+    """
+    now = float(placed.inside.mean())
+    if now > FITTING_NOW or len(bars) < TYPICAL_BARS:
+        return
+    time_s = bars.timestamp_s[:: max(1, len(bars) // ZONE_BARS)]
+    calendar, zone = market
+    local, unknown = Zone.parse(zone).to_utc(time_s * MICROS)
+    clocks = {f"by the clock of {zone}": np.sort(local[~unknown] // MICROS)}
+    for hours in (hours for hours in range(-14, 15) if hours):
+        side = "later" if hours > 0 else "earlier"
+        clocks[f"{abs(hours)} h {side}"] = time_s + hours * 3600
+    shares = {
+        name: float(place_bars(moved, calendar, zone, bar_seconds).inside.mean())
+        for name, moved in clocks.items()
+        if moved.size
+    }
+    best = max(shares, key=lambda name: shares[name])
+    if shares[best] >= FITTING_ELSEWHERE:
+        collector.add_rows(
+            "wrong_zone",
+            rows[:1],
+            f"{now:.0%} of the bars lie in sessions of calendar {calendar}, {shares[best]:.0%} "
+            f"would {best}: the times are of another zone; --session regular drops bars outside "
+            "of sessions instead",
+        )
 
 
 def _check_runs(bars: Bars, rows: IntArray, collector: Collector) -> None:

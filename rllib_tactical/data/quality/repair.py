@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,33 @@ import pandas as pd
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.io.columns import Columns
 from rllib_tactical.data.io.parse import MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
-from rllib_tactical.data.quality.findings import iso_time
+from rllib_tactical.data.quality.findings import CheckReport, iso_time
 from rllib_tactical.data.quality.rules import check_columns, usable_rows
-from rllib_tactical.domain.types import BoolArray, FloatArray, IntArray
+from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument, IntArray
 from rllib_tactical.errors import DataError
+
+MOST_BROKEN: Final = 0.05
+"""The most rows that may break a rule, as a share, for a repair."""
+
+_OF_THE_FILE: Final = ("wrong_bar_length", "wrong_zone", "price_scale")
+_CAUSES: Final = {
+    "wrong_bar_length": "use data import, or another --bar",
+    "wrong_zone": "use another --tz",
+    "price_scale": "use --price-scale, or another --instrument",
+    "long_row": "the delimiter stands in numbers, as in 1,234",
+    "unparsable_cell": "use --format, --columns, --decimal or --day-first",
+    "impossible_time": "use another --tz",
+    "not_finite": "another column is meant: use --columns",
+    "in_future": "the times have another unit, order or zone: use --day-first or --tz",
+    "price_not_positive": "another column is meant: use --columns",
+    "high_too_low": "other columns are meant: use --columns",
+    "low_too_high": "other columns are meant: use --columns",
+    "negative_volume": "another column is meant: use --columns",
+    "duplicate_timestamp": "the file holds several symbols or series: use --symbol",
+    "out_of_order": "the file holds several symbols or series: use --symbol",
+    "off_grid": "the times are not those at which bars open: use --bar or --stamp",
+}
+"""The likely cause where a rule is broken by many rows, the first one that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +63,27 @@ class Change:
 
 
 def repair_columns(
-    columns: Columns, *, bar_seconds: int = BAR_SECONDS, now_s: float | None = None
+    columns: Columns,
+    *,
+    bar_seconds: int = BAR_SECONDS,
+    instrument: Instrument | None = None,
+    now_s: float | None = None,
 ) -> tuple[pd.DataFrame, list[Change]]:
     """Return a repaired table and the list of changes; the table has no errors.
 
-    It has the columns timestamp (datetime64[us, UTC]), open, high, low, close and volume
-    (float64), in time order. ``columns`` are left as they are.
+    Where more than 5% of the rows break one rule, or the rows are of another length, zone or scale,
+    the interpretation is wrong and not the rows: then nothing is repaired. The table has the
+    columns timestamp (datetime64[us, UTC]), open, high, low, close and volume (float64), in time
+    order. ``columns`` are left as they are.
+
+    Args:
+        columns: of the file.
+        bar_seconds: the length of a bar.
+        instrument: supplies calendar and tick, if it is known.
+        now_s: the present as UTC epoch seconds; the clock's time without it.
 
     Raises:
-        DataError: a column is missing or repeated, or no row can be kept.
+        DataError: a column is missing or repeated, or the interpretation is wrong.
         UsageError: bars of that length do not tile a day.
     """
     require_bar_seconds(bar_seconds)
@@ -56,6 +92,9 @@ def repair_columns(
     if stamps is None or columns.missing or columns.repeated or columns.rows == 0:
         check_columns(columns, bar_seconds=bar_seconds, warnings=False).raise_errors("repair")
         raise DataError("repair: every column is required exactly once")
+    _refuse_wrong_interpretation(
+        check_columns(columns, bar_seconds=bar_seconds, instrument=instrument, now_s=now_s)
+    )
     values = {name: columns.numbers[name].values.copy() for name in NUMBER_COLUMNS}
     log = _Log(stamps.micros, ~stamps.bad)
 
@@ -76,13 +115,23 @@ def repair_columns(
     keep = log.drop(keep, stamps.micros > now_s * MICROS, "in_future", "lies after the present")
     _mend_ranges(values, keep, log)
     order = _sort_and_deduplicate(stamps.micros, values, np.flatnonzero(keep), log)
-    if order.size == 0:
-        raise DataError(f"repair: none of the {columns.rows} rows can be kept")
     moments = pd.DatetimeIndex(stamps.micros[order].astype("datetime64[us]")).tz_localize("UTC")
     repaired = pd.DataFrame({"timestamp": moments})
     for name in NUMBER_COLUMNS:
         repaired[name] = values[name][order]
     return repaired, log.changes()
+
+
+def _refuse_wrong_interpretation(report: CheckReport) -> None:
+    """Refuse to repair what is read wrongly: every row would be changed into something untrue."""
+    for rule, cause in _CAUSES.items():
+        count = report.counts.get(rule, 0)
+        if count and (rule in _OF_THE_FILE or count > MOST_BROKEN * report.rows):
+            first = next(finding for finding in report.findings if finding.rule == rule)
+            raise DataError(
+                f"repair: {rule} in {count:,} of {report.rows:,} rows: the interpretation is "
+                f"wrong, not the rows ({first.message}); {cause}"
+            )
 
 
 def _mend_ranges(values: dict[str, FloatArray], keep: BoolArray, log: _Log) -> None:

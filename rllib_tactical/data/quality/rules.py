@@ -15,7 +15,14 @@ import numpy as np
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS, bar_label, require_bar_seconds
 from rllib_tactical.data.calendar.schedules import FIRST_S, LAST_S
 from rllib_tactical.data.io.columns import Columns
-from rllib_tactical.data.io.parse import BAR_COLUMNS, MICROS, NUMBER_COLUMNS, PRICE_COLUMNS
+from rllib_tactical.data.io.parse import (
+    BAR_COLUMNS,
+    MICROS,
+    NUMBER_COLUMNS,
+    PRICE_COLUMNS,
+    Numbers,
+    Timestamps,
+)
 from rllib_tactical.data.quality.findings import (
     MAX_PER_RULE,
     CheckReport,
@@ -23,7 +30,9 @@ from rllib_tactical.data.quality.findings import (
     iso_time,
 )
 from rllib_tactical.data.quality.market_rules import check_market
-from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument
+from rllib_tactical.data.quality.price_rules import check_scale
+from rllib_tactical.data.quality.steps import WrongLength, wrong_length
+from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray
 
 
 def check_columns(
@@ -34,6 +43,7 @@ def check_columns(
     now_s: float | None = None,
     max_per_rule: int = MAX_PER_RULE,
     warnings: bool = True,
+    up_to_seconds: int = 0,
 ) -> CheckReport:
     """Return every finding about a table of bars.
 
@@ -44,6 +54,7 @@ def check_columns(
         now_s: the present as UTC epoch seconds; the clock's time without it.
         max_per_rule: how many findings of each rule to keep (10 at least); all are counted.
         warnings: whether to look for what is for a person to judge too.
+        up_to_seconds: bars may regularly be that far apart, as an import's slots may lack rows.
 
     Raises:
         UsageError: bars of that length do not tile a day.
@@ -57,7 +68,9 @@ def check_columns(
         return collector.report(0)
     _check_cells(columns, collector)
     _check_prices(columns, collector)
-    _check_timestamps(columns, collector, bar_seconds, now_s)
+    if instrument is not None:
+        check_scale(columns, instrument, collector)
+    _check_timestamps(columns, collector, bar_seconds, now_s, up_to_seconds)
     if warnings and not columns.missing and not columns.repeated:
         _check_warnings(columns, collector, bar_seconds, instrument, now_s)
     return collector.report(columns.rows)
@@ -81,6 +94,26 @@ def check_ticks(columns: Columns, *, now_s: float | None = None) -> CheckReport:
             _add_values(collector, rule, low, name, values)
     _check_timestamps(columns, collector, None, time.time() if now_s is None else now_s)
     return collector.report(columns.rows)
+
+
+def check_bars(
+    bars: Bars, bar_seconds: int, instrument: Instrument | None, naive: int, now_s: float
+) -> CheckReport:
+    """Return the findings about bars in memory, made of rows of which ``naive`` named no zone."""
+    micros = bars.timestamp_s * MICROS
+    good = np.zeros(len(bars), dtype=np.bool_)
+    unnamed = good.copy()
+    unnamed[: min(naive, len(bars))] = True
+    columns = Columns(
+        rows=len(bars),
+        missing=(),
+        repeated=(),
+        found=BAR_COLUMNS,
+        timestamps=Timestamps(micros, good, unnamed),
+        numbers={name: Numbers(getattr(bars, name), good) for name in NUMBER_COLUMNS},
+        raw={},
+    )
+    return check_columns(columns, bar_seconds=bar_seconds, instrument=instrument, now_s=now_s)
 
 
 def bars_from_columns(columns: Columns, keep: BoolArray | None = None) -> Bars:
@@ -107,8 +140,9 @@ def _collector(columns: Columns, max_per_rule: int) -> Collector:
     stamps = columns.timestamps
     if stamps is None:
         unknown = np.zeros(columns.rows, dtype=np.bool_)
-        return Collector(np.zeros(columns.rows, dtype=np.int64), unknown, max_per_rule)
-    return Collector(stamps.micros, ~stamps.bad, max_per_rule)
+        zeros = np.zeros(columns.rows, dtype=np.int64)
+        return Collector(zeros, unknown, max_per_rule, columns.row_numbers)
+    return Collector(stamps.micros, ~stamps.bad, max_per_rule, columns.row_numbers)
 
 
 def _check_shape(columns: Columns, collector: Collector, required: tuple[str, ...]) -> None:
@@ -120,7 +154,9 @@ def _check_shape(columns: Columns, collector: Collector, required: tuple[str, ..
     for name in columns.missing:
         collector.add_file(
             "missing_column",
-            f"column {name!r} is required ({', '.join(required)}); found: {shown}",
+            f"column {name!r} is required ({', '.join(required)}); found: {shown}; "
+            f"--columns {name}=COLUMN tells which one it is"
+            + (f", --columns {name}=none that there is none" if name == "volume" else ""),
         )
     for name in columns.repeated:
         collector.add_file("duplicate_column", f"column {name!r} appears more than once")
@@ -128,10 +164,28 @@ def _check_shape(columns: Columns, collector: Collector, required: tuple[str, ..
 
 def _check_cells(columns: Columns, collector: Collector) -> None:
     stamps = columns.timestamps
+    if columns.long_rows is not None:
+        rows = columns.long_rows
+        if columns.row_numbers is not None:
+            rows = np.flatnonzero(np.isin(columns.row_numbers, rows))
+        collector.add_rows(
+            "long_row",
+            rows,
+            f"the row has more cells than the header names columns, {len(columns.found)}: cells "
+            "with the delimiter in them?",
+        )
     if stamps is not None:
+        bad = stamps.bad
+        if columns.impossible is not None:
+            collector.add_rows(
+                "impossible_time",
+                columns.impossible,
+                "clocks of the time zone skip this time, or show it twice: another --tz?",
+            )
+            bad = bad & ~columns.impossible
         collector.add_rows(
             "unparsable_cell",
-            stamps.bad,
+            bad,
             lambda row: (
                 f"timestamp is {_cell(columns, 'timestamp', row)}, "
                 "expected ISO-8601 or epoch seconds or milliseconds"
@@ -170,7 +224,11 @@ def _check_prices(columns: Columns, collector: Collector) -> None:
 
 
 def _check_timestamps(
-    columns: Columns, collector: Collector, bar_seconds: int | None, now_s: float
+    columns: Columns,
+    collector: Collector,
+    bar_seconds: int | None,
+    now_s: float,
+    up_to_seconds: int = 0,
 ) -> None:
     """Check order and, when ``bar_seconds`` is given, uniqueness and grid."""
     stamps = columns.timestamps
@@ -191,15 +249,34 @@ def _check_timestamps(
     )
     if bar_seconds is None:
         return
+    wrong = wrong_length(micros, bar_seconds, up_to_seconds)
+    if wrong is not None:
+        _add_wrong_length(collector, wrong, rows, bar_seconds)
     if np.any(step <= 0):
         order = np.argsort(micros, kind="stable")
         again = np.zeros(rows.size, dtype=np.bool_)
         again[order[1:]] = np.diff(micros[order]) == 0
         collector.add_rows("duplicate_timestamp", rows[again], "a row above has the same time")
+    if wrong is None or wrong.step_s >= bar_seconds:
+        collector.add_rows(
+            "off_grid",
+            rows[micros % (bar_seconds * MICROS) != 0],
+            f"the time is not on the {bar_label(bar_seconds)} grid",
+        )
+
+
+def _add_wrong_length(
+    collector: Collector, wrong: WrongLength, rows: IntArray, bar_seconds: int
+) -> None:
+    label = bar_label(bar_seconds)
+    where = "the rows" if wrong.share > 0.5 else f"{wrong.share:.0%} of the rows, from here on,"
+    advice = "bars of this length cannot be made of them"
+    if wrong.step_s < bar_seconds and bar_seconds % wrong.step_s == 0:
+        advice = f"data import --bar {label} resamples them"
     collector.add_rows(
-        "off_grid",
-        rows[micros % (bar_seconds * MICROS) != 0],
-        f"the time is not on the {bar_label(bar_seconds)} grid",
+        "wrong_bar_length",
+        rows[[wrong.row]],
+        f"{where} are {wrong.text} apart: these are {wrong.text} bars, not {label} bars; {advice}",
     )
 
 

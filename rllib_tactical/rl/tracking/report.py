@@ -15,6 +15,7 @@ import numpy as np
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.run_folder import RunFolder, score_of
 from rllib_tactical.backtest.report.tables import tone
+from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.domain.types import AGENTS, NUM_ACTIONS, FloatArray, IntArray
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
@@ -374,6 +375,10 @@ def _facts(run: dict[str, Any]) -> list[tuple[str, str]]:
          size_text(part["instrument"]["base_quantity"], part["data"].get(SIZE_FROM)))
         for part in run["parts"]
     ]  # fmt: skip
+    facts += [
+        (f"{part['instrument']['symbol']} read as", interpretation_of_data(part["data"]))
+        for part in run["parts"]
+    ]
     warm = run.get("warm_start")
     if warm:
         facts.append(("warm start", f"{warm['layers']} layers of {warm['name']}"))

@@ -13,6 +13,7 @@ from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import DataSource, load_dataset
+from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, size_text
 from rllib_tactical.domain.simulation.history import (
     MarketHistory,
@@ -41,6 +42,10 @@ class PreparedPart:
             f"{len(self.history):,} bars of {instrument.symbol} (decision bars: {splits}); "
             f"size {size_text(instrument.base_quantity, self.source.get(SIZE_FROM))}"
         )
+
+    def read_as(self) -> str:
+        """Return one line for the log: what the file of bars was taken for."""
+        return interpretation_of_data(self.source)
 
 
 @dataclass(frozen=True, slots=True)

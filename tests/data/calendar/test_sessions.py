@@ -196,7 +196,7 @@ def test_real_etf_has_the_known_number_of_sessions(real_data: Path) -> None:
     path = real_data / "TQQQ_5m_RTH_2022-01_2026-02.csv.gz"
     if not path.exists():
         pytest.skip("the TQQQ file is absent")
-    sessions = sessions_of(load_bars(path), load_instrument("TQQQ"))
+    sessions = sessions_of(load_bars(path).bars, load_instrument("TQQQ"))
     assert sessions.session_id[-1] + 1 == 1032
     assert sessions.is_first.sum() == 1032
 

