@@ -6,14 +6,14 @@ kind is replaced, or continued with ``--resume`` where the kind can be. Anything
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rllib_tactical.artifacts.atomic import is_left_over
-from rllib_tactical.errors import UsageError
+from rllib_tactical.artifacts.json_file import read_object
+from rllib_tactical.errors import UnreadableError, UsageError
 
 if TYPE_CHECKING:
     from rllib_tactical.artifacts.storage import Place
@@ -131,7 +131,6 @@ def _foreign(out: Path | Place, allowed: str, names: list[str]) -> UsageError:
 
 def _kind_in(path: Path) -> Any:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(path).get("kind")
+    except UnreadableError:
         return None
-    return values.get("kind") if isinstance(values, dict) else None

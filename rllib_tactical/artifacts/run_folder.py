@@ -15,15 +15,14 @@ A checkpoint folder appears under its name only when it is complete.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rllib_tactical.artifacts.atomic import atomic_write_bytes, atomic_write_text
+from rllib_tactical.artifacts.atomic import atomic_folder, atomic_write_bytes, atomic_write_text
+from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.config.loader import content_hash, recorded_config
 from rllib_tactical.config.schema import TacticalConfig
@@ -71,14 +70,16 @@ class RunFolder:
             UsageError: the folder holds a run already, or anything else.
         """
         RUN_OUTPUT.require(self.path)
-        text = json.dumps(run, indent=2, sort_keys=True) + "\n"
         self.path.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(self.path / RUN, text)
+        self.write(run)
+
+    def write(self, run: dict[str, Any]) -> None:
+        """Write what the run was started with."""
+        write_object(self.path / RUN, run, sort_keys=True)
 
     def set_config(self, config: dict[str, Any], config_hash: str) -> None:
-        """Note the configuration with which a resumed run goes on."""
-        run = self.read() | {"config": config, "config_hash": config_hash}
-        atomic_write_text(self.path / RUN, json.dumps(run, indent=2, sort_keys=True) + "\n")
+        """Change the configuration with which the run continues."""
+        self.write(self.read() | {"config": config, "config_hash": config_hash})
 
     def read(self) -> dict[str, Any]:
         """Return what the run was started with.
@@ -86,7 +87,7 @@ class RunFolder:
         Raises:
             UnreadableError: there is no run here, or its file is damaged.
         """
-        return with_current_config(_read_json(self.path / RUN), str(self.path / RUN))
+        return with_current_config(read_object(self.path / RUN), str(self.path / RUN))
 
     def append_progress(self, row: dict[str, Any]) -> None:
         """Add one line of metrics to the progress file."""
@@ -157,28 +158,12 @@ class RunFolder:
         """
         from safetensors.numpy import save
 
-        folder = self.path / CHECKPOINTS
-        folder.mkdir(exist_ok=True)
-        for left_over in folder.glob(".writing-*"):  # of a process that was killed
-            shutil.rmtree(left_over)
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-        try:
-            staging.chmod(0o755)
+        final = self.checkpoint(iteration)
+        final.parent.mkdir(exist_ok=True)
+        with atomic_folder(final) as staging:
             save_rllib(str(staging.absolute() / RLLIB))  # RLlib takes a relative path for a URI
             atomic_write_bytes(staging / ACTORS, save(weights))
-            atomic_write_text(
-                staging / CHECKPOINT,
-                json.dumps({"iteration": iteration, **state}, indent=2, allow_nan=False),
-            )
-            final = self.checkpoint(iteration)
-            if final.exists():  # moved aside first, so that one of the two is always there
-                os.replace(final, staging.with_suffix(".old"))
-            os.replace(staging, final)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        for replaced in folder.glob(".writing-*"):
-            shutil.rmtree(replaced)
+            write_object(staging / CHECKPOINT, {"iteration": iteration, **state})
         kept = {self.best(), None if pending is None else self.checkpoint(pending)}
         for old in self.checkpoints()[:-keep]:
             if old not in kept:
@@ -193,8 +178,7 @@ class RunFolder:
         """Note the validation of a checkpoint that was written before its result was known."""
         path = self.checkpoint(iteration)
         if (path / CHECKPOINT).is_file():
-            state = read_checkpoint(path) | {"validation": validation}
-            atomic_write_text(path / CHECKPOINT, json.dumps(state, indent=2, allow_nan=False))
+            write_object(path / CHECKPOINT, read_checkpoint(path) | {"validation": validation})
 
     def best(self) -> Path | None:
         """Return the checkpoint with the best validation by the serving rule, if any has one.
@@ -249,7 +233,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UnreadableError: no checkpoint there, or its file is damaged.
     """
-    return _read_json(path / CHECKPOINT)
+    return read_object(path / CHECKPOINT)
 
 
 def read_weights(checkpoint: Path) -> dict[str, Float32Array]:
@@ -297,15 +281,3 @@ def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         if isinstance(row, dict):
             yield line, row
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UnreadableError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UnreadableError(f"{path}: must hold an object, found {type(values).__name__}")
-    return values

@@ -6,7 +6,6 @@ files to the URI and back.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from rllib_tactical.artifacts.json_file import parse_object
 from rllib_tactical.errors import UnreadableError, UsageError
 
 COMPLETE: Final = "checkpoint.json"
@@ -79,14 +79,7 @@ class Place:
         Raises:
             UnreadableError: it is not there, or is not valid.
         """
-        try:
-            values = json.loads(self.read(name))
-        except ValueError as error:
-            raise UnreadableError(f"{self.name}/{name}: not valid JSON: {error}") from error
-        if not isinstance(values, dict):
-            found = type(values).__name__
-            raise UnreadableError(f"{self.name}/{name}: must hold an object, found {found}")
-        return values
+        return parse_object(self.read(name), f"{self.name}/{name}")
 
     def files_below(self) -> dict[str, int]:
         """Return all files below the folder: relative names and sizes; none where it is missing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ import click
 import httpx
 import ray
 
-from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.output_folder import ReplaceableOutput
 from rllib_tactical.backtest.comparison import Comparison, compare_bundle
 from rllib_tactical.backtest.report.writer import write_backtest
@@ -143,7 +142,7 @@ def run_demo(
         "decision": answer,
         "seconds": time.monotonic() - begun,
     }
-    atomic_write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    write_object(out / SUMMARY, summary)
     log("")
     for line in table_lines(comparison.rows()):
         log(line)

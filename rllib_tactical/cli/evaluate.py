@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
+from rllib_tactical.artifacts.atomic import atomic_file
+from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.backtest.metrics import TABLE_METRICS
 from rllib_tactical.backtest.report.writer import write_backtest
@@ -155,9 +156,7 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
     with atomic_file(out / "trials.parquet") as temporary:
         summary.trials.frame().to_parquet(temporary, index=False)
     document = {"plan": plan, "commit": git_commit(), **summary.to_dict()}
-    atomic_write_text(
-        out / "evaluation.json", json.dumps(document, indent=2, allow_nan=False) + "\n"
-    )
+    write_object(out / "evaluation.json", document)
 
 
 def table_lines(summary: Summary) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.output_folder import require_output_file
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
@@ -90,7 +90,7 @@ def selftest_command(
         "checks": [check.to_dict() for check in checks],
     }
     if out is not None:
-        atomic_write_text(out, json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_object(out, document)
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import read_object
 from rllib_tactical.artifacts.output_folder import require_folder
 from rllib_tactical.errors import UnreadableError
 from rllib_tactical.study.experiments import Run
@@ -60,10 +61,7 @@ class Store:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableError(f"{path}: not a result of the study: {error}") from error
-    if not isinstance(result, dict) or result.get("format") != FORMAT:
+    result = read_object(path)
+    if result.get("format") != FORMAT:
         raise UnreadableError(f"{path}: not a result of the study in format {FORMAT}")
     return result

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.data.interpret.interpretation import comparable_data
@@ -63,7 +64,7 @@ class SweepFolder:
         """
         SWEEP_OUTPUT.require(self.place)
         self.local.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(self.local / SWEEP, json.dumps(plan, indent=2) + "\n")
+        write_object(self.local / SWEEP, plan)
         (self.local / RESULTS).touch()
         self.publish(SWEEP)
 
@@ -87,7 +88,7 @@ class SweepFolder:
                     f"--resume: {what} differs from what the sweep in {self.place} began with"
                 )
         self.read_history()
-        atomic_write_text(self.local / SWEEP, json.dumps(plan, indent=2) + "\n")
+        write_object(self.local / SWEEP, plan)
         self.publish(SWEEP)
 
     def read_history(self) -> None:

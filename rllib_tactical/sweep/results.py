@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rllib_tactical.artifacts.atomic import atomic_file, atomic_write_text
+from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.run_folder import RunFolder, config_of
 from rllib_tactical.artifacts.storage import Place
 from rllib_tactical.bundle.bundle import Bundle
@@ -70,10 +70,7 @@ def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, log: Lo
     instruments = [part.history.instrument for part in shared.handle.open().parts]
     significance = judge_best(best, table, spec.config, instruments)
     found = Conclusion(best, bundle, significance, importances(spec.domains, list(trials.values())))
-    atomic_write_text(
-        folder.local / SUMMARY,
-        json.dumps(summary(spec, folder, found), indent=2, allow_nan=False) + "\n",
-    )
+    write_object(folder.local / SUMMARY, summary(spec, folder, found))
     folder.publish(SUMMARY)
     page = render_sweep(spec, read_plan(folder.place), trials, significance, found.importance)
     atomic_write_text(folder.local / REPORT, page)

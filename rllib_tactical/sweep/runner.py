@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -222,7 +221,7 @@ def drawn_before(folder: SweepFolder) -> dict[int, dict[str, Any]]:
     for number in folder.history:
         place = folder.trial(number)
         if place.has(TRIAL):
-            found[number] = json.loads(place.read(TRIAL))["params"]
+            found[number] = place.read_json(TRIAL)["params"]
     return found
 
 

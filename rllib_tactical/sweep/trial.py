@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.artifacts.run_folder import RUN, RunFolder
 from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.config.loader import content_hash, to_dict
@@ -125,11 +125,10 @@ class _Trial:
         path = self.path / TRIAL
         if not path.is_file() or not (self.path / RUN).is_file():
             return None
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return state
+        return read_object(path)
 
     def write_state(self, state: dict[str, Any]) -> None:
-        atomic_write_text(self.path / TRIAL, json.dumps(state, indent=2) + "\n")
+        write_object(self.path / TRIAL, state)
 
 
 def _run(trial: _Trial) -> None:
@@ -251,5 +250,4 @@ def _pointer() -> dict[str, Any] | None:
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as name:
-        pointer: dict[str, Any] = json.loads((Path(name) / POINTER).read_text(encoding="utf-8"))
-    return pointer
+        return read_object(Path(name) / POINTER)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.backtest.comparison import Comparison, compare_votes
 from rllib_tactical.backtest.engine import bundle_votes, hold_votes
@@ -23,7 +22,7 @@ from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import Bars, BoolArray, Instrument
-from rllib_tactical.errors import TrainingError, UnreadableError
+from rllib_tactical.errors import TrainingError
 from rllib_tactical.walkforward.folds import Fold
 from rllib_tactical.walkforward.jobs import Job, Log, make_jobs, run_jobs
 
@@ -116,10 +115,10 @@ def open_folder(out: Path, study: Study, resume: bool) -> None:
     plan, path = study.describe(), out / PLAN
     STUDY_OUTPUT.require(out, resume=resume)
     if resume:
-        _check_same(_read(path), plan, out)
+        _check_same(read_object(path), plan, out)
         return
     out.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(path, json.dumps(plan, indent=2) + "\n")
+    write_object(path, plan)
 
 
 def train_missing(study: Study, out: Path, parallel: int | None, log: Log) -> dict[Job, Bundle]:
@@ -197,13 +196,3 @@ def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
     if isinstance(instrument, dict):  # fields that were not there yet had their defaults
         plan = plan | {"instrument": to_dict(from_dict(Instrument, instrument, PLAN))}
     return plan
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnreadableError(f"{path}: not a readable plan: {error}") from error
-    if not isinstance(values, dict):
-        raise UnreadableError(f"{path}: must hold an object, found {type(values).__name__}")
-    return values

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.artifacts.run_folder import StartPoint
 from rllib_tactical.errors import TrainingError, UsageError
 from rllib_tactical.rl.tracking.report import REPORT
@@ -145,7 +145,7 @@ class MlflowLogger(TrainingCallback):
     def _open_run(self) -> str:
         note = self._folder.path / RUN_FILE
         if note.is_file():
-            known = json.loads(note.read_text(encoding="utf-8"))
+            known = read_object(note)
             if known.get("uri") == self._uri:
                 try:
                     self._client.update_run(known["run_id"], status="RUNNING")
@@ -167,8 +167,7 @@ class MlflowLogger(TrainingCallback):
 
     def _remember(self, run_id: str) -> str:
         """Record in the run folder which MLflow run a resumed training continues."""
-        text = json.dumps({"uri": self._uri, "run_id": run_id})
-        atomic_write_text(self._folder.path / RUN_FILE, text)
+        write_object(self._folder.path / RUN_FILE, {"uri": self._uri, "run_id": run_id})
         return run_id
 
 

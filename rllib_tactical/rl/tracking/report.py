@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from array import array
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.run_folder import RunFolder, score_of
 from rllib_tactical.backtest.report.tables import tone
 from rllib_tactical.data.interpret.interpretation import interpretation_of_data
@@ -69,8 +69,7 @@ def write_training_report(folder: RunFolder) -> None:
     """Write the report of a run beside its other files, each in one step."""
     history = _History.read(folder)
     atomic_write_text(folder.path / REPORT, render_training_report(folder, history))
-    text = json.dumps(training_summary(folder, history), indent=2, allow_nan=False)
-    atomic_write_text(folder.path / SUMMARY, text + "\n")
+    write_object(folder.path / SUMMARY, training_summary(folder, history))
 
 
 def training_summary(folder: RunFolder, history: _History | None = None) -> dict[str, Any]:
