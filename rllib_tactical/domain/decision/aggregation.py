@@ -230,10 +230,9 @@ def _case(
     index: IntArray, synergy_kind: NDArray[np.integer], synergy_direction: NDArray[np.integer]
 ) -> IntArray:
     """Return the running number (N,) of each case of three votes and a synergy."""
-    require_shape(index, ("N", NUM_AGENTS), np.integer, "index")
-    count = index.shape[:1]
-    require_shape(synergy_kind, count, np.integer, "synergy_kind")
-    require_shape(synergy_direction, count, np.integer, "synergy_direction")
+    require_shape(synergy_kind, ("N",), np.integer, "synergy_kind")
+    require_shape(synergy_direction, synergy_kind.shape, np.integer, "synergy_direction")
+    require_shape(index, (len(synergy_kind), NUM_AGENTS), np.integer, "index")
     chosen = (index[:, 0], index[:, 1], index[:, 2], synergy_kind, synergy_direction + 1)
     try:
         case: IntArray = np.ravel_multi_index(chosen, _CASES)

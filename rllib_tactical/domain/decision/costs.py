@@ -17,6 +17,10 @@ def adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
         ArrayError: an array of another rank or dtype.
     """
     require_shape(atr, ("N",), np.float64, "atr")
+    return _adverse_move(atr, instrument)
+
+
+def _adverse_move(atr: FloatArray, instrument: Instrument) -> FloatArray:
     ticks = (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
     return ticks + instrument.slippage_atr_share * atr
 
@@ -35,6 +39,10 @@ def market_fill(price: FloatArray, side: IntArray, adverse: FloatArray) -> Float
     require_shape(price, ("N",), np.float64, "price")
     require_shape(side, price.shape, np.integer, "side")
     require_shape(adverse, price.shape, np.float64, "adverse")
+    return _market_fill(price, side, adverse)
+
+
+def _market_fill(price: FloatArray, side: IntArray, adverse: FloatArray) -> FloatArray:
     return np.asarray(price + side * adverse, dtype=np.float64)
 
 
@@ -54,6 +62,14 @@ def commission(
         ArrayError: an array of another rank or dtype.
     """
     require_shape(quantity, ("N",), np.float64, "quantity")
+    if isinstance(factor, np.ndarray):
+        require_shape(factor, quantity.shape, np.float64, "factor")
+    return _commission(quantity, instrument, factor)
+
+
+def _commission(
+    quantity: FloatArray, instrument: Instrument, factor: FloatArray | float
+) -> FloatArray:
     if instrument.commission_per_lot < 0.0:
         factor = np.minimum(factor, 1.0)
     return np.asarray(quantity * instrument.commission_per_lot * factor, dtype=np.float64)
@@ -103,7 +119,12 @@ def round_trip_cost_per_lot(atr: FloatArray, instrument: Instrument) -> FloatArr
     Below zero where rebates exceed spread and slippage.
 
     Raises:
-        ArrayError: an ``atr`` of another rank or dtype than (N,) float64.
+        ArrayError: an array of another rank or dtype.
     """
-    moves = 2.0 * adverse_move(atr, instrument) * instrument.point_value
+    require_shape(atr, ("N",), np.float64, "atr")
+    return _round_trip_cost_per_lot(atr, instrument)
+
+
+def _round_trip_cost_per_lot(atr: FloatArray, instrument: Instrument) -> FloatArray:
+    moves = 2.0 * _adverse_move(atr, instrument) * instrument.point_value
     return moves + 2.0 * instrument.commission_per_lot

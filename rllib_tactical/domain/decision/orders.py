@@ -52,6 +52,10 @@ def round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
         ArrayError: an array of another dtype than float64.
     """
     require_shape(price, ("...",), np.float64, "price")
+    return _round_to_tick(price, tick_size)
+
+
+def _round_to_tick(price: FloatArray, tick_size: float) -> FloatArray:
     return _multiple_of(np.rint(price / tick_size), tick_size)
 
 
@@ -62,6 +66,10 @@ def floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
         ArrayError: an array of another dtype than float64.
     """
     require_shape(quantity, ("...",), np.float64, "quantity")
+    return _floor_to_lot(quantity, lot_step)
+
+
+def _floor_to_lot(quantity: FloatArray, lot_step: float) -> FloatArray:
     steps = quantity / lot_step
     slack = np.maximum(_FLOOR_SLACK, _QUOTIENT_SLACK * steps)
     return _multiple_of(np.floor(steps + slack), lot_step)
@@ -105,8 +113,18 @@ def bracket(
     require_shape(price, ("N",), np.float64, "price")
     require_shape(side, price.shape, np.integer, "side")
     require_shape(atr, price.shape, np.float64, "atr")
+    return _bracket(price, side, atr, instrument, config)
+
+
+def _bracket(
+    price: FloatArray,
+    side: IntArray,
+    atr: FloatArray,
+    instrument: Instrument,
+    config: OrderConfig,
+) -> tuple[FloatArray, FloatArray]:
     distances = np.array([[-config.stop_atr], [config.target_atr]])
-    stop, target = round_to_tick(price + side * distances * atr, instrument.tick_size)
+    stop, target = _round_to_tick(price + side * distances * atr, instrument.tick_size)
     return stop, target
 
 
@@ -127,9 +145,15 @@ def requested_quantity(
     """
     require_shape(score, ("N",), np.float64, "score")
     require_shape(aggressive, score.shape, np.bool_, "aggressive")
+    return _requested_quantity(score, aggressive, instrument, config)
+
+
+def _requested_quantity(
+    score: FloatArray, aggressive: BoolArray, instrument: Instrument, config: OrderConfig
+) -> FloatArray:
     if instrument.base_quantity is None:
         raise OrderError(f"instrument {instrument.symbol}: base_quantity must be set, found none")
     cap = np.where(aggressive, config.cap_aggressive, config.cap_execute)
     share = np.minimum(score / config.full_size_confidence, cap)
-    lots = floor_to_lot(instrument.base_quantity * share, instrument.lot_step)
+    lots = _floor_to_lot(instrument.base_quantity * share, instrument.lot_step)
     return np.maximum(lots, instrument.lot_step)

@@ -7,15 +7,16 @@ N = 1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.decision.aggregation import Aggregate, AggregationConfig
-from rllib_tactical.domain.decision.orders import OrderConfig, bracket, requested_quantity
-from rllib_tactical.domain.decision.risk import AccountView, RiskConfig, limit_orders
+from rllib_tactical.domain.decision.orders import OrderConfig, _bracket, _requested_quantity
+from rllib_tactical.domain.decision.risk import AccountView, RiskConfig, _limit_orders
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.preconditions import require_shape
+from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import (
     BoolArray,
     FloatArray,
@@ -33,6 +34,13 @@ class Rules(StrictConfig):
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     orders: OrderConfig = field(default_factory=OrderConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
+
+
+_MARKET_DTYPES: Final[dict[str, type[np.generic]]] = {
+    "atr": np.float64,
+    "synergy_kind": np.integer,
+    "synergy_direction": np.integer,
+}
 
 
 @dataclass(slots=True)
@@ -85,11 +93,18 @@ def decide(
         ArrayError: an array of another rank, shape or dtype, or a vote or synergy out of range.
         OrderError: a vote asks for an order and the instrument's base_quantity is not resolved.
     """
+    require_shape(market.price, ("N",), np.float64, "market.price")
+    require_fields(market, market.price.shape, _MARKET_DTYPES, "market")
+    account.require(len(market.price))
+    return _decide(votes, market, account, instrument, rules)
+
+
+def _decide(
+    votes: Votes, market: MarketSnapshot, account: AccountView, instrument: Instrument, rules: Rules
+) -> Decision:
+    # the votes come from outside even in the simulator: aggregate checks them against the market
     vote = votes.aggregate(market.synergy_kind, market.synergy_direction, rules.aggregation)
     count = len(vote.side)
-    require_shape(market.price, (count,), np.float64, "market.price")
-    require_shape(market.atr, (count,), np.float64, "market.atr")
-    account.require(count)
     action, closes = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
     quantity, requested = np.zeros(count), np.zeros(count)
     stop, target = np.zeros(count), np.zeros(count)
@@ -97,10 +112,10 @@ def decide(
     who = execute.nonzero()[0]
     if len(who):  # the rest has no order to work out
         side, price, atr = vote.side[who], market.price[who], market.atr[who]
-        lots = requested_quantity(vote.score[who], vote.aggressive[who], instrument, rules.orders)
+        lots = _requested_quantity(vote.score[who], vote.aggressive[who], instrument, rules.orders)
         requested[who] = lots
-        stop[who], target[who] = bracket(price, side, atr, instrument, rules.orders)
-        allowed, limit = limit_orders(
+        stop[who], target[who] = _bracket(price, side, atr, instrument, rules.orders)
+        allowed, limit = _limit_orders(
             side,
             lots,
             price,

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.domain.decision.costs import round_trip_cost_per_lot
-from rllib_tactical.domain.decision.orders import floor_to_lot
+from rllib_tactical.domain.decision.costs import _round_trip_cost_per_lot
+from rllib_tactical.domain.decision.orders import _floor_to_lot
 from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import (
     BoolArray,
@@ -103,6 +103,10 @@ def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray
     """
     require_shape(equity, ("N",), np.float64, "equity")
     require_shape(session_peak, equity.shape, np.float64, "session_peak")
+    return _session_drawdown(equity, session_peak)
+
+
+def _session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
     drawdown = np.ones(len(equity))
     # asked so that an unknown (NaN) peak counts as all lost
     np.divide(session_peak - equity, session_peak, out=drawdown, where=session_peak > 0.0)
@@ -136,11 +140,22 @@ def session_limits(
     require_shape(session_peak, count, np.float64, "session_peak")
     require_shape(halted, count, np.bool_, "halted")
     require_shape(new_session, count, np.bool_, "new_session")
+    return _session_limits(equity, equity_before, session_peak, halted, new_session, config)
+
+
+def _session_limits(
+    equity: FloatArray,
+    equity_before: FloatArray,
+    session_peak: FloatArray,
+    halted: BoolArray,
+    new_session: BoolArray,
+    config: RiskConfig,
+) -> tuple[FloatArray, BoolArray]:
     if np.count_nonzero(new_session):
         session_peak = np.where(new_session, equity_before, session_peak)
         halted = halted & ~new_session
     peak = np.maximum(session_peak, equity)
-    return peak, halted | (session_drawdown(equity, peak) >= config.session_drawdown_limit)
+    return peak, halted | (_session_drawdown(equity, peak) >= config.session_drawdown_limit)
 
 
 def risk_per_lot(
@@ -162,8 +177,14 @@ def risk_per_lot(
     require_shape(price, ("N",), np.float64, "price")
     require_shape(stop, price.shape, np.float64, "stop")
     require_shape(atr, price.shape, np.float64, "atr")
+    return _risk_per_lot(price, stop, atr, instrument)
+
+
+def _risk_per_lot(
+    price: FloatArray, stop: FloatArray, atr: FloatArray, instrument: Instrument
+) -> FloatArray:
     distance = np.abs(price - stop) * instrument.point_value
-    return distance + np.maximum(round_trip_cost_per_lot(atr, instrument), 0.0)
+    return distance + np.maximum(_round_trip_cost_per_lot(atr, instrument), 0.0)
 
 
 def limit_orders(
@@ -202,10 +223,26 @@ def limit_orders(
     require_shape(side, ("N",), np.integer, "side")
     require_shape(quantity, side.shape, np.float64, "quantity")
     require_shape(price, side.shape, np.float64, "price")
+    require_shape(stop, side.shape, np.float64, "stop")
     require_shape(target, side.shape, np.float64, "target")
+    require_shape(atr, side.shape, np.float64, "atr")
     account.require(len(side))
+    return _limit_orders(side, quantity, price, stop, target, atr, account, instrument, config)
+
+
+def _limit_orders(
+    side: IntArray,
+    quantity: FloatArray,
+    price: FloatArray,
+    stop: FloatArray,
+    target: FloatArray,
+    atr: FloatArray,
+    account: AccountView,
+    instrument: Instrument,
+    config: RiskConfig,
+) -> tuple[FloatArray, IntArray]:
     lot = instrument.lot_step
-    per_lot = risk_per_lot(price, stop, atr, instrument)
+    per_lot = _risk_per_lot(price, stop, atr, instrument)
     drawdown_left = account.equity - account.session_peak * (1.0 - config.session_drawdown_limit)
     at_risk = np.minimum(
         config.max_risk_per_trade * account.equity, config.drawdown_share_per_trade * drawdown_left
@@ -213,9 +250,9 @@ def limit_orders(
     stop_is_real = np.abs(price - stop) * 2.0 > instrument.tick_size
     lots = np.zeros(len(side))
     np.divide(np.maximum(at_risk, 0.0), per_lot, out=lots, where=stop_is_real)
-    by_risk = np.minimum(quantity, floor_to_lot(lots, lot))
+    by_risk = np.minimum(quantity, _floor_to_lot(lots, lot))
     notional = np.maximum(config.max_leverage * account.equity, 0.0)
-    allowed = np.minimum(by_risk, floor_to_lot(notional / (price * instrument.point_value), lot))
+    allowed = np.minimum(by_risk, _floor_to_lot(notional / (price * instrument.point_value), lot))
 
     reason = np.full(len(side), Reason.EXECUTE.value)
     reason[account.position_side == side] = Reason.ALREADY_POSITIONED.value

@@ -165,6 +165,12 @@ def level_input(
         FeatureError: ``level`` is not float64.
     """
     require_shape(level, ("...",), np.float64, "level", FeatureError)
+    return _level_input(level, close_now, atr_now)
+
+
+def _level_input(
+    level: FloatArray, close_now: FloatArray | float, atr_now: FloatArray | float
+) -> FloatArray:
     scale = LEVEL_ATRS * atr_now
     known = (level != 0.0) & (scale > 0.0)
     distance = np.divide(level - close_now, scale, out=np.zeros(level.shape), where=known)
@@ -250,7 +256,7 @@ class InputViews:
         shift = counts.cumsum() - counts - first  # from a run's number to its place below
         bar = t.repeat(counts)
         level = self._level[np.arange(len(bar)) - shift.repeat(counts)]
-        inputs = level_input(level, self._close[bar], self._atr[bar]).astype(np.float32)
+        inputs = _level_input(level, self._close[bar], self._atr[bar]).astype(np.float32)
         out[:, :, 2] = inputs[self._runs[start] + shift[:, None]]
         return out
 
@@ -260,7 +266,7 @@ class InputViews:
         _require_window(start)
         out = self._static[start : t + 1].copy()
         level = self._level[self._run[start : t + 1]]
-        out[:, 2] = level_input(level, self._close.item(t), self._atr.item(t))
+        out[:, 2] = _level_input(level, self._close.item(t), self._atr.item(t))
         return out
 
 

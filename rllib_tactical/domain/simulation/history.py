@@ -46,6 +46,7 @@ MARKET_FEATURES: Final = (
 """What the critic sees of the market besides the matrix."""
 
 
+_FEATURE_DTYPES: Final[dict[str, type[np.generic]]] = {"atr": np.float64, "close": np.float64}
 _SESSION_DTYPES: Final[dict[str, type[np.generic]]] = {
     "session_id": np.int64,
     "is_first": np.bool_,
@@ -61,7 +62,11 @@ _SYNERGY_DTYPES: Final[dict[str, type[np.generic]]] = {
 
 @dataclass(frozen=True, slots=True)
 class MarketHistory:
-    """One instrument's history, ready for replay. All per-bar arrays have length T."""
+    """One instrument's history, ready for replay. All per-bar arrays have length T.
+
+    Raises:
+        ArrayError: features, sessions or synergies have another rank, shape or dtype.
+    """
 
     bars: Bars
     features: FeatureTable
@@ -69,6 +74,13 @@ class MarketHistory:
     sessions: Sessions
     synergy: SynergyTrack
     instrument: Instrument
+
+    def __post_init__(self) -> None:
+        shape = (len(self.bars),)
+        require_shape(self.features.raw, (*shape, NUM_FEATURES), np.float64, "features.raw")
+        require_fields(self.features, shape, _FEATURE_DTYPES, "features")
+        require_fields(self.sessions, shape, _SESSION_DTYPES, "sessions")
+        require_fields(self.synergy, shape, _SYNERGY_DTYPES, "synergy")
 
     def __len__(self) -> int:
         return len(self.bars)
@@ -111,9 +123,6 @@ def build_history(
         DataError: too few bars.
         ArrayError: sessions or synergies have another rank, shape or dtype.
     """
-    require_fields(sessions, (len(bars),), _SESSION_DTYPES, "sessions")
-    if synergy is not None:
-        require_fields(synergy, (len(bars),), _SYNERGY_DTYPES, "synergy")
     if len(bars) <= EMBARGO_BARS:
         raise DataError(
             f"at least {EMBARGO_BARS + 1} bars are needed ({WARMUP_BARS} warm-up + {WINDOW} window "

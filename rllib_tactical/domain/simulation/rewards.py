@@ -149,12 +149,19 @@ def compute_rewards(
         ConfigError: ``config.function`` is unknown, or returns arrays of another shape or dtype.
     """
     require_shape(events.equity_change, ("N",), np.float64, "events.equity_change")
-    count = events.equity_change.shape
-    require_fields(events, count, _EVENT_DTYPES, "events")
+    require_fields(events, events.equity_change.shape, _EVENT_DTYPES, "events")
+    return _compute_rewards(events, config, pnl_scale)
+
+
+def _compute_rewards(
+    events: RewardEvents, config: RewardConfig, pnl_scale: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what ``compute_rewards`` does of events that its caller has made."""
     base, bonus = REWARDS.get(config.function)(events, config, pnl_scale)
-    name = f"rewards.function {config.function}"
-    require_shape(base, count, np.float64, f"{name}: base", ConfigError)
-    require_shape(bonus, (*count, NUM_AGENTS), np.float64, f"{name}: bonuses", ConfigError)
+    if config.function != STANDARD:
+        count, name = events.equity_change.shape, f"rewards.function {config.function}"
+        require_shape(base, count, np.float64, f"{name}: base", ConfigError)
+        require_shape(bonus, (*count, NUM_AGENTS), np.float64, f"{name}: bonuses", ConfigError)
     return _clipped(base, bonus, config)
 
 
@@ -197,6 +204,12 @@ def quiet_rewards(
         ArrayError: ``equity_change`` is not (N,) float64.
     """
     require_shape(equity_change, ("N",), np.float64, "equity_change")
+    return _quiet_rewards(equity_change, config, pnl_scale)
+
+
+def _quiet_rewards(
+    equity_change: FloatArray, config: RewardConfig, pnl_scale: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     on_close = config.timing == "on_close"
     weight = config.base_pnl_weight
     base = np.zeros(len(equity_change)) if on_close else weight * np.tanh(equity_change / pnl_scale)

@@ -16,13 +16,13 @@ from typing import Final
 
 import numpy as np
 
-from rllib_tactical.domain.decision import costs
-from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
+from rllib_tactical.domain.decision.costs import _adverse_move, _commission, _market_fill
+from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, _decide
 from rllib_tactical.domain.decision.risk import (
     AccountView,
-    risk_per_lot,
-    session_drawdown,
-    session_limits,
+    _risk_per_lot,
+    _session_drawdown,
+    _session_limits,
 )
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.preconditions import require_shape
@@ -32,8 +32,8 @@ from rllib_tactical.domain.simulation.rewards import (
     STANDARD,
     RewardConfig,
     RewardEvents,
-    compute_rewards,
-    quiet_rewards,
+    _compute_rewards,
+    _quiet_rewards,
 )
 from rllib_tactical.domain.simulation.transition import ExitReason, Exits, Step
 from rllib_tactical.domain.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
@@ -186,7 +186,7 @@ class Simulator:
         """
         history, t = self.history, self.t
         market = self.market()
-        decision = decide(votes, market, self.view(), history.instrument, self.rules)
+        decision = _decide(votes, market, self.view(), history.instrument, self.rules)
         bar, equity_before = t + 1, self.equity
         self._exits = self._no_exits
 
@@ -222,9 +222,9 @@ class Simulator:
         exits, change = self._exits, self.equity - equity_before
         if enters or exits.count or self.rewards.function != STANDARD:
             events = self._events(decision, market, entered, entry_price, change, equity_before)
-            rewards, base, bonus = compute_rewards(events, self.rewards, self._pnl_scale)
+            rewards, base, bonus = _compute_rewards(events, self.rewards, self._pnl_scale)
         else:
-            rewards, base, bonus = quiet_rewards(change, self.rewards, self._pnl_scale)
+            rewards, base, bonus = _quiet_rewards(change, self.rewards, self._pnl_scale)
         return Step(
             t=t,
             decision=decision,
@@ -252,7 +252,7 @@ class Simulator:
         at 2; the drawdown used is a share of the limit, capped at 2.
         """
         t = self.t
-        drawdown = session_drawdown(self.equity, self.session_peak)
+        drawdown = _session_drawdown(self.equity, self.session_peak)
         out = np.zeros((len(t), len(ACCOUNT_FEATURES)), dtype=np.float32)
         who = self.side.nonzero()[0]
         if len(who):
@@ -269,13 +269,13 @@ class Simulator:
     def _adverse(self, who: IntArray) -> FloatArray:
         """Return by how much market orders of accounts ``who`` (K,) fill worse on bar t + 1."""
         atr = self.history.features.atr[self.t[who]]
-        return costs.adverse_move(atr, self.history.instrument) * self._cost_factor[who]
+        return _adverse_move(atr, self.history.instrument) * self._cost_factor[who]
 
     def _enter(self, who: IntArray, decision: Decision, open_: FloatArray) -> None:
         history, instrument = self.history, self.history.instrument
         t, side, quantity = self.t[who], decision.action[who], decision.quantity[who]
-        price = costs.market_fill(open_, side, self._adverse(who))
-        fee = costs.commission(quantity, instrument, self._cost_factor[who])
+        price = _market_fill(open_, side, self._adverse(who))
+        fee = _commission(quantity, instrument, self._cost_factor[who])
         self._entry_cash[who] = self.cash[who]
         self._trade_cost[who] = fee + np.abs(price - open_) * quantity * instrument.point_value
         self.cash[who] -= fee
@@ -315,7 +315,7 @@ class Simulator:
     def _close_at_market(self, who: IntArray, price: FloatArray, why: IntArray) -> None:
         """Close accounts ``who`` (K,) by market orders at the bar's ``price`` (K,)."""
         adverse = self._adverse(who)
-        self._close(who, costs.market_fill(price, -self.side[who], adverse), why, adverse)
+        self._close(who, _market_fill(price, -self.side[who], adverse), why, adverse)
 
     def _close(self, who: IntArray, price: FloatArray, why: IntArray, adverse: FloatArray) -> None:
         if not self._exits.count:
@@ -323,7 +323,7 @@ class Simulator:
         instrument, exits = self.history.instrument, self._exits
         exits.count += len(who)
         side, quantity = self.side[who], self.quantity[who]
-        fee = costs.commission(quantity, instrument, self._cost_factor[who])
+        fee = _commission(quantity, instrument, self._cost_factor[who])
         gained = side * (price - self.entry_price[who]) * quantity * instrument.point_value
         self.cash[who] += gained - fee
         exits.exited[who], exits.reason[who], exits.price[who] = True, why, price
@@ -350,7 +350,7 @@ class Simulator:
                 why = np.full(len(lost), int(ExitReason.LIQUIDATION))
                 self._close_at_market(who[lost], close[lost], why)
                 self.equity[who[lost]] = self.cash[who[lost]]
-        self.session_peak, self.halted = session_limits(
+        self.session_peak, self.halted = _session_limits(
             self.equity,
             equity_before,
             self.session_peak,
@@ -378,7 +378,7 @@ class Simulator:
             raw = self.history.features.raw.take(self.t[who] - 1, axis=0)
             near = instrument.gap_proximity_points or atr
             at_gap[who] = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - price) <= near)
-            per_lot = risk_per_lot(price, decision.stop[who], atr, instrument)
+            per_lot = _risk_per_lot(price, decision.stop[who], atr, instrument)
             risked[who] = decision.requested[who] * per_lot / equity_before[who]
             shortfall[who] = side * (entry_price[who] - price) / price
             agrees = market.synergy_direction[who] == side

@@ -68,4 +68,6 @@ def test_wrong_arrays_are_refused() -> None:
     assert_wrong_arrays_are_refused(
         costs.market_fill, price=np.ones(2), side=np.array([1, -1]), adverse=ATR
     )
-    assert_wrong_arrays_are_refused(partial(costs.commission, instrument=PAID), quantity=np.ones(2))
+    assert_wrong_arrays_are_refused(
+        partial(costs.commission, instrument=PAID), quantity=np.ones(2), factor=np.ones(2)
+    )

@@ -137,6 +137,13 @@ def test_wrong_arrays_are_refused() -> None:
 
     assert_wrong_arrays_are_refused(built, **arrays)
     history = build_history(BARS, sessions, FUTURE)
+    columns = {name: getattr(history.features, name) for name in ("raw", "atr", "close")}
+
+    def with_features(**columns: AnyArray) -> None:
+        features = dataclasses.replace(history.features, **columns)
+        dataclasses.replace(history, features=features)
+
+    assert_wrong_arrays_are_refused(with_features, **columns)
     assert_wrong_arrays_are_refused(history.market_features, t=np.array([370, 380]))
     for method in ("gather", "market_features", "decision_context"):
         function = getattr(MarketHistories((history, history)), method)

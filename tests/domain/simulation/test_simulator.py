@@ -14,7 +14,7 @@ from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
-from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.decision.votes import ConstantVotes, Votes
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
@@ -953,6 +953,21 @@ def test_wrong_arrays_are_refused() -> None:
 
     votes = votes_of(LONG, SHORT, HOLD, LONG)
     assert_wrong_arrays_are_refused(stepped, index=votes.index, confidence=votes.confidence)
-    three = votes_of(LONG, SHORT, HOLD)
-    with pytest.raises(ArrayError, match=r"\(4,\)|\(3,\)"):  # votes of another number of accounts
-        simulator.step(three)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (1, 3), (4, 2), (3,), (4, 3, 1)])
+def test_votes_of_other_accounts_are_refused_before_anything_moves(
+    constant: bool, shape: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    history = history_of(random_bars(rng, 60), random_sessions(rng, 60))
+    simulator = Simulator(history, Rules(), RewardConfig(), 4)
+    simulator.reset(np.arange(4), np.full(4, 30))
+    before = simulator.state()
+    index, confidence = np.zeros(shape, dtype=np.int64), np.full(shape, 0.9)
+    votes = ConstantVotes(index, confidence, 0.9) if constant else Votes(index, confidence)
+    with pytest.raises(ArrayError, match=r"index must be .* of shape \(4, 3\), found"):
+        simulator.step(votes)
+    for name, array in simulator.state().items():
+        np.testing.assert_array_equal(array, before[name])
