@@ -11,7 +11,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.data.dataset import DataSource, data_sources
 from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_from_file_name
 from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
-from rllib_tactical.data.sizing import SIZE_FROM, BundleSize
+from rllib_tactical.data.sizing import BundleSize
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UsageError
@@ -75,8 +75,7 @@ def sources_for(
 
 def bundle_size(bundle: Bundle) -> BundleSize:
     """Return the size that a bundle gives to its symbol, with what the bundle knows of it."""
-    origin = bundle.manifest["training"].get("data", {}).get(SIZE_FROM)
-    return BundleSize(bundle.instrument.base_quantity or 0.0, bundle.bundle_id, origin)
+    return BundleSize(bundle.instrument.base_quantity or 0.0, bundle.bundle_id, bundle.size_from)
 
 
 def _instrument(bundle: Bundle, named: str | None, path: Path) -> Instrument:

@@ -46,6 +46,7 @@ from rllib_tactical.bundle.weights import (
     read_file,
 )
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
+from rllib_tactical.data.sizing import SIZE_FROM
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FEATURE_SPEC, feature_hash
 from rllib_tactical.domain.types import Float32Array, Instrument
@@ -78,6 +79,13 @@ class Bundle:
     def bar_seconds(self) -> int:
         """Length of the bars that the bundle was trained on, seconds."""
         return int(self.manifest["bar_seconds"])
+
+    @property
+    def size_from(self) -> dict[str, Any] | None:
+        """What the base quantity is from; None in bundles made before it was recorded."""
+        data = self.manifest["training"].get("data")
+        origin = data.get(SIZE_FROM) if isinstance(data, dict) else None
+        return origin if isinstance(origin, dict) else None
 
     def engine(self, name: str = "onnx") -> LogitsEngine:
         """Return the actors, ready to run: ``onnx`` (default) or ``torch``.

@@ -129,6 +129,8 @@ def check_weights(weights: dict[str, Any], network: str = CONV) -> None:
 def onnx_bytes(weights: dict[str, Float32Array], network: str = CONV) -> bytes:
     """Return the three actors as one ONNX graph: inputs (N, 60, 7) -> logits (N, 3, 3).
 
+    The bytes depend on the weights and the libraries, not on where the program is installed.
+
     Raises:
         BundleError: the weights do not fit the actors.
     """
@@ -152,7 +154,21 @@ def onnx_bytes(weights: dict[str, Float32Array], network: str = CONV) -> bytes:
             dynamic_shapes={"inputs": {0: torch.export.Dim("batch")}},
         )
     # None is what the other exporter (dynamo=False) returns
-    return bytes(cast("torch.onnx.ONNXProgram", program).model_proto.SerializeToString())
+    model = cast("torch.onnx.ONNXProgram", program).model_proto
+    _remove_notes(model)
+    return bytes(model.SerializeToString())
+
+
+def _remove_notes(message: Any) -> None:
+    """Clear the notes in an ONNX message and those in it: the exporter's hold paths of files."""
+    for field in ("doc_string", "metadata_props"):
+        if field in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(field)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            repeated = hasattr(value, "add")
+            for inner in value if repeated else (value,):
+                _remove_notes(inner)
 
 
 def check_parity(model: bytes, weights: dict[str, Float32Array], network: str = CONV) -> None:

@@ -331,8 +331,9 @@ class ReadyAnswer(Struct, frozen=True):
 class ManifestAnswer(Struct, frozen=True):
     """The answer of ``GET /model``: the bundle's manifest, and the service's targets.
 
-    File names and the settings of the training are left out. ``performance`` is the section of the
-    service's configuration.
+    File names and the settings of the training are left out. ``size_from`` says what the
+    instrument's base quantity is from; null for bundles made before it was recorded.
+    ``performance`` is the section of the service's configuration.
     """
 
     format_version: int
@@ -343,6 +344,7 @@ class ManifestAnswer(Struct, frozen=True):
     rules: dict[str, Any]
     rules_hash: str
     instrument: dict[str, Any]
+    size_from: dict[str, Any] | None
     bar_seconds: int
     temperature_scale: float
     metrics: dict[str, Any]

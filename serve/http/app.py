@@ -7,12 +7,12 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.errors import BundleError, ServiceError
@@ -309,8 +309,8 @@ class DecisionApp:
         return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
-        manifest = self._replica.active.decider.bundle.manifest
-        return json_response(public_manifest(manifest, self._performance))
+        bundle = self._replica.active.decider.bundle
+        return json_response(public_manifest(bundle, self._performance))
 
     async def _document(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(openapi_document(self._digest is not None))
@@ -365,12 +365,13 @@ class MethodError(RequestError):
         self.allowed = allowed
 
 
-def public_manifest(manifest: Mapping[str, Any], performance: PerformanceConfig) -> ManifestAnswer:
+def public_manifest(bundle: Bundle, performance: PerformanceConfig) -> ManifestAnswer:
     """Return the part of a bundle's manifest that ``GET /model`` shows, and the targets."""
+    more: dict[str, Any] = {"size_from": bundle.size_from, "performance": to_dict(performance)}
     shown = {
-        name: manifest[name] for name in ManifestAnswer.__struct_fields__ if name != "performance"
+        name: bundle.manifest[name] for name in ManifestAnswer.__struct_fields__ if name not in more
     }
-    return ManifestAnswer(**shown, performance=to_dict(performance))
+    return ManifestAnswer(**shown, **more)
 
 
 def _headers_for(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:

@@ -70,6 +70,20 @@ def test_what_was_exported_is_what_is_loaded(bundle, weights):
         np.testing.assert_array_equal(loaded.weights[name], value)
 
 
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({}, None),
+        ({"data": "bars.csv"}, None),
+        ({"data": {"sha256": "a"}}, None),
+        ({"data": {"size_from": {"kind": "instrument"}}}, {"kind": "instrument"}),
+    ],
+)
+def test_a_bundle_says_what_its_size_is_from_if_it_was_recorded(bundle, training, expected):
+    rewrite(bundle, training=training)
+    assert load_bundle(bundle).size_from == expected
+
+
 def test_onnx_and_torch_agree(bundle):
     loaded = load_bundle(bundle)
     inputs = np.random.default_rng(0).normal(size=(9, 60, 7)).astype(np.float32)

@@ -29,6 +29,7 @@ from rllib_tactical.selftest.checks import Check, Subject
 from rllib_tactical.walkforward.folds import walk_forward
 from serve.api.write_requests import BarInput, BarsRequest
 from serve.decision.decider import Decider
+from serve.http.app import public_manifest
 from serve.state.machine import StateMachine, model_record
 from tests.small_ray import small_ray
 
@@ -193,6 +194,8 @@ def test_one_size_wherever_a_bundle_decides(commands: Commands) -> None:
     bundle = load_bundle(commands.folder / "bundle")
     assert model_record(bundle).instrument["base_quantity"] == size
     assert Decider(bundle, PerformanceConfig()).bundle.instrument.base_quantity == size
+    shown = public_manifest(bundle, PerformanceConfig())
+    assert (shown.instrument["base_quantity"], shown.size_from) == (size, origin)
 
 
 def test_an_evaluation_of_the_same_training_bars_has_the_same_size(commands: Commands) -> None:

@@ -73,6 +73,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         instrument=Instrument(symbol="TEST", tick_size=0.01, base_quantity=200.0),
         bar_seconds=300,
         temperature_scale=0.5,
-        training={"iterations": 0},
+        training={"data": {"size_from": {"kind": "instrument"}}},
         metrics={},
     )

@@ -223,6 +223,7 @@ def test_model_shows_the_public_manifest(client: httpx.Client, bundle: Bundle) -
     found = client.get("/model").json()
     assert found["bundle_id"] == bundle.bundle_id
     assert found["instrument"]["symbol"] == "TEST"
+    assert found["size_from"] == {"kind": "instrument"}
     assert found["rules"]["aggregation"]["execution_threshold"] == 0.65
     assert "files" not in found
     assert "training" not in found
