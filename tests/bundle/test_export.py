@@ -104,6 +104,7 @@ def test_whole_numbers_where_fractions_belong_change_nothing(run, first, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_an_export_that_is_killed_leaves_a_whole_bundle(run, first, tmp_path):
     """Kill -9 as soon as the new files begin to appear beside the old bundle."""
     out = tmp_path / "b"

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from rllib_tactical import __version__
 from rllib_tactical.bundle.bundle import export_bundle
-from rllib_tactical.cli.main import main
+from rllib_tactical.cli.main import main, run
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import compute_features
@@ -242,17 +242,28 @@ CASES = (
 )
 
 
+AS_A_PROCESS = ("no command", "data broken", "serve tampered")
+"""One of each exit path as the real program; the others call its entry point in this process."""
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_a_user_error_is_one_clear_message(errors, case, monkeypatch):
+def test_a_user_error_is_one_clear_message(errors, case, monkeypatch, capsys):
     monkeypatch.delenv("TACTICAL_TOKEN", raising=False)
     table, folder = errors
     assert set(table) == set(CASES)
     arguments, code, words = table[case]
     before = sorted(path.name for path in folder.iterdir())
-    done = tactical(*arguments)
-    assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    if case in AS_A_PROCESS:
+        done = tactical(*arguments)
+        found: str | int | None = done.returncode
+        err = done.stderr
+    else:
+        with pytest.raises(SystemExit) as stop:
+            run([str(argument) for argument in arguments])
+        found, err = stop.value.code, capsys.readouterr().err
+    assert found == code, err
+    assert words in err
+    assert "Traceback" not in err
     assert sorted(path.name for path in folder.iterdir()) == before, (
         "something half-written is left"
     )

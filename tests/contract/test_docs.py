@@ -109,8 +109,9 @@ def test_the_picture_of_the_architecture_shows_every_package(project_root: Path)
     with _docs_on_path(project_root):
         from _ext.layers import draw, packages  # type: ignore[import-not-found,unused-ignore]
     written = (project_root / "docs" / "_static" / "architecture.svg").read_text(encoding="utf-8")
+    drawn = draw(project_root)
     for name in packages(project_root):
-        assert f">{name}: " in draw(project_root)
+        assert f">{name}: " in drawn
         assert f">{name}: " in written, "run `make docs` and commit docs/_static/architecture.svg"
 
 

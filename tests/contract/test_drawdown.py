@@ -51,7 +51,7 @@ def check(history):
 
 @pytest.mark.parametrize("name", MARKETS)
 def test_on_synthetic_markets(name):
-    assert check(make_market(name, 5, 20_000, 0.3).history()) > 0
+    assert check(make_market(name, 5, 8_000, 0.3).history()) > 0
 
 
 @pytest.mark.realdata

@@ -62,6 +62,7 @@ def clairvoyant(bundle: Bundle, history: MarketHistory) -> tuple[Votes, Backtest
     return votes, run_backtest(history, votes, bundle.rules, start, stop)
 
 
+@pytest.mark.slow
 def test_an_honest_harness_passes(subject: Subject) -> None:
     found = [check(subject) for check in CHECKS]
     assert [check.name for check in found] == list(NAMES)
@@ -183,6 +184,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return int(stop.value.code or 0), out, err
 
 
+@pytest.mark.slow
 def test_the_command_on_a_file(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
