@@ -80,8 +80,10 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial that was lost more often than it may be."""
-        text = str(trial.get_pickled_error() or "its process was lost").strip()
-        self._ended(number_of(trial.trial_id, trial.config), FAILED, text.splitlines()[-1])
+        error = trial.get_pickled_error()
+        lines = str(error or "its process was lost").strip().splitlines()
+        reason = lines[-1] if lines else type(error).__name__
+        self._ended(number_of(trial.trial_id, trial.config), FAILED, reason)
 
     def _ended(self, number: int, status: str, reason: str | None) -> None:
         before = self._folder.history[number].status if number in self._folder.history else None

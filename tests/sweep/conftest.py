@@ -9,6 +9,7 @@ import yaml
 
 from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
+from rllib_tactical.sweep.spec import SweepSpec, parse_sweep
 from rllib_tactical.synthetic import make_market
 from tests.small_ray import small_ray
 
@@ -25,6 +26,8 @@ TRAINING = {
     # sharp votes pass the threshold, so that even untrained agents trade
     "temperature_scales": [1.0, 0.02],
 }
+
+LR = {"training.actor_lr": {"log_uniform": [0.0001, 0.001]}}
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -55,6 +58,11 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         return int(stop.value.code or 0), out, err
 
     return run
+
+
+def parse(**sweep: Any) -> SweepSpec:
+    """Return a sweep over the actors' learning rate with these keys."""
+    return parse_sweep({"tactical_sweep": {"space": LR, **sweep}}, "sweep.yaml")
 
 
 def sweep_file(path: Path, space: dict[str, Any], **changes: Any) -> Path:

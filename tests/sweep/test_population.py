@@ -17,8 +17,6 @@ from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import restore
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.training.market import prepare_market
-from rllib_tactical.sweep.search import make_scheduler
-from rllib_tactical.sweep.spec import parse_sweep
 from rllib_tactical.synthetic import make_market
 from tests.sweep.conftest import TRAINING, Call, sweep_file
 
@@ -113,26 +111,3 @@ def test_restored_weights_learn_at_the_rates_of_the_new_configuration(
     assert moments
     assert np.isfinite(list(rates.values())).all()
     algorithm.stop()
-
-
-def test_a_population_that_goes_on_meets_where_its_last_member_is() -> None:
-    spec = parse_sweep(
-        {
-            "tactical_sweep": {
-                "scheduler": "pbt",
-                "samples": 4,
-                "pbt": {"interval": 2},
-                "config": {"training": {"iterations": 10, "checkpoint_every": 1}},
-                "space": SPACE,
-            }
-        },
-        "test",
-    )
-
-    def meeting(reached: dict[int, int], ended: int) -> int:
-        return int(make_scheduler(spec, reached, ended)._next_perturbation_sync)
-
-    assert meeting({}, 0) == 2
-    assert meeting({0: 5, 1: 4, 2: 4, 3: 6}, 0) == 6
-    assert meeting({0: 5, 1: 4, 2: 3}, 0) == 2  # one has not begun
-    assert meeting({0: 9, 1: 8}, 2) == 10  # the others are done

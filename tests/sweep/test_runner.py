@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,8 +17,14 @@ import pandas as pd
 import pytest
 
 from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import ValidationConfig
+from rllib_tactical.errors import ConfigError, TrainingError
+from rllib_tactical.rl.run_description import cpus_of
 from rllib_tactical.sweep.history import read_history
-from tests.sweep.conftest import Call, sweep_file
+from rllib_tactical.sweep.runner import bundles_of, room_for
+from rllib_tactical.sweep.spec import with_changes
+from tests.sweep.conftest import Call, parse, sweep_file
 
 SPACE = {
     "training.actor_lr": {"log_uniform": [0.0001, 0.001]},
@@ -230,3 +237,25 @@ def wait_until_quiet(folder: Path) -> None:
         if now != before:
             before, since = now, time.monotonic()
         time.sleep(0.1)
+
+
+def test_trials_are_as_many_as_there_are_resources_for() -> None:
+    spec = with_changes(parse(), {"num_env_runners": 2})
+    assert bundles_of(spec.config, 1) == [{"CPU": 1.0}] * 3
+    assert room_for(spec.config, 1, {"CPU": 10.0}) == 3
+    with pytest.raises(TrainingError, match=r"a trial needs 3 CPU .* the Ray cluster has 2"):
+        room_for(spec.config, 1, {"CPU": 2.0})
+    gpu = with_changes(parse(), {"num_env_runners": 1, "num_learners": 1, "learner_gpus": 1})
+    with pytest.raises(ConfigError, match="the Ray cluster must have 1 GPUs, found 0"):
+        room_for(gpu.config, 1, {"CPU": 16.0})
+
+
+def test_a_validation_worker_without_an_instrument_needs_no_cpu() -> None:
+    training = parse().config.training
+    config = TacticalConfig(
+        training=dataclasses.replace(
+            training, num_env_runners=1, validation=ValidationConfig(workers=4)
+        )
+    )
+    assert [len(bundles_of(config, count)) for count in (1, 3, 9)] == [3, 5, 6]
+    assert [cpus_of(config, count) for count in (1, 3, 9)] == [2, 4, 5]

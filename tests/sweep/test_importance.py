@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rllib_tactical.sweep.history import TrialHistory
+from rllib_tactical.sweep.importance import FEW, importances
+from rllib_tactical.sweep.space import Domain, Space
+
+SPACE = Space(
+    (
+        Domain("rate", "log_uniform", (0.0001, 0.01)),
+        Domain("sizes", "choice", ([8], [16, 8])),
+        Domain("epochs", "integer", (1, 4)),
+        Domain("fixed", "choice", (1,)),
+    )
+)
+
+
+def trials(count: int, score: str) -> list[TrialHistory]:
+    """Return trials with random values, of which one decides the result."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        params = {
+            "rate": float(10 ** rng.uniform(-4, -2)),
+            "sizes": [[8], [16, 8]][int(rng.integers(2))],
+            "epochs": int(rng.integers(1, 5)),
+            "fixed": 1,
+        }
+        net_pnl = {
+            "rate": np.log10(params["rate"]),
+            "sizes": len(params["sizes"]) + rng.uniform(-0.1, 0.1),
+            "nothing": 0.0,
+        }[score]
+        made.append(TrialHistory(number, params, {1: {"net_pnl": float(net_pnl), "seconds": 1.0}}))
+    return made
+
+
+@pytest.mark.parametrize("key", ["rate", "sizes"])
+def test_the_value_that_decides_is_the_most_important(key: str) -> None:
+    found = importances(SPACE, trials(80, key))
+    assert found is not None
+    assert next(iter(found)) == key
+    assert found[key] > 0.7
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert "fixed" not in found
+
+
+def test_few_trials_or_equal_results_say_nothing() -> None:
+    assert importances(SPACE, trials(FEW - 1, "rate")) is None
+    assert importances(SPACE, trials(FEW, "rate")) is not None
+    assert importances(SPACE, trials(FEW, "nothing")) is None
+    unfinished = [TrialHistory(99, {}) for _ in range(FEW)]
+    assert importances(SPACE, [*trials(FEW - 1, "rate"), *unfinished]) is None
