@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def trials(count: int, score: str) -> list[TrialHistory]:
     rng = np.random.default_rng(0)
     made = []
     for number in range(count):
-        params = {
+        params: dict[str, Any] = {
             "rate": float(10 ** rng.uniform(-4, -2)),
             "sizes": [[8], [16, 8]][int(rng.integers(2))],
             "epochs": int(rng.integers(1, 5)),

@@ -68,7 +68,10 @@ def test_a_scheduler_is_that_of_the_sweep() -> None:
 
 def test_a_member_that_reached_the_end_is_left_alone() -> None:
     scheduler = make_scheduler(parse(**PBT), {})
-    assert scheduler.on_trial_result(None, None, {"iteration": 10}) == TrialScheduler.CONTINUE
+    assert (
+        scheduler.on_trial_result(None, None, {"iteration": 10, "net_pnl": 1.0})
+        == TrialScheduler.CONTINUE
+    )
 
 
 def test_a_population_that_goes_on_meets_where_its_last_member_is() -> None:
