@@ -34,6 +34,8 @@ def cluster() -> Iterator[Cluster]:
         head_node_args={
             "num_cpus": 0,
             "include_dashboard": False,
+            # with its default port Ray opens a socket, and forgets it where the port is taken
+            "dashboard_port": None,
             # a dead node is noticed in two seconds instead of fifteen
             "_system_config": {
                 "health_check_initial_delay_ms": 0,
