@@ -141,7 +141,7 @@ def test_a_worker_has_room_for_its_number_in_the_seed(prepared, seed):
 def test_a_run_is_not_overwritten(run, market):
     out, _ = run
     before = (out / "progress.jsonl").read_text()
-    with pytest.raises(TrainingError, match="--resume"):
+    with pytest.raises(UsageError, match="--resume"):
         train([DataSource(*market)], out, CONFIG, log=lambda line: None)
     assert (out / "progress.jsonl").read_text() == before
 
