@@ -7,7 +7,7 @@ N = 1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Rules(StrictConfig):
     risk: RiskConfig = field(default_factory=RiskConfig)
 
 
-_MARKET_DTYPES: Final[dict[str, type[np.generic]]] = {
+_MARKET_DTYPES: Final[dict[str, type[Any]]] = {
     "atr": np.float64,
     "synergy_kind": np.integer,
     "synergy_direction": np.integer,

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from rllib_tactical.domain.decision import costs
 from rllib_tactical.domain.decision.costs import _adverse_move, _commission, _market_fill
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, _decide
 from rllib_tactical.domain.decision.risk import (
