@@ -24,7 +24,9 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.artifacts.storage import Mirror, Place
+from rllib_tactical.config.loader import from_dict, to_dict
 from rllib_tactical.data.interpret.interpretation import comparable_data
+from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
 from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
 from rllib_tactical.sweep.spec import recorded_sweep
@@ -128,10 +130,16 @@ class SweepFolder:
 
 
 def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
-    parts = [
-        part | {"data": comparable_data(part.get("data", {}))} for part in plan.get("parts", [])
-    ]
-    return plan | {"parts": parts}
+    """Return a plan without what older ones lack: origins of sizes, interpretations, new fields."""
+    return plan | {"parts": [_comparable_part(part) for part in plan.get("parts", [])]}
+
+
+def _comparable_part(part: dict[str, Any]) -> dict[str, Any]:
+    part = part | {"data": comparable_data(part.get("data", {}))}
+    if isinstance(part.get("instrument"), dict):  # fields that were not there had their defaults
+        instrument = from_dict(Instrument, part["instrument"], SWEEP)
+        part = part | {"instrument": to_dict(instrument)}
+    return part
 
 
 def read_plan(place: Place) -> dict[str, Any]:

@@ -176,8 +176,8 @@ def _verdict(best: TrialHistory | None, count: int, significance: Significance |
         return "No trial has a result."
     if not best.traded:
         return (
-            f"None of {count} trials made a trade on the validation bars by the serving rule: "
-            "there is nothing to choose and no bundle was made."
+            f"The best of {count} trials makes no trade: none earns anything on the validation "
+            "bars by the serving rule, and no bundle was made."
         )
     text = (
         f"The best of {count} trials is trial {best.number}: {dollars(best.score or 0.0)} on the "

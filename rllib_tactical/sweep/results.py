@@ -37,7 +37,7 @@ Log = Callable[[str], None]
 class Conclusion:
     """The best trial, its bundle and what the days say of it.
 
-    ``bundle`` is None with several instruments and where no trial made a trade.
+    ``bundle`` is None with several instruments and where the best trial makes no trade.
     """
 
     best: TrialHistory
@@ -194,9 +194,9 @@ def result_lines(found: Conclusion, folder: SweepFolder) -> list[str]:
         lines.append(f"{failed} trials failed; {SUMMARY} says why")
     if not best.traded:
         lines.append(
-            "no trial made a trade on the validation bars by the serving rule: there is nothing to "
-            f"choose, no bundle is made; tactical export {folder.place} --out DIR makes one of "
-            f"trial {best.number} all the same"
+            "the best is to make no trade: no trial earns anything on the validation bars by the "
+            f"serving rule, no bundle is made; tactical export {folder.place} --out DIR makes one "
+            f"of trial {best.number} all the same"
         )
         lines.append(f"report {folder.place}/{REPORT}")
         return lines

@@ -31,6 +31,7 @@ EXTRAS = {
     "backtest": "report",
     "evaluate": "train",
     "selftest": "report",
+    "runs": "train",
     "serve": "serve",
     "bench": "serve,train",
 }

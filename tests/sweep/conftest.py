@@ -23,8 +23,8 @@ TRAINING = {
     "num_env_runners": 0,
     "checkpoint_every": 1,
     "episodes": {"kind": "bars", "length": 32, "cost_factors": [1.0, 1.0]},
-    # sharp votes pass the threshold, so that even untrained agents trade
-    "temperature_scales": [1.0, 0.02],
+    # sharp votes pass the threshold, so that even untrained agents trade, also where it loses
+    "temperature_scales": [0.02, 0.01],
 }
 
 LR = {"training.actor_lr": {"log_uniform": [0.0001, 0.001]}}

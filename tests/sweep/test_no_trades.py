@@ -35,12 +35,12 @@ def test_it_says_that_nothing_was_traded_and_exports_nothing_unasked(tmp_path):
     assert not idle.traded
     assert busy.traded
     text = lines_of(idle, tmp_path)
-    assert "no trial made a trade" in text
+    assert "the best is to make no trade" in text
     assert "no bundle is made" in text
     assert "tactical export" in text
     assert "best: trial" not in text
     assert "best: trial 1" in lines_of(busy, tmp_path)
-    assert "None of 4 trials made a trade" in _verdict(idle, 4, None)
+    assert "The best of 4 trials makes no trade" in _verdict(idle, 4, None)
 
 
 def test_importance_is_unknown_where_ties_hide_the_better_half():

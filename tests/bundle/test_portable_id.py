@@ -1,4 +1,4 @@
-"""The actors' weights as files: the ONNX graph says nothing of the machine that made it."""
+"""The ONNX graph and the id of a bundle do not depend on the machine that made them."""
 
 from __future__ import annotations
 
