@@ -84,18 +84,18 @@ lint: venv ## static checks: ruff, formatting, spelling, mypy, import layers
 	@"$(PY)" -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 .PHONY: test
-test: lint ## every check: static ones, the whole test suite, how much of the code it runs
-	@rm -f .coverage .coverage.*
-	@$(MEASURED) pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
-	@$(if $(PYTEST_ARGS),,$(MAKE) coverage)
+test: lint ## every check: static ones, then the whole test suite
+	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: venv ## the tests that start no Ray and take seconds, while working
 	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 -m "not ray and not serve and not slow" $(PYTEST_ARGS)
 
 .PHONY: coverage
-coverage: venv ## what the last `make test` ran: at least 95% of domain and serve, 90% of all, with branches
-	@"$(PY)" -m coverage combine -q --keep
+coverage: venv ## the whole suite, measured: 95% of domain and serve, 90% of all, branches counted
+	@rm -f .coverage .coverage.*
+	@$(MEASURED) pytest -n $(TEST_WORKERS) --dist loadfile --durations=15
+	@"$(PY)" -m coverage combine -q
 	@"$(PY)" -m coverage report --skip-covered --show-missing
 	@"$(PY)" -m coverage report --format=total --fail-under=90 >/dev/null || { echo "make: all of the code must be covered to 90%" >&2; exit 1; }
 	@"$(PY)" -m coverage report --format=total --fail-under=95 --include="rllib_tactical/domain/*,serve/*" >/dev/null || { \
