@@ -14,6 +14,7 @@ The driver writes all but the trials, which their workers write.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -24,7 +25,6 @@ from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.artifacts.storage import Mirror, Place
-from rllib_tactical.config.loader import from_dict, to_dict
 from rllib_tactical.data.interpret.interpretation import comparable_data
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
@@ -137,8 +137,12 @@ def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
 def _comparable_part(part: dict[str, Any]) -> dict[str, Any]:
     part = part | {"data": comparable_data(part.get("data", {}))}
     if isinstance(part.get("instrument"), dict):  # fields that were not there had their defaults
-        instrument = from_dict(Instrument, part["instrument"], SWEEP)
-        part = part | {"instrument": to_dict(instrument)}
+        defaults = {
+            each.name: each.default
+            for each in dataclasses.fields(Instrument)
+            if each.default is not dataclasses.MISSING
+        }
+        part = part | {"instrument": defaults | part["instrument"]}
     return part
 
 
