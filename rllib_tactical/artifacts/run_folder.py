@@ -21,7 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rllib_tactical.artifacts.atomic import atomic_folder, atomic_write_bytes, atomic_write_text
+from rllib_tactical.artifacts.atomic import (
+    atomic_folder,
+    atomic_write_bytes,
+    atomic_write_text,
+    is_left_over,
+)
 from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
 from rllib_tactical.config.loader import content_hash, recorded_config
@@ -160,6 +165,9 @@ class RunFolder:
 
         final = self.checkpoint(iteration)
         final.parent.mkdir(exist_ok=True)
+        for left in final.parent.iterdir():  # half written by a killed process
+            if left.name.startswith(".writing-") or is_left_over(left.name):
+                shutil.rmtree(left, ignore_errors=True)
         with atomic_folder(final) as staging:
             save_rllib(str(staging.absolute() / RLLIB))  # RLlib takes a relative path for a URI
             atomic_write_bytes(staging / ACTORS, save(weights))
