@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.backtest.passive import passive_result
+from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.history import MarketHistory
-from tests.backtest.scenes import START, scene
+from tests.backtest.scenes import LONG, START, scene, votes_on
 
 # 2 lots of $10 a point; half a spread is 0.125 points and commission $2 a lot and side
 ROWS = [(100.0, 101.0, 99.0, 101.0), (101.0, 103.0, 101.0, 103.0), (104.0, 106.0, 104.0, 105.0)]
@@ -54,6 +56,22 @@ def test_it_is_long_on_active_bars_only() -> None:
 def with_instrument(history: MarketHistory, **changes: float) -> MarketHistory:
     instrument = dataclasses.replace(history.instrument, **changes)  # type: ignore[arg-type]
     return dataclasses.replace(history, instrument=instrument)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.001])
+def test_it_is_the_simulators_trade_where_no_bracket_ends_it(rate: float) -> None:
+    """The same position by the rules of every other account: fills, costs, funding, equity."""
+    history = with_instrument(
+        scene(ROWS * 12), funding_rate=rate, funding_hours=1, slippage_ticks=2.0
+    )
+    wide, count = Rules(orders=OrderConfig(stop_atr=30.0, target_atr=30.0)), 30
+    traded = run_backtest(history, votes_on(count, {0: LONG}), wide, START, START + count)
+    passive = passive_result(history, wide, START, START + count, overnight=True)
+    assert traded.trades["exit_reason"].tolist() == ["end_of_data"]
+    for column in ("equity", "position", "session_drawdown"):
+        np.testing.assert_allclose(passive.equity[column], traded.equity[column], rtol=1e-12)
+    for column in ("quantity", "entry_price", "exit_price", "pnl", "costs", "mae", "mfe"):
+        np.testing.assert_allclose(passive.trades[column], traded.trades[column], rtol=1e-9)
 
 
 @pytest.mark.parametrize("overnight", [True, False])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from rllib_tactical.data.interpret.aliases import ALIASES, base_volume, zone_of_column
 from rllib_tactical.data.interpret.formats import FORMATS, Format, normalized
+from rllib_tactical.data.interpret.lean import is_lean_name, lean_day, lean_scale
 from rllib_tactical.data.interpret.numerals import numerals_of
 from rllib_tactical.data.interpret.options import NO_COLUMN, SYMBOL, ReadOptions
 from rllib_tactical.data.io.dates import (
@@ -27,9 +27,6 @@ from rllib_tactical.errors import UsageError
 
 _NUMBER: Final = re.compile(r"[+-]?(\d[\d., ']*|\.\d+)([eE][+-]?\d+)?")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d\d.*|\d{4}|\d{6}")
-_LEAN: Final = re.compile(r"(\d{8})_(?:\w+_(?:minute|second)_)?(trade|quote)", re.IGNORECASE)
-_UNSCALED: Final = {"crypto", "cryptofuture", "forex", "cfd", "future", "index"}
-_SCALED: Final = {"equity", "option"}
 # Header lines above the names of the columns: a title, the tickers of a table of several.
 _HEADER_ROWS: Final = 6
 
@@ -167,7 +164,7 @@ def _format(table: Table, options: ReadOptions) -> Format | None:
         return FORMATS["yfinance"]
     if table.keys == tuple("012345") and headed:
         return FORMATS["freqtrade"]  # lists of six numbers in a JSON file
-    if _LEAN.match(table.path.name) and FORMATS["lean"] in fitting:
+    if is_lean_name(table.path) and FORMATS["lean"] in fitting:
         return FORMATS["lean"]
     certain = [entry for entry in fitting if entry.certain]
     if certain:
@@ -287,7 +284,7 @@ def _with_times(
     pattern = _pattern(table, cells, options, chosen, joined=DATE in layout.positions)
     midnight = None
     if chosen is not None and chosen.name == "lean" and pattern is None:
-        midnight = _lean_day(table.path)
+        midnight = lean_day(table.path)
     return replace(
         layout, dates=pattern, zone=zone, local_epoch=local_epoch, midnight_micros=midnight
     )
@@ -337,7 +334,7 @@ def _with_numbers(
     if scale is None and chosen is not None and prices:
         whole = all(cell.isdigit() for cell in prices[:200])
         if chosen.name == "lean":
-            scale = _lean_scale(table.path)
+            scale = lean_scale(table.path)
         elif whole and chosen.scale_of_whole_prices != 1.0:
             scale = chosen.scale_of_whole_prices
     return replace(layout, numerals=numerals, scale=1.0 if scale is None else scale)
@@ -373,31 +370,6 @@ def _of_ticker(table: Table, options: ReadOptions) -> tuple[str, ...]:
     return tuple(
         key if ticker in ("", wanted) else ""
         for key, ticker in zip(table.keys, table.tickers, strict=True)
-    )
-
-
-def _lean_day(path: Path) -> int:
-    match = _LEAN.match(path.name)
-    if match is None:
-        raise UsageError(
-            f"--format lean: times count from midnight, and {path.name} does not begin with its "
-            "day, such as 20241021_trade.zip"
-        )
-    if match[2].lower() == "quote":
-        raise UsageError(f"--format lean: {path.name} holds quotes, expected trades")
-    day = datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC)
-    return int(day.timestamp()) * 1_000_000
-
-
-def _lean_scale(path: Path) -> float:
-    kinds = {part.lower() for part in path.absolute().parts}
-    if kinds & _SCALED:
-        return 1e-4
-    if kinds & _UNSCALED:
-        return 1.0
-    raise UsageError(
-        f"--format lean: the folders of {path.name} do not tell the kind of security: give "
-        "--price-scale 0.0001 for equities and options, else --price-scale 1"
     )
 
 
