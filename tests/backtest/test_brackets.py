@@ -7,7 +7,9 @@ import pytest
 
 from rllib_tactical.backtest.brackets import bracket_pnl, vote_outcomes
 from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.features.synergy import SynergyTrack
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.errors import ArrayError, DataError
 from tests.backtest.scenes import LONG, START, scene, votes_on
@@ -51,6 +53,21 @@ def test_nothing_beyond_the_range_is_looked_at() -> None:
     t, side, stop = np.array([START]), np.array([1]), START + 4
     assert np.isnan(bracket_pnl(history, Rules(), t, side, stop)).all()
     assert np.isnan(bracket_pnl(other, Rules(), t, side, stop)).all()
+
+
+def test_a_synergy_against_the_side_does_not_refuse_it() -> None:
+    """The side is given: the discount of the vote is no part of what a bracket earns."""
+    history = scene(UP)
+    track = SynergyTrack.none(len(history))
+    track = dataclasses.replace(
+        track, kind=np.full_like(track.kind, 1), direction=np.full_like(track.direction, -1)
+    )
+    against = dataclasses.replace(history, synergy=track)
+    strict = Rules(aggregation=AggregationConfig(counter_synergy_factor=0.0))
+    t, side = np.array([START]), np.array([1])
+    expected = bracket_pnl(history, strict, t, side, len(history))
+    assert np.isfinite(expected).all()
+    assert bracket_pnl(against, strict, t, side, len(history)) == expected
 
 
 def test_a_sessions_last_bar_opens_no_bracket() -> None:
