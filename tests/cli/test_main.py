@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import click
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -17,8 +16,7 @@ from rllib_tactical.bundle.bundle import export_bundle
 from rllib_tactical.cli.main import main, run
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.features.table import compute_features
-from rllib_tactical.domain.types import AGENTS, FEATURE_NAMES
+from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.synthetic import make_market
 from tests.actors import untrained_weights
 from tests.ports import ports_of_serve
@@ -80,15 +78,6 @@ def test_every_command_explains_itself(name):
 
 def test_version():
     assert __version__ in CliRunner().invoke(main, ["--version"]).output
-
-
-def test_the_workers_of_validation_are_known_by_their_name_in_version_1():
-    for name in ("--validation-workers", "--evaluation-workers"):
-        call = ["train", "--data", "no.csv", "--out", "no", name, "-1"]
-        result = CliRunner().invoke(main, call)
-        assert result.exit_code == 2
-        assert f"Invalid value for '{name}'" in result.output
-    assert "--evaluation-workers" not in CliRunner().invoke(main, ["train", "--help"]).output
 
 
 def write_broken(path: Path, good: Path) -> Path:
@@ -267,17 +256,6 @@ def test_a_user_error_is_one_clear_message(errors, case, monkeypatch, capsys):
     assert sorted(path.name for path in folder.iterdir()) == before, (
         "something half-written is left"
     )
-
-
-def test_features_writes_what_the_domain_computes(market, tmp_path):
-    out = tmp_path / "features.parquet"
-    done = tactical("features", market[0], "--out", out)
-    assert done.returncode == 0, done.stderr
-    frame = pd.read_parquet(out)
-    assert list(frame) == ["timestamp", *FEATURE_NAMES, "atr_14", "close"]
-    table = compute_features(market[1].bars)
-    np.testing.assert_array_equal(frame[list(FEATURE_NAMES)].to_numpy(), table.raw)
-    np.testing.assert_array_equal(frame["atr_14"].to_numpy(), table.atr)
 
 
 @pytest.mark.ray

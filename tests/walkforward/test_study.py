@@ -176,38 +176,3 @@ def test_more_runners_than_the_cluster_has_are_refused(
     assert code != 0
     assert not (out / "evaluation.json").exists()
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "words"),
-    [
-        (["--folds", "2", "--test-from", "2000-02-01"], 2, "give both --validation-from and"),
-        (["--folds", "0"], 2, "--folds must be at least 1"),
-        (["--folds", "40"], 1, "the test part needs at least 362 bars"),
-        (["--resume"], 2, "there is no walk-forward evaluation in"),
-        (["--data", "missing_SYNTH.csv", "--instrument", "SYNTH"], 2, "missing_SYNTH.csv"),
-    ],
-)
-def test_errors_are_one_clear_line(
-    files: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    more: list[str],
-    code: int,
-    words: str,
-) -> None:
-    out = tmp_path / "out"
-    found, _, err = call(capsys, "--data", files[0], "--out", out, *more)
-    assert found == code
-    assert words in err
-    assert not out.exists()
-
-
-def test_a_folder_of_something_else_is_left_alone(
-    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    code, _, err = call(capsys, "--data", files[0], "--out", tmp_path, "--folds", 1)
-    assert code == 2
-    assert "--out must be a new or empty folder, found notes.txt in" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
