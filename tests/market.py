@@ -40,7 +40,7 @@ def sessions_of_length(count: int, bars: int = SESSION_BARS) -> Sessions:
     place = np.arange(count) % bars
     last = place == bars - 1
     last[-1] = True
-    return Sessions(np.arange(count) // bars, place == 0, last, (place + 1) / bars)
+    return Sessions.without_gaps(np.arange(count) // bars, place == 0, last, (place + 1) / bars)
 
 
 def random_history(count: int = 1_500, seed: int = 0) -> MarketHistory:

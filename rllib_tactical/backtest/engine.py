@@ -198,9 +198,8 @@ class _Lanes:
 
 
 def _make_lanes(history: MarketHistory, start: int, stop: int, equity: float) -> _Lanes:
-    first, last = history.sessions.is_first, history.sessions.is_last
     inner = np.arange(start + 1, stop - 1)
-    cuts = inner[first[inner] & last[inner - 1]]
+    cuts = inner[history.sessions.is_first[inner]]  # no order reaches a session's first bar
     edges = np.concatenate([[start], cuts, [stop - 1]]).astype(np.int64)
     count = len(edges) - 1
     return _Lanes(edges[:-1], edges[1:], np.full(count, equity), np.zeros(count))

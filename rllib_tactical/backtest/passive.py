@@ -61,7 +61,9 @@ def passive_result(
     """
     steps = stop - start - 1
     bar = np.arange(start + 1, stop)
-    held = np.ones(steps, dtype=np.bool_) if active is None else active[:-1].copy()
+    wanted = np.ones(steps, dtype=np.bool_) if active is None else active[:-1]
+    is_open = history.sessions.is_open[bar]
+    held = _held_through(wanted, is_open) if overnight else wanted & is_open
     ends = np.append(~held[1:], False) & held
     if not overnight:
         ends |= history.sessions.is_last[bar] & held
@@ -90,6 +92,18 @@ def passive_result(
         bonus=log["bonus"],
         passes=1,
     )
+
+
+def _held_through(wanted: BoolArray, is_open: BoolArray) -> BoolArray:
+    """Return whether a position is held during bars (S,): while closed, if wanted on both sides."""
+    bar = is_open.nonzero()[0]
+    held = np.zeros(len(wanted), dtype=np.bool_)
+    if len(bar):
+        here = np.arange(len(wanted))
+        before = np.searchsorted(bar, here, side="right") - 1
+        after = np.minimum(np.searchsorted(bar, here), len(bar) - 1)
+        held = (before >= 0) & wanted[bar[np.maximum(before, 0)]] & wanted[bar[after]]
+    return held
 
 
 def _log(

@@ -110,7 +110,7 @@ def comparable_history(market: SyntheticMarket) -> MarketHistory:
     first, last = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
     first[0] = last[-1] = True
     elapsed = (np.arange(count) + 1.0) / count
-    sessions = Sessions(np.zeros(count, dtype=np.int64), first, last, elapsed)
+    sessions = Sessions.without_gaps(np.zeros(count, dtype=np.int64), first, last, elapsed)
     instrument = dataclasses.replace(market.instrument, half_spread_ticks=0.0, slippage_ticks=0.0)
     return build_history(market.bars, sessions, instrument)
 

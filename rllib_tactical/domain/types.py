@@ -118,15 +118,28 @@ class Bars:
 class Sessions:
     """Where each bar stands in its trading session. Arrays have shape (T,).
 
-    ``session_id`` (int64) grows by one per session; ``is_first`` and ``is_last`` mark the first and
-    last bar of each session; ``elapsed`` (float64, 0..1) is the share of the scheduled session that
-    has passed at the bar's close.
+    ``session_id`` (int64) grows by one per session; ``is_first`` marks the bar with which a session
+    begins and ``is_last`` the one at whose close positions are flat, the session's last;
+    ``elapsed`` (float64, 0..1) is the share of the scheduled session that has passed at the bar's
+    close. ``is_open``: the market is open during the bar; ``tradable``: it is open at the bar's
+    end. Both are known from the calendar before any bar comes.
     """
 
     session_id: IntArray
     is_first: BoolArray
     is_last: BoolArray
     elapsed: FloatArray
+    is_open: BoolArray
+    tradable: BoolArray
+
+    @classmethod
+    def without_gaps(
+        cls, session_id: IntArray, is_first: BoolArray, is_last: BoolArray, elapsed: FloatArray
+    ) -> Sessions:
+        """Return sessions of which every bar is there and no other bar is."""
+        return cls(
+            session_id, is_first, is_last, elapsed, np.ones(len(is_last), dtype=np.bool_), ~is_last
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from msgspec import UNSET
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
 from rllib_tactical.domain.decision.override import Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
@@ -99,9 +100,11 @@ class Decider:
         self._base_quantity = float(bundle.instrument.base_quantity or 0.0)
         self._budgets = performance.latency_targets.by_stage_ms
         self._identity = bundle.bundle_id.encode()
+        self._clock = MarketClock(bundle.instrument)
 
     def warm_up(self) -> None:
-        """Run the actors once, so that the first request does not pay for their set-up."""
+        """Run the actors and look at the calendar once, so that no request pays for the first."""
+        self._clock.is_open(time())
         blank = np.zeros((1, WINDOW, NUM_FEATURES), dtype=np.float32)
         probabilities(self._engine, blank, self.bundle.temperature_scale)
 
@@ -137,7 +140,7 @@ class Decider:
             request: from ``read_request``.
             state: the risk state to decide on.
             fresh: whether that state is known to be current; without that the answer is hold.
-            now_s: epoch time from which the age of the bars is measured; the clock's when omitted.
+            now_s: epoch time of the decision; the clock's when omitted.
             start: ``perf_counter`` at which work on the request began; now when omitted.
         """
         start = perf_counter() if start is None else start
@@ -155,11 +158,9 @@ class Decider:
         else:
             votes = _vote(agent_probabilities, overrides, digest)
         instrument, rules = self.bundle.instrument, self.bundle.rules
-        data_issue = state.data_issue_of(
-            time() if now_s is None else now_s, self.bundle.bar_seconds
-        )
-        # current bars show, also for a decision by matrix, whether the session continues
-        tradable = state.market is None or state.market.tradable or data_issue is Reason.DATA_STALE
+        now_s = time() if now_s is None else now_s
+        data_issue = state.data_issue_of(now_s, self.bundle.bar_seconds)
+        tradable = state.tradable(now_s, self._clock, request.from_bars)
         account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(
             votes,

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from rllib_tactical.config.service import ServiceConfig
+from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.account import Account, account_view
@@ -70,6 +71,16 @@ class RiskState:
             found = account_view(self.account, price, tradable, point_value, risk)
             self._flat[tradable, risk] = found
         return found
+
+    def tradable(self, now_s: float, clock: MarketClock, from_bars: bool) -> bool:
+        """Return whether the market is open: by the clock, in a replay by the last bar's end.
+
+        A decision on bars acts at their end, so that then the market has to be open as well.
+        """
+        at_bar = self.market is None or self.market.tradable
+        if not self._service.live_bars:
+            return at_bar
+        return clock.is_open(now_s) and (at_bar or not from_bars)
 
     def market_age_s(self, now_s: float, bar_seconds: int) -> float | None:
         """Return how many seconds the next bar is overdue, 0 when it is not, None without bars.

@@ -45,7 +45,7 @@ class BufferState(msgspec.Struct, frozen=True):
         last_s: its open time, UTC epoch seconds.
         arrived_s: epoch time at which it arrived.
         bars: number of bars accepted so far.
-        tradable: whether its session has another bar.
+        tradable: whether the market is open at its end.
         bars_since_gap: bars since the newest gap; None when no bar is missing in the window.
         due_s: epoch time at which the next scheduled bar closes.
     """
@@ -133,9 +133,9 @@ class BarBuffer:
 
     def push(self, rows: tuple[BarRow, ...], arrived_s: float) -> list[ClosedBar]:
         """Accept bars that ``check`` found to be new; return what the account is marked with."""
-        first, last, missing = self._place(rows)
+        first, tradable, missing = self._place(rows)
         closed = []
-        for row, is_first, is_last, lost in zip(rows, first, last, missing, strict=True):
+        for row, is_first, is_open, lost in zip(rows, first, tradable, missing, strict=True):
             self._stream.push(*row[1:])
             self._rows[row.time_s] = row
             if lost:
@@ -143,7 +143,7 @@ class BarBuffer:
             elif self._since_gap is not None:
                 since = self._since_gap + 1
                 self._since_gap = since if since < WINDOW else None
-            self._last, self._tradable = row.time_s, not is_last
+            self._last, self._tradable = row.time_s, bool(is_open)
             closed.append(ClosedBar(row.time_s, row.close, bool(is_first)))
         self._arrived_s = arrived_s
         while len(self._rows) > KEPT_BARS:

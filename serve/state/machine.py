@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import from_dict, to_dict
-from rllib_tactical.data.calendar.sessions import follow_sessions, opens_between
+from rllib_tactical.data.calendar.sessions import opens_between
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import Instrument
-from rllib_tactical.errors import DataError, ServiceError
+from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError, invalid
 from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
@@ -234,8 +233,7 @@ class StateMachine:
         before_s = self._marked.time_s
         if before_s < self._session_s <= now_s:  # one later than now is from a clock that was wrong
             before_s = self._session_s
-        begins = self._begins_session(before_s, now_s) and self._opens(before_s, now_s)
-        return SessionRecord(now_s) if begins else None
+        return SessionRecord(now_s) if self._begins_session(before_s, now_s) else None
 
     def apply(self, record: Record) -> Effect:
         """Apply a record that was checked, or read from the journal."""
@@ -329,23 +327,12 @@ class StateMachine:
         self._portfolio.mark(self._marked.price, new_session)
 
     def _begins_session(self, before_s: float, now_s: float) -> bool:
-        """Return whether ``now_s`` is in a later session than ``before_s`` (0: no time yet).
+        """Return whether a session opened after ``before_s`` (0: no time yet), up to ``now_s``.
 
         Beyond the calendar's range no session begins: drawdown and halt of the old one remain.
         """
         before, now = int(before_s), int(now_s)
-        if before == 0 or now <= before:
-            return False
-        times = np.array([now], dtype=np.int64)
-        try:  # a moment is treated as a bar of one second
-            first, _, _ = follow_sessions(before, times, self._instrument, 1)
-        except DataError:
-            return False
-        return bool(first[0])
-
-    def _opens(self, before_s: float, now_s: float) -> bool:
-        """Return whether the market opened in between: a new date alone starts no session."""
-        return opens_between(int(before_s), int(now_s), self._instrument)
+        return 0 < before < now and opens_between(before, now, self._instrument)
 
     def _require_symbol(self, symbol: str) -> None:
         if symbol != self._instrument.symbol:

@@ -43,7 +43,7 @@ def scene(
     place = np.arange(count) % session_bars
     last = place == session_bars - 1
     last[-1] = True
-    sessions = Sessions(
+    sessions = Sessions.without_gaps(
         np.arange(count) // session_bars, place == 0, last, (place + 1) / session_bars
     )
     bars = Bars(time_s, *np.column_stack([table, np.full(count, 10.0)]).T)

@@ -15,9 +15,10 @@ from rllib_tactical.domain.simulation.history import MarketHistory, build_histor
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import ExitReason
-from rllib_tactical.domain.types import Reason
+from rllib_tactical.domain.types import Reason, Sessions
 from rllib_tactical.errors import ConfigError, DataError
 from tests.backtest.scenes import LONG, START, scene, votes_on
+from tests.domain.builders import gappy_sessions
 from tests.market import INSTRUMENT, random_bars, sessions_of_length
 
 COLUMNS = {
@@ -112,14 +113,17 @@ def test_equal_with_sessions_of_ragged_lengths_and_a_start_inside_one() -> None:
     starts = np.zeros(count, dtype=bool)
     starts[np.unique(np.concatenate([[0], rng.integers(1, count, 60)]))] = True
     last = np.append(starts[1:], True)
-    sessions = dataclasses.replace(
-        sessions_of_length(count),
-        session_id=np.cumsum(starts) - 1,
-        is_first=starts,
-        is_last=last,
-    )
+    elapsed = sessions_of_length(count).elapsed
+    sessions = Sessions.without_gaps(np.cumsum(starts) - 1, starts, last, elapsed)
     history = build_history(random_bars(count, 9), sessions, INSTRUMENT)
     assert_equals_the_loop(history, random_votes(900, 5), Rules(), 361, 1_261)
+
+
+def test_equal_with_breaks_bars_out_of_hours_and_bars_that_did_not_come() -> None:
+    for seed in range(3):
+        sessions = gappy_sessions(np.random.default_rng(seed), 1_300)
+        history = build_history(random_bars(1_300, seed), sessions, INSTRUMENT)
+        assert_equals_the_loop(history, random_votes(900, seed), Rules(), 361, 1_261)
 
 
 def test_equal_in_a_single_endless_session() -> None:

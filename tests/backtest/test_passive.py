@@ -75,6 +75,27 @@ def test_it_is_the_simulators_trade_where_no_bracket_ends_it(rate: float) -> Non
 
 
 @pytest.mark.parametrize("overnight", [True, False])
+def test_it_trades_while_the_market_is_open_only(overnight: bool) -> None:
+    rows = [(1.0, 1.0, 1.0, 1.0), *ROWS, (1.0, 1.0, 1.0, 1.0), *ROWS]
+    history = scene(rows)
+    closed = np.isin(np.arange(len(history)), (START + 1, START + 5))
+    last = history.sessions.is_last.copy()
+    last[START + 4] = True
+    sessions = dataclasses.replace(history.sessions, is_open=~closed, is_last=last)
+    history = dataclasses.replace(history, sessions=sessions)
+    result = passive_result(history, Rules(), START, START + 9, overnight=overnight)
+    entries = result.trades["entry_bar"].tolist()
+    assert entries == ([START + 2] if overnight else [START + 2, START + 6])
+    if not overnight:
+        assert result.trades["exit_bar"].tolist() == [START + 4, START + 8]
+        assert result.equity["position"].iloc[5] == 0.0
+    # the bars on which it wants to be long end with a break: sold at the close before it
+    wanted = np.arange(9) < 5
+    result = passive_result(history, Rules(), START, START + 9, overnight=overnight, active=wanted)
+    assert result.trades["exit_bar"].tolist() == [START + 4]
+
+
+@pytest.mark.parametrize("overnight", [True, False])
 def test_it_pays_funding_while_it_holds(overnight: bool) -> None:
     rate = 0.01
     history = with_instrument(scene(ROWS * 12), funding_rate=rate, funding_hours=1)

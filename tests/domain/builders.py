@@ -61,7 +61,25 @@ def sessions_of_lengths(*lengths: int) -> Sessions:
     first = np.concatenate([np.arange(n) == 0 for n in lengths])
     last = np.concatenate([np.arange(n) == n - 1 for n in lengths])
     elapsed = np.concatenate([np.arange(1, n + 1) / n for n in lengths])
-    return Sessions(np.cumsum(first) - 1, first, last, elapsed)
+    return Sessions.without_gaps(np.cumsum(first) - 1, first, last, elapsed)
+
+
+def gappy_sessions(rng: np.random.Generator, length: int, longest: int = 40) -> Sessions:
+    """Return random sessions with breaks, bars out of hours before and after, and lost last bars.
+
+    A lost last bar: the calendar has another one, so that the market is open at the end.
+    """
+    whole = random_sessions(rng, length, longest)
+    is_open = rng.random(length) < 0.8
+    session = whole.session_id
+    is_first, is_last = np.zeros((2, length), dtype=np.bool_)
+    for number in range(int(session[-1]) + 1):
+        bars = np.flatnonzero(is_open & (session == number))
+        is_first[bars[:1]] = is_last[bars[-1:]] = True
+    ends = np.append(is_open[1:], False)
+    tradable = is_open & ends & ~np.append(is_first[1:], False)
+    tradable |= is_last & (rng.random(length) < 0.5)
+    return Sessions(session, is_first, is_last, whole.elapsed, is_open, tradable)
 
 
 def random_sessions(rng: np.random.Generator, length: int, longest: int = 40) -> Sessions:

@@ -187,11 +187,14 @@ class ReferenceAccount:
                 value = self.trade.quantity * open_ * instrument.point_value
                 self.trade.funding += self.trade.side * value * instrument.funding_rate
                 self.realized -= self.trade.side * value * instrument.funding_rate
-        if self.trade is not None and (halted_before or reason == "close_opposite"):
+        sessions = market_history.sessions
+        open_now = bool(sessions.is_open[bar])
+        leaves = halted_before or reason == "close_opposite"
+        if self.trade is not None and leaves and open_now:
             side = self.trade.side
             why = "halt" if halted_before else "opposite"
             result.closed = self._leave(bar, open_ - side * worse, why, worse)
-        if reason == "execute":
+        if reason == "execute" and open_now and not sessions.is_first[bar]:
             raw = market_history.features.raw
             momentum = float(raw[t, 5])
             self.trade = ReferenceTrade(
@@ -208,13 +211,13 @@ class ReferenceAccount:
             )
             self.realized -= self.trade.opening_fee
             result.entered = self.trade
-        if self.trade is not None:
+        if self.trade is not None and open_now:
             level = self._level_hit(open_, high, low)
             if level is not None:
                 at, why = level
                 slip = worse if why == "stop" else 0.0
                 result.closed = self._leave(bar, at - self.trade.side * slip, why, slip)
-        if self.trade is not None and bool(market_history.sessions.is_last[bar]):
+        if self.trade is not None and bool(sessions.is_last[bar]):
             side = self.trade.side
             result.closed = self._leave(bar, close - side * worse, "session_end", worse)
 
@@ -227,7 +230,7 @@ class ReferenceAccount:
                 side = self.trade.side
                 result.closed = self._leave(bar, close - side * worse, "liquidation", worse)
                 self.equity = self.realized
-        if bool(market_history.sessions.is_first[bar]):
+        if bool(sessions.is_first[bar]):
             self.peak, self.halted = before, False
         self.peak = max(self.peak, self.equity)
         limit = self.rules.risk.session_drawdown_limit
@@ -251,7 +254,7 @@ class ReferenceAccount:
             return "account_lost", 0.0
         if self.halted:
             return "session_halted", 0.0
-        if bool(self.market_history.sessions.is_last[self.t]):
+        if not self.market_history.sessions.tradable[self.t]:
             return "session_closed", 0.0
         if self.trade is not None and self.trade.side == -side:
             return "close_opposite", self.trade.quantity

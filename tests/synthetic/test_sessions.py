@@ -24,7 +24,9 @@ def flat_history(lengths: list[int]) -> MarketHistory:
     number = np.repeat(np.arange(len(lengths)), lengths)
     elapsed = (place + 1) / np.repeat(lengths, lengths)
     is_last = np.isin(np.arange(count), last)
-    return build_history(bars, Sessions(number, place == 0, is_last, elapsed), INSTRUMENT)
+    return build_history(
+        bars, Sessions.without_gaps(number, place == 0, is_last, elapsed), INSTRUMENT
+    )
 
 
 def test_a_session_that_goes_nowhere_costs_one_round_trip_however_long_it_is() -> None:

@@ -20,25 +20,43 @@ class Placement:
     """Where T bars stand in a schedule of S sessions; arrays of shape (T,).
 
     ``index`` (int64) is the scheduled session that the bar belongs to, -1 where it belongs to
-    none; ``inside`` says whether the market is open during the bar; ``day`` (int64, days since
-    1970-01-01) is the session's date and never falls.
+    none; ``inside`` says whether the bar lies between the open and the close of that session;
+    ``is_open`` whether the market is open during the bar, that is inside and not in a break;
+    ``begins`` whether a session begins with the bar, the first one's included; ``day`` (int64, days
+    since 1970-01-01) is the session's date and never falls.
     """
 
     schedule: Schedule
     index: IntArray
     inside: BoolArray
+    is_open: BoolArray
+    begins: BoolArray
     day: IntArray
+
+
+def market_is_open(schedule: Schedule, moment_s: IntArray) -> BoolArray:
+    """Return whether an order can be given at ``moment_s`` (N,): the one rule, for all that trade.
+
+    The market is open between a session's open and close, breaks excepted. At the open itself and
+    at the end of a break the first price is still to come, and at the close none will: all of
+    these are closed.
+    """
+    index = np.searchsorted(schedule.open_s, moment_s, side="left") - 1
+    safe = np.maximum(index, 0)
+    in_session = (index >= 0) & (moment_s < schedule.close_s[safe])
+    in_break = (schedule.break_start_s[safe] <= moment_s) & (moment_s <= schedule.break_end_s[safe])
+    return np.asarray(in_session & ~in_break)
 
 
 def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = BAR_SECONDS) -> Sessions:
     """Return the session of each bar of ``bars``, by the instrument's calendar.
 
-    A bar belongs to the session that is open during it. A bar outside of every session (before
-    the open, after the close, on a holiday) belongs to its date in the instrument's time zone, so
-    that pre-market bars join the session of the same day. ``is_last`` marks the last bar that the
-    file has of a session, and also the last scheduled bar when later ones follow. ``elapsed`` is
-    (bar close - scheduled open) / (scheduled close - open) clipped to 0..1; on a date without a
-    session it is the share of the local day.
+    A bar belongs to the session that is open during it. With a bar outside of every session
+    (before the open, after the close, on a holiday) no session begins and none ends: it counts to
+    the session that follows, or to the last one. ``is_last`` marks the last bar of each session
+    during which the market is open; where the file lacks the scheduled last one, the last that it
+    has. ``elapsed`` is (bar close - scheduled open) / (scheduled close - open) clipped to 0..1;
+    outside, of the session of the local date, and on a date without one the share of the day.
 
     Raises:
         ConfigError: unknown calendar or time zone.
@@ -46,18 +64,17 @@ def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = BAR_SECON
     """
     time_s = bars.timestamp_s
     if time_s.size == 0:
-        empty = np.zeros(0, dtype=np.bool_)
-        return Sessions(np.zeros(0, dtype=np.int64), empty, empty.copy(), np.zeros(0))
+        none = np.zeros(0, dtype=np.bool_)
+        return Sessions.without_gaps(np.zeros(0, dtype=np.int64), none, none, np.zeros(0))
     if time_s.size > 1 and bool(np.any(np.diff(time_s) <= 0)):
         raise DataError("bars: timestamps must strictly increase before sessions are assigned")
     placed = place_bars(time_s, instrument.calendar, instrument.timezone, bar_seconds)
     schedule = placed.schedule
 
-    starts = np.concatenate(([True], placed.day[1:] != placed.day[:-1]))
-    ends = np.concatenate((starts[1:], [True]))
+    begun = np.cumsum(placed.begins, dtype=np.int64)
+    session_id = np.clip(begun - placed.inside, 0, max(int(begun[-1]) - 1, 0))
     known = placed.index >= 0
     index = np.where(known, placed.index, 0)
-    scheduled_last = placed.inside & (time_s + bar_seconds >= schedule.close_s[index])
     open_s, close_s = schedule.open_s[index], schedule.close_s[index]
     if not known.all():
         local_open_s = _local_midnight_s(placed.day[~known], instrument.timezone)
@@ -65,11 +82,21 @@ def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = BAR_SECON
         open_s[~known], close_s[~known] = local_open_s, local_open_s + DAY_S
     elapsed = np.clip((time_s + bar_seconds - open_s) / (close_s - open_s), 0.0, 1.0)
     return Sessions(
-        session_id=np.cumsum(starts, dtype=np.int64) - 1,
-        is_first=starts,
-        is_last=ends | scheduled_last,
+        session_id=session_id,
+        is_first=placed.begins,
+        is_last=_last_of_each(session_id, placed.is_open),
         elapsed=elapsed,
+        is_open=placed.is_open,
+        tradable=market_is_open(schedule, time_s + bar_seconds),
     )
+
+
+def _last_of_each(session_id: IntArray, is_open: BoolArray) -> BoolArray:
+    """Return the last open bar (T,) of each session that has one."""
+    last = np.zeros(len(is_open), dtype=np.bool_)
+    bar = is_open.nonzero()[0]
+    last[bar] = np.append(np.diff(session_id[bar]) != 0, True)[: len(bar)]
+    return last
 
 
 def follow_sessions(
@@ -77,9 +104,9 @@ def follow_sessions(
 ) -> tuple[BoolArray, BoolArray, IntArray]:
     """Return what is known of bars at ``time_s`` (T,) when each of them closes, T > 0.
 
-    Arrays of shape (T,): whether the bar is its session's first; whether it is the last that the
-    calendar schedules for it; and how many scheduled bars are missing (int64) between it and the
-    bar before, which for the first of them opened at ``previous_s``.
+    Arrays of shape (T,): whether a session begins with the bar; whether the market is open at its
+    end; and how many scheduled bars are missing (int64) between it and the bar before, which for
+    the first of them opened at ``previous_s``.
 
     Raises:
         ConfigError: unknown calendar or time zone.
@@ -87,13 +114,11 @@ def follow_sessions(
     """
     times = time_s if previous_s is None else np.concatenate(([previous_s], time_s))
     placed = place_bars(times, instrument.calendar, instrument.timezone, bar_seconds)
-    close_s = placed.schedule.close_s[np.maximum(placed.index, 0)]
-    last = placed.inside & (times + bar_seconds >= close_s)
-    first = np.concatenate(([True], placed.day[1:] != placed.day[:-1]))
+    tradable = market_is_open(placed.schedule, times + bar_seconds)
     slots = scheduled_slots(placed.schedule, times, bar_seconds)
-    missing = np.concatenate(([0], np.maximum(np.diff(slots) - placed.inside[:-1], 0)))
+    missing = np.concatenate(([0], np.maximum(np.diff(slots) - placed.is_open[:-1], 0)))
     skip = len(times) - len(time_s)
-    return first[skip:], last[skip:], missing[skip:].astype(np.int64)
+    return placed.begins[skip:], tradable[skip:], missing[skip:].astype(np.int64)
 
 
 def place_bars(time_s: IntArray, calendar: str, timezone: str, bar_seconds: int) -> Placement:
@@ -107,8 +132,13 @@ def place_bars(time_s: IntArray, calendar: str, timezone: str, bar_seconds: int)
     # A bar belongs to the session from the moment on that its end lies after the open; this
     # matters only where an open is off the bar grid (a 1-hour bar around a 9:30 open).
     index = np.searchsorted(schedule.open_s, time_s + bar_seconds, side="left") - 1
-    inside = (index >= 0) & (time_s < schedule.close_s[np.maximum(index, 0)])
-    day = schedule.day[np.maximum(index, 0)].copy()
+    safe = np.maximum(index, 0)
+    inside = (index >= 0) & (time_s < schedule.close_s[safe])
+    in_break = schedule.break_start_s[safe] <= time_s
+    in_break &= time_s + bar_seconds <= schedule.break_end_s[safe]
+    begins = inside.copy()
+    begins[1:] &= ~inside[:-1] | (index[1:] != index[:-1])
+    day = schedule.day[safe].copy()
     outside = ~inside
     if outside.any():
         day[outside] = _local_day(time_s[outside], timezone)
@@ -122,7 +152,7 @@ def place_bars(time_s: IntArray, calendar: str, timezone: str, bar_seconds: int)
             position = np.minimum(np.searchsorted(schedule.day, rising), len(schedule) - 1)
             index = np.where(moved, np.where(schedule.day[position] == rising, position, -1), index)
             day = rising
-    return Placement(schedule, index.astype(np.int64), inside, day)
+    return Placement(schedule, index.astype(np.int64), inside, inside & ~in_break, begins, day)
 
 
 def scheduled_slots(schedule: Schedule, time_s: IntArray, bar_seconds: int) -> IntArray:
@@ -166,6 +196,40 @@ def opens_between(before_s: int, now_s: int, instrument: Instrument) -> bool:
     except DataError:
         return False
     return bool(((opens > before_s) & (opens <= now_s)).any())
+
+
+class MarketClock:
+    """Tells at any moment whether a market is open, without a look at the calendar each time."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self._calendar = instrument.calendar
+        self._from_s, self._until_s, self._open = 1, 0, False  # covers no moment yet
+
+    def is_open(self, now_s: float) -> bool:
+        """Return whether an order can be given at epoch time ``now_s``.
+
+        Closed where the calendar does not cover that time.
+        """
+        second = int(now_s)
+        if not self._from_s <= second < self._until_s:
+            self._look_up(second)
+        return self._open
+
+    def _look_up(self, second: int) -> None:
+        try:
+            schedule = trading_schedule(self._calendar, second, second + DAY_S)
+        except DataError:
+            self._from_s, self._until_s, self._open = second, second + DAY_S, False
+            return
+        # what ``market_is_open`` says changes in the second of an edge and in the one after it
+        edges = np.concatenate(
+            (schedule.open_s, schedule.close_s, schedule.break_start_s, schedule.break_end_s)
+        )
+        edges = np.unique(np.concatenate((edges, edges + 1)))
+        place = int(np.searchsorted(edges, second, side="right"))
+        self._from_s = int(edges[place - 1]) if place else second
+        self._until_s = int(edges[place]) if place < len(edges) else second + 1
+        self._open = bool(market_is_open(schedule, np.array([second]))[0])
 
 
 def _scheduled_spans(schedule: Schedule, bar_seconds: int) -> tuple[IntArray, IntArray]:

@@ -52,7 +52,7 @@ def check_market(
     if calendar != ALWAYS_OPEN:
         collector.add_rows(
             "outside_session",
-            _run_starts(rows, ~placed.inside),
+            _run_starts(rows, ~placed.is_open),
             f"bars here lie outside of every session of calendar {calendar}",
         )
         _check_zone(bars, rows, placed, collector, (calendar, zone), bar_seconds)
@@ -136,7 +136,7 @@ def _check_coverage(
         ),
     )
     # The file may start and end within a session: what lies beyond its ends is not missing.
-    inside = np.flatnonzero(placed.inside)
+    inside = np.flatnonzero(placed.is_open)
     if inside.size == 0:
         return
     sessions, first, found = np.unique(placed.index[inside], return_index=True, return_counts=True)

@@ -186,7 +186,6 @@ class Replay:
         if self.episodes.kind == "session":
             sessions = self.history.sessions
             starts, lasts = np.flatnonzero(sessions.is_first), np.flatnonzero(sessions.is_last)
-            # bars after hours give a session a second last bar: the first one ends the episode
             following = np.searchsorted(lasts, starts)
             starts, following = starts[following < len(lasts)], following[following < len(lasts)]
             stops = lasts[following]

@@ -52,6 +52,8 @@ _SESSION_DTYPES: Final[dict[str, type[np.generic]]] = {
     "is_first": np.bool_,
     "is_last": np.bool_,
     "elapsed": np.float64,
+    "is_open": np.bool_,
+    "tradable": np.bool_,
 }
 _SYNERGY_DTYPES: Final[dict[str, type[np.generic]]] = {
     "kind": np.int8,
@@ -159,15 +161,15 @@ class MarketHistories:
     def decision_context(self, bar: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
         """Return what decisions see beside votes and accounts, at running bar numbers (N,).
 
-        The synergy's kind (0 for none) and direction, int64, and whether the bar is a session's
-        last, on which every order is refused.
+        The synergy's kind (0 for none) and direction, int64, and whether the market is closed at
+        the bar's end, so that every order is refused.
         """
         kind, direction = np.zeros((2, len(bar)), dtype=np.int64)
-        closing = np.zeros(len(bar), dtype=np.bool_)
+        closed = np.zeros(len(bar), dtype=np.bool_)
         for history, rows, t in self._parts(bar):
             kind[rows], direction[rows] = history.synergy.kind[t], history.synergy.direction[t]
-            closing[rows] = history.sessions.is_last[t]
-        return kind, direction, closing
+            closed[rows] = ~history.sessions.tradable[t]
+        return kind, direction, closed
 
     def _parts(self, bar: IntArray) -> Iterator[tuple[MarketHistory, IntArray, IntArray]]:
         """Yield each market history that is asked for, the rows that ask, and their bars on it."""

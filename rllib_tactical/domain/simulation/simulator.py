@@ -1,13 +1,15 @@
 """The market simulator: N accounts, one bar per step. The only implementation of fills.
 
-Decide at the close of bar t, fill at the open of t+1 plus/minus half spread and slippage. From the
-fill bar on, stop and target are checked inside each bar: a bar that opens beyond a level fills at
-the open; when both levels are inside one bar the stop is taken. Stops are market orders and pay
-half spread and slippage, targets are limit orders and pay neither; every side pays commission. A
-position that is held into a time of funding pays or receives it at the price at which the bar
-opens. The position is flat at the session's last close. When the session drawdown limit is reached
-at a close, the position is flattened at the next open and the session is halted. Where no equity is
-left at a close, the position is liquidated there and the account is lost: it never trades again.
+Decide at the close of bar t, fill at the open of t+1 plus/minus half spread and slippage. Nothing
+fills while the market is closed: an order that would meet the first bar of another session expires.
+From the fill bar on, stop and target are checked inside each bar: a bar that opens beyond a level
+fills at the open; when both levels are inside one bar the stop is taken. Stops are market orders
+and pay half spread and slippage, targets are limit orders and pay neither; every side pays
+commission. A position that is held into a time of funding pays or receives it at the price at which
+the bar opens. The position is flat at the session's last close. When the session drawdown limit is
+reached at a close, the position is flattened at the next open and the session is halted. Where no
+equity is left at a close, the position is liquidated there and the account is lost: it never trades
+again.
 """
 
 from __future__ import annotations
@@ -99,6 +101,10 @@ class Simulator:
         self._funding: IntArray | None = None  # payments due at the open of each bar (T,)
         if instrument.funding_rate:
             self._funding = costs.funding_payments(history.bars.timestamp_s, instrument)
+        sessions = history.sessions
+        # an order reaches the next bar of its own session only
+        self._fillable = sessions.is_open & ~sessions.is_first
+        self._closes_inside = not bool(sessions.is_open.all())  # breaks, or bars out of hours
         self._no_exits = Exits.none(count)  # returned by every step without an exit
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
@@ -174,7 +180,7 @@ class Simulator:
             position_side=self.side,
             position_quantity=self.quantity,
             halted=self.halted,
-            tradable=~self.history.sessions.is_last[self.t],
+            tradable=self.history.sessions.tradable[self.t],
         )
 
     def step(self, votes: Votes) -> Step:
@@ -195,7 +201,7 @@ class Simulator:
         if len(who):
             if self._funding is not None:
                 self._pay_funding(who, self._funding[bar[who]])
-            who = who[(self.halted | decision.closes)[who]]
+            who = self._open_at(who[(self.halted | decision.closes)[who]], bar)
             if len(who):
                 why = np.where(self.halted[who], int(ExitReason.HALT), int(ExitReason.OPPOSITE))
                 self._close_at_market(who, history.bars.open[bar[who]], why)
@@ -203,13 +209,16 @@ class Simulator:
         entered = decision.execute & ~decision.closes
         entry_price = self._no_exits.price  # NaN
         who = entered.nonzero()[0]
+        if len(who):
+            entered &= self._fillable[bar]
+            who = entered.nonzero()[0]
         enters = len(who) > 0
         if enters:
             self._enter(who, decision, history.bars.open[bar[who]])
             entry_price = np.full(self.num_accounts, np.nan)
             entry_price[who] = self.entry_price[who]
 
-        who = self.side.nonzero()[0]
+        who = self._open_at(self.side.nonzero()[0], bar)
         if len(who):
             self._check_levels(who)
             who = history.sessions.is_last[bar].nonzero()[0]
@@ -266,6 +275,10 @@ class Simulator:
             out[who, 2] = np.minimum((held_t - self.entry_t[who]) / 60.0, 2.0)
         out[:, 3] = np.minimum(drawdown / self.rules.risk.session_drawdown_limit, 2.0)
         return out
+
+    def _open_at(self, who: IntArray, bar: IntArray) -> IntArray:
+        """Return those of accounts ``who`` whose market is open during ``bar`` (N,)."""
+        return who[self.history.sessions.is_open[bar[who]]] if self._closes_inside else who
 
     def _adverse(self, who: IntArray) -> FloatArray:
         """Return by how much market orders of accounts ``who`` (K,) fill worse on bar t + 1."""

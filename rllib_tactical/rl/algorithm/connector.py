@@ -133,12 +133,12 @@ class CentralizedBatch(ConnectorV2):
         """Return (R, K, 3): 1 where the vote decided something, 0 elsewhere; None: all count."""
         t = np.concatenate([part.t[:-1] for part in parts]).astype(np.int64)
         account = np.concatenate([part.account[:-1] for part in parts])
-        kind, direction, closing = self._histories.decision_context(t)
+        kind, direction, closed = self._histories.decision_context(t)
         halted = account[..., DRAWDOWN_USED] >= 1.0
         decisive = decisive_votes(
             np.concatenate([part.actions for part in parts]),
             account[..., POSITION_SIDE],
-            halted | closing[:, None],
+            halted | closed[:, None],
             kind,
             direction,
             self._spec.train_confidence,

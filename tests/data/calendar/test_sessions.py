@@ -10,7 +10,9 @@ import pytest
 
 from rllib_tactical.data.calendar.schedules import trading_schedule
 from rllib_tactical.data.calendar.sessions import (
+    MarketClock,
     follow_sessions,
+    market_is_open,
     next_bar_s,
     scheduled_slots,
     sessions_of,
@@ -72,7 +74,7 @@ def test_half_day_ends_at_one() -> None:
     assert sessions.elapsed[-1] == 1.0
 
 
-def test_bars_on_a_holiday_form_their_own_session() -> None:
+def test_no_session_begins_on_a_holiday() -> None:
     time_s = np.concatenate(
         [
             span("2022-07-01 13:30", "2022-07-01 20:00"),
@@ -81,18 +83,59 @@ def test_bars_on_a_holiday_form_their_own_session() -> None:
         ]
     )
     sessions = place(time_s)
-    assert sessions.session_id.tolist() == [0] * 78 + [1] * 6 + [2] * 78
+    assert sessions.session_id.tolist() == [0] * 78 + [1] * 6 + [1] * 78
+    assert np.flatnonzero(sessions.is_first).tolist() == [0, 84]
+    assert np.flatnonzero(sessions.is_last).tolist() == [77, 161]
+    assert not sessions.is_open[78:84].any() and not sessions.tradable[77:84].any()
     # 09:35 in New York is 575 minutes into the local day of 1440.
     assert sessions.elapsed[78] == pytest.approx(575 / 1440)
 
 
-def test_bars_before_and_after_join_the_session_of_their_local_date() -> None:
-    sessions = place(span("2022-01-03 13:00", "2022-01-04 01:00"))
-    assert set(sessions.session_id) == {0}
-    assert sessions.elapsed[0] == 0.0 and sessions.elapsed[-1] == 1.0
-    # The scheduled last bar (20:55) and the last one of the file.
-    assert np.flatnonzero(sessions.is_last).tolist() == [95, 143]
-    assert np.flatnonzero(sessions.is_first).tolist() == [0]
+def test_bars_before_and_after_a_session_neither_begin_nor_end_it() -> None:
+    sessions = place(
+        np.concatenate(
+            [
+                span("2022-01-03 13:00", "2022-01-04 01:00"),
+                span("2022-01-04 14:00", "2022-01-04 21:00"),
+            ]
+        )
+    )
+    assert sessions.session_id.tolist() == [0] * 96 + [1] * (48 + 84)
+    assert sessions.elapsed[0] == 0.0 and sessions.elapsed[143] == 1.0
+    assert np.flatnonzero(sessions.is_first).tolist() == [18, 150]  # 14:30 UTC
+    assert np.flatnonzero(sessions.is_last).tolist() == [95, 227]
+    assert np.flatnonzero(sessions.is_open).tolist() == [*range(18, 96), *range(150, 228)]
+    # a bar that ends with the open, or with the close, is too early or too late
+    assert np.flatnonzero(sessions.tradable).tolist() == [*range(18, 95), *range(150, 227)]
+
+
+def test_nothing_is_tradable_after_the_close_of_a_half_day() -> None:
+    time_s = span("2024-11-29 13:00", "2024-11-29 22:00")
+    sessions = place(time_s)
+    tradable = time_s[sessions.tradable]
+    assert (tradable[0], tradable[-1]) == tuple(seconds("2024-11-29 14:30", "2024-11-29 17:50"))
+    assert time_s[sessions.is_last].tolist() == seconds("2024-11-29 17:55").tolist()
+
+
+def test_a_midday_break_is_closed() -> None:
+    hong_kong = dataclasses.replace(
+        load_instrument("TQQQ"), calendar="XHKG", timezone="Asia/Hong_Kong"
+    )
+    # 9:30-12:00 and 13:00-16:00 local time; the feed has bars in the break
+    time_s = span("2024-03-07 01:30", "2024-03-07 08:00")
+    sessions = sessions_of(times_bars(time_s), hong_kong)
+    closed = (time_s >= seconds("2024-03-07 04:00")) & (time_s < seconds("2024-03-07 05:00"))
+    np.testing.assert_array_equal(sessions.is_open, ~closed)
+    assert sessions.is_first.sum() == sessions.is_last.sum() == 1
+    assert sessions.session_id.max() == 0
+    shut = (time_s >= seconds("2024-03-07 03:55")) & (time_s < seconds("2024-03-07 05:00"))
+    np.testing.assert_array_equal(sessions.tradable[:-1], ~shut[:-1])
+    first, tradable, missing = follow_sessions(None, time_s, hong_kong)
+    np.testing.assert_array_equal(first, sessions.is_first)
+    np.testing.assert_array_equal(tradable, sessions.tradable)
+    assert not missing.any()
+    _, _, missing = follow_sessions(None, time_s[~closed], hong_kong)
+    assert not missing.any()
 
 
 def test_a_cut_session_ends_with_its_last_bar() -> None:
@@ -150,6 +193,23 @@ def test_the_next_bar_after_a_midday_break_and_after_the_calendars_end() -> None
     assert next_bar_s(4_000_000_000, hong_kong, 300) is None
 
 
+@pytest.mark.parametrize(
+    ("calendar", "first"), [("XNYS", "2024-11-27"), ("XHKG", "2024-03-06"), ("FX", "2024-03-07")]
+)
+def test_a_clock_says_what_the_rule_says(calendar: str, first: str) -> None:
+    market = dataclasses.replace(load_instrument("TQQQ"), calendar=calendar)
+    moments = seconds(first) + np.arange(5 * 86_400)
+    schedule = trading_schedule(calendar, int(moments[0]), int(moments[-1]))
+    rule = market_is_open(schedule, moments)
+    clock = MarketClock(market)
+    changes = np.flatnonzero(np.diff(rule)) + 1
+    assert len(changes) >= 4
+    near = np.unique(np.concatenate([changes - 1, changes, changes + 1]))
+    asked = np.concatenate([near, np.arange(0, len(moments), 997), near[::-1]])
+    assert [clock.is_open(float(moments[i]) + 0.5) for i in asked] == rule[asked].tolist()
+    assert not clock.is_open(7_400_000_000.0)  # beyond the calendar
+
+
 def test_longer_bars_off_the_open_still_belong_to_the_session() -> None:
     bars = times_bars(span("2022-01-03 14:00", "2022-01-03 21:00", 3600))
     sessions = sessions_of(bars, load_instrument("TQQQ"), 3600)
@@ -159,8 +219,10 @@ def test_longer_bars_off_the_open_still_belong_to_the_session() -> None:
 
 
 def test_one_bar_and_none() -> None:
-    one = place(seconds("2022-01-08 12:00"))
-    assert one.is_first.tolist() == one.is_last.tolist() == [True]
+    one = place(seconds("2022-01-08 12:00"))  # a Saturday
+    assert one.is_first.tolist() == one.is_last.tolist() == one.tradable.tolist() == [False]
+    one = place(seconds("2022-01-07 15:00"))
+    assert one.is_first.tolist() == one.is_last.tolist() == one.tradable.tolist() == [True]
     assert len(place(np.zeros(0, dtype=np.int64)).session_id) == 0
 
 
@@ -229,10 +291,10 @@ def test_bars_one_by_one_are_placed_as_in_a_file(calendar: str, zone: str) -> No
     whole = sessions_of(times_bars(time_s), instrument)
     previous = None
     for t in range(0, len(time_s), 7):
-        first, last, missing = follow_sessions(previous, time_s[t : t + 7], instrument)
+        first, tradable, missing = follow_sessions(previous, time_s[t : t + 7], instrument)
         part = slice(t, t + 7)
         np.testing.assert_array_equal(first, whole.is_first[part])
-        np.testing.assert_array_equal(last[:-1], whole.is_last[part][:-1])
+        np.testing.assert_array_equal(tradable, whole.tradable[part])
         assert not missing.any()
         previous = int(time_s[part][-1])
     kept = np.delete(time_s, slice(20, 24))

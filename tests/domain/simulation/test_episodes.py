@@ -146,16 +146,17 @@ def test_session_episode_runs_from_the_first_bar_to_the_last() -> None:
     assert not live.any()
 
 
-def test_session_with_bars_after_its_scheduled_close() -> None:
-    """The scheduled last bar and the last bar of the file are both marked, as by the data layer."""
+def test_an_episode_of_a_session_ends_with_it_whatever_bars_follow() -> None:
     sessions = sessions_of_lengths(*[50] * 14)
-    last = sessions.is_last.copy()
-    last[39::50] = True  # ten bars after hours
+    is_open = np.arange(700) % 50 < 40  # ten bars after hours
+    last = np.arange(700) % 50 == 39
     made = replay(
         "session",
         accounts=200,
         split=Split("train", 359, 689),
-        history=market(dataclasses.replace(sessions, is_last=last)),
+        history=market(
+            dataclasses.replace(sessions, is_last=last, is_open=is_open, tradable=is_open & ~last)
+        ),
     )
     assert set(made.t.tolist()) == {400, 450, 500, 550, 600}
     start = made.t.copy()

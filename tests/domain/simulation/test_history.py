@@ -86,7 +86,9 @@ def test_market_features_by_hand() -> None:
     kind = np.array([0, 3], dtype=np.int8)
     synergy = SynergyTrack(kind, np.array([0, -1], dtype=np.int8), np.array([0.0, 0.4]))
     whole = sessions_of_lengths(2)
-    quarter = Sessions(whole.session_id, whole.is_first, whole.is_last, np.array([0.25, 1.0]))
+    quarter = Sessions.without_gaps(
+        whole.session_id, whole.is_first, whole.is_last, np.array([0.25, 1.0])
+    )
     history = hand_history(
         [(50, 51, 49, 50), (50, 81, 49, 80)], atr=2.0, sessions=quarter, synergy=synergy
     )

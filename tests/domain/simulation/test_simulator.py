@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES, Simulator
 from rllib_tactical.domain.simulation.transition import ExitReason, Step
-from rllib_tactical.domain.types import FloatArray, Instrument, IntArray, Reason
+from rllib_tactical.domain.types import FloatArray, Instrument, IntArray, Reason, Sessions
 from rllib_tactical.errors import ArrayError
 from tests.domain.builders import (
     COIN,
@@ -28,6 +28,7 @@ from tests.domain.builders import (
     FUTURE,
     SHARE,
     bars_of,
+    gappy_sessions,
     hand_history,
     history_of,
     mirror_bars,
@@ -166,13 +167,8 @@ def test_one_tick_short_of_a_level_holds(short: bool) -> None:
 def open_ended(length: int) -> Any:
     """Return one session whose last bar is not among the first ``length``."""
     whole = sessions_of_lengths(length + 1)
-    return dataclasses.replace(
-        whole,
-        session_id=whole.session_id[:length],
-        is_first=whole.is_first[:length],
-        is_last=whole.is_last[:length],
-        elapsed=whole.elapsed[:length],
-    )
+    arrays = (getattr(whole, field.name)[:length] for field in dataclasses.fields(whole))
+    return Sessions(*arrays)
 
 
 @SIDES
@@ -401,6 +397,35 @@ def test_an_account_without_equity_is_liquidated_and_never_trades_again() -> Non
         assert step.decision.reason[0] == Reason.ACCOUNT_LOST
 
 
+def test_an_order_that_meets_the_first_bar_of_another_session_expires() -> None:
+    """The calendar has more bars of the session, but they did not come."""
+    whole = sessions_of_lengths(3, 3)
+    sessions = dataclasses.replace(whole, tradable=np.ones(6, dtype=np.bool_))
+    _, steps = play([QUIET] * 6, HOLD, HOLD, LONG, HOLD, sessions=sessions)
+    assert steps[2].decision.execute[0]
+    assert not any(step.entered[0] for step in steps)
+
+
+def test_nothing_fills_in_a_break() -> None:
+    """Bars 2 and 3 are the break's; no order, no level and no halt is filled there."""
+    closed = np.isin(np.arange(8), (2, 3))
+    whole = sessions_of_lengths(8)
+    crash = (100.0, 101.0, 50.0, 100.0)  # reaches the stop at 98
+    sessions = dataclasses.replace(whole, is_open=~closed)
+    rows = [QUIET, QUIET, crash, crash, QUIET, (100.0, 101.0, 97.0, 100.0), QUIET, QUIET]
+    _, steps = play(rows, LONG, HOLD, sessions=sessions)
+    assert [bool(step.exited[0]) for step in steps] == [False] * 4 + [True] + [False] * 2
+    assert exit_of(steps[4]) == ("STOP", 98.0)
+    # decided inside the break, where the market is not tradable
+    shut = dataclasses.replace(
+        sessions, tradable=whole.tradable & ~np.isin(np.arange(8), (1, 2, 3))
+    )
+    _, steps = play([QUIET] * 8, HOLD, LONG, LONG, LONG, LONG, sessions=shut)
+    assert [bool(step.entered[0]) for step in steps] == [False] * 4 + [True] + [False] * 2
+    reasons = [Reason(int(step.decision.reason[0])) for step in steps[1:4]]
+    assert reasons == [Reason.SESSION_CLOSED] * 3
+
+
 def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
     """The comparison with the reference proves little about an event that never happens."""
     exits: set[int] = set()
@@ -421,7 +446,11 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
 
 
 def random_history(
-    seed: int, instrument: Instrument, length: int = 150, longest: int = 40
+    seed: int,
+    instrument: Instrument,
+    length: int = 150,
+    longest: int = 40,
+    sessions: Callable[[np.random.Generator, int, int], Sessions] = random_sessions,
 ) -> MarketHistory:
     """Return a market of random bars and sessions on the instrument's tick grid."""
     rng = np.random.default_rng(seed)
@@ -433,7 +462,7 @@ def random_history(
     }[instrument.symbol]
     volatility = {"COIN": 900.0, "SHARE": 8.0}.get(instrument.symbol, 6.0)
     bars = random_bars(rng, length, tick, start, jump=20 * volatility, volatility=volatility)
-    return history_of(bars, random_sessions(rng, length, longest), instrument)
+    return history_of(bars, sessions(rng, length, longest), instrument)
 
 
 def random_votes(rng: np.random.Generator, count: int) -> Votes:
@@ -480,13 +509,18 @@ RULES = {
     st.sampled_from(MARKETS),
     st.sampled_from(sorted(RULES)),
     st.integers(1, 8),
+    st.sampled_from([random_sessions, gappy_sessions]),
 )
 def test_agrees_with_the_plain_reference(
-    seed: int, instrument: Instrument, rules_name: str, accounts: int
+    seed: int,
+    instrument: Instrument,
+    rules_name: str,
+    accounts: int,
+    sessions: Callable[[np.random.Generator, int, int], Sessions],
 ) -> None:
     """Every decision, fill, cost, reward and mark of every bar, for accounts at different bars."""
     rng = np.random.default_rng(seed)
-    history, rules = random_history(seed, instrument, 150), RULES[rules_name]
+    history, rules = random_history(seed, instrument, 150, 40, sessions), RULES[rules_name]
     config = RewardConfig()
     simulator = Simulator(history, rules, config, accounts)
     starts = rng.integers(0, 20, accounts)

@@ -339,10 +339,10 @@ def market_of(table: FeatureTable, t: int, **changes: Any) -> BufferState:
         ({}, 901.0, "data_stale", "execute"),
         ({"bars_since_gap": 4}, 0.0, "data_gap", "execute"),
         ({"bars_since_gap": 5}, 0.0, "execute", "execute"),
-        ({"tradable": False}, 0.0, "session_closed", "session_closed"),
-        ({"tradable": False, "bars_since_gap": 4}, 0.0, "data_gap", "session_closed"),
+        ({"tradable": False}, 0.0, "session_closed", "execute"),
+        ({"tradable": False, "bars_since_gap": 4}, 0.0, "data_gap", "execute"),
         ({"tradable": False}, 901.0, "data_stale", "execute"),
-        ({"tradable": False, "due_s": 3e6}, 901.0, "session_closed", "session_closed"),
+        ({"tradable": False, "due_s": 3e6}, 901.0, "session_closed", "execute"),
     ],
 )
 def test_bars_that_cannot_be_trusted_mean_hold(
@@ -353,13 +353,46 @@ def test_bars_that_cannot_be_trusted_mean_hold(
     reason: str,
     by_matrix: str,
 ) -> None:
-    """A matrix is the caller's to vouch for; current bars tell whether the session goes on."""
+    """A matrix is the caller's to vouch for, and the clock tells whether the market is open."""
     market = market_of(table, 400, **changes)
     state = RiskState(Account.opened(100_000.0), market=market)
     found = ask(fixed(bundle), {"symbol": "TEST"}, state, now_s=market.last_s + later_s)
     assert found["decision"]["reason"] == reason
     found = ask(fixed(bundle), request_at(table, 400), state, now_s=market.last_s + later_s)
     assert found["decision"]["reason"] == by_matrix
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        ("2024-11-29T14:30:00", "session_closed"),  # opens with this second
+        ("2024-11-29T14:30:01", "execute"),
+        ("2024-11-29T17:59:59", "execute"),
+        ("2024-11-29T18:00:00", "session_closed"),  # 13:00 in New York, a half day
+        ("2024-11-29T20:00:00", "session_closed"),
+        ("2024-11-30T16:00:00", "session_closed"),  # Saturday
+        ("2024-12-25T16:00:00", "session_closed"),
+        ("2024-12-26T16:00:00", "execute"),
+        ("2300-01-03T16:00:00", "session_closed"),  # beyond the calendar
+    ],
+)
+def test_the_clock_tells_whether_the_market_is_open(
+    bundle: Bundle, table: FeatureTable, at_100: dict[str, Any], now: str, reason: str
+) -> None:
+    """Whatever bars came: none, or one that a feed sent after the close."""
+    stock = replace(bundle.instrument, calendar="XNYS", timezone="America/New_York")
+    decider = fixed(replace(bundle, instrument=stock))
+    now_s = float(np.datetime64(now, "s").astype(np.int64))
+    assert ask(decider, at_100, now_s=now_s)["decision"]["reason"] == reason
+    account = Account.opened(100_000.0)
+    for tradable in (True, False):
+        late = market_of(table, 400, tradable=tradable, last_s=int(now_s) - 300, due_s=now_s + 300)
+        state = RiskState(account, market=late)
+        assert ask(decider, at_100, state, now_s=now_s)["decision"]["reason"] == reason
+        # in a replay the end of the bar is the clock
+        replayed = RiskState(account, market=late, service=ServiceConfig(live_bars=False))
+        found = ask(decider, at_100, replayed, now_s=now_s)["decision"]["reason"]
+        assert found == ("execute" if tradable else "session_closed")
 
 
 def test_replayed_bars_are_as_old_as_their_arrival(bundle: Bundle, table: FeatureTable) -> None:
