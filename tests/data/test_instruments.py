@@ -12,7 +12,7 @@ from rllib_tactical.data.instruments import (
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ConfigError, OrderError, UnreadableError
 
-SHIPPED = ["BTCUSDT", "ES", "ETHUSDT", "EURUSD", "SYNTH", "TQQQ"]
+SHIPPED = ["BTCUSDT", "ES", "ETHUSDT", "EURUSD", "GC", "NQ", "QQQ", "SPY", "SYNTH", "TQQQ"]
 
 
 def test_the_shipped_names() -> None:

@@ -1,26 +1,25 @@
 """Trading schedules: when each session of a calendar opens and closes.
 
-Schedules and holidays come from ``exchange_calendars``. Two things are added here because the
-library does not have them: the daily maintenance hour of CME Globex, and the spot FX week.
+Schedules and holidays come from ``exchange_calendars``, but for those markets of which it knows too
+little: see ``corrections``.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from rllib_tactical.data.calendar.corrections import CLOSINGS, own_calendar
 from rllib_tactical.domain.types import IntArray
 from rllib_tactical.errors import ConfigError, DataError
 
 DAY_S: Final = 86_400
 ALWAYS_OPEN: Final = "24/7"
-_SPOT_FX: Final = "FX"
 # Datetimes, and so calendars, cannot go beyond these; real bars never come near them.
 FIRST_S: Final = -2_208_988_800  # 1900-01-01
 LAST_S: Final = 7_258_118_400  # 2200-01-01
@@ -49,16 +48,17 @@ def require_calendar(name: str) -> None:
     """Check that a calendar of this name exists.
 
     Raises:
-        ConfigError: neither ``24/7``, ``FX`` nor a calendar of ``exchange_calendars``.
+        ConfigError: neither ``24/7``, nor one of ``corrections`` or of ``exchange_calendars``.
     """
-    if name in (ALWAYS_OPEN, _SPOT_FX):
+    if name == ALWAYS_OPEN or name in CLOSINGS:
         return
     library = _library()
     known = library.get_calendar_names(include_aliases=True)
     if name not in known:
         shown = ", ".join(sorted(library.get_calendar_names(include_aliases=False)))
+        own = ", ".join(CLOSINGS)
         raise ConfigError(
-            f"instrument.calendar: found {name!r}, expected 24/7, FX or one of {shown}"
+            f"instrument.calendar: found {name!r}, expected 24/7, {own} or one of {shown}"
         )
 
 
@@ -100,8 +100,8 @@ def _build(name: str, first_day: str, last_day: str) -> Schedule:
     with warnings.catch_warnings():
         # The library still uses pandas idioms that pandas has deprecated.
         warnings.simplefilter("ignore")
-        if name == _SPOT_FX:
-            calendar = _spot_fx_class()(start=first_day, end=last_day)
+        if name in CLOSINGS:
+            calendar = own_calendar(name)(start=first_day, end=last_day)
         else:
             try:
                 calendar = library.get_calendar(name, start=first_day, end=last_day)
@@ -110,8 +110,6 @@ def _build(name: str, first_day: str, last_day: str) -> Schedule:
         table = calendar.schedule
     day = table.index.to_numpy().astype("datetime64[D]").astype(np.int64)
     open_s, close_s = _seconds(table["open"]), _seconds(table["close"])
-    if calendar.name == "CMES":
-        close_s = _before_maintenance(close_s, calendar.tz)
     has_break = np.asarray(table["break_start"].notna(), dtype=np.bool_)
     return Schedule(
         day=day,
@@ -128,17 +126,6 @@ def _always_open(first_s: int, last_s: int) -> Schedule:
     return Schedule(day, day * DAY_S, close_s, close_s, close_s)
 
 
-def _before_maintenance(close_s: IntArray, zone: ZoneInfo) -> IntArray:
-    """Move closes from 17:00 to 16:00 Chicago time; leave early closes alone.
-
-    The library lets a CME session last until the next one opens, but Globex halts equity index,
-    FX and interest rate futures from 16:00 to 17:00 each day
-    (https://www.cmegroup.com/trading-hours.html).
-    """
-    hours = np.array([datetime.fromtimestamp(int(t), zone).hour for t in close_s], dtype=np.int64)
-    return np.where(hours == 17, close_s - 3600, close_s)
-
-
 def _seconds(column: Any) -> IntArray:
     moments = column.dt.tz_convert(None).to_numpy().astype("datetime64[s]")
     return np.asarray(moments.astype(np.int64), dtype=np.int64)
@@ -149,27 +136,3 @@ def _library() -> Any:
     import exchange_calendars
 
     return exchange_calendars
-
-
-@lru_cache(maxsize=1)
-def _spot_fx_class() -> Any:
-    from exchange_calendars.exchange_calendar import HolidayCalendar
-    from exchange_calendars.us_holidays import Christmas, USNewYearsDay
-
-    class SpotFxCalendar(_library().ExchangeCalendar):  # type: ignore[misc]
-        """Interbank spot FX: 17:00 to 17:00 New York time, Sunday evening to Friday afternoon."""
-
-        name = _SPOT_FX
-        tz = ZoneInfo("America/New_York")
-        open_times = ((None, time(17)),)
-        close_times = ((None, time(17)),)
-
-        @property
-        def open_offset(self) -> int:
-            return -1
-
-        @property
-        def regular_holidays(self) -> Any:
-            return HolidayCalendar([USNewYearsDay, Christmas])
-
-    return SpotFxCalendar

@@ -20,7 +20,7 @@ def seconds(*times: str) -> np.ndarray:
 
 def test_cme_early_close_keeps_its_hour() -> None:
     schedule = trading_schedule("CMES", *seconds("2022-11-24", "2022-11-26").tolist())
-    closes = seconds("2022-11-23 22:00", "2022-11-24 18:00", "2022-11-25 18:00")
+    closes = seconds("2022-11-23 22:00", "2022-11-24 18:00", "2022-11-25 18:15")
     assert np.isin(closes, schedule.close_s).all()
 
 
@@ -56,7 +56,7 @@ def test_spot_fx_opens_on_sunday_and_keeps_two_holidays() -> None:
 
 
 def test_what_no_calendar_covers_is_refused() -> None:
-    with pytest.raises(ConfigError, match="found 'XMOON', expected 24/7, FX or one of"):
+    with pytest.raises(ConfigError, match="found 'XMOON', expected 24/7, CMES, COMEX, FX or one of"):
         trading_schedule("XMOON", 0, DAY_S)
     with pytest.raises(DataError, match="covers the years 1900 to 2199"):
         trading_schedule("24/7", 0, LAST_S)
