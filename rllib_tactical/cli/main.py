@@ -24,6 +24,11 @@ _COMMANDS = {
         "data_group",
         "Check, import, fetch and make market data.",
     ),
+    "instruments": (
+        "rllib_tactical.cli.instruments",
+        "instruments_group",
+        "List, show and check instruments.",
+    ),
     "features": (
         "rllib_tactical.cli.features",
         "features_command",
@@ -65,6 +70,7 @@ _COMMANDS = {
 _EXTRAS = {
     "demo": ("serve", "train"),
     "data": ("data",),
+    "instruments": ("data",),
     "features": ("data",),
     "train": ("train",),
     "tune": ("train",),

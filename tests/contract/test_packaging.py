@@ -24,6 +24,7 @@ BASE = {"click", "msgspec", "numpy", "pydantic", "pyyaml"}
 EXTRAS = {
     "demo": "serve,train",
     "data": "data",
+    "instruments": "data",
     "features": "data",
     "train": "train",
     "tune": "train",
