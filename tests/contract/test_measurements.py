@@ -30,6 +30,7 @@ HEADING = re.compile(r"^(#+) (.*)$")
 
 SETTINGS = {
     ("docs/howto/training.md", "Is it still learning?"): "the limit of a metric",
+    ("docs/howto/instruments.md", "Fields"): "defaults of fields",
     ("docs/howto/cluster.md", "Settings of cluster.yaml"): "settings of cluster.yaml",
     ("docs/howto/service.md", "Health, metrics, logs"): "limits of components",
     ("docs/howto/service.md", "Errors"): "limits of requests",
