@@ -16,6 +16,9 @@ from types import ModuleType
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Without it a program joins the Ray cluster that was started last on this machine: that of another
+# test, which ends before the program does.
+os.environ.setdefault("RAY_ADDRESS", "local")
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -15,6 +15,12 @@ GROWTH_TIMEOUT_S: Final = 900.0
 """How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
 
 
+def named_cluster() -> str | None:
+    """Return the address in RAY_ADDRESS; None for ``local`` and where it is unset or empty."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return None if address in ("", "local") else address
+
+
 def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) -> None:
     """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
@@ -32,9 +38,7 @@ def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) 
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         try:
             ray.init(
-                include_dashboard=False
-                if os.environ.get("RAY_ADDRESS") in (None, "local")
-                else None,
+                include_dashboard=None if named_cluster() else False,
                 logging_level="ERROR",
                 log_to_driver=False,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},

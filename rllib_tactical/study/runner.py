@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rllib_tactical.bench.measurement import Row
 from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.runtime.ray_cluster import named_cluster
 from rllib_tactical.study.analysis import Answer, answer, rows_of
 from rllib_tactical.study.completed import finished_answers, narrowed
 from rllib_tactical.study.experiments import QUESTIONS, Question, Run, runs_of, unique, unseen_bars
@@ -187,10 +188,10 @@ def _start_ray() -> None:
     """
     import ray
 
-    named = "RAY_ADDRESS" in os.environ
+    address = named_cluster()
     ray.init(
-        None if named else "local",
-        include_dashboard=None if named else False,
+        address or "local",
+        include_dashboard=None if address else False,
         logging_level="ERROR",
         log_to_driver=False,
         runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},

@@ -19,6 +19,7 @@ import ray
 from ray import serve as ray_serve
 
 from rllib_tactical.errors import ServiceError
+from rllib_tactical.runtime.ray_cluster import named_cluster
 
 APP_NAME: Final = "tactical"
 START_TIMEOUT_S: Final = 120.0
@@ -44,7 +45,7 @@ def connect_ray() -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = os.environ.get("RAY_ADDRESS")
+    address = named_cluster()
     options: dict[str, Any] = {"address": address}
     if not address:
         cpus = max(2, os.cpu_count() or 1)

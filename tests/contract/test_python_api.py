@@ -29,7 +29,6 @@ def page(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     environment = os.environ | {
         "PYTHONPATH": str(project_root),
         "OMP_NUM_THREADS": "1",
-        "RAY_ADDRESS": "local",  # never another test's cluster
     }
     outputs = []
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):

@@ -70,7 +70,6 @@ def killed(n: int, arguments: list[str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.rl.stop_at_save", str(n), *arguments],
         start_new_session=True,
-        env=os.environ | {"RAY_ADDRESS": "local"},  # never another test's cluster
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -81,7 +81,6 @@ def kill_after(iterations, config, bars, out, folder):
     process = subprocess.Popen(
         [*map(str, command), "--instrument", "SYNTH", "--config", str(settings)],
         start_new_session=True,
-        env=os.environ | {"RAY_ADDRESS": "local"},  # never another test's cluster
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -15,6 +15,7 @@ from rllib_tactical.runtime.ray_cluster import (
     await_cpus,
     make_room,
     may_grow,
+    named_cluster,
     require_gpus,
     start_ray,
 )
@@ -52,6 +53,18 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"), [(None, None), ("", None), ("local", None), ("auto", "auto")]
+)
+def test_local_names_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, named: str | None
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS")
+    if value is not None:
+        monkeypatch.setenv("RAY_ADDRESS", value)
+    assert named_cluster() == named
 
 
 def test_only_a_launchers_cluster_may_grow(cluster: Cluster) -> None:

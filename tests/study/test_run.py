@@ -59,10 +59,7 @@ def test_an_evaluation_on_the_way_takes_a_part_and_the_last_one_everything(
 
 
 @pytest.mark.ray
-def test_a_study_trains_evaluates_and_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "local")  # never another test's cluster
+def test_a_study_trains_evaluates_and_goes_on_where_it_was(tmp_path: Path) -> None:
     size = LearningSize(
         folder=tmp_path,
         questions=("learnability", "agents"),

@@ -72,7 +72,6 @@ def test_a_run_that_fails_without_a_message_is_named_and_the_others_go_on(
     def fails(run: Run) -> dict[str, Any]:
         raise MemoryError if run.market == "gap" else ValueError("first line\nlast line")
 
-    monkeypatch.setenv("RAY_ADDRESS", "local")  # never another test's cluster
     monkeypatch.setattr("rllib_tactical.study.run.train_run", fails)
     size = LearningSize(
         folder=tmp_path, questions=("learnability",), markets=("gap", "momentum"), seeds=1

@@ -56,7 +56,9 @@ def test_spot_fx_opens_on_sunday_and_keeps_two_holidays() -> None:
 
 
 def test_what_no_calendar_covers_is_refused() -> None:
-    with pytest.raises(ConfigError, match="found 'XMOON', expected 24/7, CMES, COMEX, FX or one of"):
+    with pytest.raises(
+        ConfigError, match="found 'XMOON', expected 24/7, CMES, COMEX, FX or one of"
+    ):
         trading_schedule("XMOON", 0, DAY_S)
     with pytest.raises(DataError, match="covers the years 1900 to 2199"):
         trading_schedule("24/7", 0, LAST_S)

@@ -37,6 +37,18 @@ def test_the_numbers_of_a_row_are_scalars_at_its_steps(tmp_path):
     logger.on_end(run, TrainingEnd("done"))
 
 
+def test_files_made_in_one_second_are_read_in_the_order_of_their_making(tmp_path):
+    # "9" comes before "10" in time and after it in a name
+    for k in range(1, 4):
+        logger, run = started(tmp_path, StartPoint(k - 1, 100 * (k - 1)))
+        logger.on_iteration(run, row(k, float(k)))
+        logger.on_end(run, TrainingEnd("done"))
+    seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.*")]
+    assert len(set(seconds)) == 3
+    (tmp_path / "events.out.tfevents.other").touch()
+    started(tmp_path)  # a file that another program named stops nothing
+
+
 @pytest.mark.parametrize(
     ("start", "kept"),
     [(StartPoint(), []), (StartPoint(iteration=2, env_steps=200), [(100, 1.0), (200, 2.0)])],
