@@ -18,7 +18,6 @@ from rllib_tactical.domain.types import (
     NUM_AGENTS,
     SHORT,
     SYNERGY_TYPES,
-    AnyArray,
     BoolArray,
     FloatArray,
     IntArray,
@@ -206,24 +205,25 @@ def aggregate_constant(
         ArrayError: an array of another rank, shape or dtype, or a value out of range.
     """
     case = _case(index, synergy_kind, synergy_direction)
-    side, score, scores, execute, aggressive, reason = _constant_cases(confidence, config)
+    cases = _constant_cases(confidence, config)
     return Aggregate(
-        side[case],
-        score[case],
-        scores.take(case, axis=0),
-        execute[case],
-        aggressive[case],
-        reason[case],
+        side=cases.side[case],
+        score=cases.score[case],
+        scores=cases.scores.take(case, axis=0),
+        execute=cases.execute[case],
+        aggressive=cases.aggressive[case],
+        reason=cases.reason[case],
     )
 
 
 @lru_cache(maxsize=16)
-def _constant_cases(confidence: float, config: AggregationConfig) -> tuple[AnyArray, ...]:
-    """Return the fields of ``Aggregate`` for every case, arrays with 405 rows."""
+def _constant_cases(confidence: float, config: AggregationConfig) -> Aggregate:
+    """Return the outcome of each of the 405 cases."""
     *index, kind, direction = np.indices(_CASES).reshape(len(_CASES), -1)
     same = np.full((len(kind), NUM_AGENTS), confidence)
     outcome = aggregate(np.stack(index, axis=1), same, kind, direction - 1, config)
-    return tuple(np.ascontiguousarray(getattr(outcome, name)) for name in Aggregate.__slots__)
+    outcome.scores = np.ascontiguousarray(outcome.scores)  # rows are looked up faster
+    return outcome
 
 
 def _case(

@@ -159,7 +159,7 @@ class MarketHistories:
         return out
 
     def decision_context(self, bar: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
-        """Return what decisions see beside votes and accounts, at running bar numbers (N,).
+        """Return what decisions see besides votes and accounts, at running bar numbers (N,).
 
         The synergy's kind (0 for none) and direction, int64, and whether the market is closed at
         the bar's end, so that every order is refused.
@@ -172,7 +172,7 @@ class MarketHistories:
         return kind, direction, closed
 
     def _parts(self, bar: IntArray) -> Iterator[tuple[MarketHistory, IntArray, IntArray]]:
-        """Yield each market history that is asked for, the rows that ask, and their bars on it."""
+        """Yield each history that ``bar`` refers to, the rows that do, and their bars in it."""
         require_shape(bar, ("N",), np.integer, "bar")
         owner = np.searchsorted(self.offsets, bar, side="right") - 1
         for k, history in enumerate(self.histories):
@@ -205,7 +205,9 @@ def split_history(length: int, fractions: tuple[float, float, float]) -> tuple[S
     for name, share, start, stop in zip(
         ("train", "validation", "test"), fractions, edges[:-1], edges[1:], strict=True
     ):
-        first = int(min(start + EMBARGO_BARS - (start == 0), stop))
+        # no split comes before one at bar 0: it starts at the history's first decision
+        embargo = EMBARGO_BARS if start > 0 else EMBARGO_BARS - 1
+        first = int(min(start + embargo, stop))
         if share > 0 and first + 2 > stop:  # one bar to decide on and one to fill on
             raise DataError(
                 f"the {name} split needs more than {EMBARGO_BARS} bars (warm-up, window and "

@@ -87,18 +87,16 @@ class Exits:
     @classmethod
     def empty(cls, accounts: int) -> Exits:
         """Return arrays without an exit, to be filled in."""
-        whole, real = np.zeros(accounts, dtype=np.int64), np.zeros(accounts)
-        never = np.zeros(accounts, dtype=np.bool_)
         return cls(
-            never.copy(),
-            whole.copy(),
-            np.full(accounts, np.nan),
-            whole.copy(),
-            real.copy(),
-            whole.copy(),
-            real.copy(),
-            real.copy(),
-            real.copy(),
-            never.copy(),
-            never.copy(),
+            exited=np.zeros(accounts, dtype=np.bool_),
+            reason=np.zeros(accounts, dtype=np.int64),
+            price=np.full(accounts, np.nan),
+            side=np.zeros(accounts, dtype=np.int64),
+            quantity=np.zeros(accounts),
+            entry_t=np.zeros(accounts, dtype=np.int64),
+            entry_price=np.zeros(accounts),
+            pnl=np.zeros(accounts),
+            cost=np.zeros(accounts),
+            after_mitigation=np.zeros(accounts, dtype=np.bool_),
+            counter_trend=np.zeros(accounts, dtype=np.bool_),
         )
