@@ -1,4 +1,4 @@
-"""What stands above a vote: an operator's order, a halt with a position open, data not to trust."""
+"""Overrides of a vote: an operator's order, a halt with an open position, or a data issue."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rllib_tactical.domain.types import Reason
 
 
 class Control(StrEnum):
-    """What an operator has ordered; it holds until ``none`` is ordered again.
+    """What an operator has ordered; it applies until ``none`` is ordered.
 
-    ``pause``: no orders. ``force_hold``: no orders either, on the operator's responsibility for a
-    market judged untradable. ``flatten``: close what is held, then no orders.
+    ``pause``: no orders. ``force_hold``: no orders either, because the operator considers the
+    market untradable. ``flatten``: close the position, then no orders.
     """
 
     NONE = "none"
@@ -48,10 +48,10 @@ class Override:
 def override_for(
     control: Control, account: AccountView, data_issue: Reason | None = None
 ) -> Override | None:
-    """Return what stands above the vote of one account (N = 1), None when nothing does.
+    """Return the override of one account's vote (N = 1), None when there is none.
 
-    Without a known state there is no order at all; then come the operator's orders; then a session
-    halted by its drawdown, whose position is closed as the simulator does at the next open; then
+    The first that applies counts: an unknown state (no order at all); the operator's order; a
+    session halted by its drawdown (the position is closed, as the simulator does at the next open);
     data that are stale or have a gap.
 
     Args:
@@ -69,7 +69,7 @@ def override_for(
 
 
 def apply_override(decision: Decision, account: AccountView, override: Override) -> Decision:
-    """Return ``decision`` replaced by what stands above it; the vote stays for the record."""
+    """Return ``decision`` with ``override`` applied; the vote is kept for the record."""
     held = account.position_side != 0
     closes = held & override.flatten
     return replace(

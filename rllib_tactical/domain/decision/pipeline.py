@@ -110,7 +110,7 @@ def _decide(
     stop, target = np.zeros(count), np.zeros(count)
     execute, reason = vote.execute, vote.reason
     who = execute.nonzero()[0]
-    if len(who):  # the rest has no order to work out
+    if len(who):  # only these need an order
         side, price, atr = vote.side[who], market.price[who], market.atr[who]
         lots = _requested_quantity(vote.score[who], vote.aggressive[who], instrument, rules.orders)
         requested[who] = lots

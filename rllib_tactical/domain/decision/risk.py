@@ -108,7 +108,7 @@ def session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray
 
 def _session_drawdown(equity: FloatArray, session_peak: FloatArray) -> FloatArray:
     drawdown = np.ones(len(equity))
-    # asked so that an unknown (NaN) peak counts as all lost
+    # where the peak is unknown (NaN) too, the drawdown stays 1
     np.divide(session_peak - equity, session_peak, out=drawdown, where=session_peak > 0.0)
     return drawdown
 
@@ -202,7 +202,7 @@ def limit_orders(
 
     In this order: an account without equity and position is lost and refuses; a halted or closed
     session refuses; a position on the opposite side is closed, whatever the limits say, because
-    closing takes risk away; a stop or target at or below zero refuses; the loss at the stop, with
+    closing reduces risk; a stop or target at or below zero refuses; the loss at the stop, with
     costs, is kept within 2% of equity and within 80% of the session drawdown still available; the
     notional within the leverage; a position on the same side refuses. Quantity is 0 where refused.
 
@@ -256,7 +256,7 @@ def _limit_orders(
 
     reason = np.full(len(side), Reason.EXECUTE.value)
     reason[account.position_side == side] = Reason.ALREADY_POSITIONED.value
-    # asked the other way round, so that an unknown (NaN) state refuses too
+    # not (>=) instead of <, so that an unknown state (NaN) refuses too
     reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT.value
     reason[~(by_risk >= lot)] = Reason.RISK_LIMIT.value
     reason[np.minimum(stop, target) <= 0.0] = Reason.LEVEL_NOT_POSITIVE.value

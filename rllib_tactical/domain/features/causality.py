@@ -1,4 +1,4 @@
-"""The gate against look-ahead: features of a prefix must equal the prefix of the features."""
+"""The check against look-ahead: features of a prefix must equal the prefix of the features."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def track_gaps(bars: Bars) -> GapTable:
     end_age = np.full(len(born), MAX_AGE + 1)
     gap, touched = np.arange(len(born)), np.zeros(len(born), dtype=np.bool_)
     for age in range(MAX_AGE + 2):  # a gap that ends by age may be touched on that very bar
-        gap = gap[: np.searchsorted(born[gap], length - age)]  # the others reach the last bar
+        gap = gap[: np.searchsorted(born[gap], length - age)]  # others are past the end
         if not len(gap):
             break
         bar = born[gap] + age
@@ -130,9 +130,9 @@ class GapStream:
         self.birth = 0
 
     def push(self, open_t: float, high_t: float, low_t: float, close_t: float) -> GapRow:
-        """Meet the existing gaps, then give birth; return the five gap columns of the bar."""
+        """Update the existing gaps, then add a new one; return the bar's five gap columns."""
         self._t += 1
-        mitigation = self._meet(high_t, low_t)
+        mitigation = self._update(high_t, low_t)
         self.birth = self._new_sign(high_t, low_t)
         if self.birth:
             before = self._high_low[0]
@@ -144,7 +144,7 @@ class GapStream:
         del self._high_low[:-2]
         return self._row(close_t, mitigation)
 
-    def _meet(self, high_t: float, low_t: float) -> float:
+    def _update(self, high_t: float, low_t: float) -> float:
         mitigation, kept = 0.0, []
         for gap in self._gaps:
             born, sign, near, far = gap

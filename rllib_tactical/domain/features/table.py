@@ -211,7 +211,7 @@ class InputViews:
 
     Holds the static columns once as float32 (T, 7); ``gather`` returns exactly what
     ``network_input`` returns for the same raw matrices. The nearest level stays the same for runs
-    of bars, so its tanh, the dear part, is taken once per run of a window and not once per bar.
+    of bars, so its tanh, the expensive part, is taken once per run of a window, not once per bar.
     """
 
     def __init__(self, table: FeatureTable) -> None:
@@ -231,7 +231,7 @@ class InputViews:
         self._runs = sliding_window_view(self._run, WINDOW)
 
     def __getstate__(self) -> _ViewState:
-        # the views overlap: sent as they are, every bar would travel sixty times
+        # the views overlap: pickled as they are, every bar would be stored sixty times
         return self._static, self._level, self._run, self._close, self._atr
 
     def __setstate__(self, state: _ViewState) -> None:
@@ -253,7 +253,8 @@ class InputViews:
         out = self._windows[start].reshape(-1, WINDOW, NUM_FEATURES)
         first = self._run[start]
         counts = self._run[t] - first + 1
-        shift = counts.cumsum() - counts - first  # from a run's number to its place below
+        # run r of window i stands at r + shift[i] in the list of all windows' runs
+        shift = counts.cumsum() - counts - first
         bar = t.repeat(counts)
         level = self._level[np.arange(len(bar)) - shift.repeat(counts)]
         inputs = _level_input(level, self._close[bar], self._atr[bar]).astype(np.float32)
@@ -271,5 +272,5 @@ class InputViews:
 
 
 def _require_window(start: int) -> None:
-    if start < 0:  # would wrap around to the end: the future
+    if start < 0:  # a negative index would read the end of the history, which is the future
         raise FeatureError(f"a window needs {WINDOW} bars, found {start + WINDOW}")

@@ -1,8 +1,8 @@
-"""One live account, kept from what the broker reports: fills one by one, marked at closes.
+"""One live account, updated by the broker's fills and marked to market at closes.
 
 The simulator keeps N accounts by the same arithmetic; fed with the simulator's own fills and bars,
-this account has the same cash, equity, session peak and halts, bit for bit. Beyond the simulator it
-knows what brokers do: partial fills, adding to a position, and turning one around in one fill.
+this account has the same cash, equity, session peak and halts, bit for bit. Unlike the
+simulator it handles partial fills, additions to a position, and a fill that reverses a position.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig, session_limits
 
 FLAT_SHARE: Final = 1e-11
-"""What is left of a position is none when it is smaller than this share of its largest size.
+"""A remainder smaller than this share of the position's largest size counts as flat.
 
 Sums of fractional lots do not cancel to the last bit; their error grows with the size.
 """
@@ -42,10 +42,10 @@ class Account:
 
     @classmethod
     def opened(cls, equity: float) -> Account:
-        """Return a flat account at the begin of a session."""
+        """Return a flat account at the start of a session."""
         return cls(cash=equity, equity=equity, session_peak=equity, entry_cash=equity)
 
-    def worth(self, price: float, point_value: float) -> float:
+    def equity_at(self, price: float, point_value: float) -> float:
         """Return the equity in dollars with the position valued at ``price``."""
         if self.side == 0:
             return self.cash
@@ -113,7 +113,7 @@ def mark_account(
     account: Account, price: float, new_session: bool, point_value: float, config: RiskConfig
 ) -> Account:
     """Return the account marked to market at a close; a new session forgets peak and halt."""
-    equity = np.array([account.worth(price, point_value)])
+    equity = np.array([account.equity_at(price, point_value)])
     peak, halted = session_limits(
         equity,
         np.array([account.equity]),
@@ -133,7 +133,7 @@ def mark_account(
 def account_view(
     account: Account, price: float, tradable: bool, point_value: float, config: RiskConfig
 ) -> AccountView:
-    """Return what the risk limits see (N = 1) when the position is worth ``price`` now."""
+    """Return what the risk limits see (N = 1) with the position valued at ``price``."""
     marked = mark_account(account, price, False, point_value, config)
     return AccountView(
         equity=np.array([marked.equity]),

@@ -118,7 +118,7 @@ class Replay:
         """Restart every episode; a seed makes the starts repeatable.
 
         ``stagger`` cuts the first episode of each group at a random bar, so that episodes of a
-        fixed length do not all end together for ever after.
+        fixed length do not all end on the same step.
         """
         if seed is not None:
             self._rng = np.random.default_rng(seed)
@@ -206,7 +206,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step did to N accounts, as far as learning and its metrics care.
+    """What learning and its metrics need to know of one step of N accounts.
 
     ``rewards`` and ``bonus`` (N, 3), ``base`` (N,) reward parts; ``equity_change``, ``trade_pnl``
     and ``trade_cost`` (N,) dollars; ``exited``, ``terminated`` and ``truncated`` (N,) bool.

@@ -92,7 +92,7 @@ class RewardConfig(StrictConfig):
 
 @dataclass(slots=True)
 class RewardEvents:
-    """What happened to N accounts on one bar, as far as rewards care. Arrays have shape (N,).
+    """What the rewards need to know of N accounts on one bar. Arrays have shape (N,).
 
     ``equity_change`` dollars; ``entered`` / ``closed`` mark entries and closed trades. For entries:
     ``with_synergy`` the side agrees with the synergy in force, ``shortfall`` (fill - decision

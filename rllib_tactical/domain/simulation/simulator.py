@@ -140,11 +140,11 @@ class Simulator:
         self.quantity[accounts] = 0.0
 
     def state(self) -> dict[str, AnyArray]:
-        """Return copies of all that the accounts are, arrays (N,) by name."""
+        """Return copies of the accounts' state, arrays (N,) by name."""
         return {name.removeprefix("_"): getattr(self, name).copy() for name in _ACCOUNT_STATE}
 
     def set_state(self, state: dict[str, AnyArray]) -> None:
-        """Restore the accounts from ``state``, which was taken of as many on this history.
+        """Restore the accounts from ``state``, taken from as many accounts on this history.
 
         Raises:
             ArrayError: the state is of another number of accounts or of other dtypes.

@@ -25,7 +25,7 @@ def test_a_round_trip_by_hand() -> None:
     account, pnl = apply_fill(OPENED, 1, 2.0, 100.0, 4.0, 50.0)
     assert pnl is None
     assert (account.cash, account.side, account.quantity) == (99_996.0, 1, 2.0)
-    assert account.worth(101.0, 50.0) == 99_996.0 + 2 * 50
+    assert account.equity_at(101.0, 50.0) == 99_996.0 + 2 * 50
     marked = mark_account(account, 99.0, False, 50.0, RISK)
     assert (marked.equity, marked.session_peak, marked.halted) == (99_896.0, 100_000.0, False)
     flat, pnl = apply_fill(marked, -1, 2.0, 103.0, 4.0, 50.0)
@@ -151,7 +151,7 @@ def test_cash_position_and_trades_agree_with_plain_sums(
     held = sum(side * quantity for side, quantity, _, _ in fills)
     paid = sum(2.0 * side * quantity * price + fee for side, quantity, price, fee in fills)
     assert account.side * account.quantity == held
-    assert account.worth(77.0, 2.0) == pytest.approx(100_000.0 - paid + 2.0 * held * 77.0)
+    assert account.equity_at(77.0, 2.0) == pytest.approx(100_000.0 - paid + 2.0 * held * 77.0)
     if held == 0:
         assert realized == pytest.approx(account.cash - 100_000.0)
 
