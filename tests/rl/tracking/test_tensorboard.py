@@ -40,7 +40,7 @@ def test_the_numbers_of_a_row_are_scalars_at_its_steps(tmp_path):
 def test_files_made_in_one_second_are_read_in_the_order_of_their_making(tmp_path):
     # "9" comes before "10" in time and after it in a name
     for k in range(1, 4):
-        logger, run = started(tmp_path, StartPoint(k - 1, 100 * (k - 1)))
+        logger, run = started(tmp_path, StartPoint(iteration=k - 1, env_steps=100 * (k - 1)))
         logger.on_iteration(run, row(k, float(k)))
         logger.on_end(run, TrainingEnd("done"))
     seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.*")]
