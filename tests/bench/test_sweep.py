@@ -1,21 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from rllib_tactical.bench.sweep import SweepSize, measure_sweep
-
-
-@pytest.fixture
-def ray_instance() -> Iterator[None]:
-    import ray
-
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False
-    )
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.ray
