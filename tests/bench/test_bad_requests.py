@@ -42,7 +42,7 @@ def test_what_is_broken_was_valid_before() -> None:
         READERS[path](json.dumps(body).encode())
 
 
-@pytest.mark.parametrize("fault", sorted(set(_FAULTS), key=lambda fault: fault.__name__))
+@pytest.mark.parametrize("fault", list(dict.fromkeys(_FAULTS)))
 def test_every_fault_is_found_in_every_body(fault: Callable[[Any, random.Random], bytes]) -> None:
     rng = random.Random(3)
     for path, body in GOOD.items():
