@@ -12,13 +12,12 @@ from rllib_tactical.bundle.export import export_run
 from rllib_tactical.bundle.network_registry import NETWORKS
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
 from rllib_tactical.config.training import TrainingConfig, ValidationConfig
-from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.simulation.rewards import REWARDS
 from rllib_tactical.errors import BundleError, ConfigError, TrainingError
-from rllib_tactical.rl import DataSource, TrainingCallback, register_network, register_reward, train
+from rllib_tactical.rl import TrainingCallback, register_network, register_reward, train
 from rllib_tactical.rl.extensions import registered_extensions, restore_extensions
-from rllib_tactical.synthetic import make_market
+from tests.rl.small import small_config
 
 
 @pytest.fixture(autouse=True)
@@ -47,31 +46,12 @@ def register_both():
 
 
 def config(**changes):
-    training = TrainingConfig(
-        iterations=2,
-        steps_per_update=512,
-        batch_size=256,
-        epochs=1,
-        num_envs=32,
-        accounts_per_bar=4,
-        num_env_runners=0,
-        episodes=EpisodeConfig(length=8),
-        checkpoint_every=1,
-    )
     default = TacticalConfig()
     return dataclasses.replace(
-        default,
+        small_config(episodes=EpisodeConfig(length=8), **changes),
         model=ModelConfig(network="tiny"),
         rewards=dataclasses.replace(default.rewards, function="constant"),
-        training=dataclasses.replace(training, **changes),
     )
-
-
-@pytest.fixture(scope="module")
-def bars(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "bars.parquet"
-    write_bars(make_market("momentum", 1, 6_000, 0.0).bars, path)
-    return DataSource.of(path, "SYNTH")
 
 
 def test_what_was_registered_is_restored_elsewhere(monkeypatch):

@@ -15,7 +15,6 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.errors import ConfigError
-from rllib_tactical.rl.sampling import market_ref as market_handle
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.training.market import TrainingMarket, prepare_market
 from rllib_tactical.sweep.shared_market import SharedMarket
@@ -70,16 +69,6 @@ def test_a_trial_with_fewer_groups_of_accounts_than_instruments_is_refused(
     training = dataclasses.replace(config.training, num_envs=4, accounts_per_bar=4)
     with pytest.raises(ConfigError, match=r"training\.num_envs"):
         shared.market(dataclasses.replace(config, training=training))
-
-
-@pytest.mark.ray
-def test_a_handle_opens_its_market_once(prepared: TrainingMarket, ray_instance: None) -> None:
-    handle = cloudpickle.loads(cloudpickle.dumps(MarketHandle(prepared.spec)))
-    market = handle.open()
-    assert handle.open() is market
-    assert not market.parts[0].history.bars.close.flags.writeable  # a view of shared memory
-    assert market.rules == prepared.spec.rules
-    assert len(market_handle._opened) == 1
 
 
 @pytest.mark.ray

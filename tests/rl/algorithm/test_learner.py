@@ -1,250 +1,140 @@
-"""The centralized batch and the losses, on the real modules but without a running algorithm."""
+"""The learner: minibatches, rates, frozen actors, updates that are left out, the joint ratio."""
 
-import copy
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED
 
-from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import ModelConfig, TacticalConfig
+from rllib_tactical.config.schema import ModelConfig
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.errors import ConfigError, TrainingError
-from rllib_tactical.rl.algorithm.ablations import EveryVote, WholeEpisodes
-from rllib_tactical.rl.algorithm.config import module_spec
-from rllib_tactical.rl.algorithm.connector import Minibatches
-from rllib_tactical.rl.algorithm.gae import generalized_advantages
-from rllib_tactical.rl.names import CRITIC, STATE
-from tests.market import random_spec
-from tests.rl.segments import open_market, segment
+from rllib_tactical.rl.algorithm.ablations import JointAction
+from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.learner import BATCH, SKIPPED
+from rllib_tactical.rl.names import CRITIC
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
+from tests.rl.algorithm.batches import (
+    SCALE,
+    SPEC,
+    STEPS,
+    configured,
+    episodes_of,
+    update,
+    weights_of,
+)
+from tests.rl.segments import segment
 
-SPEC = random_spec()
-
-
-@pytest.fixture
-def modules():
-    torch.manual_seed(0)
-    return module_spec(TacticalConfig(), Standardization.identity()).build()
-
-
-class PlainBatch(EveryVote, WholeEpisodes):
-    """Advantages of the textbook: every vote counts, and returns reach to the episode's end."""
+pytestmark = pytest.mark.ray
 
 
-def make_batch(modules, episodes):
-    connector = PlainBatch(market=open_market(SPEC), gamma=0.99, lambda_=0.95)
-    return connector(rl_module=modules, batch={}, episodes=episodes)
-
-
-def test_actors_get_their_own_rows_and_the_critic_the_global_state(modules):
-    episodes = [segment(5, 400, accounts=2), segment(3, 700, accounts=2, ended=True, seed=1)]
-    batch = make_batch(modules, episodes)
-    steps_t = np.r_[np.arange(400, 405), np.arange(700, 703)]
-    inputs = SPEC.parts[0].history.inputs.gather(steps_t)
-    for i, agent in enumerate(AGENTS):
-        np.testing.assert_array_equal(batch[agent][Columns.OBS].numpy(), inputs)
-        np.testing.assert_array_equal(
-            batch[agent][Columns.ACTIONS].numpy(),
-            np.concatenate([part.actions[..., i] for part in episodes]),
+def test_learners_with_shards_of_different_size_stay_in_step(build):
+    """25 rows and 48 minibatches for two learners: one that made more steps would wait for ever."""
+    algorithm = build(configured(num_learners=2, batch_size=4, accounts_per_bar=1))
+    episodes = [segment(13, 400), segment(12, 700)]
+    algorithm.learner_group.update(episodes=episodes, num_epochs=2, minibatch_size=2, timesteps={})
+    one, other = (
+        answer.get()["fvg"]["actor.out.bias"]
+        for answer in algorithm.learner_group.foreach_learner(
+            lambda learner: learner.get_state()["rl_module"]
         )
-    state = batch[CRITIC][STATE].numpy()
-    assert state.shape == (8, 2, 13)
-    np.testing.assert_array_equal(state[:5, :, :4], episodes[0].account[:5])
-    for k in range(2):
-        np.testing.assert_array_equal(
-            state[:, k, 4:], SPEC.parts[0].history.market_features(steps_t)
-        )
-
-
-def test_accounts_of_one_bar_get_what_they_would_get_alone(modules):
-    """One segment of two accounts against two segments of one: the same advantages, half the rows.
-
-    An account that went bankrupt in the middle of the group's segment is an episode of its own.
-    """
-    together = segment(6, 400, accounts=2, seed=3)
-    together.terminated[2, 1] = True
-    alone = [part for k in range(2) for part in together.by_account(k)]
-    assert [len(part) for part in alone] == [6, 3, 3]
-    assert [part.is_done for part in alone] == [False, True, False]
-    shared = make_batch(copy.deepcopy(modules), [together])  # a batch moves the critic's moments
-    single = make_batch(copy.deepcopy(modules), alone)
-    for agent in AGENTS:
-        assert shared[agent][Columns.OBS].shape == (6, 60, 7)
-        for column in (Columns.ACTIONS, Columns.ACTION_LOGP, Postprocessing.ADVANTAGES):
-            np.testing.assert_allclose(
-                shared[agent][column].numpy().T.ravel(),
-                single[agent][column].numpy().ravel(),
-                atol=1e-5,
-            )
-    np.testing.assert_allclose(
-        shared[CRITIC][Postprocessing.VALUE_TARGETS].numpy().swapaxes(0, 1).reshape(-1, 3),
-        single[CRITIC][Postprocessing.VALUE_TARGETS].numpy()[:, 0],
-        atol=1e-4,
     )
+    np.testing.assert_array_equal(one, other)
 
 
-def test_every_epoch_shows_every_row_once_and_to_all_modules_alike(modules):
-    """Sorted by bar, every minibatch of the first epoch would come from one stretch of time."""
-    batch = make_batch(modules, [segment(50, 400, accounts=2)])
-    order = {row.numpy().tobytes(): i for i, row in enumerate(batch["fvg"][Columns.OBS])}
-    torch.manual_seed(1)
-    minibatches = list(Minibatches(batch, epochs=2, count=4))
-    assert [part.env_steps() for part in minibatches] == [26, 26, 24, 24] * 2
-    epochs = []
-    for epoch in (minibatches[:4], minibatches[4:]):
-        seen = []
-        for part in epoch:
-            rows = [order[r.numpy().tobytes()] for r in part.policy_batches["fvg"][Columns.OBS]]
-            for module, columns in part.policy_batches.items():
-                for name, values in columns.items():
-                    torch.testing.assert_close(values, batch[module][name][rows])
-            inputs = {id(columns[Columns.OBS]) for columns in part.policy_batches.values()}
-            assert len(inputs) == 1  # gathered once, not four times
-            seen += rows
-        assert sorted(seen) == list(range(50))
-        assert seen != list(range(50))
-        epochs.append(seen)
-    assert epochs[0] != epochs[1]
+def test_an_actor_may_be_frozen_and_the_critic_learns_on(build):
+    config = build_config(configured(), MarketHandle(SPEC), SCALE)
+    algorithm = config.multi_agent(policies_to_train=["fvg"]).build_algo()
+    try:
+        before = weights_of(algorithm)
+        update(algorithm, 1)
+        after = weights_of(algorithm)
+        moved = {m for m in after for n, v in after[m].items() if np.any(v != before[m][n])}
+        assert moved == {"fvg", CRITIC}
+    finally:
+        algorithm.stop()
 
 
-def test_equal_advantages_stay_finite(modules):
-    """Rounding may leave a variance below zero, whose root is not a number."""
-    flat = segment(64, 400)
-    flat.rewards[:] = 0.1
-    modules[CRITIC].critic.heads.weight.data.zero_()
-    connector = PlainBatch(market=open_market(SPEC), gamma=1e-9, lambda_=1e-9)
-    for scale in np.random.default_rng(0).uniform(0.05, 0.3, 50):
-        flat.rewards[:] = scale
-        batch = connector(rl_module=copy.deepcopy(modules), batch={}, episodes=[flat])
-        assert torch.isfinite(batch["fvg"][Postprocessing.ADVANTAGES]).all()
-
-
-def test_rewards_that_are_not_finite_never_reach_the_moments(modules):
-    broken = segment(5, 400)
-    broken.rewards[2, 0, 1] = np.nan
-    with pytest.raises(TrainingError, match="not finite"):
-        make_batch(modules, [broken])
-    assert modules[CRITIC].moment_weight == 0.0
-
-
-def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modules):
-    episodes = [segment(5, 400), segment(3, 700, ended=True, seed=1)]
-    critic = modules[CRITIC]
-    t = np.r_[np.arange(400, 406), np.arange(700, 704)]
-    account = np.concatenate([part.account for part in episodes])[:, 0]
-    state = np.concatenate([account, SPEC.parts[0].history.market_features(t)], axis=1)
-    inputs = torch.from_numpy(SPEC.parts[0].history.inputs.gather(t))
-    values = critic.values(inputs, torch.from_numpy(state)[:, None])[:, 0].numpy()
-    expected, _ = generalized_advantages(
-        values.astype(np.float64),
-        np.concatenate([part.rewards for part in episodes])[:, 0].astype(np.float64),
-        np.array([0, 0, 0, 0, 0, 0, 0, 1], dtype=bool)[:, None],
-        np.array([5, 3]),
-        0.99,
-        0.95,
+def test_metrics_count_account_steps_and_an_update_that_is_not_finite_is_left_out(build):
+    algorithm = build(configured())
+    before = weights_of(algorithm)
+    episodes = episodes_of(1)
+    episodes[0].logp[3, 1, 0] = -np.inf  # the fvg agent's ratio overflows
+    (result,) = algorithm.learner_group.update(
+        episodes=episodes, num_epochs=2, minibatch_size=STEPS, timesteps={}
     )
-    expected = (expected - expected.mean(0)) / expected.std(0)
-    batch = make_batch(modules, episodes)
-    for i, agent in enumerate(AGENTS):
-        np.testing.assert_allclose(
-            batch[agent][Postprocessing.ADVANTAGES].numpy()[:, 0], expected[:, i], atol=1e-5
-        )
+    assert result["__all_modules__"][NUM_ENV_STEPS_TRAINED].peek() == 2 * STEPS
+    assert [result[m][SKIPPED].peek() for m in (*AGENTS, CRITIC)] == [2, 0, 0, 0]
+    after = weights_of(algorithm)
+    for name, value in after["fvg"].items():
+        np.testing.assert_array_equal(value, before["fvg"][name])
+    assert any((after["momentum"][n] != before["momentum"][n]).any() for n in after["momentum"])
 
 
-def test_actors_have_no_value_function_and_the_critic_no_inference_part(modules):
-    for agent in AGENTS:
-        assert not any("critic" in name for name, _ in modules[agent].named_parameters())
-    assert modules[CRITIC].get_non_inference_attributes() == ["critic"]
+def test_rates_follow_their_line_by_the_updates_made(ray_instance):
+    """Whatever the number of steps that an iteration sampled; an agent may have its own line."""
+    config = configured(iterations=4, actor_lr_end_factor=0.0, entropy_end_factor=0.5)
+    momentum = dataclasses.replace(config.agents.momentum, learning_rate=4e-3)
+    agents = dataclasses.replace(config.agents, momentum=momentum)
+    config = dataclasses.replace(config, agents=agents)
+    handle = MarketHandle(SPEC)
+    algorithm = build_config(config, handle, SCALE).build_algo()
+    try:
+        algorithm.train()
+        algorithm.train()
+        learner = algorithm.learner_group._learner
+        learner.before_gradient_based_update(timesteps={"num_env_steps_sampled_lifetime": 10**9})
+        rates = {
+            name: group["lr"]
+            for name, optimizer in learner._named_optimizers.items()
+            for group in optimizer.param_groups
+        }
+        assert {rate for name, rate in rates.items() if "critic" in name} == {1e-3}
+        for agent, rate in (("fvg", 1e-3), ("momentum", 4e-3), ("entry", 1e-3)):
+            (found,) = [found for name, found in rates.items() if agent in name]
+            assert found == pytest.approx(rate * 2 / 4)
+        for agent in AGENTS:
+            coefficient = learner.entropy_coeff_schedulers_per_module[agent].get_current_value()
+            assert float(coefficient) == pytest.approx(0.03 * 3 / 4)
+    finally:
+        algorithm.stop()
 
 
-def test_value_normalisation_tracks_the_targets_and_undoes_itself(modules):
-    critic = modules[CRITIC]
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        targets = 5 + 3 * rng.standard_normal((256, 3))
-        critic.track_targets(targets.mean(0), (targets**2).mean(0))
-    normalized = critic.normalize_targets(torch.from_numpy(targets).float())
-    assert normalized.mean().abs() < 0.1
-    assert (normalized.std() - 1).abs() < 0.1
-    mean, std = critic.target_scale()
-    torch.testing.assert_close(normalized * std + mean, torch.from_numpy(targets).float())
+def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
+    """The gradient by hand: one clipped surrogate of the product of the three ratios."""
+    config = dataclasses.replace(configured(), model=ModelConfig(actors="joint"))
+    handle = MarketHandle(SPEC)
+    algorithm = build_config(config, handle, SCALE).build_algo()
+    try:
+        learner = algorithm.learner_group._learner
+        episodes = [segment(6, 900, accounts=2, seed=3)]
+        made_of = learner.config.learner_config_dict[BATCH]
+        connector = made_of(market=handle, gamma=0.99, lambda_=0.95)
+        assert isinstance(connector, JointAction)
+        made = connector(rl_module=learner.module, batch={}, episodes=episodes)
+        advantages = [made[agent][Postprocessing.ADVANTAGES] for agent in AGENTS]
+        torch.testing.assert_close(advantages[0], advantages[1])
+        torch.testing.assert_close(advantages[0], advantages[2])
+        assert advantages[0].count_nonzero()
 
+        torch.manual_seed(0)
+        logits = {agent: torch.randn(6, 3, requires_grad=True) for agent in AGENTS}
+        outputs = {agent: {Columns.ACTION_DIST_INPUTS: logits[agent]} for agent in AGENTS}
+        losses = learner.compute_losses(fwd_out=outputs, batch=made)
+        found = torch.autograd.grad(sum(losses.values()), list(logits.values()))
 
-def test_values_are_denormalised(modules):
-    critic = modules[CRITIC]
-    inputs, state = torch.zeros(2, 60, 7), torch.zeros(2, 1, 13)
-    before = critic.values(inputs, state)
-    critic.track_targets(np.full(3, 7.0), np.full(3, 53.0))
-    mean, std = critic.target_scale()
-    torch.testing.assert_close((mean, std), (torch.full((3,), 7.0), torch.full((3,), 2.0)))
-    torch.testing.assert_close(critic.values(inputs, state), before * std + mean)
-
-
-def critic_of(**model):
-    config = TacticalConfig(model=ModelConfig(**model))
-    return module_spec(config, Standardization.identity()).build()[CRITIC]
-
-
-def test_a_shared_head_gives_every_agent_the_same_value():
-    values = critic_of(critic_heads="shared").values(torch.randn(3, 60, 7), torch.randn(3, 2, 13))
-    assert (values == values[..., :1]).all()
-
-
-def test_independent_critics_see_what_their_actors_see():
-    """IPPO: no account, no market features, no weight in common."""
-    critic = critic_of(critic="independent")
-    inputs = torch.randn(3, 60, 7)
-    one, other = (critic.values(inputs, torch.randn(3, 2, 13)) for _ in range(2))
-    assert one.shape == (3, 2, 3)
-    torch.testing.assert_close(one, other)
-    assert (one[..., 0] != one[..., 1]).all()
-    for agent in range(3):
-        critic.zero_grad()
-        critic.critic(inputs, torch.randn(3, 2, 13))[..., agent].sum().backward()
-        reached = [
-            any(p.grad is not None and bool(p.grad.any()) for p in own.parameters())
-            for own in critic.critic.critics
-        ]
-        assert reached == [i == agent for i in range(3)]
-    central = critic_of().values
-    state = torch.randn(3, 2, 13)
-    assert (central(inputs, state) != central(inputs, state + 1)).all()
-    with pytest.raises(ConfigError, match="critic_heads must be per_agent"):
-        critic_of(critic="independent", critic_heads="shared")
-
-
-def test_dropout_is_off_where_values_are_read():
-    critic = critic_of(dropout_rate=0.5)
-    critic.train()
-    inputs, state = torch.randn(3, 60, 7), torch.randn(3, 1, 13)
-    torch.testing.assert_close(critic.values(inputs, state), critic.values(inputs, state))
-    assert critic.training
-    first, second = (critic.critic(inputs, state) for _ in range(2))
-    assert (first != second).any()
-
-
-def test_bfloat16_stays_near_float32():
-    inputs, state = torch.rand(64, 60, 7), torch.rand(64, 2, 13)
-    torch.manual_seed(0)
-    exact = module_spec(TacticalConfig(), Standardization.identity()).build()
-    config = TacticalConfig()
-    training = type(config.training)(precision="bfloat16")
-    reduced = module_spec(type(config)(training=training), Standardization.identity()).build()
-    reduced.set_state(exact.get_state())
-    for module, batch in (
-        ("fvg", {Columns.OBS: inputs}),
-        (CRITIC, {Columns.OBS: inputs, STATE: state}),
-    ):
-        one, other = exact[module].forward_train(batch), reduced[module].forward_train(batch)
-        (key,) = one
-        assert other[key].dtype == torch.float32
-        assert not torch.equal(one[key], other[key])
-        scale = one[key].abs().max()
-        assert (one[key] - other[key]).abs().max() <= 0.02 * scale
-        # what acts, and what values are read from, stays float32
-    torch.testing.assert_close(
-        exact["fvg"].forward_inference({Columns.OBS: inputs}),
-        reduced["fvg"].forward_inference({Columns.OBS: inputs}),
-    )
+        ratio, entropy = torch.ones(6, 2), torch.zeros(())
+        for agent in AGENTS:
+            logp = torch.log_softmax(logits[agent], dim=-1)
+            taken = logp.gather(-1, made[agent][Columns.ACTIONS].long())
+            ratio = ratio * (taken - made[agent][Columns.ACTION_LOGP]).exp()
+            entropy = entropy - (logp.exp() * logp).sum(-1).mean()
+        clip = config.training.clip_ratio
+        gain = torch.min(ratio * advantages[0], ratio.clamp(1 - clip, 1 + clip) * advantages[0])
+        loss = -gain.mean() - config.training.entropy_coef * entropy
+        torch.testing.assert_close(found, torch.autograd.grad(loss, list(logits.values())))
+        algorithm.train()
+    finally:
+        algorithm.stop()

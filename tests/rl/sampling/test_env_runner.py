@@ -1,13 +1,9 @@
 """The batched env runner: what it records, and what RLlib's users expect of an env runner."""
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 import pytest
 import ray
 import torch
-from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import (
     EPISODE_RETURN_MEAN,
     NUM_AGENT_STEPS_SAMPLED,
@@ -17,55 +13,15 @@ from ray.rllib.utils.metrics import (
 from scipy.stats import ks_2samp
 
 from rllib_tactical.bundle.networks import Standardization
-from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import TrainingConfig
-from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError, TrainingError
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.connector import as_joint_episode
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
-from tests.market import random_spec
+from tests.rl.sampling.conftest import LENGTH, SPEC
+from tests.rl.small import small_config
 
 pytestmark = pytest.mark.ray
-
-LENGTH = 32
-SPEC = random_spec(length=LENGTH)
-SMALL = TrainingConfig(
-    steps_per_update=512,
-    batch_size=256,
-    epochs=1,
-    num_envs=32,
-    accounts_per_bar=4,
-    num_env_runners=0,
-    episodes=EpisodeConfig(length=LENGTH),
-)
-
-
-def changed(**changes):
-    return TacticalConfig(training=dataclasses.replace(SMALL, **changes))
-
-
-@pytest.fixture
-def build(ray_instance):
-    built = []
-
-    def make(runner="batched", callbacks=None, resumed_at=0, spec=SPEC, **changes):
-        config = build_config(
-            changed(**changes),
-            MarketHandle(spec),
-            Standardization.identity(),
-            runner=runner,
-            resumed_at=resumed_at,
-        )
-        if callbacks is not None:
-            config.callbacks(callbacks)
-        built.append(config.build_algo())
-        return built[-1]
-
-    yield make
-    for algorithm in built:
-        algorithm.stop()
 
 
 def test_rllibs_stock_runner_trains_on_the_same_learner(build):
@@ -91,7 +47,7 @@ def test_whole_episodes_on_request(build):
 
 def test_rllibs_own_evaluation_gets_the_episodes_it_asks_for(ray_instance):
     """By its default unit, which comes with another batch mode than training's."""
-    config = build_config(changed(), MarketHandle(SPEC), Standardization.identity())
+    config = build_config(small_config(), MarketHandle(SPEC), Standardization.identity())
     algorithm = config.evaluation(evaluation_interval=1, evaluation_duration=10).build_algo()
     try:
         found = algorithm.evaluate()["env_runners"]
@@ -136,7 +92,7 @@ def test_two_runners_draw_different_bars(build):
 
 
 def test_complete_episodes_as_batches_are_refused(ray_instance):
-    config = build_config(changed(), MarketHandle(SPEC), Standardization.identity())
+    config = build_config(small_config(), MarketHandle(SPEC), Standardization.identity())
     with pytest.raises(TrainingError, match="batch_mode"):
         config.env_runners(batch_mode="complete_episodes").build_algo()
 
@@ -233,66 +189,6 @@ def test_both_runners_produce_the_same_distribution_of_episodes(build):
         assert ks_2samp(one, other).pvalue > 1e-3, name
         if name == "longs":
             assert np.mean(one) > 0.5 * LENGTH
-
-
-class Recorder(RLlibCallback):
-    """Remembers every call."""
-
-    calls: list[Any] = []  # noqa: RUF012 - one for all instances, RLlib makes its own
-
-    def on_episode_created(self, *, episode, env_index, **kwargs):
-        self.calls.append(("created", env_index, len(episode), episode.id_))
-
-    def on_episode_start(self, *, episode, env_index, **kwargs):
-        episode.custom_data["steps"] = 0
-        self.calls.append(("start", env_index, len(episode), episode.id_))
-
-    def on_episode_step(self, *, episode, env_index, rl_module, **kwargs):
-        assert set(rl_module.keys()) == set(AGENTS)
-        episode.custom_data["steps"] += 1
-        self.calls.append(("step", env_index, len(episode), episode.id_))
-
-    def on_episode_end(self, *, episode, env_index, prev_episode_chunks, metrics_logger, **kwargs):
-        parts = [*prev_episode_chunks, episode]
-        assert len({part.id_ for part in parts}) == 1
-        assert episode.is_done
-        length = sum(map(len, parts))
-        assert episode.custom_data["steps"] == length
-        metrics_logger.log_value("whole_length", length, reduce="max", window=1_000)
-        self.calls.append(("end", env_index, length, episode.id_))
-
-
-def test_episode_callbacks_are_called_for_every_account(build):
-    Recorder.calls = []
-    runner = build(callbacks=Recorder, num_envs=4, steps_per_update=64, batch_size=32).env_runner
-    for _ in range(5):
-        runner.sample(num_timesteps=4 * 20)  # episodes of 32 bars reach over two samples
-    calls = Recorder.calls
-    by_kind = {kind: [c for c in calls if c[0] == kind] for kind in {c[0] for c in calls}}
-    assert len(by_kind["step"]) == 5 * 80
-    assert len(by_kind["created"]) == len(by_kind["start"]) == 4 + len(by_kind["end"])
-    assert {c[2] for c in by_kind["start"]} == {0}
-    ended = [c for c in by_kind["end"] if c[2] != LENGTH]
-    assert len(ended) <= 4  # only the first ones are cut
-    assert runner.get_metrics()["whole_length"].peek() == LENGTH
-    # one account's life: start, steps, end, and the next start
-    mine = [c[0] for c in calls if c[1] == 2 and c[0] in ("start", "step", "end")]
-    first = mine.index("end")
-    assert mine[0] == "start"
-    assert set(mine[1:first]) == {"step"}
-    assert mine[first + 1] == "start"
-
-
-def test_callbacks_as_functions_are_called_too(build):
-    config = build_config(changed(), MarketHandle(SPEC), Standardization.identity())
-    ended = []
-    config.callbacks(on_episode_end=lambda episode, **kwargs: ended.append(len(episode)))
-    algorithm = config.build_algo()
-    try:
-        algorithm.env_runner.sample(num_episodes=3)
-        assert len(ended) >= 3
-    finally:
-        algorithm.stop()
 
 
 def test_a_step_ships_at_most_64_bytes(build):

@@ -6,29 +6,12 @@ from typing import Any
 import pytest
 
 from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint
-from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import TrainingConfig, ValidationConfig
-from rllib_tactical.data.files import write_bars
-from rllib_tactical.data.instruments import load_instrument
-from rllib_tactical.domain.simulation.episodes import EpisodeConfig
-from rllib_tactical.rl import DataSource, TrainingCallback, train
+from rllib_tactical.config.training import ValidationConfig
+from rllib_tactical.rl import TrainingCallback, train
 from rllib_tactical.rl.training.callbacks import CallbackList, TrainingEnd, TrainingRun, notified
-from rllib_tactical.synthetic import make_market
+from tests.rl.small import small_config
 
-CONFIG = TacticalConfig(
-    training=TrainingConfig(
-        iterations=6,
-        steps_per_update=512,
-        batch_size=256,
-        epochs=1,
-        num_envs=32,
-        accounts_per_bar=4,
-        num_env_runners=0,
-        episodes=EpisodeConfig(length=32),
-        checkpoint_every=4,
-        validation=ValidationConfig(every=2),
-    )
-)
+CONFIG = small_config(iterations=6, checkpoint_every=4, validation=ValidationConfig(every=2))
 
 
 class Recorded(TrainingCallback):
@@ -118,13 +101,6 @@ def test_who_was_started_is_ended_whoever_else_fails(tmp_path):
 
 def test_an_end_without_an_error_is_regular():
     assert TrainingEnd("done").status == "finished"
-
-
-@pytest.fixture(scope="module")
-def bars(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "bars.parquet"
-    write_bars(make_market("momentum", 1, 6_000, 0.0).bars, path)
-    return DataSource(path, load_instrument("SYNTH"))
 
 
 def trained(bars, out, *callbacks, workers=0, **more):

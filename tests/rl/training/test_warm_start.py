@@ -1,6 +1,5 @@
 """Beginning with the actors of a run, a checkpoint or a bundle."""
 
-import dataclasses
 import shutil
 
 import numpy as np
@@ -10,48 +9,25 @@ from click.testing import CliRunner
 from rllib_tactical.artifacts.run_folder import RunFolder, read_weights
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
-from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import TrainingConfig, WarmStartConfig
-from rllib_tactical.data.dataset import DataSource
-from rllib_tactical.data.files import write_bars
-from rllib_tactical.domain.simulation.episodes import EpisodeConfig
+from rllib_tactical.config.training import WarmStartConfig
 from rllib_tactical.errors import BundleError, TrainingError, UnreadableError
 from rllib_tactical.rl import train
 from rllib_tactical.rl.training.warm_start import read_actors
-from rllib_tactical.synthetic import make_market
+from tests.rl.small import small_config
 
 pytestmark = pytest.mark.ray
 
-SMALL = TrainingConfig(
-    iterations=1,
-    steps_per_update=512,
-    batch_size=512,
-    epochs=1,
-    num_envs=32,
-    accounts_per_bar=4,
-    num_env_runners=0,
-    episodes=EpisodeConfig(length=32),
-    actor_lr=1e-12,  # what a run ends with is what it began with, nearly
-)
-
 
 def changed(**changes):
-    return TacticalConfig(training=dataclasses.replace(SMALL, **changes))
+    # what a run ends with is what it began with, nearly
+    return small_config(**{"iterations": 1, "batch_size": 512, "actor_lr": 1e-12} | changes)
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory):
-    made = make_market("momentum", 1, 6_000, 0.0)
-    path = tmp_path_factory.mktemp("data") / "bars.parquet"
-    write_bars(made.bars, path)
-    return path, made.instrument
-
-
-@pytest.fixture(scope="module")
-def first(market, tmp_path_factory, ray_instance):
+def first(bars, tmp_path_factory, ray_instance):
     """A run whose actors are to be gone on with."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    train([DataSource(*market)], out, changed(actor_lr=1e-3, seed=3), log=lambda line: None)
+    train([bars], out, changed(actor_lr=1e-3, seed=3), log=lambda line: None)
     return out
 
 
@@ -70,11 +46,11 @@ def test_a_run_a_checkpoint_and_a_bundle_give_the_same_actors(first, tmp_path):
 
 
 @pytest.mark.parametrize("layers", ["conv", "all"])
-def test_a_run_begins_with_the_layers_that_were_asked_for(layers, first, market, tmp_path):
+def test_a_run_begins_with_the_layers_that_were_asked_for(layers, first, bars, tmp_path):
     given = ended_with(first)
     warm = WarmStartConfig(path=str(first), layers=layers)
     config = changed(warm_start=warm, seed=8)
-    train([DataSource(*market)], tmp_path / "run", config, log=lambda line: None)
+    train([bars], tmp_path / "run", config, log=lambda line: None)
     found = ended_with(tmp_path / "run")
     taken = {
         name for name, value in found.items() if np.allclose(value, given[name], atol=1e-7, rtol=0)
@@ -91,32 +67,32 @@ def test_a_run_begins_with_the_layers_that_were_asked_for(layers, first, market,
     assert len(run["warm_start"]["weights_sha256"]) == 64
 
     with pytest.raises(TrainingError, match="warm start differs"):
-        train([DataSource(*market)], tmp_path / "run", changed(seed=8, iterations=2), resume=True)
+        train([bars], tmp_path / "run", changed(seed=8, iterations=2), resume=True)
 
 
-def test_the_source_is_needed_until_there_is_a_checkpoint(first, market, tmp_path):
+def test_the_source_is_needed_until_there_is_a_checkpoint(first, bars, tmp_path):
     source, out = tmp_path / "source", tmp_path / "run"
     shutil.copytree(first, source)
     warm = WarmStartConfig(path=str(source))
-    train([DataSource(*market)], out, changed(warm_start=warm), log=lambda line: None)
+    train([bars], out, changed(warm_start=warm), log=lambda line: None)
     shutil.rmtree(source)
     config = changed(warm_start=warm, iterations=2)
-    train([DataSource(*market)], out, config, resume=True, log=lambda line: None)
+    train([bars], out, config, resume=True, log=lambda line: None)
     assert RunFolder(out).read()["warm_start"]["name"] == "source"
     elsewhere = changed(warm_start=WarmStartConfig(path=str(first)), iterations=2)
     with pytest.raises(TrainingError, match=r"training\.warm_start"):
-        train([DataSource(*market)], out, elsewhere, resume=True)
+        train([bars], out, elsewhere, resume=True)
 
     shutil.copytree(RunFolder(out).checkpoints()[-1], source)  # other weights
     shutil.rmtree(out / "checkpoints")
     with pytest.raises(TrainingError, match="warm start differs"):
-        train([DataSource(*market)], out, config, resume=True)
+        train([bars], out, config, resume=True)
 
 
-def test_what_is_no_actors_is_refused_before_anything_starts(market, tmp_path, first):
-    arguments = ["train", "--data", str(market[0]), "--instrument", "SYNTH"]
+def test_what_is_no_actors_is_refused_before_anything_starts(bars, tmp_path, first):
+    arguments = ["train", "--data", str(bars.path), "--instrument", "SYNTH"]
     out = tmp_path / "run"
-    for path in (tmp_path / "nothing", market[0]):
+    for path in (tmp_path / "nothing", bars.path):
         with pytest.raises(UnreadableError, match="neither a bundle nor a run"):
             read_actors(path)
         call = [*arguments, "--out", str(out), "--warm-start", str(path)]
