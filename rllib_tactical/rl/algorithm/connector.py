@@ -209,7 +209,8 @@ def as_joint_episode(episode: Any) -> JointEpisode:
     rewards = np.stack([agent.get_rewards() for agent in agents], axis=-1).astype(np.float32)
     terminated = np.zeros((len(rewards), 1), dtype=np.bool_)
     if len(rewards):
-        terminated[-1] = episode.is_terminated
+        # RLlib calls an episode terminated too whose agents are all truncated at once
+        terminated[-1] = episode.is_terminated and not episode.is_truncated
     logp = [agent.get_extra_model_outputs(Columns.ACTION_LOGP) for agent in agents]
     return JointEpisode(
         episode.id_,

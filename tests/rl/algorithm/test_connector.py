@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from ray.rllib.core.columns import Columns
+from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
+from envs.multi_agent import TacticalMultiAgentEnv
+from envs.parallel import ACCOUNT_STATE, BAR, TacticalParallelEnv
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.types import AGENTS
@@ -16,7 +19,7 @@ from rllib_tactical.errors import (
 )
 from rllib_tactical.rl.algorithm.ablations import EveryVote, WholeEpisodes
 from rllib_tactical.rl.algorithm.config import module_spec
-from rllib_tactical.rl.algorithm.connector import Minibatches
+from rllib_tactical.rl.algorithm.connector import Minibatches, as_joint_episode
 from rllib_tactical.rl.algorithm.gae import generalized_advantages
 from rllib_tactical.rl.names import CRITIC, STATE
 from tests.market import random_spec
@@ -153,3 +156,43 @@ def test_advantages_come_from_the_critic_and_bootstrap_the_true_last_state(modul
         np.testing.assert_allclose(
             batch[agent][Postprocessing.ADVANTAGES].numpy()[:, 0], expected[:, i], atol=1e-5
         )
+
+
+def test_an_episode_of_the_stock_runner_becomes_one_of_the_batched():
+    """Driven as RLlib's runner drives it: its bars and accounts come from the infos."""
+    env = TacticalMultiAgentEnv(TacticalParallelEnv(random_spec(length=12)))
+    episode = MultiAgentEpisode(
+        observation_space=env.observation_spaces, action_space=env.action_spaces
+    )
+    observations, infos = env.reset(seed=3)
+    episode.add_env_reset(observations=observations, infos=infos)
+    rng, expected = np.random.default_rng(0), [infos["fvg"]]
+    actions, rewards, logps = [], [], []
+    while not episode.is_done:
+        actions.append(rng.integers(0, 3, 3))
+        logps.append(np.log(rng.uniform(0.2, 0.9, 3)).astype(np.float32))
+        step = env.step(dict(zip(AGENTS, actions[-1], strict=True)))
+        episode.add_env_step(
+            step[0],
+            dict(zip(AGENTS, actions[-1], strict=True)),
+            step[1],
+            step[4],
+            terminateds=step[2],
+            truncateds=step[3],
+            extra_model_outputs={
+                agent: {Columns.ACTION_LOGP: logp}
+                for agent, logp in zip(AGENTS, logps[-1], strict=True)
+            },
+        )
+        rewards.append([step[1][agent] for agent in AGENTS])
+        expected.append(step[4]["fvg"])
+    found = as_joint_episode(episode)
+    assert (len(found), found.accounts) == (12, 1)
+    assert found.t.tolist() == [info[BAR] for info in expected]
+    np.testing.assert_array_equal(found.account[:, 0], [info[ACCOUNT_STATE] for info in expected])
+    np.testing.assert_array_equal(found.actions[:, 0], actions)
+    np.testing.assert_array_equal(found.logp[:, 0], logps)
+    np.testing.assert_allclose(found.rewards[:, 0], rewards, rtol=1e-6)
+    assert found.is_truncated
+    assert not found.terminated.any()
+    assert as_joint_episode(found) is found
