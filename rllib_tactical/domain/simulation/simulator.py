@@ -23,23 +23,22 @@ from rllib_tactical.domain.decision.costs import _adverse_move, _commission, _ma
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, _decide
 from rllib_tactical.domain.decision.risk import (
     AccountView,
-    _risk_per_lot,
     _session_drawdown,
     _session_limits,
 )
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.simulation.history import MarketHistory
+from rllib_tactical.domain.simulation.reward_events import reward_events
 from rllib_tactical.domain.simulation.rewards import (
     REWARDS,
     STANDARD,
     RewardConfig,
-    RewardEvents,
     _compute_rewards,
     _quiet_rewards,
 )
 from rllib_tactical.domain.simulation.transition import ExitReason, Exits, Step
-from rllib_tactical.domain.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
+from rllib_tactical.domain.types import AnyArray, Float32Array, FloatArray, IntArray
 
 ACCOUNT_FEATURES: Final = (
     "position_side",
@@ -231,7 +230,9 @@ class Simulator:
         self.t = bar
         exits, change = self._exits, self.equity - equity_before
         if enters or exits.count or self.rewards.function != STANDARD:
-            events = self._events(decision, market, entered, entry_price, change, equity_before)
+            events = reward_events(
+                history, t, decision, market, entered, entry_price, exits, change, equity_before
+            )
             rewards, base, bonus = _compute_rewards(events, self.rewards, self._pnl_scale)
         else:
             rewards, base, bonus = _quiet_rewards(change, self.rewards, self._pnl_scale)
@@ -371,46 +372,4 @@ class Simulator:
             self.halted,
             history.sessions.is_first[bar],
             self.rules.risk,
-        )
-
-    def _events(
-        self,
-        decision: Decision,
-        market: MarketSnapshot,
-        entered: BoolArray,
-        entry_price: FloatArray,
-        change: FloatArray,
-        equity_before: FloatArray,
-    ) -> RewardEvents:
-        exits, count = self._exits, len(entered)
-        at_gap, with_synergy = np.zeros((2, count), dtype=np.bool_)
-        shortfall, risked, alignment = np.zeros((3, count))
-        who = entered.nonzero()[0]
-        if len(who):
-            instrument = self.history.instrument
-            side, price, atr = decision.action[who], market.price[who], market.atr[who]
-            raw = self.history.features.raw.take(self.t[who] - 1, axis=0)
-            near = instrument.gap_proximity_points or atr
-            at_gap[who] = (raw[:, 2] != 0.0) & (np.abs(raw[:, 2] - price) <= near)
-            per_lot = _risk_per_lot(price, decision.stop[who], atr, instrument)
-            risked[who] = decision.requested[who] * per_lot / equity_before[who]
-            shortfall[who] = side * (entry_price[who] - price) / price
-            agrees = market.synergy_direction[who] == side
-            with_synergy[who] = (market.synergy_kind[who] > 0) & agrees
-            # raw momentum is relative to C_{t-5}; turned back into price units, then into ATRs
-            move = price * raw[:, 5] / (100.0 + raw[:, 5])
-            atrs = np.divide(move, atr, out=np.zeros(len(who)), where=atr > 0)
-            alignment[who] = side * np.tanh(atrs)
-        return RewardEvents(
-            equity_change=change,
-            entered=entered,
-            with_synergy=with_synergy,
-            shortfall=shortfall,
-            requested_risk=risked,
-            at_gap=at_gap,
-            alignment=alignment,
-            closed=exits.exited,
-            trade_pnl=exits.pnl,
-            after_mitigation=exits.after_mitigation,
-            counter_trend=exits.counter_trend,
         )
