@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -9,9 +8,8 @@ from click.testing import CliRunner, Result
 
 from rllib_tactical.cli.instruments import instruments_group
 from rllib_tactical.config.loader import to_dict
-from rllib_tactical.data.instrument_fields import FIELDS, instrument_yaml
+from rllib_tactical.data.instrument_fields import FIELDS
 from rllib_tactical.data.instruments import list_instruments, load_instrument
-from rllib_tactical.domain.types import Instrument
 
 
 def run(*arguments: object) -> Result:
@@ -28,10 +26,6 @@ def test_the_shipped_instruments_are_listed() -> None:
     assert "COMEX" in text and "1e-05" in text
 
 
-def test_every_field_is_explained() -> None:
-    assert list(FIELDS) == [field.name for field in dataclasses.fields(Instrument)]
-
-
 @pytest.mark.parametrize("name", list_instruments())
 def test_what_is_shown_is_a_file_that_is_accepted(tmp_path: Path, name: str) -> None:
     shown = run("show", name)
@@ -44,15 +38,6 @@ def test_what_is_shown_is_a_file_that_is_accepted(tmp_path: Path, name: str) -> 
     checked = run("check", path)
     assert (checked.return_value, checked.output) == (0, f"{path}: {name} is a valid instrument\n")
     assert json.loads(run("show", path, "--json").output) == to_dict(load_instrument(name))
-
-
-def test_small_ticks_and_rebates_come_back_as_they_were(tmp_path: Path) -> None:
-    tiny = Instrument(
-        symbol='A "B": c', tick_size=1e-12, commission_per_lot=-0.5, funding_rate=-1e-4
-    )
-    path = tmp_path / "tiny.yaml"
-    path.write_text(instrument_yaml(tiny))
-    assert load_instrument(path) == tiny
 
 
 @pytest.mark.parametrize(
@@ -74,12 +59,3 @@ def test_a_wrong_field_is_named(tmp_path: Path, text: str, message: str) -> None
     assert len(result.stderr.splitlines()) == 1
     answer = json.loads(run("check", path, "--json").output)
     assert answer["ok"] is False and message in answer["error"]
-
-
-def test_the_documentation_explains_every_field(project_root: Path) -> None:
-    page = (project_root / "docs" / "howto" / "instruments.md").read_text(encoding="utf-8")
-    defaults = {field.name: field.default for field in dataclasses.fields(Instrument)}
-    for name, (unit, text) in FIELDS.items():
-        default = defaults[name]
-        shown = "-" if default is dataclasses.MISSING else json.dumps(default)
-        assert f"| `{name}` | {unit} | {shown} | {text} |" in page

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from rllib_tactical.data.interpret.numerals import numerals_of
 from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.errors import UsageError
 
@@ -33,28 +32,3 @@ def test_columns_map_names_or_list_them() -> None:
 def test_values_that_an_option_cannot_have(option: str, value: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ReadOptions(**{option: value})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("cells", "decimal", "thousands"),
-    [
-        (["57.98", "1.5e3", "12"], ".", ""),
-        (["57,98", "57,9", "58"], ",", ""),
-        (["1.234,56", "57,98"], ",", "."),
-        (["1,234.56", "1,234.50", "57.98"], ".", ","),
-        (["1 234,56", "57,98"], ",", " "),
-        (["1'234.56", "1'234.50"], ".", "'"),
-        (["57.98", "57.99", "1,5"], ".", ""),  # a stray cell is an error of that cell
-    ],
-)
-def test_how_numbers_are_written(cells: list[str], decimal: str, thousands: str) -> None:
-    style = numerals_of(cells, None, "bars.csv")
-    assert (style.decimal, style.thousands) == (decimal, thousands)
-
-
-def test_thousands_or_decimals_is_not_guessed() -> None:
-    cells = ["1,234", "1,235", "1,236"]
-    with pytest.raises(UsageError, match=r"bars.csv: numbers such as '1,234' may be thousands"):
-        numerals_of(cells, None, "bars.csv")
-    assert numerals_of(cells, ",", "bars.csv").decimal == ","
-    assert numerals_of(cells, ".", "bars.csv").thousands == ","
