@@ -70,10 +70,10 @@ def test_other_numbers_for_one_bar_are_refused_with_both() -> None:
 
 def test_rows_with_bad_cells_keep_their_place_in_messages() -> None:
     broken = FRAME.astype({"close": object})
-    broken.loc[12, "close"] = "x"
-    found, _, _ = join_columns([part(20, 40), part(0, 20, broken)], list("ab"))
-    assert found.raw["close"].to_dict() == {12: "x"}
-    assert np.flatnonzero(found.numbers["close"].bad).tolist() == [12]
+    broken.loc[25, "close"] = "x"
+    found, _, _ = join_columns([part(20, 40, broken), part(0, 20)], list("ab"))
+    assert found.raw["close"].to_dict() == {25: "x"}
+    assert np.flatnonzero(found.numbers["close"].bad).tolist() == [25]
 
 
 def test_parts_need_each_column_once_and_one_symbol() -> None:

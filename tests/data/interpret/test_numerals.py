@@ -16,6 +16,8 @@ from rllib_tactical.errors import UsageError
         (["1 234,56", "57,98"], ",", " "),
         (["1'234.56", "1'234.50"], ".", "'"),
         (["57.98", "57.99", "1,5"], ".", ""),  # a stray cell is an error of that cell
+        (["57", "58", "1,5"], ".", ""),
+        (["57.98", "57.99", "1,5", "1,6"], ".", ""),  # so are several beside points
     ],
 )
 def test_how_numbers_are_written(cells: list[str], decimal: str, thousands: str) -> None:

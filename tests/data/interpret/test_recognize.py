@@ -31,6 +31,11 @@ def test_usual_names_of_columns(tmp_path: Path, header: str) -> None:
     assert f"timestamp={first}" in reading.interpretation.line("a.csv")
 
 
+def test_a_header_may_hold_some_numbers(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.csv", [f"{HEAD},1,2,3,4", *(f"{x},,,," for x in lines_of())])
+    assert_same(read(path).bars, TRUTH)
+
+
 def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
     header = "when,first,top,bottom,final,count"
     path = write_lines(tmp_path / "a.csv", [header, *lines_of()])

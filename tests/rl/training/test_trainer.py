@@ -1,5 +1,6 @@
 """A run from its start to its result, on a prepared market."""
 
+import json
 import os
 import signal
 
@@ -57,12 +58,21 @@ def test_the_result_is_that_of_the_folder(prepared, tmp_path, ray_instance):
     assert result.market is prepared
 
 
-def test_a_finished_run_trains_nothing_and_has_the_same_result(prepared, tmp_path, ray_instance):
-    first = run(prepared, tmp_path / "run", small_config(iterations=1))
-    again = run(prepared, tmp_path / "run", small_config(iterations=1))
+def test_a_finished_run_trains_nothing_and_gives_its_best_checkpoint(
+    prepared, tmp_path, ray_instance
+):
+    first = run(prepared, tmp_path / "run", small_config(iterations=2))
+    folder = RunFolder(tmp_path / "run")
+    earlier, last = folder.checkpoints()
+    state = read_checkpoint(earlier)
+    state["validation"]["net_pnl"] = 1e6
+    (earlier / "checkpoint.json").write_text(json.dumps(state))
+    again = run(prepared, tmp_path / "run", small_config(iterations=2))
     assert (again.iterations, again.env_steps) == (first.iterations, first.env_steps)
-    assert again.last_checkpoint == first.last_checkpoint
-    assert len(RunFolder(tmp_path / "run").progress()) == 1
+    assert len(folder.progress()) == 2
+    assert (again.best_checkpoint, again.last_checkpoint) == (earlier, last)
+    assert again.validation is not None
+    assert again.validation.net_pnl == 1e6
 
 
 def test_the_time_limit_ends_the_run_with_its_iteration(prepared, tmp_path, ray_instance):
