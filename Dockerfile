@@ -14,7 +14,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY rllib_tactical/__init__.py rllib_tactical/
 RUN python -m venv /opt/env \
     && /opt/env/bin/python -m pip install --no-cache-dir -c constraints.txt setuptools \
-    && /opt/env/bin/python -m pip install --no-cache-dir -c constraints.txt --no-build-isolation -e ".[serve,train]"
+    && /opt/env/bin/python -m pip install --no-cache-dir -c constraints.txt --no-build-isolation -e ".[redis,serve,train]"
 
 COPY rllib_tactical rllib_tactical
 COPY envs envs

@@ -58,6 +58,11 @@ _COMMANDS = {
         "List and compare runs, sweeps and backtests.",
     ),
     "serve": ("rllib_tactical.cli.serve", "serve_command", "Answer POST /decide over HTTP."),
+    "state": (
+        "rllib_tactical.cli.state",
+        "state_group",
+        "Show, verify, restore and archive the service's state.",
+    ),
     "bench": (
         "rllib_tactical.cli.bench",
         "bench_command",
@@ -80,6 +85,7 @@ _EXTRAS = {
     "selftest": ("report",),
     "runs": ("train",),
     "serve": ("serve",),
+    "state": ("serve",),
     "bench": ("serve", "train"),
 }
 """Name: the extras of the distribution that install what the command imports."""

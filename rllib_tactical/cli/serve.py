@@ -40,11 +40,11 @@ from rllib_tactical.config.loader import load_config
 )
 @click.option(
     "--state",
-    type=click.Path(path_type=Path),
-    default=Path("service-state"),
+    default="service-state",
     show_default=True,
-    metavar="DIR",
-    help="Folder for bars, fills, position and overrides; a restart goes on from there.",
+    metavar="DIR|URL",
+    help="Folder for bars, fills, position and overrides, from which a restart goes on; or "
+    "redis://HOST:PORT/DB of a Redis or Valkey server, for replicas on several nodes.",
 )
 @click.option(
     "--haproxy/--no-haproxy",
@@ -58,7 +58,7 @@ def serve_command(
     port: int,
     replicas: int,
     config: Path | None,
-    state: Path,
+    state: str,
     haproxy: bool,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.

@@ -1,4 +1,4 @@
-"""Settings of the decision service: targets of performance, the risk state's freshness, limits."""
+"""Settings of the decision service: targets of performance, waiting for the state, limits."""
 
 from __future__ import annotations
 
@@ -59,13 +59,14 @@ class PerformanceConfig(StrictConfig):
 class ServiceConfig(StrictConfig):
     """The decision service.
 
-    A replica decides on its copy of the risk state for ``lease_s`` after it last heard from the
-    coordinator of that state, which it polls every ``poll_s``. ``inference_timeout_ms``: actors
+    A replica holds when the store of the state has taken no write of its own for ``lease_s``; it
+    tries one when the last is older than a quarter of that, looking every ``poll_s``. An operator's
+    order waits for the store as long at most. ``inference_timeout_ms``: actors
     that take longer are replaced by the rule-based votes. ``live_bars``: bars are of now, so that
     their age counts from their close; for replays from their arrival. Decisions by symbol hold when
     the last bar is older than ``max_bar_age_s`` beyond a bar's length, and for
-    ``hold_bars_after_gap`` bars after missing ones. ``reload_timeout_s``: what replicas have to
-    load another bundle. ``write_timeout_s``: how long a write may wait for the coordinator.
+    ``hold_bars_after_gap`` bars after missing ones. ``reload_timeout_s``: what a replica has to
+    load another bundle. ``write_timeout_s``: how long a write may wait for the store.
     """
 
     lease_s: float = 2.0

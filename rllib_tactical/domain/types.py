@@ -65,11 +65,12 @@ class Reason(IntEnum):
     PAUSED = 12
     FORCED_HOLD = 13
     FLATTEN = 14
-    STATE_STALE = 15
+    STATE_UNAVAILABLE = 15
     DATA_STALE = 16
     DATA_GAP = 17
     LEVEL_NOT_POSITIVE = 18
     ACCOUNT_LOST = 19
+    MODEL_LOADING = 20
 
     @property
     def code(self) -> str:

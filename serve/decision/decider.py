@@ -109,7 +109,7 @@ class Decider:
         probabilities(self._engine, blank, self.bundle.temperature_scale)
 
     def answer(
-        self, body: bytes, state: RiskState, fresh: bool = True, now_s: float | None = None
+        self, body: bytes, state: RiskState, hold: Reason | None = None, now_s: float | None = None
     ) -> Decided:
         """Read a request body and decide; see ``decide``.
 
@@ -124,13 +124,13 @@ class Decider:
             self._base_quantity,
             lambda: bar_window(state),
         )
-        return self.decide(request, state, fresh, now_s, start)
+        return self.decide(request, state, hold, now_s, start)
 
     def decide(
         self,
         request: DecideInput,
         state: RiskState,
-        fresh: bool = True,
+        hold: Reason | None = None,
         now_s: float | None = None,
         start: float | None = None,
     ) -> Decided:
@@ -139,7 +139,7 @@ class Decider:
         Args:
             request: from ``read_request``.
             state: the risk state to decide on.
-            fresh: whether that state is known to be current; without that the answer is hold.
+            hold: why the answer has to be hold: that state, or its bundle, may not be current.
             now_s: epoch time of the decision; the clock's when omitted.
             start: ``perf_counter`` at which work on the request began; now when omitted.
         """
@@ -174,8 +174,8 @@ class Decider:
             _instrument(instrument, overrides),
             _rules(rules, overrides),
         )
-        if not fresh:
-            data_issue = Reason.STATE_STALE
+        if hold is not None:
+            data_issue = hold
         elif not request.from_bars:
             data_issue = None
         override = override_for(state.control, account, data_issue)

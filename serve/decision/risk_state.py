@@ -12,7 +12,6 @@ from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.account import Account, account_view
 from rllib_tactical.domain.types import NUM_FEATURES, WINDOW, FloatArray, Reason
-from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.state.bars import BufferState
 from serve.state.machine import Snapshot
 
@@ -23,7 +22,7 @@ class RiskState:
     """Account, operator's order and market at one version of the state; it never changes.
 
     ``matrix`` (60, 7) float64 raw features of the bars sent to the service, None before there are
-    60. ``accuracy`` per agent and ``trades`` are for health and metrics.
+    60.
     """
 
     def __init__(
@@ -32,11 +31,8 @@ class RiskState:
         control: Control = Control.NONE,
         market: BufferState | None = None,
         service: ServiceConfig = LIVE_DEFAULTS,
-        trades: int = 0,
-        accuracy: Accuracy = NO_ACCURACY,
     ) -> None:
         self.account, self.control, self.market = account, control, market
-        self.trades, self.accuracy = trades, accuracy
         self._service = service
         self.matrix: FloatArray | None = None
         if market is not None and market.matrix:
@@ -51,8 +47,6 @@ class RiskState:
             snapshot.control,
             snapshot.market,
             service,
-            snapshot.trades,
-            snapshot.accuracy,
         )
 
     @property

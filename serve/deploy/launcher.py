@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final
 
 import ray
 from ray import serve as ray_serve
@@ -22,11 +21,9 @@ from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
 from serve.api.operations import OPEN_PATHS, paths_by_method
-from serve.deploy.deployment import coordinator_actor, decision_deployment, stop_coordinator
+from serve.deploy.deployment import bound_deployment
 from serve.deploy.ray_serve import (
     APP_NAME,
-    QUIET,
-    REPLICA_CPUS,
     Progress,
     connect_ray,
     no_progress,
@@ -42,11 +39,15 @@ from serve.deploy.ray_serve import (
 from serve.http.app import AppSettings
 from serve.http.security import TOKEN_VARIABLE, require_safe_binding, token_digest
 from serve.observability.logs import log_level
-from serve.observability.metrics import MULTIPROCESS_VARIABLE
-from serve.replication.recovery import CoordinatorSettings, open_state
-from serve.state.machine import model_record
-
-COORDINATOR_TIMEOUT_S: Final = 60.0
+from serve.state.opening import (
+    FolderLock,
+    StateSettings,
+    is_remote,
+    open_store,
+    shared_state,
+    store_name,
+)
+from serve.state.records import model_record
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ class Service:
     authenticated: bool
     fast: bool
     extra_ports: tuple[int, ...]
-    state_folder: Path
+    state: str
+    logs: Path
     _tear_down: Callable[[], None] = field(repr=False)
     _stopped: bool = field(default=False, repr=False)
 
@@ -92,7 +94,7 @@ def start_service(
     replicas: int = 1,
     config: TacticalConfig | None = None,
     fast: bool = True,
-    state: Path | None = None,
+    state: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> Service:
     """Start the service and return once it answers.
@@ -108,8 +110,8 @@ def start_service(
         config: latency budgets and the service's own settings are taken from it.
         fast: HAProxy and Serve's throughput mode in place of Serve's Python proxy: about 1 ms
             instead of 10 ms a request.
-        state: folder of the states; this one's is in it under the instrument's symbol. Without it
-            the state ends with the service.
+        state: folder of the states; this one's is in it under the instrument's symbol; or the URL
+            of a Redis or Valkey server. Without it the state ends with the service.
         progress: called with what is done next, and often with nothing while waiting; what it
             raises ends the start.
 
@@ -135,43 +137,40 @@ def start_service(
     cleanup = ExitStack()
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
-        own = state_folder(state or folder / "state", bundle.instrument.symbol)
-        logs = own / "logs"
-        coordinator = CoordinatorSettings(
-            state_folder=str(own),
-            model=model_record(bundle, launch=uuid.uuid4().hex),
-            service=config.service,
-            log_folder=str(logs),
-            log_level=level,
+        store = store_name(str(state or folder / "states"), bundle.instrument.symbol)
+        own = folder / "local" if is_remote(store) else Path(store)
+        shared = StateSettings(
+            store=store,
+            folder=str(own),
+            model=model_record(bundle, uuid.uuid4().hex, config.service.live_bars),
         )
-        open_state(coordinator)[0].close()
+        progress("reading the state")
+        cleanup.callback(_claimed(shared).release)
         progress("starting Ray")
         started_ray = connect_ray()
         if started_ray:
             cleanup.callback(ray.shutdown)
-        cleanup.callback(stop_coordinator, coordinator)
         cleanup.callback(stop_serve, started_ray)
         extra_ports = (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)) if fast else ()
-        progress("starting the coordinator of the state")
         telemetry = folder / "telemetry"
         telemetry.mkdir(mode=0o700)
-        ray.get(
-            coordinator_actor(coordinator, str(telemetry)).ready.remote(),
-            timeout=COORDINATOR_TIMEOUT_S,
-        )
         progress("starting Ray Serve" + (" behind HAProxy" if fast else ""))
         settings = AppSettings(
             performance=config.performance,
             service=config.service,
             telemetry_folder=str(telemetry),
-            log_folder=str(logs),
+            log_folder=str(own / "logs"),
             log_level=level,
             token_digest=None if token is None else token_digest(token),
         )
         flags = serve_flags(folder, extra_ports)
         start_serve(host, port, flags)
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")
-        _deploy(settings, coordinator, replicas, flags)
+        ray_serve.run(
+            bound_deployment(settings, shared, flags, num_replicas=replicas),
+            name=APP_NAME,
+            route_prefix="/",
+        )
         progress("waiting for the first answer")
         wait_until_healthy(f"http://{url_host(reachable(host))}:{port}/ready", progress)
     except BaseException as error:
@@ -187,15 +186,30 @@ def start_service(
         authenticated=token is not None,
         fast=fast,
         extra_ports=extra_ports,
-        state_folder=Path(coordinator.state_folder),
+        state=store,
+        logs=own / "logs",
         _tear_down=lambda: quietly(cleanup.close),
     )
 
 
-def state_folder(parent: Path, symbol: str) -> Path:
-    """Return the folder in ``parent`` for the state of one symbol."""
-    plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in symbol)
-    return (parent / plain.lstrip(".")).resolve()
+def _claimed(settings: StateSettings) -> FolderLock:
+    """Open the state once, before its replicas do, and return the lock that keeps others out.
+
+    Raises:
+        ServiceError: it is in use, is damaged or belongs to another market than the bundle.
+    """
+    lock = FolderLock(Path(settings.folder), alone=True)
+    try:
+        store = open_store(settings.store)
+        try:
+            shared_state(store, settings.model)
+        finally:
+            store.close()
+        lock.share()
+    except BaseException:
+        lock.release()
+        raise
+    return lock
 
 
 def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], None]) -> None:
@@ -247,7 +261,7 @@ def describe(service: Service) -> list[str]:
         f"listening on {service.url} ({service.replicas} replica"
         f"{'s' if service.replicas > 1 else ''}, bundle {service.bundle_id[:12]})",
         *(f"{method:<4} {' '.join(paths)}" for method, paths in paths_by_method().items()),
-        f"state in {service.state_folder}, logs in its folder logs",
+        f"state in {service.state}, logs in {service.logs}",
         f"token required except for {' '.join(sorted(OPEN_PATHS))} ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",
@@ -256,22 +270,3 @@ def describe(service: Service) -> list[str]:
         ports = " and ".join(str(port) for port in service.extra_ports)
         lines.append(f"HAProxy's own metrics and statistics are on all interfaces, ports {ports}")
     return lines
-
-
-def _deploy(
-    settings: AppSettings, coordinator: CoordinatorSettings, replicas: int, flags: dict[str, str]
-) -> None:
-    environment = {
-        **flags,
-        "OMP_NUM_THREADS": "1",
-        MULTIPROCESS_VARIABLE: settings.telemetry_folder,
-    }
-    deployment = decision_deployment.options(
-        num_replicas=replicas,
-        logging_config=QUIET,
-        ray_actor_options={
-            "num_cpus": REPLICA_CPUS,
-            "runtime_env": {"env_vars": environment},
-        },
-    )
-    ray_serve.run(deployment.bind(settings, coordinator), name=APP_NAME, route_prefix="/")

@@ -15,6 +15,7 @@ from typing import Any
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
+from rllib_tactical.domain.types import Reason
 from rllib_tactical.errors import BundleError, ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.errors import RequestError, error_body, invalid
@@ -41,6 +42,8 @@ from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
 from serve.api.write_requests import WriteRequest, read_body
 from serve.decision.deadline import bundle_engine, under_time_limit
 from serve.decision.decider import Decided, Decider
+from serve.decision.replica import StateReplica
+from serve.decision.writer import Reply
 from serve.http.asgi import (
     ClientGoneError,
     HttpRequest,
@@ -58,8 +61,7 @@ from serve.http.security import is_authorised, require_local_caller
 from serve.observability.health import ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
-from serve.replication.messages import Reply
-from serve.replication.replica import CoordinatorPort, StateReplica
+from serve.state.opening import StateSettings
 
 _LOG = logging.getLogger(__name__)
 Answered = tuple[HttpResponse, Decided | None]
@@ -90,20 +92,16 @@ class DecisionApp:
 
     Args:
         settings: limits and folders.
-        port: the coordinator of the state.
-        name: identity of this replica; made up when omitted.
+        state: where the state is.
     """
 
-    def __init__(
-        self, settings: AppSettings, port: CoordinatorPort, name: str | None = None
-    ) -> None:
+    def __init__(self, settings: AppSettings, state: StateSettings) -> None:
         folder = Path(settings.telemetry_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings, self._digest = settings, settings.token_digest
         self._performance, self._service = settings.performance, settings.service
-        self._port = port
-        name = name or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._replica = StateReplica(port, self._load, name, settings.service)
+        name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._replica = StateReplica(state, self._load, settings.service)
         if settings.log_folder is not None:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
@@ -130,13 +128,22 @@ class DecisionApp:
         """Get state and bundle; from then on requests can be answered.
 
         Raises:
-            TacticalError: the bundle cannot be used.
+            TacticalError: the bundle or the state cannot be used.
         """
         await self._replica.start()
 
     async def stop(self) -> None:
-        """Tell the coordinator that this replica no longer decides."""
+        """Close the state."""
         await self._replica.stop()
+
+    def check_health(self) -> None:
+        """Have this process replaced when only a new start can help.
+
+        Raises:
+            ServiceError: that is the case.
+        """
+        if self._replica.broken:
+            raise ServiceError("the state cannot be followed any more")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -239,8 +246,8 @@ class DecisionApp:
         return self._decided(await request.body(MAX_BODY_BYTES))
 
     def _decided(self, body: bytes) -> Answered:
-        active = self._replica.active
-        decided = active.decider.answer(body, active.state, self._replica.fresh)
+        active = self._replica.active()
+        decided = active.decider.answer(body, active.state, active.hold)
         _log_decision(decided)  # before it is sent: every answer has its line
         return json_response(decided.answer), decided
 
@@ -252,7 +259,7 @@ class DecisionApp:
 
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
-            return await self._ask(self._port.write(body), limit_s)
+            return await self._ask(self._replica.writer.answer(body), limit_s)
 
         return handler
 
@@ -262,22 +269,21 @@ class DecisionApp:
         if not DAYS.minimum <= days <= DAYS.maximum:
             limits = f"{DAYS.minimum}..{DAYS.maximum}"
             raise invalid(DAYS.name, f"must be a whole number in {limits}, found {text}")
-        return await self._ask(self._port.performance(days), self._service.write_timeout_s)
+        return await self._ask(
+            self._replica.writer.performance(days), self._service.write_timeout_s
+        )
 
     async def _ask(self, question: Awaitable[Reply], limit_s: float) -> HttpResponse:
         try:
             status, body = await asyncio.wait_for(question, limit_s)
         except TimeoutError:
-            _LOG.error("the coordinator did not answer", extra={"fields": {"limit_s": limit_s}})
+            _LOG.error("the state did not answer", extra={"fields": {"limit_s": limit_s}})
             return _unavailable("the state did not answer in time; try again")
-        except ServiceError:
-            _LOG.exception("the coordinator cannot be reached")
-            return _unavailable("the state cannot be reached; try again")
         return HttpResponse(body, status)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
-        active, now_s = self._replica.active, time.time()
-        bundle = active.decider.bundle
+        active, now_s = self._replica.active(), time.time()
+        bundle, availability = active.decider.bundle, self._replica.availability
         report = health_report(
             now_s,
             self._probe.read(),
@@ -285,9 +291,10 @@ class DecisionApp:
             self._performance,
             bundle.bundle_id,
             active.state,
+            await self._replica.scores(),
             StateAge(
-                state_age_s=self._replica.age_s,
-                lease_s=self._service.lease_s,
+                state_age_s=availability.age_s,
+                lost=not availability.ok,
                 bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
             ),
         )
@@ -297,19 +304,24 @@ class DecisionApp:
         return json_response(LiveAnswer())
 
     async def _ready(self, request: HttpRequest) -> HttpResponse:
-        if self._replica.fresh:
+        hold = self._replica.active().hold
+        if hold is None and self._replica.availability.ok:
             return json_response(ReadyAnswer())
-        return json_response(
-            error_body("state_stale", "the risk state may be old: decisions hold"), 503
-        )
+        if hold is Reason.MODEL_LOADING:
+            return json_response(
+                error_body(hold.code, "the chosen bundle is being loaded: decisions hold"), 503
+            )
+        return _unavailable("the state cannot be read or written: decisions hold")
 
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
-        state = self._replica.active.state
-        self._telemetry.show_state(state.positions, state.accuracy)
+        _, accuracy = await self._replica.scores()
+        self._telemetry.show_state(
+            self._replica.active().state.positions, accuracy, self._replica.machine.trades
+        )
         return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
-        bundle = self._replica.active.decider.bundle
+        bundle = self._replica.active().decider.bundle
         return json_response(public_manifest(bundle, self._performance))
 
     async def _document(self, request: HttpRequest) -> HttpResponse:

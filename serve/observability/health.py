@@ -14,6 +14,7 @@ import psutil
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from serve.api.responses import (
+    Accuracy,
     AgentsHealth,
     Alert,
     BusHealth,
@@ -68,11 +69,12 @@ class Resources:
 class StateAge:
     """How old what decisions rely on is, in seconds.
 
+    ``state_age_s``: since the store last took a write; ``lost``: it cannot be relied on.
     ``bars_overdue_s``: by how much the next bar is late, None when no bars are sent.
     """
 
     state_age_s: float
-    lease_s: float
+    lost: bool
     bars_overdue_s: float | None
 
 
@@ -144,6 +146,7 @@ def health_report(
     performance: PerformanceConfig,
     bundle_id: str,
     state: RiskState,
+    scores: tuple[int, Accuracy],
     age: StateAge,
 ) -> HealthAnswer:
     """Return the answer of ``GET /health``.
@@ -154,7 +157,8 @@ def health_report(
         recent: the last hour of decisions.
         performance: latency budgets.
         bundle_id: of the bundle that decides.
-        state: position, operator's order, bars and accuracy.
+        state: position, operator's order and bars.
+        scores: number of trades with known votes, and the accuracy of each agent over them.
         age: how old the state and the bars are.
     """
     latency = latency_report(recent.stages_ms, performance)
@@ -163,7 +167,7 @@ def health_report(
         resources=_resources(resources, alerts),
         models=_models(recent.model_error_rate, bundle_id, alerts),
         pipeline=_pipeline(recent.service_error_rate, latency.total.p95, alerts),
-        agents=_agents(state, alerts),
+        agents=_agents(*scores, alerts),
         bus=_bus(state, age, alerts),
     )
     last_s = recent.last_decision_s
@@ -218,13 +222,13 @@ def _pipeline(error_rate: float, p95_ms: float | None, alerts: list[Alert]) -> P
     return PipelineHealth(status, error_rate, p95_ms)
 
 
-def _agents(state: RiskState, alerts: list[Alert]) -> AgentsHealth:
+def _agents(trades: int, accuracy: Accuracy, alerts: list[Alert]) -> AgentsHealth:
     """Return how often each agent was right; graded once there are enough trades."""
     degraded, critical = ACCURACY_LIMITS
     statuses: list[Status] = []
     for agent in AGENTS:
-        share = getattr(state.accuracy, agent)
-        if share is None or state.trades < MIN_TRADES:
+        share = getattr(accuracy, agent)
+        if share is None or trades < MIN_TRADES:
             continue
         status: Status = CRITICAL if share < critical else DEGRADED if share < degraded else HEALTHY
         statuses.append(status)
@@ -233,15 +237,15 @@ def _agents(state: RiskState, alerts: list[Alert]) -> AgentsHealth:
             alerts.append(
                 _message("agents", status, f"accuracy of {agent} is {share:.4g}, below {limit:g}")
             )
-    return AgentsHealth(worst(statuses), state.accuracy, state.trades)
+    return AgentsHealth(worst(statuses), accuracy, trades)
 
 
 def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
-    """Return how current the input is: the coordinator's state and the bars that were sent."""
+    """Return how current the input is: the state and the bars that were sent."""
     statuses: list[Status] = []
-    if age.state_age_s > age.lease_s:
+    if age.lost:
         statuses.append(CRITICAL)
-        text = f"the state is {age.state_age_s:.3g} s old, above {age.lease_s:g}: decisions hold"
+        text = f"the state has taken no write for {age.state_age_s:.3g} s: decisions hold"
         alerts.append(_message("bus", CRITICAL, text))
     market, overdue = state.market, age.bars_overdue_s
     if overdue is not None:

@@ -6,20 +6,26 @@ can answer a scrape for all of them. Without that variable the metrics are those
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from rllib_tactical.domain.types import AGENTS
 from serve.api.responses import Accuracy
 from serve.decision.decider import STAGES, Decided
 from serve.observability.latency_window import DecisionWindow, Recent
+from serve.state.portfolio import Trade
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -28,26 +34,6 @@ STAGE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS)
 CONFIDENCE_BUCKETS: Final = tuple(round(0.1 * i, 1) for i in range(11))
 PNL_BUCKETS: Final = (-500, -100, -50, -25, -10, 0, 10, 25, 50, 100, 500)
 ENSEMBLE: Final = "ensemble"
-
-
-class TradeTelemetry:
-    """Records closed trades. Only the coordinator has one: it alone sees each trade, and once."""
-
-    def __init__(self) -> None:
-        # on a node without replicas no other process creates the folder
-        if folder := os.environ.get(MULTIPROCESS_VARIABLE):
-            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.registry = CollectorRegistry()
-        self._pnl = Histogram(
-            "tactical_trade_pnl_dollars",
-            "Net P&L of a trade in dollars",
-            buckets=PNL_BUCKETS,
-            registry=self.registry,
-        )
-
-    def record_trade(self, pnl: float) -> None:
-        """Record one closed trade."""
-        self._pnl.observe(pnl)
 
 
 class Telemetry:
@@ -123,6 +109,7 @@ class Telemetry:
         self._stages = [stage.labels(name) for name in STAGES]
         self._breaches = {name: breaches.labels(name) for name in STAGES}
         self._actions: dict[tuple[str, str], Any] = {}
+        self._trades: Sequence[Trade] = ()
         self._positions.set(0)
 
     def record_decision(self, decided: Decided) -> None:
@@ -143,9 +130,10 @@ class Telemetry:
             self._clock(), decided.stages_ms, decision.confidence, decided.fallback
         )
 
-    def show_state(self, positions: int, accuracy: Accuracy) -> None:
-        """Set the gauges of positions and accuracy; call it before a scrape reads them."""
+    def show_state(self, positions: int, accuracy: Accuracy, trades: Sequence[Trade]) -> None:
+        """Take over what the next scrape says of the state: every replica knows all of it."""
         self._positions.set(positions)
+        self._trades = trades
         for agent in AGENTS:
             if (share := getattr(accuracy, agent)) is not None:
                 self._accuracy.labels(agent).set(share)
@@ -165,11 +153,17 @@ class Telemetry:
     def scrape(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         if self._folder is None:
-            return generate_latest(self._registry)
+            return generate_latest(self._registry) + self._trade_lines()
         _forget_dead_replicas(self._folder)
         registry = CollectorRegistry()
         # prometheus_client leaves its multiprocess module without types
         MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + self._trade_lines()
+
+    def _trade_lines(self) -> bytes:
+        """Return the histogram of all trades in the state: every replica says the same of it."""
+        registry = CollectorRegistry()
+        registry.register(_TradeCollector([trade.pnl for trade in self._trades]))
         return generate_latest(registry)
 
     def _count_action(self, action: str, agent: str) -> None:
@@ -177,6 +171,31 @@ class Telemetry:
         if child is None:
             child = self._actions[action, agent] = self._decisions.labels(action, agent)
         child.inc()
+
+
+class _TradeCollector(Collector):
+    """Makes one histogram of the P&L of trades, in dollars."""
+
+    def __init__(self, pnl: list[float]) -> None:
+        self._pnl = pnl
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the histogram."""
+        ordered = sorted(self._pnl)
+        buckets = [
+            (str(float(bound)), float(bisect_right(ordered, bound))) for bound in PNL_BUCKETS
+        ]
+        name = "tactical_trade_pnl_dollars"
+        family = HistogramMetricFamily(
+            name,
+            "Net P&L of a trade in dollars",
+            buckets=[*buckets, ("+Inf", float(len(ordered)))],
+            sum_value=None,
+        )
+        # the family leaves these two out where a bucket is below zero
+        family.add_sample(f"{name}_count", {}, float(len(ordered)))
+        family.add_sample(f"{name}_sum", {}, math.fsum(ordered))
+        yield family
 
 
 def _forget_dead_replicas(folder: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.data.calendar.sessions import follow_sessions, next_bar_s
-from rllib_tactical.domain.features.table import FeatureStream
+from rllib_tactical.domain.features.table import FeatureStream, FeatureStreamState
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
 from rllib_tactical.errors import TacticalError
@@ -84,6 +84,17 @@ class ClosedBar:
     new_session: bool
 
 
+class BufferImage(msgspec.Struct, frozen=True):
+    """Everything that a ``BarBuffer`` holds, for snapshots; ``rows`` are the kept bars."""
+
+    stream: FeatureStreamState
+    rows: list[BarRow]
+    last: int | None
+    arrived_s: float
+    tradable: bool
+    since_gap: int | None
+
+
 class BarBuffer:
     """The bars of one instrument, each accepted once."""
 
@@ -105,6 +116,24 @@ class BarBuffer:
     def last_s(self) -> int | None:
         """Open time of the newest bar, None before the first."""
         return self._last
+
+    def image(self) -> BufferImage:
+        """Return what ``resume`` needs to go on from here."""
+        return BufferImage(
+            self._stream.state(),
+            list(self._rows.values()),
+            self._last,
+            self._arrived_s,
+            self._tradable,
+            self._since_gap,
+        )
+
+    def resume(self, image: BufferImage) -> None:
+        """Go on from where ``image`` was made."""
+        self._stream = FeatureStream.resumed(image.stream)
+        self._rows = {row.time_s: row for row in image.rows}
+        self._last, self._arrived_s = image.last, image.arrived_s
+        self._tradable, self._since_gap = image.tradable, image.since_gap
 
     def check(self, bars: list[BarInput], now_s: float) -> BarPlan:
         """Return what ``push`` would do with the bars of a request; nothing changes.

@@ -1,18 +1,17 @@
 """The state of the service, a state machine: bars, fills, operator's orders, the bundle.
 
-A write is checked against the state, written to the journal as a record, and applied. A restart
-applies the same records again and gets the same state. Nothing here reads a clock or a file.
+A write is checked against the state, written to the store as a record, and applied. Every replica
+applies the same records and gets the same state. Nothing here reads a clock or a file.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.loader import from_dict, to_dict
+from rllib_tactical.config.loader import from_dict
 from rllib_tactical.data.calendar.sessions import opens_between
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import RiskConfig
@@ -20,10 +19,18 @@ from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError, invalid
-from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
-from serve.state.bars import BarBuffer, BarPlan, BarRow, BufferState
-from serve.state.portfolio import Fill, FillPlan, Portfolio, Trade
+from serve.state.bars import BarBuffer, BarPlan, BufferImage, BufferState
+from serve.state.portfolio import FillPlan, Portfolio, PortfolioImage, Trade
+from serve.state.records import (
+    BarsRecord,
+    ControlRecord,
+    FillsRecord,
+    ModelRecord,
+    ProposalRecord,
+    Record,
+    SessionRecord,
+)
 
 FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
 """Fields of an instrument in which bars and positions are kept: a new bundle must have the same."""
@@ -36,88 +43,35 @@ CONTROLS: Final = {
 }
 
 
-class ModelRecord(msgspec.Struct, tag="model", frozen=True):
-    """A bundle was chosen.
-
-    ``launch`` identifies the start of the service that chose it, None for a later choice.
-    ``live_bars``: bars arrive as they close; false in journals that do not have it.
-    """
-
-    path: str
-    bundle_id: str
-    instrument: dict[str, Any]
-    risk: dict[str, Any]
-    bar_seconds: int
-    launch: str | None = None
-    live_bars: bool = False
-
-
-class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
-    """Bars were accepted; ``at_s`` is the epoch time, as in every record."""
-
-    at_s: float
-    rows: tuple[BarRow, ...]
-
-
-class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
-    """Fills were accepted."""
-
-    at_s: float
-    fills: tuple[Fill, ...]
-
-
-class ControlRecord(msgspec.Struct, tag="control", frozen=True):
-    """An operator gave an order."""
-
-    at_s: float
-    action: str
-    request_id: str | None
-    note: str = ""
-
-
-class SessionRecord(msgspec.Struct, tag="session", frozen=True):
-    """A session began by the clock, without a bar of it."""
-
-    at_s: float
-
-
-Record = ModelRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
-
-
 class Snapshot(msgspec.Struct, frozen=True):
-    """What a replica needs to decide.
+    """What a decision needs to know of the state at one version."""
 
-    ``trades`` counts the closed trades whose votes are known; ``accuracy`` per agent is over those,
-    None before the first.
-    """
-
-    bundle_path: str
-    bundle_id: str
     control: Control
     account: Account
     market: BufferState | None
-    trades: int
-    accuracy: Accuracy
 
 
-@dataclass(slots=True)
-class Effect:
-    """The trades that a record closed, for metrics."""
+class MachineImage(msgspec.Struct, frozen=True):
+    """Everything that a ``StateMachine`` holds, for snapshots.
 
-    trades: list[Trade] = field(default_factory=list)
+    ``instrument`` is that of the first bundle; ``marked`` the epoch time and price of the last
+    mark; ``requests`` the operator's orders by request id.
+    """
+
+    version: int
+    model: ModelRecord
+    instrument: dict[str, Any]
+    launched: str
+    control: Control
+    requests: dict[str, str]
+    marked: tuple[float, float]
+    session_s: float
+    buffer: BufferImage
+    portfolio: PortfolioImage
 
 
-def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = True) -> ModelRecord:
-    """Return the record that a verified bundle was chosen."""
-    return ModelRecord(
-        path=str(bundle.path),
-        bundle_id=bundle.bundle_id,
-        instrument=to_dict(bundle.instrument),
-        risk=to_dict(bundle.rules.risk),
-        bar_seconds=bundle.bar_seconds,
-        launch=launch,
-        live_bars=live_bars,
-    )
+_PACK: Final = msgspec.msgpack.Encoder().encode
+_UNPACK: Final = msgspec.msgpack.Decoder(MachineImage).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +101,53 @@ class StateMachine:
 
     def __init__(self, model: ModelRecord) -> None:
         self.model = model
-        self.launch = model.launch
+        self.launched = model.bundle_id
+        self.proposal: ProposalRecord | None = None
         self.control = Control.NONE
         self.version = 1
-        self.agent_accuracy = NO_ACCURACY
         self._requests: dict[str, str] = {}
         self._marked = _Mark()
         self._session_s = 0.0  # epoch time of the newest session that the clock started
+        self._first_instrument = model.instrument
         self._instrument = from_dict(Instrument, model.instrument, "instrument")
         self._buffer = BarBuffer(self._instrument, model.bar_seconds)
         self._portfolio = Portfolio(self._instrument, from_dict(RiskConfig, model.risk, "risk"))
+
+    def dump(self) -> bytes:
+        """Return all of the state, which ``load`` makes a machine of."""
+        image = MachineImage(
+            self.version,
+            self.model,
+            self._first_instrument,
+            self.launched,
+            self.control,
+            self._requests,
+            (self._marked.time_s, self._marked.price),
+            self._session_s,
+            self._buffer.image(),
+            self._portfolio.image(),
+        )
+        return _PACK(image)
+
+    @classmethod
+    def load(cls, data: bytes) -> StateMachine:
+        """Return the machine that was dumped.
+
+        Raises:
+            ServiceError: another version dumped it.
+        """
+        try:
+            image = _UNPACK(data)
+        except msgspec.DecodeError as error:
+            raise ServiceError(f"the snapshot is of another version: {error}") from error
+        machine = cls(msgspec.structs.replace(image.model, instrument=image.instrument))
+        machine.model, machine.launched = image.model, image.launched
+        machine.control, machine.version = image.control, image.version
+        machine._requests = image.requests
+        machine._marked, machine._session_s = _Mark(*image.marked), image.session_s
+        machine._buffer.resume(image.buffer)
+        machine._portfolio.resume(image.portfolio)
+        return machine
 
     @property
     def trades(self) -> list[Trade]:
@@ -183,6 +174,22 @@ class StateMachine:
             differ.append(f"bars of {record.bar_seconds} s instead of {self.model.bar_seconds}")
         if differ:
             raise ServiceError(f"the bundle is for another market: {', '.join(differ)}")
+
+    def check_launch(self, given: ModelRecord) -> ModelRecord | None:
+        """Return the record to write when the service is started with a bundle, None for none.
+
+        A bundle that was promoted stays, unless the start names another one than the last start.
+
+        Raises:
+            ServiceError: see ``check_model``.
+        """
+        if given.bundle_id != self.launched:
+            self.check_model(given)
+            return given
+        kept = msgspec.structs.replace(self.model, live_bars=given.live_bars)
+        if given.bundle_id == self.model.bundle_id:
+            kept = msgspec.structs.replace(kept, path=given.path)
+        return None if kept == self.model else kept
 
     def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
         """Return the record to write for a request, None when all its bars are repeats; its plan.
@@ -235,29 +242,27 @@ class StateMachine:
             before_s = self._session_s
         return SessionRecord(now_s) if self._begins_session(before_s, now_s) else None
 
-    def apply(self, record: Record) -> Effect:
-        """Apply a record that was checked, or read from the journal."""
-        effect = Effect()
+    def apply(self, record: Record | None) -> None:
+        """Apply a record that was checked, or read from the store; None only counts."""
+        self.version += 1
         if isinstance(record, ModelRecord):
             self._apply_model(record)
         elif isinstance(record, BarsRecord):
             self._apply_bars(record)
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
-                trade = self._portfolio.apply(fill)
-                if trade is not None:
-                    effect.trades.append(trade)
+                self._portfolio.apply(fill)
                 if not self._bars_mark(fill.time_s):
                     self._mark(fill.time_s, fill.price)
         elif isinstance(record, SessionRecord):
             self._portfolio.mark(self._marked.price, True)
             self._session_s = record.at_s
-        else:
+        elif isinstance(record, ControlRecord):
             self.control = CONTROLS[record.action]
             if record.request_id:
                 self._requests[record.request_id] = record.action
-        self.version += 1
-        return effect
+        elif isinstance(record, ProposalRecord):
+            self.proposal = record
 
     def market(self) -> BufferState:
         """Return what decisions see of the market at the last bar.
@@ -271,21 +276,14 @@ class StateMachine:
         return market
 
     def snapshot(self) -> Snapshot:
-        """Return the copy of the state that replicas decide on."""
-        return Snapshot(
-            bundle_path=self.model.path,
-            bundle_id=self.model.bundle_id,
-            control=self.control,
-            account=self._portfolio.account,
-            market=self._buffer.state(),
-            trades=sum(trade.votes is not None for trade in self._portfolio.trades),
-            accuracy=self.agent_accuracy,
-        )
+        """Return what decisions need to know."""
+        return Snapshot(self.control, self._portfolio.account, self._buffer.state())
 
     def _apply_model(self, record: ModelRecord) -> None:
         self._portfolio.risk = from_dict(RiskConfig, record.risk, "risk")
-        self.model = record
-        self.launch = record.launch or self.launch
+        self.model, self.proposal = record, None
+        if record.launch is not None:
+            self.launched = record.bundle_id
 
     @property
     def _live_bars(self) -> bool:

@@ -54,6 +54,15 @@ class FillPlan:
     repeated: int
 
 
+class PortfolioImage(msgspec.Struct, frozen=True):
+    """Everything that a ``Portfolio`` holds, for snapshots."""
+
+    account: Account
+    trades: list[Trade]
+    fills: list[Fill]
+    entry: Fill | None
+
+
 class Portfolio:
     """Account and trades of one instrument; each fill counts once.
 
@@ -69,6 +78,15 @@ class Portfolio:
         self._instrument = instrument
         self._fills: dict[str, Fill] = {}
         self._entry: Fill | None = None
+
+    def image(self) -> PortfolioImage:
+        """Return what ``resume`` needs to go on from here."""
+        return PortfolioImage(self.account, self.trades, list(self._fills.values()), self._entry)
+
+    def resume(self, image: PortfolioImage) -> None:
+        """Go on from where ``image`` was made."""
+        self.account, self.trades, self._entry = image.account, image.trades, image.entry
+        self._fills = {fill.fill_id: fill for fill in image.fills}
 
     def check(self, fills: list[FillInput], now_s: float) -> FillPlan:
         """Return what ``apply`` would do with the fills of a request; nothing changes.

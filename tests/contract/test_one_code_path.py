@@ -25,7 +25,8 @@ from rllib_tactical.domain.types import AGENTS
 from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequest
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
-from serve.state.machine import StateMachine, model_record
+from serve.state.machine import StateMachine
+from serve.state.records import model_record
 from tests.actors import weights_of
 from tests.market import INSTRUMENT, random_bars
 

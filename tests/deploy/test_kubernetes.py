@@ -45,7 +45,7 @@ def test_kubernetes_accepts_pods_and_volumes(project_root: Path, version: str) -
     plain = [d for d in documents(project_root) if d["kind"] not in CLUSTER]
     made = [{"apiVersion": "v1", "kind": "Pod", **template} for _, template in pods(project_root)]
     assert len(plain) == 2
-    assert len(made) == 4
+    assert len(made) == 3
     for resource in plain + made:
         kubernetes_validate.validate(resource, version, strict=True)
 

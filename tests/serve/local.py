@@ -1,4 +1,4 @@
-"""The service without Ray: one coordinator and any number of replicas on one event loop."""
+"""The service without Ray: any number of replicas on one event loop and one store."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import httpx
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
-from serve.api.write_requests import WriteRequest
+from serve.decision.replica import StateReplica
 from serve.http.app import AppSettings, DecisionApp
-from serve.replication.coordinator import Coordinator
-from serve.replication.messages import Reply
-from serve.replication.recovery import CoordinatorSettings
-from serve.state.leases import Report
-from serve.state.machine import model_record
+from serve.state.machine import StateMachine
+from serve.state.opening import StateSettings
+from serve.state.records import model_record
+from serve.state.store import Store, StoreError
 
 # a lease that does not run out by itself, however busy the machine is
 SERVICE = ServiceConfig(
@@ -27,42 +26,18 @@ SERVICE = ServiceConfig(
 SHORT_LEASE = replace(SERVICE, lease_s=0.6)
 
 
-class LocalCoordinator:
-    """A port to a coordinator on the same event loop; ``cut`` makes it unreachable."""
-
-    def __init__(self, coordinator: Coordinator) -> None:
-        self.coordinator = coordinator
-        self.cut = False
-
-    async def poll(self, replica: str, have: int, seen: int, report: Report | None) -> bytes:
-        self._reach()
-        return await self.coordinator.poll(replica, have, seen, report)
-
-    async def write(self, request: WriteRequest) -> Reply:
-        self._reach()
-        return await self.coordinator.write(request)
-
-    async def performance(self, days: int) -> Reply:
-        self._reach()
-        return await self.coordinator.performance(days)
-
-    async def leave(self, replica: str) -> None:
-        self._reach()
-        await self.coordinator.leave(replica)
-
-    def _reach(self) -> None:
-        if self.cut:
-            raise ConnectionError("the coordinator cannot be reached")
-
-
 @dataclass
 class Cluster:
-    """A coordinator and the clients of its replicas."""
+    """The replicas and their clients."""
 
-    coordinator: Coordinator
-    ports: list[LocalCoordinator]
     apps: list[DecisionApp]
     clients: list[httpx.AsyncClient]
+
+    def replica(self, number: int = 0) -> StateReplica:
+        return self.apps[number]._replica
+
+    def machine(self, number: int = 0) -> StateMachine:
+        return self.replica(number).machine
 
     async def post(self, path: str, body: Any, replica: int = 0) -> httpx.Response:
         return await self.clients[replica].post(path, json=body)
@@ -71,11 +46,31 @@ class Cluster:
         return await self.clients[replica].get(path)
 
 
-def coordinator_settings(
-    bundle: Bundle, folder: Path, service: ServiceConfig = SERVICE, launch: str = "first"
-) -> CoordinatorSettings:
-    return CoordinatorSettings(
-        state_folder=str(folder), model=model_record(bundle, launch), service=service
+class Lost:
+    """Methods that fail as those of a store that cannot be reached."""
+
+    def __init__(self, store: Store, *names: str) -> None:
+        self._store, self._names = store, names
+
+    def __enter__(self) -> None:
+        def fail(*arguments: Any) -> Any:
+            raise StoreError("the disk is full")
+
+        for name in self._names:
+            setattr(self._store, name, fail)
+
+    def __exit__(self, *error: object) -> None:
+        for name in self._names:
+            delattr(self._store, name)
+
+
+def state_settings(
+    bundle: Bundle, folder: Path, service: ServiceConfig = SERVICE, store: str | None = None
+) -> StateSettings:
+    return StateSettings(
+        store=store or str(folder),
+        folder=str(folder),
+        model=model_record(bundle, "first", service.live_bars),
     )
 
 
@@ -85,20 +80,18 @@ async def running(
     folder: Path,
     replicas: int = 1,
     service: ServiceConfig = SERVICE,
-    launch: str = "first",
+    store: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Cluster]:
-    """Run the service; its state is in ``folder`` / state."""
-    coordinator = Coordinator(coordinator_settings(bundle, folder / "state", service, launch))
-    coordinator._leases.unknown_until = 0.0  # no coordinator before this one has given a lease
-    ports = [LocalCoordinator(coordinator) for _ in range(replicas)]
+    """Run the service; its state is in ``folder`` / state, or in ``store``."""
     values = {
         "performance": PerformanceConfig(),
         "service": service,
         "telemetry_folder": str(folder / "telemetry"),
         **settings,
     }
-    apps = [DecisionApp(AppSettings(**values), port) for port in ports]
+    state = state_settings(bundle, folder / "state", service, store)
+    apps = [DecisionApp(AppSettings(**values), state) for _ in range(replicas)]
     try:
         for app in apps:
             await app.start()
@@ -108,9 +101,7 @@ async def running(
             )
             for app in apps
         ]
-        yield Cluster(coordinator, ports, apps, clients)
+        yield Cluster(apps, clients)
     finally:
-        for app, port in zip(apps, ports, strict=True):
-            port.cut = False
+        for app in apps:
             await app.stop()
-        coordinator.close()

@@ -34,7 +34,7 @@ def test_generated_bad_requests_are_refused(
 ) -> None:
     async def work() -> None:
         async with running(bundle, tmp_path) as cluster:
-            before = cluster.coordinator._machine.version
+            before = cluster.machine().version
             statuses = set()
             for path, body in islice(bad_requests(good_bodies(table), 1), COUNT):
                 response = await cluster.clients[0].post(path, content=body)
@@ -43,7 +43,7 @@ def test_generated_bad_requests_are_refused(
                 statuses.add(response.status_code)
                 if response.status_code in (409, 422):
                     assert error["details"]["field"], (path, body[:200], error)
-            assert cluster.coordinator._machine.version == before
+            assert cluster.machine().version == before
             assert {400, 413, 422} <= statuses
 
     asyncio.run(work())

@@ -1,4 +1,4 @@
-"""Another bundle while the service runs: all replicas or none."""
+"""Another bundle while the service runs, and after it was started again."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.errors import BundleError
+from serve.decision.writer import COPIES
 from serve.http.app import DecisionApp
-from serve.replication.coordinator import COPIES
 from tests.serve.conftest import request_at
-from tests.serve.local import SERVICE, Cluster, LocalCoordinator, running
-from tests.serve.writes import accepted, bars_body, refused, with_service
+from tests.serve.local import SERVICE, Cluster, state_settings
+from tests.serve.writes import accepted, bars_body, reasons, refused, with_service
 
 
 def exported(bundle: Bundle, folder: Path, **changes: Any) -> Bundle:
@@ -70,7 +70,7 @@ def test_all_replicas_change_over_and_lose_nothing(
             while not stop:
                 answer = await accepted(cluster, "/decide", request_at(table, 320), answered % 3)
                 assert answer["source"] == "policy"
-                assert answer["decision"]["reason"] != "state_stale"
+                assert answer["decision"]["reason"] not in ("state_unavailable", "model_loading")
                 answered += 1
                 await asyncio.sleep(0)
 
@@ -84,16 +84,23 @@ def test_all_replicas_change_over_and_lose_nothing(
         await task
         assert answered > 20
 
-    async def after_a_restart(cluster: Cluster) -> None:
+    async def still_promoted(cluster: Cluster) -> None:
         assert await deciding(cluster, table) == [second.bundle_id]
 
     with_service(bundle, tmp_path, work)
-    with_service(bundle, tmp_path, after_a_restart, replicas=1)
+    with_service(bundle, tmp_path, still_promoted, replicas=1)
+    with_service(bundle, tmp_path, still_promoted, replicas=1)
 
-    async def started_anew(cluster: Cluster) -> None:
+    async def started_with_another(cluster: Cluster) -> None:
+        assert await deciding(cluster, table) == [third.bundle_id]
+
+    third = exported(bundle, tmp_path / "third", temperature_scale=2.0)
+    with_service(third, tmp_path, started_with_another, replicas=1)
+
+    async def started_as_at_first(cluster: Cluster) -> None:
         assert await deciding(cluster, table) == [bundle.bundle_id]
 
-    with_service(bundle, tmp_path, started_anew, replicas=1, launch="second")
+    with_service(bundle, tmp_path, started_as_at_first, replicas=1)
 
 
 def altered(bundle: Bundle, folder: Path, **changes: Any) -> Path:
@@ -156,46 +163,61 @@ def test_a_replica_that_starts_after_the_folder_was_written_again_loads_what_was
         await accepted(cluster, "/admin/model", {"path": str(folder)})
         shutil.rmtree(folder)
         shutil.copytree(second.path, folder)
-        late = DecisionApp(cluster.apps[0]._settings, LocalCoordinator(cluster.coordinator))
+        state = state_settings(load_bundle(second.path), tmp_path / "state")
+        state = replace(state, model=cluster.machine().model)
+        late = DecisionApp(cluster.apps[0]._settings, state)
         await late.start()
-        assert late._replica.active.decider.bundle.bundle_id == chosen
+        assert late._replica.active().decider.bundle.bundle_id == chosen
         await late.stop()
         shutil.rmtree(copies)
-        missing = DecisionApp(cluster.apps[0]._settings, LocalCoordinator(cluster.coordinator))
+        missing = DecisionApp(cluster.apps[0]._settings, state)
         with pytest.raises(BundleError, match=f"{chosen[:12]} was chosen"):
             await missing.start()
+        await missing.stop()
 
     with_service(load_bundle(folder), tmp_path, begun, replicas=1)
 
 
-@pytest.mark.parametrize("fails", [True, False])
-def test_one_replica_that_cannot_load_it_keeps_all_on_the_old_one(
-    bundle: Bundle,
-    second: Bundle,
-    table: FeatureTable,
-    tmp_path: Path,
-    fails: bool,
+def test_a_bundle_that_takes_too_long_is_refused(
+    bundle: Bundle, second: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
-    async def work() -> None:
-        service = replace(SERVICE, reload_timeout_s=0.5)
-        async with running(bundle, tmp_path, 3, service) as cluster:
+    async def work(cluster: Cluster) -> None:
+        load = cluster.replica()._load
 
-            def load(path: str, bundle_id: str) -> Any:
-                if fails:
-                    raise BundleError("the disk of this machine is damaged")
-                time.sleep(1.5)
-                raise BundleError("too late")
+        def late(path: str, bundle_id: str) -> Any:
+            time.sleep(1.0)
+            return load(path, bundle_id)
 
-            cluster.apps[2]._replica._load = load
-            response = await cluster.post("/admin/model", {"path": str(second.path)})
-            message = response.json()["error"]["message"]
-            assert response.status_code == 422
-            assert (
-                "disk of this machine" if fails else "of 3 replicas had not loaded it"
-            ) in message
-            assert await deciding(cluster, table) == [bundle.bundle_id] * 3
-            # the state goes on being written and followed
-            assert (await accepted(cluster, "/bars", bars_body(0, 3)))["accepted"] == 3
-            assert await deciding(cluster, table) == [bundle.bundle_id] * 3
+        cluster.replica()._load = late
+        response = await cluster.post("/admin/model", {"path": str(second.path)})
+        assert response.status_code == 422
+        assert "it was not loaded after 0.2 s" in response.json()["error"]["message"]
+        assert await deciding(cluster, table) == [bundle.bundle_id]
+        assert (await accepted(cluster, "/bars", bars_body(0, 3)))["accepted"] == 3
 
-    asyncio.run(work())
+    with_service(bundle, tmp_path, work, 1, service=replace(SERVICE, reload_timeout_s=0.2))
+
+
+def test_a_replica_that_cannot_load_the_chosen_bundle_holds_until_it_can(
+    bundle: Bundle, second: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        load, replica = cluster.replica(1)._load, cluster.replica(1)
+
+        def fail(path: str, bundle_id: str) -> Any:
+            raise BundleError("the disk of this machine is damaged")
+
+        replica._load = fail
+        await accepted(cluster, "/admin/model", {"path": str(second.path)})
+        assert (await reasons(cluster, table))[1] == "model_loading"
+        ready = await cluster.get("/ready", 1)
+        assert (ready.status_code, ready.json()["error"]["code"]) == (503, "model_loading")
+        assert (await cluster.get("/ready", 0)).status_code == 200
+        replica._load = load
+        deadline = time.monotonic() + 30.0
+        while (await reasons(cluster, table))[1] == "model_loading":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert await deciding(cluster, table) == [second.bundle_id] * 2
+
+    with_service(bundle, tmp_path, work, replicas=2)

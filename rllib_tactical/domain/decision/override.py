@@ -33,6 +33,10 @@ _ORDERED: Final = {
 }
 
 
+_UNKNOWN: Final = (Reason.STATE_UNAVAILABLE, Reason.MODEL_LOADING)
+"""What to decide on, or with, is not known here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """Why a decision is replaced. ``flatten``: by closing the position, not by holding it.
@@ -50,16 +54,17 @@ def override_for(
 ) -> Override | None:
     """Return the override of one account's vote (N = 1), None when there is none.
 
-    The first that applies counts: an unknown state (no order at all); the operator's order; a
-    session halted by its drawdown (the position is closed, as the simulator does at the next open);
-    data that are stale or have a gap.
+    The first that applies counts: an unknown state or one whose bundle is not loaded (no order at
+    all); the operator's order; a session halted by its drawdown (the position is closed, as the
+    simulator does at the next open); data that are stale or have a gap.
 
     Args:
         control: the operator's order.
         account: the account as it is now.
-        data_issue: ``STATE_STALE``, ``DATA_STALE`` or ``DATA_GAP`` when that is the case.
+        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``DATA_STALE`` or ``DATA_GAP`` when
+            that is the case.
     """
-    if data_issue is Reason.STATE_STALE:
+    if data_issue in _UNKNOWN:
         return Override(data_issue)
     if control is not Control.NONE:
         return Override(_ORDERED[control], control is Control.FLATTEN, operator=True)

@@ -118,6 +118,22 @@ def _nearest_edge(
     return np.where(take_near, near, far), np.where(take_near, near_distance, far_distance)
 
 
+@dataclass(frozen=True, slots=True)
+class GapStreamState:
+    """What a ``GapStream`` holds, as numbers.
+
+    ``gaps``: birth bar, sign, near and far edge of each; ``touched``: the birth bars of touched
+    ones; ``bodies`` and ``high_low``: of the last bars.
+    """
+
+    bar: int
+    gaps: tuple[tuple[int, int, float, float], ...]
+    touched: tuple[int, ...]
+    bodies: tuple[float, ...]
+    high_low: tuple[tuple[float, float], ...]
+    birth: int
+
+
 class GapStream:
     """Gap state for bars that arrive one at a time; at most 60 gaps are held."""
 
@@ -128,6 +144,26 @@ class GapStream:
         self._bodies: list[float] = []
         self._high_low: list[tuple[float, float]] = []
         self.birth = 0
+
+    def state(self) -> GapStreamState:
+        """Return what ``resumed`` needs to go on from here."""
+        return GapStreamState(
+            self._t,
+            tuple(self._gaps),
+            tuple(sorted(self._touched)),
+            tuple(self._bodies),
+            tuple(self._high_low),
+            self.birth,
+        )
+
+    @classmethod
+    def resumed(cls, state: GapStreamState) -> GapStream:
+        """Return a stream that goes on from ``state``."""
+        stream = cls()
+        stream._t, stream.birth = state.bar, state.birth
+        stream._gaps, stream._touched = list(state.gaps), set(state.touched)
+        stream._bodies, stream._high_low = list(state.bodies), list(state.high_low)
+        return stream
 
     def push(self, open_t: float, high_t: float, low_t: float, close_t: float) -> GapRow:
         """Update the existing gaps, then add a new one; return the bar's five gap columns."""

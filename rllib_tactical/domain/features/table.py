@@ -88,6 +88,19 @@ def compute_features(bars: Bars) -> FeatureTable:
     return FeatureTable(raw, atr, bars.close, gaps.birth)
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureStreamState:
+    """What a ``FeatureStream`` holds, as numbers: the newest closes and rows, and running means."""
+
+    gaps: fvg.GapStreamState
+    closes: tuple[float, ...]
+    rows: tuple[tuple[float, ...], ...]
+    ema: float
+    atr: float
+    close: float
+    count: int
+
+
 class FeatureStream:
     """Streaming assembler: bars pushed one at a time, the 60x7 matrix at any time."""
 
@@ -99,6 +112,29 @@ class FeatureStream:
         self.atr = 0.0
         self.close = 0.0
         self.count = 0
+
+    def state(self) -> FeatureStreamState:
+        """Return what ``resumed`` needs to go on from here."""
+        return FeatureStreamState(
+            self._gaps.state(),
+            tuple(self._closes),
+            tuple(self._rows),
+            self._ema,
+            self.atr,
+            self.close,
+            self.count,
+        )
+
+    @classmethod
+    def resumed(cls, state: FeatureStreamState) -> FeatureStream:
+        """Return a stream that goes on from ``state``, bit for bit."""
+        stream = cls()
+        stream._gaps = fvg.GapStream.resumed(state.gaps)
+        stream._closes.extend(state.closes)
+        stream._rows.extend(state.rows)
+        stream._ema, stream.atr = state.ema, state.atr
+        stream.close, stream.count = state.close, state.count
+        return stream
 
     def push(
         self, open_t: float, high_t: float, low_t: float, close_t: float, volume_t: float

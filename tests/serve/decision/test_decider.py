@@ -298,12 +298,16 @@ def test_an_operators_order_stands_above_the_votes(
 
 
 def test_a_state_that_may_be_old_means_hold(bundle: Bundle, at_100: dict[str, Any]) -> None:
-    found = ask(fixed(bundle), at_100, fresh=False)
-    assert (found["decision"]["action"], found["decision"]["reason"]) == ("hold", "state_stale")
-    assert found["decision"]["execution_command"] is None
+    lost = Reason.STATE_UNAVAILABLE
+    found = ask(fixed(bundle), at_100, hold=lost)
+    decision = found["decision"]
+    assert (decision["action"], decision["reason"]) == ("hold", "state_unavailable")
+    assert decision["execution_command"] is None
     assert found["decision_id"] != ask(fixed(bundle), at_100)["decision_id"]
-    flatten = ask(fixed(bundle), at_100, holding(1, control=Control.FLATTEN), fresh=False)
-    assert flatten["decision"]["reason"] == "state_stale"
+    flatten = ask(fixed(bundle), at_100, holding(1, control=Control.FLATTEN), hold=lost)
+    assert flatten["decision"]["reason"] == "state_unavailable"
+    loading = ask(fixed(bundle), at_100, hold=Reason.MODEL_LOADING)["decision"]
+    assert (loading["action"], loading["reason"]) == ("hold", "model_loading")
 
 
 def test_a_decision_by_symbol_equals_the_one_by_matrix(bundle: Bundle, table: FeatureTable) -> None:

@@ -14,7 +14,7 @@ from serve.application import build as named_in_the_file
 from serve.deploy.config_entry import build
 from serve.http.app import AppSettings
 from serve.http.security import TOKEN_VARIABLE, is_authorised
-from serve.replication.recovery import CoordinatorSettings
+from serve.state.opening import StateSettings
 
 TOKEN = "a-token-of-sufficient-length"
 
@@ -24,30 +24,27 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
 
 
-def built(bundle: Path, state: Path, **more: Any) -> tuple[Any, AppSettings, CoordinatorSettings]:
+def built(bundle: Path, state: Path, **more: Any) -> tuple[Any, AppSettings, StateSettings]:
     """Return the deployment and what its replicas are started with."""
     application = build({"bundle": str(bundle), "state": str(state), **more})
-    app, coordinator = application._bound_deployment.init_args
-    return application._bound_deployment, app, coordinator
+    app, shared = application._bound_deployment.init_args
+    return application._bound_deployment, app, shared
 
 
 def test_the_file_names_this_function() -> None:
     assert named_in_the_file is build
 
 
-def test_the_arguments_become_the_settings_of_replicas_and_coordinator(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_the_arguments_become_the_settings_of_replicas(bundle: Bundle, tmp_path: Path) -> None:
     config = tmp_path / "service.yaml"
     config.write_text("tactical_marl: {service: {lease_s: 7.5}}")
-    deployment, app, coordinator = built(bundle.path, tmp_path, config=str(config))
-    assert coordinator.state_folder == str(tmp_path / "TEST")
-    assert coordinator.log_folder == str(tmp_path / "TEST" / "logs")
-    assert (coordinator.model.path, coordinator.model.bundle_id) == (
+    deployment, app, shared = built(bundle.path, tmp_path, config=str(config))
+    assert shared.store == shared.folder == str(tmp_path / "TEST")
+    assert (shared.model.path, shared.model.bundle_id) == (
         str(bundle.path),
         bundle.bundle_id,
     )
-    assert coordinator.service.lease_s == app.service.lease_s == 7.5
+    assert app.service.lease_s == 7.5
     assert is_authorised(f"Bearer {TOKEN}", app.token_digest)
     assert not is_authorised("Bearer another", app.token_digest)
     # Prometheus' client reads its folder from the environment when it is imported
@@ -55,11 +52,13 @@ def test_the_arguments_become_the_settings_of_replicas_and_coordinator(
     assert variables["PROMETHEUS_MULTIPROC_DIR"] == app.telemetry_folder
 
 
-def test_a_head_that_comes_back_with_the_same_bundle_is_the_same_start(
-    bundle: Bundle, tmp_path: Path
-) -> None:
-    launches = {built(bundle.path, tmp_path)[2].model.launch for _ in range(2)}
-    assert launches == {f"file-{bundle.bundle_id}"}
+def test_replicas_are_where_their_state_is(bundle: Bundle, tmp_path: Path) -> None:
+    deployment, _, shared = built(bundle.path, tmp_path)
+    assert deployment.ray_actor_options["resources"] == {"node:__internal_head__": 0.001}
+    application = build({"bundle": str(bundle.path), "state": "redis://server:6379/1"})
+    _, shared = application._bound_deployment.init_args
+    assert shared.store == "redis://server:6379/1#TEST"
+    assert not application._bound_deployment.ray_actor_options["resources"]
 
 
 @pytest.mark.parametrize("token", [None, ""])

@@ -17,7 +17,9 @@ from serve.deploy.ray_serve import Progress
 from serve.http.security import (
     TOKEN_VARIABLE,
 )
-from serve.state.journal import Journal
+from serve.state.opening import FolderLock
+from serve.state.sqlite_store import SqliteStore
+from serve.state.store import Entry
 
 TOKEN = "a-token-of-sufficient-length"
 
@@ -66,7 +68,8 @@ def test_the_start_message_lists_every_operation(authenticated: bool) -> None:
             authenticated=authenticated,
             fast=False,
             extra_ports=(),
-            state_folder=Path("state"),
+            state="state",
+            logs=Path("logs"),
             _tear_down=lambda: None,
         )
     )
@@ -96,20 +99,15 @@ def test_a_missing_or_altered_bundle_is_refused(bundle: Bundle, tmp_path: Path) 
 
 
 def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "TEST")
+    lock = FolderLock(tmp_path / "TEST", alone=False)
     with pytest.raises(ServiceError, match="another service is using it"):
         run.start_service(bundle.path, port=0, state=tmp_path)
-    journal.append({"type": "diary"})
-    journal.close()
+    lock.release()
+    store = SqliteStore(tmp_path / "TEST")
+    store.append(0, [Entry("state", b'{"type": "diary"}')])
+    store.close()
     with pytest.raises(ServiceError, match="was written by another version"):
         run.start_service(bundle.path, port=0, state=tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("symbol", "name"), [("TQQQ", "TQQQ"), ("BTC/USD", "BTC_USD"), ("../x", "_x")]
-)
-def test_a_symbol_names_its_state_folder(tmp_path: Path, symbol: str, name: str) -> None:
-    assert run.state_folder(tmp_path, symbol) == tmp_path / name
 
 
 def running(folder: Path, stopped: list[str]) -> run.Service:
@@ -120,7 +118,8 @@ def running(folder: Path, stopped: list[str]) -> run.Service:
         authenticated=False,
         fast=True,
         extra_ports=(1, 2),
-        state_folder=folder,
+        state=str(folder),
+        logs=folder / "logs",
         _tear_down=lambda: stopped.append("stopped"),
     )
 
@@ -143,7 +142,7 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Pat
     run.serve_forever(start, log)
     assert said[0] == "starting Ray ..."
     assert said[1] == "listening on http://127.0.0.1:8001 (2 replicas, bundle abababababab)"
-    assert f"state in {tmp_path}, logs in its folder logs" in said
+    assert f"state in {tmp_path}, logs in {tmp_path / 'logs'}" in said
     assert said[-1] == "stopping"
     assert stopped == ["stopped"]
     assert signal.getsignal(signal.SIGTERM) is before

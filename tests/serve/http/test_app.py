@@ -11,30 +11,14 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import LatencyTargets
 from rllib_tactical.domain.decision.override import Control
-from rllib_tactical.errors import ServiceError
 from serve.http.security import token_digest
-from tests.serve.local import Cluster
+from tests.serve.local import SERVICE, Cluster, Lost
 from tests.serve.writes import (
     accepted,
     bars_body,
     refused,
     with_service,
 )
-
-
-def test_a_coordinator_that_does_not_run_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
-    async def work(cluster: Cluster) -> None:
-        async def fail(*arguments: Any) -> Any:
-            raise ServiceError("it does not run")
-
-        port = cluster.ports[0]
-        port.write = port.performance = fail  # type: ignore[assignment,method-assign]
-        found = await refused(cluster, "/bars", bars_body(0, 5))
-        assert found[:2] == (503, "state_unavailable")
-        response = await cluster.get("/performance")
-        assert (response.status_code, "reached" in response.text) == (503, True)
-
-    with_service(bundle, tmp_path, work, replicas=1)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +41,7 @@ def test_without_a_token_a_web_page_gives_no_orders(
         client = cluster.clients[0]
         response = await client.post("/admin/override", content=body, headers=headers)
         assert (response.status_code, response.json()["error"]["code"]) == (403, "foreign_page")
-        assert cluster.coordinator._machine.control is Control.NONE
+        assert cluster.machine().control is Control.NONE
         assert (await client.get("/model", headers=headers)).status_code == 403
         assert (await client.get("/health", headers=headers)).status_code == 200
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -91,10 +75,9 @@ def test_with_a_token_the_token_alone_decides(bundle: Bundle, tmp_path: Path) ->
 def test_a_state_that_cannot_be_written_is_a_503(bundle: Bundle, tmp_path: Path) -> None:
     async def work(cluster: Cluster) -> None:
         await accepted(cluster, "/bars", bars_body(0, 5))
-        cluster.coordinator._journal._broken = True
-        found = await refused(cluster, "/bars", bars_body(5, 6))
-        assert found[:2] == (503, "state_unavailable")
-        cluster.coordinator._journal._broken = False
+        with Lost(cluster.replica()._open.store, "append"):
+            found = await refused(cluster, "/bars", bars_body(5, 6))
+            assert found[:2] == (503, "state_unavailable")
         assert (await accepted(cluster, "/bars", bars_body(5, 6)))["accepted"] == 1
 
     with_service(bundle, tmp_path, work, replicas=1)
@@ -143,11 +126,13 @@ def test_a_fault_of_the_service_is_a_500_without_its_details(
     assert "swordfish" in caplog.text
 
 
-def test_the_state_counts_as_old_once_its_lease_is_over(bundle: Bundle, tmp_path: Path) -> None:
+def test_it_is_not_ready_once_no_write_has_succeeded_for_a_lease(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     async def work(cluster: Cluster) -> None:
         assert (await cluster.get("/ready")).json() == {"status": "ready"}
-        cluster.apps[0]._replica._lease_until = -1.0
-        assert await refused_get(cluster, "/ready") == (503, "state_stale")
+        cluster.replica().availability._written_at -= SERVICE.lease_s
+        assert await refused_get(cluster, "/ready") == (503, "state_unavailable")
         assert (await cluster.get("/live")).status_code == 200
 
     with_service(bundle, tmp_path, work, replicas=1)

@@ -17,6 +17,7 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.types import Reason
+from rllib_tactical.errors import ServiceError
 from serve.api.operations import HEALTH, METRICS, OPERATIONS, STREAM_PATH
 from serve.http.openapi import openapi_document
 from tests.serve.conftest import request_at
@@ -109,7 +110,7 @@ def test_head_is_answered_as_get_without_the_body(bundle: Bundle, tmp_path: Path
                 if operation not in (HEALTH, METRICS):  # they are as long as their numbers
                     assert headers == of_get[1]
                     assert int(headers[b"content-length"]) == len(of_get[2]) > 0
-            app._replica._lease_until = -1.0
+            app._replica.availability.failed(ServiceError("the disk is full"))
             assert (await asked(app, "HEAD", "/ready"))[0] == 503
             assert (await asked(app, "HEAD", "/nowhere"))[0] == 404
 

@@ -10,6 +10,7 @@ import pytest
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.simulation.account import Account
 from serve.api.responses import (
+    NO_ACCURACY,
     Accuracy,
     HealthAnswer,
     StageLatency,
@@ -54,7 +55,7 @@ def recent(total_ms: float = 1.0, **changes: Any) -> Recent:
 FLAT = RiskState(Account.opened(100_000.0))
 
 
-CURRENT = StateAge(state_age_s=0.4, lease_s=2.0, bars_overdue_s=None)
+CURRENT = StateAge(state_age_s=0.4, lost=False, bars_overdue_s=None)
 
 
 def report(
@@ -62,9 +63,17 @@ def report(
     past: Recent | None = None,
     state: RiskState | None = None,
     age: StateAge | None = None,
+    scores: tuple[int, Accuracy] = (0, NO_ACCURACY),
 ) -> HealthAnswer:
     return health_report(
-        NOW, resources, past or recent(), PerformanceConfig(), "abc", state or FLAT, age or CURRENT
+        NOW,
+        resources,
+        past or recent(),
+        PerformanceConfig(),
+        "abc",
+        state or FLAT,
+        scores,
+        age or CURRENT,
     )
 
 
@@ -137,13 +146,18 @@ def with_market(**changes: Any) -> RiskState:
     ("state", "age", "status", "alert"),
     [
         (FLAT, CURRENT, HEALTHY, None),
-        (FLAT, StateAge(2.5, 2.0, None), CRITICAL, "the state is 2.5 s old"),
-        (with_market(), StateAge(0.1, 2.0, 299.0), HEALTHY, None),
-        (with_market(), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
-        (with_market(), StateAge(0.1, 2.0, 3601.0), CRITICAL, "bars_overdue_s is 3601"),
-        (with_market(tradable=False), StateAge(0.1, 2.0, 0.0), HEALTHY, None),  # over night
-        (with_market(tradable=False), StateAge(0.1, 2.0, 301.0), DEGRADED, "bars_overdue_s is 301"),
-        (with_market(bars_since_gap=50), StateAge(0.1, 2.0, 0.0), DEGRADED, "bars are missing"),
+        (FLAT, StateAge(2.5, True, None), CRITICAL, "the state has taken no write for 2.5 s"),
+        (with_market(), StateAge(0.1, False, 299.0), HEALTHY, None),
+        (with_market(), StateAge(0.1, False, 301.0), DEGRADED, "bars_overdue_s is 301"),
+        (with_market(), StateAge(0.1, False, 3601.0), CRITICAL, "bars_overdue_s is 3601"),
+        (with_market(tradable=False), StateAge(0.1, False, 0.0), HEALTHY, None),  # over night
+        (
+            with_market(tradable=False),
+            StateAge(0.1, False, 301.0),
+            DEGRADED,
+            "bars_overdue_s is 301",
+        ),
+        (with_market(bars_since_gap=50), StateAge(0.1, False, 0.0), DEGRADED, "bars are missing"),
     ],
 )
 def test_the_bus_is_as_current_as_state_and_bars(
@@ -162,8 +176,7 @@ def test_the_bus_is_as_current_as_state_and_bars(
 )
 def test_agents_are_judged_by_their_accuracy(trades: int, share: float, status: str) -> None:
     accuracy = Accuracy(share, 0.9, None)
-    state = RiskState(Account.opened(1e5), trades=trades, accuracy=accuracy)
-    found = report(state=state)
+    found = report(scores=(trades, accuracy))
     assert found.components.agents.status == found.status == status
     assert found.components.agents.accuracy == accuracy
 

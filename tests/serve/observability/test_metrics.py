@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prometheus_client import generate_latest
-
 from serve.api.responses import (
+    NO_ACCURACY,
     Accuracy,
     AgentBreakdown,
     AgentVote,
@@ -15,7 +14,8 @@ from serve.api.responses import (
     Timing,
 )
 from serve.decision.decider import Decided
-from serve.observability.metrics import Telemetry, TradeTelemetry
+from serve.observability.metrics import Telemetry
+from serve.state.portfolio import Trade
 
 NOW = 1_700_000_000.0
 
@@ -63,17 +63,19 @@ def test_metrics_have_the_specified_names_and_buckets() -> None:
 
 
 def test_trades_are_counted_by_their_pnl() -> None:
-    telemetry = TradeTelemetry()
-    telemetry.record_trade(-30.0)
-    telemetry.record_trade(12.0)
-    lines = generate_latest(telemetry.registry).decode().splitlines()
+    telemetry = Telemetry()
+    trades = [Trade(1, 0.0, 1.0, pnl, None) for pnl in (12.0, -30.0)]
+    telemetry.show_state(0, NO_ACCURACY, trades)
+    lines = telemetry.scrape().decode().splitlines()
+    assert "tactical_trade_pnl_dollars_count 2.0" in lines
+    assert "tactical_trade_pnl_dollars_sum -18.0" in lines
     for bound, count in [("-500.0", 0), ("-25.0", 1), ("0.0", 1), ("10.0", 1), ("25.0", 2)]:
         assert f'tactical_trade_pnl_dollars_bucket{{le="{bound}"}} {count}.0' in lines
 
 
 def test_the_state_is_shown_at_a_scrape() -> None:
     telemetry = Telemetry()
-    telemetry.show_state(1, Accuracy(0.75, None, None))
+    telemetry.show_state(1, Accuracy(0.75, None, None), [])
     lines = telemetry.scrape().decode().splitlines()
     assert "tactical_active_positions 1.0" in lines
     assert 'tactical_agent_accuracy{agent_id="fvg"} 0.75' in lines

@@ -9,7 +9,6 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import compute_features
-from serve.state.journal import FILE_NAME
 from tests.serve.local import Cluster
 from tests.serve.writes import (
     BARS,
@@ -71,9 +70,9 @@ def test_refused_bars_change_nothing(
 ) -> None:
     async def work(cluster: Cluster) -> None:
         await accepted(cluster, "/bars", bars_body(0, 50))
-        journal = (tmp_path / "state" / FILE_NAME).read_bytes()
+        before = cluster.machine().dump()
         assert await refused(cluster, "/bars", body) == expected
-        assert (tmp_path / "state" / FILE_NAME).read_bytes() == journal
+        assert cluster.machine().dump() == before
         found = await accepted(cluster, "/bars", bars_body(49, 50))
         assert (found["repeated"], found["bars"]) == (1, 50)
 
@@ -123,7 +122,7 @@ def test_bars_in_the_service_are_the_batch_bit_for_bit(bundle: Bundle, tmp_path:
 
     async def work(cluster: Cluster) -> None:
         await accepted(cluster, "/bars", bars_body(0, 600))
-        market = cluster.coordinator._machine.snapshot().market
+        market = cluster.machine().snapshot().market
         assert market is not None
         assert market.matrix == table.raw[540:600].tobytes()
         assert (market.price, market.atr) == (table.close[599], table.atr[599])

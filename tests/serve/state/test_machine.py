@@ -18,7 +18,8 @@ from serve.api.write_requests import (
     FillsRequest,
     read_body,
 )
-from serve.state.machine import ModelRecord, Record, StateMachine, model_record
+from serve.state.machine import StateMachine
+from serve.state.records import ModelRecord, Record, model_record
 from tests.serve.local import Cluster
 from tests.serve.writes import (
     BARS,

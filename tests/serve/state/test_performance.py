@@ -89,7 +89,7 @@ def test_over_http(bundle: Bundle, tmp_path: Path) -> None:
             assert found["details"]["field"] == "days"
             for query in ("?days=0", "?days=x", "?days=1&days=2", "?day=1"):
                 assert (await cluster.get(f"/performance{query}")).status_code == 422
-            cluster.coordinator._clock = lambda: 200_000.0
+            cluster.replica().writer.clock = lambda: 200_000.0
             found = (await cluster.get("/performance")).json()
             assert (found["trades"], found["net_pnl"]) == (1, 29.0)
             assert found["accuracy"] == {"fvg": 1.0, "momentum": 0.0, "entry": 1.0}

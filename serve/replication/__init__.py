@@ -1,1 +1,0 @@
-"""One coordinator owns the state; replicas follow it."""

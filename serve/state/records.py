@@ -1,0 +1,106 @@
+"""The records of the state: what was accepted, in the words in which the store keeps it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.loader import to_dict
+from serve.state.bars import BarRow
+from serve.state.portfolio import Fill
+from serve.state.store import STATE, DamagedError, Entry, StoredRecord
+
+
+class ModelRecord(msgspec.Struct, tag="model", frozen=True):
+    """A bundle was chosen.
+
+    ``launch`` is set when a start of the service named it, None for a promotion. ``live_bars``:
+    bars arrive as they close; false in journals that do not have it.
+    """
+
+    path: str
+    bundle_id: str
+    instrument: dict[str, Any]
+    risk: dict[str, Any]
+    bar_seconds: int
+    launch: str | None = None
+    live_bars: bool = False
+
+
+class ProposalRecord(msgspec.Struct, tag="proposal", frozen=True):
+    """A bundle is about to be chosen: replicas load it meanwhile."""
+
+    path: str
+    bundle_id: str
+
+
+class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
+    """Bars were accepted; ``at_s`` is the epoch time, as in every record."""
+
+    at_s: float
+    rows: tuple[BarRow, ...]
+
+
+class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
+    """Fills were accepted."""
+
+    at_s: float
+    fills: tuple[Fill, ...]
+
+
+class ControlRecord(msgspec.Struct, tag="control", frozen=True):
+    """An operator gave an order."""
+
+    at_s: float
+    action: str
+    request_id: str | None
+    note: str = ""
+
+
+class SessionRecord(msgspec.Struct, tag="session", frozen=True):
+    """A session began by the clock, without a bar of it."""
+
+    at_s: float
+
+
+Record = ModelRecord | ProposalRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
+
+_DECODE: Final = msgspec.json.Decoder(Record).decode
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = True) -> ModelRecord:
+    """Return the record that a verified bundle was chosen."""
+    return ModelRecord(
+        path=str(bundle.path),
+        bundle_id=bundle.bundle_id,
+        instrument=to_dict(bundle.instrument),
+        risk=to_dict(bundle.rules.risk),
+        bar_seconds=bundle.bar_seconds,
+        launch=launch,
+        live_bars=live_bars,
+    )
+
+
+def entry_of(record: Record) -> Entry:
+    """Return a record as the store takes it."""
+    return Entry(STATE, _ENCODE(record))
+
+
+def record_of(stored: StoredRecord) -> Record | None:
+    """Return what the store gave back; None for a record that is not of the state.
+
+    Raises:
+        DamagedError: another version wrote it.
+    """
+    if stored.kind != STATE:
+        return None
+    try:
+        found: Record = _DECODE(stored.data)
+        return found
+    except msgspec.DecodeError as error:
+        raise DamagedError(
+            f"record {stored.sequence} was written by another version: {error}"
+        ) from error
