@@ -32,6 +32,7 @@ SETTINGS = {
     ("docs/howto/training.md", "Is it still learning?"): "the limit of a metric",
     ("docs/howto/instruments.md", "Fields"): "defaults of fields",
     ("docs/howto/cluster.md", "Settings of cluster.yaml"): "settings of cluster.yaml",
+    ("docs/howto/service.md", "State: bars, fills, overrides"): "limits of waiting",
     ("docs/howto/service.md", "Health, metrics, logs"): "limits of components",
     ("docs/howto/service.md", "Errors"): "limits of requests",
     ("docs/howto/service.md", "Threats"): "limits of requests",
