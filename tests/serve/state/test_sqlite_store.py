@@ -47,3 +47,10 @@ def test_a_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(DamagedError, match=r"was written by another version \(7\)"):
         SqliteStore(tmp_path)
+
+
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store.close()
