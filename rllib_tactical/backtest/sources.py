@@ -12,7 +12,7 @@ from rllib_tactical.data.dataset import DataSource, data_sources
 from rllib_tactical.data.instruments import instrument_for, load_instrument, symbol_from_file_name
 from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
 from rllib_tactical.data.sizing import BundleSize
-from rllib_tactical.data.synergy_events import DETECT
+from rllib_tactical.data.synergy_events import DETECT, NONE, OF_FILE
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UsageError
 
@@ -35,7 +35,7 @@ def sources_for(
     data: tuple[Path, ...],
     instruments: tuple[str, ...],
     bundle: Bundle | None,
-    synergies: str = DETECT,
+    synergies: str | None = None,
     options: ReadOptions = AS_FOUND,
 ) -> list[Source]:
     """Return the sources of a backtest.
@@ -46,18 +46,20 @@ def sources_for(
         data: files of bars.
         instruments: names as given by the user, one per file or none.
         bundle: whose instrument counts where none is named; None for a built-in policy.
-        synergies: ``detect``, ``none`` or the path of a file of events.
+        synergies: ``detect``, ``none`` or the path of a file of events; None: those of the bundle,
+            detected for a built-in policy.
         options: how the files are to be read.
 
     Raises:
         UsageError: another number of instruments than of files, a file given twice, one file of
-            events for several files of bars, or a file whose name tells of another instrument than
-            the bundle's while none was named.
+            events for several files of bars, a file whose name tells of another instrument than
+            the bundle's while none was named, or no synergies given for a bundle that was trained
+            with a file of events.
         ConfigError: an unknown instrument, or none that can be inferred.
         UnreadableError: an instrument's file cannot be read.
     """
     choose = instrument_for if bundle is None else partial(_instrument, bundle)
-    found = data_sources(data, instruments, synergies, choose, options)
+    found = data_sources(data, instruments, synergies or _bundle_synergies(bundle), choose, options)
     if len({path.absolute() for path in data}) < len(data):
         raise UsageError("--data: a file is given twice")
     sources: list[Source] = []
@@ -76,6 +78,18 @@ def sources_for(
 def bundle_size(bundle: Bundle) -> BundleSize:
     """Return the size that a bundle gives to its symbol, with what the bundle knows of it."""
     return BundleSize(bundle.instrument.base_quantity or 0.0, bundle.bundle_id, bundle.size_from)
+
+
+def _bundle_synergies(bundle: Bundle | None) -> str:
+    """Return ``detect`` or ``none``, as the bundle was trained."""
+    if bundle is None:
+        return DETECT
+    if bundle.synergies == OF_FILE:
+        raise UsageError(
+            "--synergies is needed: the bundle was trained with a file of events; give the file of "
+            f"these bars, {DETECT} or {NONE}"
+        )
+    return bundle.synergies
 
 
 def _instrument(bundle: Bundle, named: str | None, path: Path) -> Instrument:

@@ -47,6 +47,7 @@ from rllib_tactical.bundle.weights import (
 )
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.data.sizing import SIZE_FROM
+from rllib_tactical.data.synergy_events import DETECT, NONE, OF_FILE, SYNERGIES
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FEATURE_SPEC, feature_hash
 from rllib_tactical.domain.types import Float32Array, Instrument
@@ -86,6 +87,18 @@ class Bundle:
         data = self.manifest["training"].get("data")
         origin = data.get(SIZE_FROM) if isinstance(data, dict) else None
         return origin if isinstance(origin, dict) else None
+
+    @property
+    def synergies(self) -> str:
+        """What the policy knew of synergies in training: ``detect``, ``none`` or ``file``.
+
+        ``detect`` in bundles that do not say, because it is what training does by default.
+        """
+        data = self.manifest["training"].get("data")
+        known = data.get(SYNERGIES) if isinstance(data, dict) else None
+        if known in (None, DETECT, NONE):
+            return str(known or DETECT)
+        return OF_FILE
 
     def engine(self, name: str = "onnx") -> LogitsEngine:
         """Return the actors, ready to run: ``onnx`` (default) or ``torch``.

@@ -35,7 +35,6 @@ from rllib_tactical.cli.tables import print_table
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.interpret.options import ReadOptions
-from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
 from rllib_tactical.statistics.trials import read_trials
 from rllib_tactical.synthetic import MARKETS
@@ -64,9 +63,8 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--synergies",
-    default=DETECT,
-    show_default=True,
-    help="detect them on the bars, none, or a file of events.",
+    help="detect them on the bars, none, or a file of events; as the bundle was trained where it "
+    "is not given.",
 )
 @click.option("--start", metavar="DATE", help="First day or time (UTC) to decide on.")
 @click.option("--stop", metavar="DATE", help="Day or time (UTC) before which to stop.")
@@ -100,7 +98,7 @@ def backtest_command(
     data: tuple[Path, ...],
     out: Path,
     instrument: tuple[str, ...],
-    synergies: str,
+    synergies: str | None,
     start: str | None,
     stop: str | None,
     market: str | None,

@@ -17,6 +17,7 @@ from rllib_tactical.data.dataset import load_dataset
 from rllib_tactical.data.interpret.interpretation import INTERPRETATION, Interpretation
 from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.sizing import INSTRUMENT, SIZE_FROM, WarmUpBars, size_text
+from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.errors import DataError, UsageError
 from rllib_tactical.selftest.checks import CHECKS, MARKET_BARS, Check, Subject
@@ -107,7 +108,7 @@ def _market(
         history = make_market("regime", seed + 1, MARKET_BARS).history()
         return history, {"kind": INSTRUMENT}, None
     instruments = (instrument,) if instrument else ()
-    (source,) = sources_for((data,), instruments, bundle, options=reading)
+    (source,) = sources_for((data,), instruments, bundle, DETECT, reading)
     dataset = load_dataset(source.data, bundle.bar_seconds).sized(WarmUpBars())
     bars, history = dataset.bars, dataset.history
     if len(bars) < MIN_BARS:

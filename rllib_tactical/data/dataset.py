@@ -22,7 +22,7 @@ from rllib_tactical.data.interpret.interpretation import INTERPRETATION, Interpr
 from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
 from rllib_tactical.data.interpret.read import Reading, read_interpreted
 from rllib_tactical.data.sizing import SIZE_FROM, SizeFrom, resolve_size
-from rllib_tactical.data.synergy_events import DETECT, NONE, synergies_for
+from rllib_tactical.data.synergy_events import DETECT, NONE, SYNERGIES, synergies_for
 from rllib_tactical.domain.features.causality import check_causality
 from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, Instrument
@@ -111,7 +111,7 @@ class Dataset:
             "sha256": self.sha256,
             "rows": len(self.bars),
             "bar_seconds": self.bar_seconds,
-            "synergies": self.source.synergies_sha256(),
+            SYNERGIES: self.source.synergies_sha256(),
             SIZE_FROM: self.size_from,
             INTERPRETATION: self.interpretation.to_dict(),
         }

@@ -21,6 +21,10 @@ from rllib_tactical.errors import DataError, UnreadableError
 
 DETECT: Final = "detect"
 NONE: Final = "none"
+OF_FILE: Final = "file"
+
+SYNERGIES: Final = "synergies"
+"""Under this key run folders, bundles and results say which of the three it was."""
 
 
 class SynergyEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

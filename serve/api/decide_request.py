@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rllib_tactical.domain.features.fvg import MAX_AGE
 from rllib_tactical.domain.features.indicators import EMA_WEIGHT, MOMENTUM_LIMIT
+from rllib_tactical.domain.features.synergy import NO_SYNERGY, Synergy
 from rllib_tactical.domain.types import (
     FEATURE_NAMES,
     NUM_FEATURES,
@@ -102,11 +103,12 @@ class DecideRequest(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class BarWindow(NamedTuple):
-    """The last bars that the service was sent: raw matrix (60, 7), price and ATR."""
+    """The last bars that the service was sent: raw matrix (60, 7), price, ATR and synergy."""
 
     matrix: FloatArray
     price: float
     atr: float
+    synergy: Synergy = NO_SYNERGY
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class DecideInput:
     ``matrix`` (60, 7) float64 raw; ``price`` and ``atr`` in price units; ``synergy_kind`` 0..4 and
     ``synergy_direction`` +1, -1, 0 when there is none; ``canonical`` identifies the request,
     whatever the order of its keys or its white space. ``from_bars``: matrix, price and ATR are
-    from the bars that the service was sent.
+    from the bars that the service was sent, and so is the synergy where the request has none.
     """
 
     matrix: FloatArray
@@ -177,8 +179,9 @@ def read_request(
             f"this service decides for {symbol!r}, found {given['symbol']!r}",
             "wrong_symbol",
         )
+    detected = NO_SYNERGY
     if bar_window is not None and from_bars:
-        matrix, price, atr = bar_window()
+        matrix, price, atr, detected = bar_window()
     else:
         matrix = np.array(request.matrix_state, dtype=np.float64)
         _check_matrix(matrix)
@@ -191,8 +194,12 @@ def read_request(
             f"found {exact(overrides.base_quantity)}",
         )
     synergy = request.synergy_context
+    kind, direction = detected.kind, detected.direction
+    if synergy is not None:
+        kind, direction = SYNERGY_TYPES.index(synergy.synergy_type), synergy.direction
     try:
-        rest = _ENCODER.encode((synergy, symbol, price, atr, overrides))
+        known = synergy if synergy is not None or not kind else detected
+        rest = _ENCODER.encode((known, symbol, price, atr, overrides))
     except (OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise invalid("synergy_context", f"holds a value that cannot be used: {error}") from error
     return DecideInput(
@@ -200,8 +207,8 @@ def read_request(
         symbol=symbol,
         price=price,
         atr=atr,
-        synergy_kind=SYNERGY_TYPES.index(synergy.synergy_type) if synergy else 0,
-        synergy_direction=synergy.direction if synergy else 0,
+        synergy_kind=kind,
+        synergy_direction=direction,
         overrides=overrides,
         canonical=matrix.tobytes() + rest,
         from_bars=from_bars,

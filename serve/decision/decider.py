@@ -18,12 +18,14 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
+from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
 from rllib_tactical.domain.decision.override import Override, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import Votes, greedy_votes, sample_votes
+from rllib_tactical.domain.features.synergy import NO_SYNERGY
 from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import (
@@ -101,6 +103,7 @@ class Decider:
         self._budgets = performance.latency_targets.by_stage_ms
         self._identity = bundle.bundle_id.encode()
         self._clock = MarketClock(bundle.instrument)
+        self._detects = bundle.synergies == DETECT
 
     def warm_up(self) -> None:
         """Run the actors and look at the calendar once, so that no request pays for the first."""
@@ -122,7 +125,7 @@ class Decider:
             body,
             self.bundle.instrument.symbol,
             self._base_quantity,
-            lambda: bar_window(state),
+            lambda: bar_window(state, self._detects),
         )
         return self.decide(request, state, hold, now_s, start)
 
@@ -238,8 +241,8 @@ class Decider:
         return sha.hexdigest()
 
 
-def bar_window(state: RiskState) -> BarWindow:
-    """Return the last bars that the service was sent.
+def bar_window(state: RiskState, detects: bool) -> BarWindow:
+    """Return the last bars that the service was sent, with the synergy where it is detected.
 
     Raises:
         RequestError: 409 while there are fewer bars than a decision needs.
@@ -253,7 +256,8 @@ def bar_window(state: RiskState) -> BarWindow:
             f"matrix_state: without it {EMBARGO_BARS} bars have to be sent to /bars, found {found}",
             "matrix_state",
         )
-    return BarWindow(state.matrix, market.price, market.atr)
+    synergy = market.synergy if detects else NO_SYNERGY
+    return BarWindow(state.matrix, market.price, market.atr, synergy)
 
 
 def _vote(agent_probabilities: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.data.calendar.sessions import follow_sessions, next_bar_s
+from rllib_tactical.domain.features.synergy import NO_SYNERGY, Signals, Synergy, SynergyStream
 from rllib_tactical.domain.features.table import FeatureStream, FeatureStreamState
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
@@ -48,6 +49,7 @@ class BufferState(msgspec.Struct, frozen=True):
         tradable: whether the market is open at its end.
         bars_since_gap: bars since the newest gap; None when no bar is missing in the window.
         due_s: epoch time at which the next scheduled bar closes.
+        synergy: the one in force at its close, detected on the bars.
     """
 
     matrix: bytes
@@ -59,6 +61,7 @@ class BufferState(msgspec.Struct, frozen=True):
     tradable: bool
     bars_since_gap: int | None
     due_s: float
+    synergy: Synergy = NO_SYNERGY
 
     @property
     def ready(self) -> bool:
@@ -88,6 +91,7 @@ class BufferImage(msgspec.Struct, frozen=True):
     """Everything that a ``BarBuffer`` holds, for snapshots; ``rows`` are the kept bars."""
 
     stream: FeatureStreamState
+    signals: Signals
     rows: list[BarRow]
     last: int | None
     arrived_s: float
@@ -100,7 +104,7 @@ class BarBuffer:
 
     def __init__(self, instrument: Instrument, bar_seconds: int) -> None:
         self._instrument, self._bar_seconds = instrument, bar_seconds
-        self._stream = FeatureStream()
+        self._stream, self._synergies = FeatureStream(), SynergyStream()
         self._rows: dict[int, BarRow] = {}
         self._last: int | None = None
         self._arrived_s = 0.0
@@ -121,6 +125,7 @@ class BarBuffer:
         """Return what ``resume`` needs to go on from here."""
         return BufferImage(
             self._stream.state(),
+            self._synergies.state(),
             list(self._rows.values()),
             self._last,
             self._arrived_s,
@@ -131,6 +136,7 @@ class BarBuffer:
     def resume(self, image: BufferImage) -> None:
         """Go on from where ``image`` was made."""
         self._stream = FeatureStream.resumed(image.stream)
+        self._synergies = SynergyStream.resumed(image.signals)
         self._rows = {row.time_s: row for row in image.rows}
         self._last, self._arrived_s = image.last, image.arrived_s
         self._tradable, self._since_gap = image.tradable, image.since_gap
@@ -165,7 +171,7 @@ class BarBuffer:
         first, tradable, missing = self._place(rows)
         closed = []
         for row, is_first, is_open, lost in zip(rows, first, tradable, missing, strict=True):
-            self._stream.push(*row[1:])
+            self._synergies.push(self._stream.push(*row[1:]), self._stream.birth)
             self._rows[row.time_s] = row
             if lost:
                 self._since_gap = 0
@@ -197,6 +203,7 @@ class BarBuffer:
             tradable=self._tradable,
             bars_since_gap=self._since_gap,
             due_s=float(following_s + self._bar_seconds),
+            synergy=self._synergies.current(),
         )
 
     def _row(self, bar: BarInput, field: str, now_s: float) -> BarRow:

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from rllib_tactical.errors import ServiceError
 from serve.state.machine import StateMachine
 from serve.state.records import ModelRecord, record_of
 from serve.state.store import (
@@ -144,7 +145,11 @@ def _from_snapshot(
 ) -> tuple[StateMachine | None, int]:
     if snapshot is None:
         return None, 0
-    machine = StateMachine.load(snapshot.data)
+    try:
+        machine = StateMachine.load(snapshot.data)
+    except ServiceError as error:  # a snapshot only saves time
+        _LOG.warning("%s: all records are applied instead", error)
+        return None, 0
     if machine.version != snapshot.sequence:
         raise DamagedError(f"the snapshot of record {snapshot.sequence} is of {machine.version}")
     return machine, snapshot.sequence

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,27 @@ def test_the_bundle_s_instrument_counts_where_none_is_told(bundle: Bundle) -> No
     (source,) = sources_for((Path("bars.csv"),), (), bundle)
     assert source.instrument == bundle.instrument
     assert source.note is None
+
+
+def trained_with(bundle: Bundle, synergies: str) -> Bundle:
+    training = {"data": {"synergies": synergies}}
+    return replace(bundle, manifest=bundle.manifest | {"training": training})
+
+
+def test_synergies_are_those_of_the_training_where_none_are_told(bundle: Bundle) -> None:
+    files = (Path("bars.csv"),)
+    for synergies in ("detect", "none"):
+        (source,) = sources_for(files, (), trained_with(bundle, synergies))
+        assert source.data.synergies == synergies
+    (source,) = sources_for(files, (), trained_with(bundle, "none"), "detect")
+    assert source.data.synergies == "detect"
+    (source,) = sources_for((Path("TQQQ.csv"),), (), None)
+    assert source.data.synergies == "detect"
+    by_events = trained_with(bundle, "0" * 64)
+    with pytest.raises(UsageError, match="trained with a file of events"):
+        sources_for(files, (), by_events)
+    (source,) = sources_for(files, (), by_events, "none")
+    assert source.data.synergies == "none"
 
 
 def test_a_file_named_for_another_instrument_is_refused(bundle: Bundle) -> None:

@@ -84,6 +84,21 @@ def test_a_bundle_says_what_its_size_is_from_if_it_was_recorded(bundle, training
     assert load_bundle(bundle).size_from == expected
 
 
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({}, "detect"),
+        ({"data": 5}, "detect"),
+        ({"data": {"synergies": "detect"}}, "detect"),
+        ({"data": {"synergies": "none"}}, "none"),
+        ({"data": {"synergies": "0" * 64}}, "file"),
+    ],
+)
+def test_a_bundle_tells_which_synergies_it_was_trained_with(bundle, training, expected):
+    rewrite(bundle, training=training)
+    assert load_bundle(bundle).synergies == expected
+
+
 def test_onnx_and_torch_agree(bundle):
     loaded = load_bundle(bundle)
     inputs = np.random.default_rng(0).normal(size=(9, 60, 7)).astype(np.float32)

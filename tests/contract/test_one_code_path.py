@@ -164,8 +164,12 @@ def test_service_equals_backtest(bundle, backtest, replayed):
             )
             assert state.account.halted == info["halted"]
         whole = decide_request(HISTORY, t)
-        by_symbol = {"symbol": INSTRUMENT.symbol, "synergy_context": whole["synergy_context"]}
+        by_symbol = {"symbol": INSTRUMENT.symbol}
+        alone = decider.answer(json.dumps(by_symbol).encode(), state, now_s=now_s).answer
+        by_symbol["synergy_context"] = whole["synergy_context"]
         answer = decider.answer(json.dumps(by_symbol).encode(), state, now_s=now_s).answer
+        assert alone.decision.scores == answer.decision.scores
+        assert alone.decision.reason == answer.decision.reason
         found, order = answer.decision, answer.decision.execution_command
         if state.account.halted and state.account.side:
             # the simulator closes at the next open by itself, a broker has to be told

@@ -9,8 +9,9 @@ momentum TYPE_3, volume TYPE_4. A synergy stays in force for 3 bars.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,6 +27,24 @@ IN_FORCE: Final = 3
 MOMENTUM_WINDOW: Final = 100
 MOMENTUM_QUANTILE: Final = 0.8
 VOLUME_THRESHOLD: Final = 1.5
+
+MEMORY_BARS: Final = MOMENTUM_WINDOW + LOOKBACK + IN_FORCE - 1
+"""Bars that decide which synergy is in force at the newest of them.
+
+It fired on one of the last 3 bars because the signals of the 10 bars before were not yet complete,
+and the first of these compares its momentum with the 99 bars before.
+"""
+
+
+class Synergy(NamedTuple):
+    """The synergy in force at one bar's close; see ``SynergyTrack``."""
+
+    kind: int
+    direction: int
+    confidence: float
+
+
+NO_SYNERGY: Final = Synergy(0, 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +81,52 @@ def detect_synergies(table: FeatureTable) -> SynergyTrack:
     require_shape(table.birth, (length,), np.int8, "table.birth", FeatureError)
     if length == 0:
         return SynergyTrack.none(0)
-    momentum = table.raw[:, 5]
+    return _detect(table.birth, table.raw[:, 5], table.raw[:, 6])
+
+
+Signals = tuple[tuple[int, float, float], ...]
+"""Gap birth, momentum and volume ratio of a ``SynergyStream``'s newest bars, oldest first."""
+
+
+class SynergyStream:
+    """The synergies of bars that arrive one at a time: at each bar those of the whole history."""
+
+    def __init__(self) -> None:
+        self._signals: deque[tuple[int, float, float]] = deque(maxlen=MEMORY_BARS)
+
+    def state(self) -> Signals:
+        """Return what ``resumed`` needs to go on from here."""
+        return tuple(self._signals)
+
+    @classmethod
+    def resumed(cls, state: Signals) -> SynergyStream:
+        """Return a stream that goes on from ``state``."""
+        stream = cls()
+        stream._signals.extend(state)
+        return stream
+
+    def push(self, row: tuple[float, ...], birth: int) -> None:
+        """Take the seven raw features of one closed bar and the sign of the gap born on it."""
+        self._signals.append((birth, row[5], row[6]))
+
+    def current(self) -> Synergy:
+        """Return the synergy in force at the close of the last bar."""
+        if not self._signals:
+            return NO_SYNERGY
+        birth, momentum, ratio = zip(*self._signals, strict=True)
+        track = _detect(np.array(birth, dtype=np.int8), np.array(momentum), np.array(ratio))
+        return Synergy(int(track.kind[-1]), int(track.direction[-1]), float(track.confidence[-1]))
+
+
+def _detect(birth: NDArray[np.int8], momentum: FloatArray, ratio: FloatArray) -> SynergyTrack:
+    """Return the synergies of T > 0 bars by their gap births, momentum and volume ratio (T,)."""
+    length = len(birth)
     strong = np.abs(momentum) > _rolling_quantile(np.abs(momentum))
-    volume = table.raw[:, 6] > VOLUME_THRESHOLD
+    volume = ratio > VOLUME_THRESHOLD
     fired_kind = np.zeros((2, length), dtype=np.int8)
     fired_confidence = np.zeros((2, length))
     for row, direction in enumerate((1, -1)):
-        signals = (table.birth == direction, strong & (np.sign(momentum) == direction), volume)
+        signals = (birth == direction, strong & (np.sign(momentum) == direction), volume)
         fired_kind[row], fired_confidence[row] = _fire(signals)
     both = (fired_kind[0] > 0) & (fired_kind[1] > 0)
     direction_t = np.where(fired_kind[0] > 0, 1, -1)

@@ -5,8 +5,14 @@ import pytest
 from hypothesis import given
 from numpy.typing import NDArray
 
-from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
-from rllib_tactical.domain.features.table import FeatureTable, compute_features
+from rllib_tactical.domain.features.synergy import (
+    NO_SYNERGY,
+    Synergy,
+    SynergyStream,
+    SynergyTrack,
+    detect_synergies,
+)
+from rllib_tactical.domain.features.table import FeatureStream, FeatureTable, compute_features
 from rllib_tactical.domain.types import Bars, FloatArray
 from rllib_tactical.errors import FeatureError
 from tests.domain.builders import random_bars, walks
@@ -170,6 +176,36 @@ def test_detector_agrees_with_plain_loops(bars: Bars) -> None:
         row[:2] for row in expected
     ]
     np.testing.assert_allclose(track.confidence, [row[2] for row in expected], atol=1e-12)
+
+
+def streamed(bars: Bars) -> list[Synergy]:
+    """Return the synergy at each bar as bars arrive one at a time."""
+    features, synergies, out = FeatureStream(), SynergyStream(), []
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        synergies = SynergyStream.resumed(synergies.state())  # nothing else is remembered
+        synergies.push(features.push(*row), features.birth)
+        out.append(synergies.current())
+    return out
+
+
+def rows_of(track: SynergyTrack) -> list[Synergy]:
+    columns = (track.kind.tolist(), track.direction.tolist(), track.confidence.tolist())
+    return [Synergy(*row) for row in zip(*columns, strict=True)]
+
+
+@given(walks(min_size=1, max_size=400))
+def test_bars_one_at_a_time_have_the_synergies_of_the_whole_history(bars: Bars) -> None:
+    assert streamed(bars) == rows_of(detect_synergies(compute_features(bars)))
+
+
+def test_the_memory_of_a_stream_is_as_long_as_it_must_be() -> None:
+    """With every kind in force, on more bars than a property test draws."""
+    bars = random_bars(np.random.default_rng(4), 3_000)
+    expected = rows_of(detect_synergies(compute_features(bars)))
+    assert {synergy.kind for synergy in expected} == {0, 1, 2, 3, 4}
+    assert streamed(bars) == expected
+    assert SynergyStream().current() == NO_SYNERGY
 
 
 def test_every_kind_occurs_on_random_bars() -> None:

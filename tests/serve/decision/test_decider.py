@@ -20,6 +20,7 @@ from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, de
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import greedy_votes
+from rllib_tactical.domain.features.synergy import Synergy
 from rllib_tactical.domain.features.table import FeatureTable, InputViews, network_input
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import AGENTS, WINDOW, Float32Array, FloatArray, Reason
@@ -318,6 +319,39 @@ def test_a_decision_by_symbol_equals_the_one_by_matrix(bundle: Bundle, table: Fe
     for request in ({"symbol": "TEST"}, {"market_context": {"symbol": "TEST"}}):
         by_symbol = ask(decider, request, state, now_s=now_s)
         assert by_symbol == ask(decider, request_at(table, 400), state)
+
+
+def test_a_decision_by_symbol_has_the_synergy_of_its_bars(
+    bundle: Bundle, table: FeatureTable
+) -> None:
+    against = market_of(table, 400, synergy=Synergy(1, -1, 0.5))
+    state = RiskState(Account.opened(100_000.0), market=against)
+    now_s = against.last_s + 300.0
+    context = {
+        "synergy_type": "TYPE_1", "direction": -1, "confidence": 0.5, "event_id": "e",
+        "timestamp": 1.0,
+    }  # fmt: skip
+    asked = {"symbol": "TEST"}
+    found = ask(fixed(bundle), asked, state, now_s=now_s)
+    told = ask(fixed(bundle), request_at(table, 400, synergy_context=context))
+    assert found["decision"]["scores"] == told["decision"]["scores"]
+    assert found["decision"]["confidence"] == told["decision"]["confidence"]
+    alone = ask(fixed(bundle), asked, replaced(state, market_of(table, 400)), now_s=now_s)
+    assert found["decision"]["confidence"] < alone["decision"]["confidence"]
+    assert found["decision_id"] != alone["decision_id"]
+    # the request's own synergy counts, and none for a policy that was trained without
+    own = asked | {"synergy_context": context | {"direction": 1}}
+    assert ask(fixed(bundle), own, state, now_s=now_s) == ask(
+        fixed(bundle), own, replaced(state, market_of(table, 400)), now_s=now_s
+    )
+    for synergies in ("none", "0" * 64):
+        training = {"data": {"synergies": synergies}}
+        without = replace(bundle, manifest=bundle.manifest | {"training": training})
+        assert ask(fixed(without), asked, state, now_s=now_s) == alone
+
+
+def replaced(state: RiskState, market: BufferState) -> RiskState:
+    return RiskState(state.account, market=market)
 
 
 def market_of(table: FeatureTable, t: int, **changes: Any) -> BufferState:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import compute_features
+from rllib_tactical.synthetic import make_market
+from serve.state.bars import BarBuffer, BarRow, BufferImage
 from tests.serve.local import Cluster
 from tests.serve.writes import (
     BARS,
@@ -18,6 +22,8 @@ from tests.serve.writes import (
     refused,
     with_service,
 )
+
+COLUMNS = ("timestamp_s", "open", "high", "low", "close", "volume")
 
 
 def test_bars_are_accepted_once(bundle: Bundle, tmp_path: Path) -> None:
@@ -128,3 +134,26 @@ def test_bars_in_the_service_are_the_batch_bit_for_bit(bundle: Bundle, tmp_path:
         assert (market.price, market.atr) == (table.close[599], table.atr[599])
 
     with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_a_resumed_buffer_goes_on_as_one_that_never_stopped() -> None:
+    """With a snapshot after every bar: features, synergies, gaps and sessions."""
+    synthetic = make_market("regime", 5, 700)
+    keep = np.ones(len(synthetic.bars), dtype=np.bool_)
+    keep[[400, 520, 521]] = False
+    rows = [
+        BarRow(*(getattr(synthetic.bars, name)[t].item() for name in COLUMNS))
+        for t in np.flatnonzero(keep)
+    ]
+    whole, resumed = (BarBuffer(synthetic.instrument, 300) for _ in range(2))
+    kinds = set()
+    for row in rows:
+        image = msgspec.msgpack.decode(msgspec.msgpack.encode(resumed.image()), type=BufferImage)
+        resumed = BarBuffer(synthetic.instrument, 300)
+        resumed.resume(image)
+        assert resumed.push((row,), 1.0) == whole.push((row,), 1.0)
+        state = whole.state()
+        assert state is not None
+        assert resumed.state() == state
+        kinds.add((state.synergy.kind > 0, state.bars_since_gap is not None))
+    assert kinds == {(False, False), (False, True), (True, False), (True, True)}
