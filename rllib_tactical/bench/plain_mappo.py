@@ -173,7 +173,8 @@ class PlainMappo:
         Tries the three votes of each agent, with the votes of the other two unchanged.
         """
         t = rollout.t.reshape(-1)
-        kind, direction, closing = self.histories.decision_context(t)
+        hold_bars = self.rules.risk.hold_bars_after_gap
+        kind, direction, refused = self.histories.decision_context(t, hold_bars)
         account = rollout.account.reshape(-1, rollout.account.shape[-1])
         actions = rollout.actions.reshape(-1, NUM_AGENTS)
         held, halted = np.sign(account[:, 0]), account[:, 3] >= 1.0
@@ -192,7 +193,7 @@ class PlainMappo:
                 closes = np.where(side == -held, side, 0)
                 orders.append(np.where(held == 0, side * size, closes))
             found[:, agent] = np.ptp(np.stack(orders), axis=0) > 0
-        found &= ~(halted | closing)[:, None]
+        found &= ~(halted | refused)[:, None]
         return found.reshape(rollout.actions.shape)
 
     def _step(

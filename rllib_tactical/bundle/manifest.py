@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -12,7 +13,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 from rllib_tactical.bundle.network_registry import CONV
 from rllib_tactical.config.loader import content_hash, from_dict, to_dict
 from rllib_tactical.config.training import MAX_TEMPERATURE_SCALE
-from rllib_tactical.domain.decision.aggregation import SynergyTypeWeights
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import feature_hash
 from rllib_tactical.domain.types import NUM_ACTIONS, NUM_AGENTS, Instrument
@@ -20,10 +20,13 @@ from rllib_tactical.errors import BundleError, ConfigError
 
 T = TypeVar("T", Rules, Instrument)
 
-FORMAT_VERSION: Final = 3
-WITHOUT_WEIGHTS: Final = 2
-"""The format whose rules did not name the weights by synergy type, which had their defaults."""
-READABLE: Final = (WITHOUT_WEIGHTS, FORMAT_VERSION)
+FORMAT_VERSION: Final = 4
+READABLE: Final = (2, 3, FORMAT_VERSION)
+ADDED: Final = ((3, "aggregation", "synergy_type_weights"), (4, "risk", "hold_bars_after_gap"))
+"""Settings of the rules by the format that came with them; in older ones they have their defaults.
+
+These are what the programs did that made such bundles; only the service held after a gap.
+"""
 MANIFEST: Final = "manifest.json"
 NETWORK: Final = "network"
 """The key with the name of the actors' network; only bundles of registered networks have it."""
@@ -167,15 +170,15 @@ def typed_rules(manifest: dict[str, Any]) -> Rules:
     Raises:
         BundleError: they break a rule, leave something to defaults, or do not fit their hash.
     """
-    values, added = manifest["rules"], "synergy_type_weights"
-    aggregation = values.get("aggregation")
-    old = manifest["format_version"] == WITHOUT_WEIGHTS
-    if old and isinstance(aggregation, dict) and added not in aggregation:
-        values = values | {"aggregation": aggregation | {added: to_dict(SynergyTypeWeights())}}
+    values, defaults = copy.deepcopy(manifest["rules"]), to_dict(Rules())
+    added = [(section, key) for since, section, key in ADDED if manifest["format_version"] < since]
+    for section, key in added:
+        if isinstance(values.get(section), dict):
+            values[section].setdefault(key, defaults[section][key])
     rules = _typed(Rules, values, "rules")
     plain = to_dict(rules)
-    if old:
-        del plain["aggregation"][added]
+    for section, key in added:
+        del plain[section][key]
     if content_hash(plain) != manifest["rules_hash"]:
         raise BundleError("the rules hash does not match the rules: another version made them")
     return rules

@@ -64,9 +64,9 @@ class ServiceConfig(StrictConfig):
     order waits for the store as long at most. ``inference_timeout_ms``: actors
     that take longer are replaced by the rule-based votes. ``live_bars``: bars are of now, so that
     their age counts from their close; for replays from their arrival. Decisions by symbol hold when
-    the last bar is older than ``max_bar_age_s`` beyond a bar's length, and for
-    ``hold_bars_after_gap`` bars after missing ones. ``reload_timeout_s``: what a replica has to
-    load another bundle. ``write_timeout_s``: how long a write may wait for the store.
+    the last bar is older than ``max_bar_age_s`` beyond a bar's length. ``reload_timeout_s``: what a
+    replica has to load another bundle. ``write_timeout_s``: how long a write may wait for the
+    store.
     """
 
     lease_s: float = 2.0
@@ -74,7 +74,6 @@ class ServiceConfig(StrictConfig):
     inference_timeout_ms: float = 50.0
     live_bars: bool = True
     max_bar_age_s: float = 300.0
-    hold_bars_after_gap: int = 5
     reload_timeout_s: float = 60.0
     write_timeout_s: float = 15.0
 
@@ -93,9 +92,4 @@ class ServiceConfig(StrictConfig):
             self.poll_s <= self.lease_s / 2,
             f"service.poll_s must be at most half of lease_s ({self.lease_s:g})",
             self.poll_s,
-        )
-        require(
-            self.hold_bars_after_gap >= 0,
-            "service.hold_bars_after_gap must be >= 0",
-            self.hold_bars_after_gap,
         )

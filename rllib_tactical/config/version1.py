@@ -35,6 +35,9 @@ RENAMED: Final = {
 }
 """Key of version 1: key of today."""
 
+MOVED: Final = {"service.hold_bars_after_gap": "risk.hold_bars_after_gap"}
+"""Settings of version 1 and later that moved: they tell nothing about the version."""
+
 REUSED: Final = "training.batch_size"
 """The one name of version 1 that means something else today."""
 
@@ -64,11 +67,13 @@ def with_current_names(
     Raises:
         ConfigError: a key is given by both names.
     """
-    if not (is_version1(sections) if version1 is None else version1):
+    version1 = is_version1(sections) if version1 is None else version1
+    names = {**RENAMED, **MOVED} if version1 else MOVED
+    if not version1 and not any(_holds(sections, old) for old in MOVED):
         return sections, []
     found = copy.deepcopy(sections)
     renamed = []
-    for old, new in RENAMED.items():
+    for old, new in names.items():
         if not _holds(found, old) or (old == REUSED and _is_batch_of_today(found)):
             continue
         *path, name = old.split(".")
@@ -81,7 +86,7 @@ def with_current_names(
             place = place.setdefault(part, {})
         place[name] = value
         renamed.append(f"{old} -> {new}")
-    return found, renamed + _added_penalties(found)
+    return found, renamed + (_added_penalties(found) if version1 else [])
 
 
 def current_setting(key: str, value: Any) -> tuple[str, Any]:

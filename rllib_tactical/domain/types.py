@@ -123,7 +123,8 @@ class Sessions:
     begins and ``is_last`` the one at whose close positions are flat, the session's last;
     ``elapsed`` (float64, 0..1) is the share of the scheduled session that has passed at the bar's
     close. ``is_open``: the market is open during the bar; ``tradable``: it is open at the bar's
-    end. Both are known from the calendar before any bar comes.
+    end. Both are known from the calendar before any bar comes. ``since_gap`` (int64): bars since
+    the newest one that is missing, see ``missing_bars.bars_since_gap``.
     """
 
     session_id: IntArray
@@ -132,15 +133,16 @@ class Sessions:
     elapsed: FloatArray
     is_open: BoolArray
     tradable: BoolArray
+    since_gap: IntArray
 
     @classmethod
     def without_gaps(
         cls, session_id: IntArray, is_first: BoolArray, is_last: BoolArray, elapsed: FloatArray
     ) -> Sessions:
         """Return sessions of which every bar is there and no other bar is."""
-        return cls(
-            session_id, is_first, is_last, elapsed, np.ones(len(is_last), dtype=np.bool_), ~is_last
-        )
+        count = len(is_last)
+        always, no_gap = np.ones(count, dtype=np.bool_), np.full(count, WINDOW, dtype=np.int64)
+        return cls(session_id, is_first, is_last, elapsed, always, ~is_last, no_gap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
-from rllib_tactical.domain.decision.override import Override, apply_override, override_for
+from rllib_tactical.domain.decision.override import apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
@@ -164,6 +164,7 @@ class Decider:
         now_s = time() if now_s is None else now_s
         data_issue = state.data_issue_of(now_s, self.bundle.bar_seconds)
         tradable = state.tradable(now_s, self._clock, request.from_bars)
+        after_gap = request.from_bars and state.after_gap(rules.risk)
         account = state.view(request.price, tradable, instrument.point_value, rules.risk)
         decision = decide(
             votes,
@@ -172,6 +173,7 @@ class Decider:
                 atr=atr,
                 synergy_kind=np.array([request.synergy_kind]),
                 synergy_direction=np.array([request.synergy_direction]),
+                after_gap=np.array([after_gap]) if after_gap else None,
             ),
             account,
             _instrument(instrument, overrides),
@@ -189,7 +191,8 @@ class Decider:
         source: Source = "policy" if agent_probabilities is not None else "fallback"
         if override is not None and override.operator:
             source = "override"
-        decision_id = self._decision_id(digest, account, source, override)
+        above = override.reason if override is not None else Reason.DATA_GAP if after_gap else None
+        decision_id = self._decision_id(digest, account, source, above)
         bundle_id = self.bundle.bundle_id
         part = _decision(decision, request, votes, source, decision_id, bundle_id)
         breakdown = _breakdown(agent_probabilities, votes, request.matrix)
@@ -231,11 +234,11 @@ class Decider:
             return None
 
     def _decision_id(
-        self, digest: bytes, account: AccountView, source: str, override: Override | None
+        self, digest: bytes, account: AccountView, source: str, above: Reason | None
     ) -> str:
         """Return the SHA-256 (hex) of request, bundle and risk state: a replay gives the same."""
-        above = "" if override is None else override.reason.code
-        sha = hashlib.sha256(digest + self._identity + source.encode() + above.encode())
+        reason = "" if above is None else above.code
+        sha = hashlib.sha256(digest + self._identity + source.encode() + reason.encode())
         for name in AccountView.__dataclass_fields__:
             sha.update(getattr(account, name).tobytes())
         return sha.hexdigest()

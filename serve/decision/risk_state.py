@@ -8,6 +8,7 @@ import numpy as np
 
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
+from rllib_tactical.domain.decision.missing_bars import holds_after_gap
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.simulation.account import Account, account_view
@@ -92,10 +93,14 @@ class RiskState:
             return Reason.DATA_STALE
         if self._overdue_s(market, now_s, bar_seconds) > self._service.max_bar_age_s:
             return Reason.DATA_STALE
-        since_gap = market.bars_since_gap
-        if since_gap is not None and since_gap < self._service.hold_bars_after_gap:
-            return Reason.DATA_GAP
         return None
+
+    def after_gap(self, risk: RiskConfig) -> bool:
+        """Return whether bars are missing so shortly before the last one that decisions hold."""
+        since_gap = None if self.market is None else self.market.bars_since_gap
+        if since_gap is None:
+            return False
+        return bool(holds_after_gap(np.array([since_gap]), risk.hold_bars_after_gap)[0])
 
     def _overdue_s(self, market: BufferState, now_s: float, bar_seconds: int) -> float:
         if self._service.live_bars:

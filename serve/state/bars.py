@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.data.calendar.sessions import follow_sessions, next_bar_s
+from rllib_tactical.domain.decision.missing_bars import NO_GAP, bars_since_gap
 from rllib_tactical.domain.features.synergy import NO_SYNERGY, Signals, Synergy, SynergyStream
 from rllib_tactical.domain.features.table import FeatureStream, FeatureStreamState
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
@@ -96,7 +97,7 @@ class BufferImage(msgspec.Struct, frozen=True):
     last: int | None
     arrived_s: float
     tradable: bool
-    since_gap: int | None
+    since_gap: int
 
 
 class BarBuffer:
@@ -109,7 +110,7 @@ class BarBuffer:
         self._last: int | None = None
         self._arrived_s = 0.0
         self._tradable = True
-        self._since_gap: int | None = None
+        self._since_gap = NO_GAP
 
     @property
     def count(self) -> int:
@@ -169,15 +170,11 @@ class BarBuffer:
     def push(self, rows: tuple[BarRow, ...], arrived_s: float) -> list[ClosedBar]:
         """Accept bars that ``check`` found to be new; return what the account is marked with."""
         first, tradable, missing = self._place(rows)
+        self._since_gap = int(bars_since_gap(missing, self._since_gap)[-1])
         closed = []
-        for row, is_first, is_open, lost in zip(rows, first, tradable, missing, strict=True):
+        for row, is_first, is_open in zip(rows, first, tradable, strict=True):
             self._synergies.push(self._stream.push(*row[1:]), self._stream.birth)
             self._rows[row.time_s] = row
-            if lost:
-                self._since_gap = 0
-            elif self._since_gap is not None:
-                since = self._since_gap + 1
-                self._since_gap = since if since < WINDOW else None
             self._last, self._tradable = row.time_s, bool(is_open)
             closed.append(ClosedBar(row.time_s, row.close, bool(is_first)))
         self._arrived_s = arrived_s
@@ -201,7 +198,7 @@ class BarBuffer:
             arrived_s=self._arrived_s,
             bars=self._stream.count,
             tradable=self._tradable,
-            bars_since_gap=self._since_gap,
+            bars_since_gap=self._since_gap if self._since_gap < NO_GAP else None,
             due_s=float(following_s + self._bar_seconds),
             synergy=self._synergies.current(),
         )

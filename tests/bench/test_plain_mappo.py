@@ -91,7 +91,7 @@ def test_decisive_votes_are_those_that_the_product_credits() -> None:
     made = plain()
     rollout = made.sample(60)
     found = made.decisive(rollout)
-    kind, direction, closing = made.histories.decision_context(rollout.t.reshape(-1))
+    kind, direction, closing = made.histories.decision_context(rollout.t.reshape(-1), 5)
     side, halted = rollout.account[..., 0], rollout.account[..., 3] >= 1.0
     expected = decisive_votes(
         rollout.actions.reshape(-1, 1, 3),

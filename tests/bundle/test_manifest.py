@@ -128,6 +128,7 @@ def test_rules_of_the_format_without_weights_had_the_default_ones(bundle):
     rules = manifest_of(bundle)["rules"]
     weights = rules["aggregation"].pop("synergy_type_weights")
     assert weights["TYPE_3"] == [0.3, 0.5, 0.2]
+    del rules["risk"]["hold_bars_after_gap"]
     old = {"format_version": 2, "rules": rules, "rules_hash": content_hash(rules)}
     forge(bundle, manifest_of(bundle) | old)
     assert load_bundle(bundle).rules == Rules()
@@ -137,6 +138,16 @@ def test_rules_of_the_format_without_weights_had_the_default_ones(bundle):
     weights["TYPE_3"] = [0.2, 0.6, 0.2]
     rules["aggregation"]["synergy_type_weights"] = weights
     forge(bundle, manifest_of(bundle) | old | {"rules": rules, "rules_hash": content_hash(rules)})
+    refused(bundle, "rules")
+
+
+def test_bundles_from_before_the_hold_after_a_gap_have_the_default_one(bundle):
+    rules = manifest_of(bundle)["rules"]
+    assert rules["risk"].pop("hold_bars_after_gap") == 5
+    old = {"format_version": 3, "rules": rules, "rules_hash": content_hash(rules)}
+    forge(bundle, manifest_of(bundle) | old)
+    assert load_bundle(bundle).rules == Rules()
+    forge(bundle, manifest_of(bundle) | {"format_version": 4})
     refused(bundle, "rules")
 
 

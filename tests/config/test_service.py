@@ -21,7 +21,6 @@ from rllib_tactical.errors import ConfigError
     [
         ({"lease_s": 0.0}, "service.lease_s must be"),
         ({"poll_s": float("nan")}, "service.poll_s must be"),
-        ({"hold_bars_after_gap": -1}, "service.hold_bars_after_gap must be >= 0"),
         ({"max_bar_age_s": -5.0}, "service.max_bar_age_s must be"),
     ],
 )

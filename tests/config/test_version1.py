@@ -233,3 +233,18 @@ def test_a_sweep_recorded_by_version_1_is_the_one_of_its_file() -> None:
     found = recorded_sweep({"sweep": recorded}, "folder")
     assert found == spec
     assert found.identity() == spec.identity()
+
+
+def test_a_setting_that_moved_is_read_from_its_old_place_and_tells_no_version() -> None:
+    """Beside it ``batch_size`` has today's meaning."""
+    old = {"service": {"hold_bars_after_gap": 3, "lease_s": 4.0}, "training": {"batch_size": 64}}
+    sections, renamed = with_current_names(old, "test")
+    assert sections == {
+        "service": {"lease_s": 4.0},
+        "training": {"batch_size": 64},
+        "risk": {"hold_bars_after_gap": 3},
+    }
+    assert renamed == ["service.hold_bars_after_gap -> risk.hold_bars_after_gap"]
+    assert recorded_config(old, "test").risk.hold_bars_after_gap == 3
+    with pytest.raises(ConfigError, match=r"risk\.hold_bars_after_gap today"):
+        with_current_names(old | {"risk": {"hold_bars_after_gap": 4}}, "test")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
+from rllib_tactical.domain.decision.missing_bars import bars_since_gap
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.features.table import FeatureTable, InputViews, compute_features
 from rllib_tactical.domain.simulation.history import MarketHistory
@@ -79,7 +80,8 @@ def gappy_sessions(rng: np.random.Generator, length: int, longest: int = 40) -> 
     ends = np.append(is_open[1:], False)
     tradable = is_open & ends & ~np.append(is_first[1:], False)
     tradable |= is_last & (rng.random(length) < 0.5)
-    return Sessions(session, is_first, is_last, whole.elapsed, is_open, tradable)
+    since_gap = bars_since_gap((rng.random(length) < 0.05).astype(np.int64))
+    return Sessions(session, is_first, is_last, whole.elapsed, is_open, tradable, since_gap)
 
 
 def random_sessions(rng: np.random.Generator, length: int, longest: int = 40) -> Sessions:

@@ -170,6 +170,9 @@ class ReferenceAccount:
         wanted = whole_lots(float(instrument.base_quantity or 0.0) * share, instrument.lot_step)
         wanted = max(wanted, instrument.lot_step)
         reason, quantity = vote.reason, 0.0
+        since_gap = int(market_history.sessions.since_gap[t])
+        if since_gap < self.rules.risk.hold_bars_after_gap:
+            reason = "data_gap"
         if reason == "execute":
             levels = (stop, target)
             reason, quantity = self._limit(vote.side, wanted, price, levels, loss_per_lot)

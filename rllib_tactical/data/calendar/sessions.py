@@ -11,6 +11,7 @@ import pandas as pd
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.calendar.schedules import DAY_S, Schedule, trading_schedule
+from rllib_tactical.domain.decision.missing_bars import bars_since_gap
 from rllib_tactical.domain.types import Bars, BoolArray, Instrument, IntArray, Sessions
 from rllib_tactical.errors import ConfigError, DataError
 
@@ -88,6 +89,7 @@ def sessions_of(bars: Bars, instrument: Instrument, bar_seconds: int = BAR_SECON
         elapsed=elapsed,
         is_open=placed.is_open,
         tradable=market_is_open(schedule, time_s + bar_seconds),
+        since_gap=bars_since_gap(_missing_before(placed, time_s, bar_seconds)),
     )
 
 
@@ -115,10 +117,16 @@ def follow_sessions(
     times = time_s if previous_s is None else np.concatenate(([previous_s], time_s))
     placed = place_bars(times, instrument.calendar, instrument.timezone, bar_seconds)
     tradable = market_is_open(placed.schedule, times + bar_seconds)
-    slots = scheduled_slots(placed.schedule, times, bar_seconds)
-    missing = np.concatenate(([0], np.maximum(np.diff(slots) - placed.is_open[:-1], 0)))
+    missing = _missing_before(placed, times, bar_seconds)
     skip = len(times) - len(time_s)
-    return placed.begins[skip:], tradable[skip:], missing[skip:].astype(np.int64)
+    return placed.begins[skip:], tradable[skip:], missing[skip:]
+
+
+def _missing_before(placed: Placement, time_s: IntArray, bar_seconds: int) -> IntArray:
+    """Return how many scheduled bars are missing between each bar (T,) and the one before."""
+    slots = scheduled_slots(placed.schedule, time_s, bar_seconds)
+    missing = np.maximum(np.diff(slots) - placed.is_open[:-1], 0)
+    return np.concatenate(([0], missing)).astype(np.int64)
 
 
 def place_bars(time_s: IntArray, calendar: str, timezone: str, bar_seconds: int) -> Placement:

@@ -56,13 +56,14 @@ def override_for(
 
     The first that applies counts: an unknown state or one whose bundle is not loaded (no order at
     all); the operator's order; a session halted by its drawdown (the position is closed, as the
-    simulator does at the next open); data that are stale or have a gap.
+    simulator does at the next open); data that are stale. (After missing
+    bars ``decide`` itself holds.)
 
     Args:
         control: the operator's order.
         account: the account as it is now.
-        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``DATA_STALE`` or ``DATA_GAP`` when
-            that is the case.
+        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING`` or ``DATA_STALE`` when that is the
+            case.
     """
     if data_issue in _UNKNOWN:
         return Override(data_issue)

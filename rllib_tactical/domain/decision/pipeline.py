@@ -49,12 +49,15 @@ class MarketSnapshot:
 
     ``price`` is the close of the decision bar and ``atr`` its ATR, both in price units;
     ``synergy_kind`` 0..4 and ``synergy_direction`` +1, -1, 0 describe the synergy in force.
+    ``after_gap`` bool: bars are missing so shortly before that nothing is ordered, and nothing is
+    closed by an order either; None: nowhere.
     """
 
     price: FloatArray
     atr: FloatArray
     synergy_kind: NDArray[np.integer]
     synergy_direction: NDArray[np.integer]
+    after_gap: BoolArray | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +98,8 @@ def decide(
     """
     require_shape(market.price, ("N",), np.float64, "market.price")
     require_fields(market, market.price.shape, _MARKET_DTYPES, "market")
+    if market.after_gap is not None:
+        require_shape(market.after_gap, market.price.shape, np.bool_, "market.after_gap")
     account.require(len(market.price))
     return _decide(votes, market, account, instrument, rules)
 
@@ -109,6 +114,9 @@ def _decide(
     quantity, requested = np.zeros(count), np.zeros(count)
     stop, target = np.zeros(count), np.zeros(count)
     execute, reason = vote.execute, vote.reason
+    if market.after_gap is not None:
+        execute = execute & ~market.after_gap
+        reason = np.where(market.after_gap, Reason.DATA_GAP.value, reason)
     who = execute.nonzero()[0]
     if len(who):  # only these need an order
         side, price, atr = vote.side[who], market.price[who], market.atr[who]

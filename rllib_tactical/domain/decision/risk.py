@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from rllib_tactical.domain.decision.costs import _round_trip_cost_per_lot
+from rllib_tactical.domain.decision.missing_bars import NO_GAP
 from rllib_tactical.domain.decision.orders import _floor_to_lot
 from rllib_tactical.domain.preconditions import require_fields, require_shape
 from rllib_tactical.domain.types import (
@@ -29,6 +30,8 @@ from rllib_tactical.errors import ConfigError
 class RiskConfig(StrictConfig):
     """Limits as shares of equity, and the leverage.
 
+    ``hold_bars_after_gap``: on so many bars after missing ones there is no order, 0 to 60.
+
     Raises:
         ConfigError: a value is outside its range; the message names the field.
     """
@@ -38,6 +41,7 @@ class RiskConfig(StrictConfig):
     session_drawdown_limit: float = 0.02
     drawdown_share_per_trade: float = 0.8
     max_leverage: float = 5.0
+    hold_bars_after_gap: int = 5
 
     def __post_init__(self) -> None:
         for name in ("max_risk_per_trade", "session_drawdown_limit", "drawdown_share_per_trade"):
@@ -47,6 +51,11 @@ class RiskConfig(StrictConfig):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 found = getattr(self, name)
                 raise ConfigError(f"risk.{name} must be finite and > 0, found {found!r}")
+        if not 0 <= self.hold_bars_after_gap <= NO_GAP:
+            raise ConfigError(
+                f"risk.hold_bars_after_gap must be in 0..{NO_GAP}, "
+                f"found {self.hold_bars_after_gap!r}"
+            )
 
 
 _ACCOUNT_DTYPES: Final[dict[str, type[np.generic]]] = {

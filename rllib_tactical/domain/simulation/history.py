@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from rllib_tactical.domain.decision.missing_bars import holds_after_gap
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.features.table import (
     WARMUP_BARS,
@@ -54,6 +55,7 @@ _SESSION_DTYPES: Final[dict[str, type[np.generic]]] = {
     "elapsed": np.float64,
     "is_open": np.bool_,
     "tradable": np.bool_,
+    "since_gap": np.int64,
 }
 _SYNERGY_DTYPES: Final[dict[str, type[np.generic]]] = {
     "kind": np.int8,
@@ -158,18 +160,21 @@ class MarketHistories:
             out[rows] = history.market_features(t)
         return out
 
-    def decision_context(self, bar: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
+    def decision_context(
+        self, bar: IntArray, hold_bars_after_gap: int
+    ) -> tuple[IntArray, IntArray, BoolArray]:
         """Return what decisions see besides votes and accounts, at running bar numbers (N,).
 
-        The synergy's kind (0 for none) and direction, int64, and whether the market is closed at
-        the bar's end, so that every order is refused.
+        The synergy's kind (0 for none) and direction, int64, and whether every order is refused:
+        the market is closed at the bar's end, or bars are missing shortly before it.
         """
         kind, direction = np.zeros((2, len(bar)), dtype=np.int64)
-        closed = np.zeros(len(bar), dtype=np.bool_)
+        refused = np.zeros(len(bar), dtype=np.bool_)
         for history, rows, t in self._parts(bar):
             kind[rows], direction[rows] = history.synergy.kind[t], history.synergy.direction[t]
-            closed[rows] = ~history.sessions.tradable[t]
-        return kind, direction, closed
+            after_gap = holds_after_gap(history.sessions.since_gap[t], hold_bars_after_gap)
+            refused[rows] = after_gap | ~history.sessions.tradable[t]
+        return kind, direction, refused
 
     def _parts(self, bar: IntArray) -> Iterator[tuple[MarketHistory, IntArray, IntArray]]:
         """Yield each history that ``bar`` refers to, the rows that do, and their bars in it."""

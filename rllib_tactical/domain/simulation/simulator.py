@@ -2,6 +2,7 @@
 
 Decide at the close of bar t, fill at the open of t+1 plus/minus half spread and slippage. Nothing
 fills while the market is closed: an order that would meet the first bar of another session expires.
+Shortly after missing bars nothing is ordered; brackets stay in force.
 From the fill bar on, stop and target are checked inside each bar: a bar that opens beyond a level
 fills at the open; when both levels are inside one bar the stop is taken. Stops are market orders
 and pay half spread and slippage, targets are limit orders and pay neither; every side pays
@@ -20,6 +21,7 @@ import numpy as np
 
 from rllib_tactical.domain.decision import costs
 from rllib_tactical.domain.decision.costs import _adverse_move, _commission, _market_fill
+from rllib_tactical.domain.decision.missing_bars import holds_after_gap
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, _decide
 from rllib_tactical.domain.decision.risk import (
     AccountView,
@@ -104,6 +106,8 @@ class Simulator:
         # an order reaches the next bar of its own session only
         self._fillable = sessions.is_open & ~sessions.is_first
         self._closes_inside = not bool(sessions.is_open.all())  # breaks, or bars out of hours
+        holds = holds_after_gap(sessions.since_gap, rules.risk.hold_bars_after_gap)
+        self._after_gap = holds if holds.any() else None
         self._no_exits = Exits.none(count)  # returned by every step without an exit
         self.reset(np.arange(count), np.zeros(count, dtype=np.int64))
 
@@ -169,6 +173,7 @@ class Simulator:
             atr=history.features.atr[t],
             synergy_kind=history.synergy.kind[t],
             synergy_direction=history.synergy.direction[t],
+            after_gap=None if self._after_gap is None else self._after_gap[t],
         )
 
     def view(self) -> AccountView:
@@ -190,9 +195,9 @@ class Simulator:
         Raises:
             ArrayError: votes of another rank, shape or dtype, or out of range.
         """
-        history, t = self.history, self.t
         market = self.market()
-        decision = _decide(votes, market, self.view(), history.instrument, self.rules)
+        decision = _decide(votes, market, self.view(), self.history.instrument, self.rules)
+        history, t = self.history, self.t
         bar, equity_before = t + 1, self.equity
         self._exits = self._no_exits
 

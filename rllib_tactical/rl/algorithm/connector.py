@@ -133,12 +133,13 @@ class CentralizedBatch(ConnectorV2):
         """Return (R, K, 3): 1 where the vote decided something, 0 elsewhere; None: all count."""
         t = np.concatenate([part.t[:-1] for part in parts]).astype(np.int64)
         account = np.concatenate([part.account[:-1] for part in parts])
-        kind, direction, closed = self._histories.decision_context(t)
+        hold_bars = self._spec.rules.risk.hold_bars_after_gap
+        kind, direction, refused = self._histories.decision_context(t, hold_bars)
         halted = account[..., DRAWDOWN_USED] >= 1.0
         decisive = decisive_votes(
             np.concatenate([part.actions for part in parts]),
             account[..., POSITION_SIDE],
-            halted | closed[:, None],
+            halted | refused[:, None],
             kind,
             direction,
             self._spec.train_confidence,

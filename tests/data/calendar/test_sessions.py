@@ -301,6 +301,9 @@ def test_bars_one_by_one_are_placed_as_in_a_file(calendar: str, zone: str) -> No
     _, _, missing = follow_sessions(None, kept, instrument)
     assert missing[20] == 4
     assert missing.sum() == 4
+    since_gap = sessions_of(times_bars(kept), instrument).since_gap
+    assert since_gap[:20].tolist() == [60] * 20
+    assert since_gap[20:90].tolist() == [*range(60), *[60] * 10]
 
 
 def test_spot_fx_week() -> None:

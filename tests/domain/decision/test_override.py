@@ -42,8 +42,8 @@ def long_decision(account: AccountView) -> Decision:
         (Control.FLATTEN, 1, False, Reason.DATA_STALE, Override(Reason.FLATTEN, True, True)),
         (Control.FLATTEN, 1, True, Reason.STATE_UNAVAILABLE, Override(Reason.STATE_UNAVAILABLE)),
         (Control.FLATTEN, 1, True, Reason.MODEL_LOADING, Override(Reason.MODEL_LOADING)),
-        (Control.NONE, 0, False, Reason.DATA_GAP, Override(Reason.DATA_GAP)),
-        (Control.NONE, -1, True, Reason.DATA_GAP, Override(Reason.SESSION_HALTED, flatten=True)),
+        (Control.NONE, 0, False, Reason.DATA_STALE, Override(Reason.DATA_STALE)),
+        (Control.NONE, -1, True, Reason.DATA_STALE, Override(Reason.SESSION_HALTED, flatten=True)),
     ],
 )
 def test_who_comes_first(

@@ -28,6 +28,7 @@ def decide_one(
     atr: float = 1.0,
     instrument: Instrument = FREE,
     rules: Rules | None = None,
+    after_gap: bool | None = None,
     **account: Any,
 ) -> Decision:
     state = dict(
@@ -40,7 +41,13 @@ def decide_one(
     )
     return decide(
         Votes(np.array([index]), np.full((1, 3), confidence)),
-        MarketSnapshot(*(np.array([value]) for value in (price, atr, kind, direction))),
+        MarketSnapshot(
+            np.array([price]),
+            np.array([atr]),
+            np.array([kind]),
+            np.array([direction]),
+            None if after_gap is None else np.array([after_gap]),
+        ),
         AccountView(**{name: np.array([v]) for name, v in (state | account).items()}),
         instrument,
         rules or Rules(),
@@ -85,6 +92,11 @@ def test_limits_reduce_the_quantity_and_keep_the_request() -> None:
         (Reason.LEVEL_NOT_POSITIVE, dict(atr=50.0)),
         (Reason.LEVEL_NOT_POSITIVE, dict(index=GO_SHORT, atr=34.0)),
         (Reason.ACCOUNT_LOST, dict(equity=0.0)),
+        (Reason.EXECUTE, dict(after_gap=False)),
+        (Reason.DATA_GAP, dict(after_gap=True)),
+        (Reason.DATA_GAP, dict(after_gap=True, index=(1, 1, 1))),
+        (Reason.DATA_GAP, dict(after_gap=True, tradable=False, equity=0.0)),
+        (Reason.DATA_GAP, dict(after_gap=True, position_side=-1, position_quantity=2.0)),
     ],
 )
 def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
@@ -115,7 +127,7 @@ def test_every_reason(expected: Reason, arguments: dict[str, Any]) -> None:
 def test_every_reason_is_covered() -> None:
     (cases,) = (mark.args[1] for mark in test_every_reason.pytestmark if mark.name == "parametrize")
     # see test_override
-    above_the_vote = {each for each in Reason if Reason.PAUSED <= each <= Reason.DATA_GAP}
+    above_the_vote = {each for each in Reason if Reason.PAUSED <= each <= Reason.DATA_STALE}
     above_the_vote.add(Reason.MODEL_LOADING)
     assert {case[0] for case in cases} == set(Reason) - above_the_vote
 
@@ -236,6 +248,7 @@ def test_wrong_arrays_are_refused() -> None:
         "atr": np.ones(count),
         "synergy_kind": np.zeros(count, dtype=np.int8),
         "synergy_direction": np.zeros(count, dtype=np.int8),
+        "after_gap": ~open_,
     }
     account = {
         "equity": np.full(count, 1e5),

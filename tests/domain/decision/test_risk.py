@@ -157,15 +157,17 @@ def test_equity_below_zero_means_no_order() -> None:
 )
 @pytest.mark.parametrize("value", [0.0, -0.1, 1.01, float("nan")])
 def test_config_shares_out_of_range(field: str, value: float) -> None:
+    values: dict[str, Any] = {field: value}
     with pytest.raises(ConfigError, match=f"risk.{field}"):
-        RiskConfig(**{field: value})
+        RiskConfig(**values)
 
 
 @pytest.mark.parametrize("field", ["initial_equity", "max_leverage"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_config_amounts_out_of_range(field: str, value: float) -> None:
+    values: dict[str, Any] = {field: value}
     with pytest.raises(ConfigError, match=f"risk.{field}"):
-        RiskConfig(**{field: value})
+        RiskConfig(**values)
 
 
 def random_states(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -147,6 +148,17 @@ def test_wrong_arrays_are_refused() -> None:
 
     assert_wrong_arrays_are_refused(with_features, **columns)
     assert_wrong_arrays_are_refused(history.market_features, t=np.array([370, 380]))
-    for method in ("gather", "market_features", "decision_context"):
-        function = getattr(MarketHistories((history, history)), method)
+    both = MarketHistories((history, history))
+    context = partial(both.decision_context, hold_bars_after_gap=5)
+    for function in (both.gather, both.market_features, context):
         assert_wrong_arrays_are_refused(function, bar=np.array([370, 780]))
+
+
+def test_orders_are_refused_where_the_market_is_closed_and_after_a_gap() -> None:
+    sessions = sessions_of_lengths(200, len(BARS) - 200)
+    since_gap = np.minimum(np.abs(np.arange(len(BARS)) - 30), 60)
+    sessions = dataclasses.replace(sessions, since_gap=since_gap)
+    both = MarketHistories((build_history(BARS, sessions, FUTURE),) * 2)
+    for first in (0, len(BARS)):
+        _, _, refused = both.decision_context(first + np.array([30, 34, 35, 199, 200]), 5)
+        assert refused.tolist() == [True, True, False, True, False]

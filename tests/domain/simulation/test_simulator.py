@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.synergy import SynergyTrack, detect_synergies
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
@@ -19,6 +20,7 @@ from tests.domain.builders import (
     FREE,
     FUTURE,
     bars_of,
+    gappy_sessions,
     hand_history,
     history_of,
     sessions_of_lengths,
@@ -177,6 +179,29 @@ def test_no_order_on_the_last_bar_of_a_session() -> None:
     assert simulator.side[0] == 0
 
 
+@pytest.mark.parametrize(("hold_bars", "held"), [(0, 0), (1, 1), (2, 2), (5, 4)])
+def test_nothing_is_ordered_shortly_after_missing_bars(hold_bars: int, held: int) -> None:
+    sessions = open_ended(6)
+    sessions = dataclasses.replace(sessions, since_gap=np.array([60, 0, 1, 2, 3, 4]))
+    rules = Rules(risk=RiskConfig(hold_bars_after_gap=hold_bars))
+    _, steps = play([QUIET] * 6, HOLD, LONG, LONG, LONG, LONG, sessions=sessions, rules=rules)
+    reasons = [Reason(int(step.decision.reason[0])) for step in steps[1:]]
+    assert reasons[:held] == [Reason.DATA_GAP] * held
+    assert [reason is Reason.EXECUTE for reason in reasons[held : held + 1]] == [True][: 4 - held]
+
+
+@SIDES
+def test_a_bracket_stays_in_force_after_missing_bars(short: bool) -> None:
+    """An opposite vote closes nothing on the first bar after them, the stop does."""
+    sessions = dataclasses.replace(open_ended(5), since_gap=np.array([60, 60, 0, 1, 2]))
+    rows: Rows = [QUIET, QUIET, QUIET, (100, 101, 97, 100), QUIET]
+    rows = mirrored(rows) if short else rows
+    way, back = (SHORT, LONG) if short else (LONG, SHORT)
+    _, steps = play(rows, way, HOLD, back, back, sessions=sessions)
+    assert Reason(int(steps[2].decision.reason[0])) is Reason.DATA_GAP
+    assert exit_of(steps[2])[0] == "STOP"
+
+
 @SIDES
 def test_opposite_vote_closes_at_the_next_open_and_does_not_reverse(short: bool) -> None:
     rows: Rows = [QUIET, QUIET, (100.5, 101, 99, 100), QUIET, QUIET]
@@ -264,14 +289,15 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
         [(LARGE, "patient"), (FREE, "poor"), (COIN, "default"), (PERPETUAL, "reckless")] * 2
     ):
         rng = np.random.default_rng(seed + 1)
-        simulator = Simulator(random_history(seed, instrument), RULES[rules], RewardConfig(), 40)
+        history = random_history(seed, instrument, sessions=gappy_sessions)
+        simulator = Simulator(history, RULES[rules], RewardConfig(), 40)
         for _ in range(149):
             step = simulator.step(random_votes(rng, 40))
             exits |= set(step.exit_reason.tolist())
             reasons |= set(step.decision.reason.tolist())
     assert exits == set(ExitReason)
     # these stand above the vote and do not occur in a simulation
-    above = {reason for reason in Reason if Reason.PAUSED <= reason <= Reason.DATA_GAP}
+    above = {reason for reason in Reason if Reason.PAUSED <= reason <= Reason.DATA_STALE}
     above.add(Reason.MODEL_LOADING)
     assert reasons == set(Reason) - above
 

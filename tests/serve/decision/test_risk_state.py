@@ -74,21 +74,22 @@ def test_replayed_bars_are_late_one_bar_after_they_came_and_never_over_night() -
 
 
 @pytest.mark.parametrize(
-    ("now_s", "since_gap", "expected"),
-    [
-        (900.0 + 20.0, None, None),
-        (900.0 + 20.5, None, Reason.DATA_STALE),
-        (900.0, 0, Reason.DATA_GAP),
-        (900.0, 3, Reason.DATA_GAP),
-        (900.0, 4, None),
-        (900.0 + 20.5, 0, Reason.DATA_STALE),
-    ],
+    ("now_s", "expected"), [(900.0 + 20.0, None), (900.0 + 20.5, Reason.DATA_STALE)]
 )
-def test_bars_that_are_late_or_missing_are_an_issue(
-    now_s: float, since_gap: int | None, expected: Reason | None
+def test_bars_that_are_late_are_an_issue(now_s: float, expected: Reason | None) -> None:
+    service = ServiceConfig(max_bar_age_s=20.0)
+    assert state(service).data_issue_of(now_s, 300) is expected
+
+
+@pytest.mark.parametrize(
+    ("since_gap", "expected"), [(None, False), (0, True), (3, True), (4, False)]
+)
+def test_missing_bars_hold_for_as_long_as_the_bundle_says(
+    since_gap: int | None, expected: bool
 ) -> None:
-    service = ServiceConfig(max_bar_age_s=20.0, hold_bars_after_gap=4)
-    assert state(service, bars_since_gap=since_gap).data_issue_of(now_s, 300) is expected
+    risk = RiskConfig(hold_bars_after_gap=4)
+    assert state(bars_since_gap=since_gap).after_gap(risk) is expected
+    assert not RiskState(FLAT).after_gap(risk)
 
 
 def test_without_bars_there_is_nothing_to_rely_on() -> None:
