@@ -24,6 +24,7 @@ PURPOSES = {
     "sweep": "Ray Tune sweeps",
     "walkforward": "folds over time",
     "selftest": "tests of a bundle",
+    "live": "paper broker, live sessions",
     "serve": "decision service",
     "rl": "MAPPO on RLlib",
     "envs": "environments",

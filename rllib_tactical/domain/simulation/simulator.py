@@ -197,7 +197,19 @@ class Simulator:
         """
         market = self.market()
         decision = _decide(votes, market, self.view(), self.history.instrument, self.rules)
+        return self.carry_out(decision, market)
+
+    def carry_out(self, decision: Decision, market: MarketSnapshot | None = None) -> Step:
+        """Fill decisions at the close of ``t`` and mark on bar t + 1, and move there.
+
+        Every account must be before the market history's last bar.
+
+        Args:
+            decision: of the accounts, whoever made it.
+            market: what ``market`` returned; asked again when None.
+        """
         history, t = self.history, self.t
+        market = self.market() if market is None else market
         bar, equity_before = t + 1, self.equity
         self._exits = self._no_exits
 
