@@ -150,7 +150,7 @@ def start_service(
         started_ray = connect_ray()
         if started_ray:
             cleanup.callback(ray.shutdown)
-        cleanup.callback(stop_serve, started_ray)
+        cleanup.callback(stop_serve)
         extra_ports = (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)) if fast else ()
         telemetry = folder / "telemetry"
         telemetry.mkdir(mode=0o700)

@@ -174,12 +174,9 @@ def wait_until_healthy(url: str, progress: Progress) -> None:
     raise ServiceError(f"{url} did not answer within {START_TIMEOUT_S:g} s: {last}")
 
 
-def stop_serve(with_ray: bool) -> None:
-    """Answer requests in flight and stop the application; stop all of Serve unless Ray ends too."""
-    if with_ray:
-        ray_serve.delete(APP_NAME)
-    else:
-        ray_serve.shutdown()
+def stop_serve() -> None:
+    """Answer requests in flight and stop Serve, which a later start in this process needs too."""
+    ray_serve.shutdown()
 
 
 def quietly(stop: Callable[[], None]) -> None:
@@ -208,7 +205,7 @@ def start_plain(app: Any, port: int = 0) -> Iterator[str]:
         started_ray = connect_ray()
         if started_ray:
             cleanup.callback(ray.shutdown)
-        cleanup.callback(stop_serve, started_ray)
+        cleanup.callback(stop_serve)
         flags = serve_flags(folder, (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)))
         start_serve("127.0.0.1", port, flags)
         deployment = ray_serve.deployment(max_ongoing_requests=1000)(ray_serve.ingress(app)())
