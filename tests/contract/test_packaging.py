@@ -111,7 +111,7 @@ def _third_party_imports(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def test_every_imported_package_is_declared(project_root: Path) -> None:
-    declared = _declared(project_root, "serve", "redis", "train", "mlflow", "bench")
+    declared = _declared(project_root, "serve", "redis", "train", "mlflow", "bench", "databento")
     # jinja2 and Ray Serve bring these two; both belong to their published interface.
     declared |= {"markupsafe", "uvicorn"}
     owners = {"mlflow": ["mlflow-skinny"], **packages_distributions()}

@@ -14,6 +14,7 @@ from typing import Final
 
 import pandas as pd
 
+from rllib_tactical.data.io.dbn import dbn_table
 from rllib_tactical.data.io.streams import DAMAGES, SUFFIXES, Bytes
 from rllib_tactical.data.io.tables import ArrowTable, json_table
 from rllib_tactical.data.io.text import TextTable, UnevenError
@@ -120,6 +121,8 @@ class Scan:
             return TextTable(self.bytes, block_bytes, block_rows)
         if self.bytes.kind in ("parquet", "feather"):
             return ArrowTable.open(self.bytes, block_rows, self._stack)
+        if self.bytes.kind == "dbn":
+            return dbn_table(self.bytes, block_rows)
         raise UnreadableError(
             f"{self.path}: {self.bytes.kind} files are not supported, expected {SUFFIXES}"
         )
