@@ -203,5 +203,5 @@ def _checked(
         )
     stamps = columns.timestamps
     naive = 0 if stamps is None else int(np.count_nonzero(stamps.naive))
-    report = check_bars(imported.bars, bar_seconds, instrument, naive, now_s)
+    report = check_bars(imported.bars, bar_seconds, instrument, naive, now_s, columns.symbols)
     return replace(imported, report=report)

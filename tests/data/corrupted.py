@@ -125,6 +125,11 @@ TABLES: dict[str, tuple[int, Change, str]] = {
     "no volume": (40, cells("volume", slice(7, 11), 0.0), "zero_volume_run"),
     "prices stand still": (40, frozen, "frozen_prices"),
     "an odd return": (600, scaled(1.2, 400, 600), "outlier_return"),
+    "another symbol than the instrument's": (
+        40,
+        cells("symbol", slice(0, 40), "QQQ"),
+        "other_symbol",
+    ),
     "a jump between sessions": (2880, scaled(1.2, 1440, 2880), "roll_jump"),
 }
 
@@ -134,6 +139,7 @@ INSTRUMENTS = {
     "wrong_zone": "TQQQ",
     "price_scale": "TQQQ",
     "off_tick": "TQQQ",
+    "other_symbol": "TQQQ",
 }
 
 CONTENTS: dict[str, tuple[str, bytes | None]] = {

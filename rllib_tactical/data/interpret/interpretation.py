@@ -95,7 +95,7 @@ def interpretation_of(
         unit=series.columns.unit,
         stamp=series.stamp[0],
         stamp_from=series.stamp[1],
-        symbol=layout.symbol or next(iter(series.columns.symbols), None),
+        symbol=next(iter(series.columns.symbols), None),
         price_scale=layout.scale,
         step_seconds=series.step_s,
         bar_seconds=bar_seconds,
@@ -103,7 +103,7 @@ def interpretation_of(
         first=_local(int(bars.timestamp_s[0]), zone),
         last=_local(int(bars.timestamp_s[-1]), zone),
         bars_per_session=_per_session(bars, instrument, bar_seconds),
-        notes=(*_notes(series), *notes),
+        notes=(*_notes(series), *_other_symbol(report), *notes),
         warnings=report.warning_counts,
     )
 
@@ -185,6 +185,10 @@ def _notes(series: Series) -> tuple[str, ...]:
     if series.dropped:
         notes.append(f"{series.dropped:,} bars outside of regular sessions dropped")
     return tuple(notes)
+
+
+def _other_symbol(report: CheckReport) -> tuple[str, ...]:
+    return tuple(each.message for each in report.findings if each.rule == "other_symbol")
 
 
 def _local(time_s: int, zone: str) -> str:

@@ -352,7 +352,10 @@ def _with_symbol(layout: Layout, table: Table, options: ReadOptions) -> Layout:
             f"--symbol: {table.path.name} has no column of symbols, found {_shown(table.names)}: "
             "name it with --columns symbol=COLUMN"
         )
-    return replace(layout, symbol_position=at, symbol=None if at is None else options.symbol)
+    symbol = options.symbol
+    if symbol is None and table.tickers:
+        symbol = next(ticker for ticker in table.tickers if ticker)
+    return replace(layout, symbol_position=at, symbol=symbol)
 
 
 def _of_ticker(table: Table, options: ReadOptions) -> tuple[str, ...]:

@@ -136,6 +136,8 @@ def _interpreted(
 ) -> Series:
     """Give the rows of one file their times in UTC, oldest first, at the open of each bar."""
     _require_one_symbol(file, layout, columns, options)
+    if layout.symbol is not None:
+        columns = replace(columns, symbols=(layout.symbol,))
     stamps = columns.timestamps
     newest_first = False
     if stamps is not None and columns.rows > 2 and not stamps.bad.any():
@@ -171,6 +173,8 @@ def _require_one_symbol(file: Path, layout: Layout, columns: Columns, options: R
     shown = ", ".join(columns.symbols[:_SHOWN])
     if len(columns.symbols) > _SHOWN:
         shown += ", ..."
+    if layout.symbol_position is None:
+        return
     if layout.symbol is not None and layout.symbol not in columns.symbols:
         raise UsageError(f"--symbol: found {options.symbol!r}, {file.name} holds {shown}")
     if layout.symbol is None and len(columns.symbols) > 1:

@@ -55,7 +55,7 @@ class Layout:
     stamp: str | None = None
     symbol_position: int | None = None
     symbol: str | None = None
-    """The symbol whose rows are taken, None for all."""
+    """The symbol whose rows or columns are taken, None for all."""
 
     @property
     def columns(self) -> dict[str, str]:

@@ -43,6 +43,7 @@ WARNING_RULES: Final = (
     "outlier_return",
     "roll_jump",
     "off_tick",
+    "other_symbol",
 )
 MAX_PER_RULE: Final = 1000
 

@@ -32,6 +32,7 @@ from rllib_tactical.data.quality.findings import (
 from rllib_tactical.data.quality.market_rules import check_market
 from rllib_tactical.data.quality.price_rules import check_scale
 from rllib_tactical.data.quality.steps import WrongLength, wrong_length
+from rllib_tactical.data.quality.symbol_rules import check_symbol
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray
 
 
@@ -70,6 +71,7 @@ def check_columns(
     _check_prices(columns, collector)
     if instrument is not None:
         check_scale(columns, instrument, collector)
+        check_symbol(columns, instrument, collector)
     _check_timestamps(columns, collector, bar_seconds, now_s, up_to_seconds)
     if warnings and not columns.missing and not columns.repeated:
         _check_warnings(columns, collector, bar_seconds, instrument, now_s)
@@ -97,9 +99,17 @@ def check_ticks(columns: Columns, *, now_s: float | None = None) -> CheckReport:
 
 
 def check_bars(
-    bars: Bars, bar_seconds: int, instrument: Instrument | None, naive: int, now_s: float
+    bars: Bars,
+    bar_seconds: int,
+    instrument: Instrument | None,
+    naive: int,
+    now_s: float,
+    symbols: tuple[str, ...] = (),
 ) -> CheckReport:
-    """Return the findings about bars in memory, made of rows of which ``naive`` named no zone."""
+    """Return the findings about bars in memory, made of rows of which ``naive`` named no zone.
+
+    ``symbols`` are what the rows say they are of.
+    """
     micros = bars.timestamp_s * MICROS
     good = np.zeros(len(bars), dtype=np.bool_)
     unnamed = good.copy()
@@ -112,6 +122,7 @@ def check_bars(
         timestamps=Timestamps(micros, good, unnamed),
         numbers={name: Numbers(getattr(bars, name), good) for name in NUMBER_COLUMNS},
         raw={},
+        symbols=symbols,
     )
     return check_columns(columns, bar_seconds=bar_seconds, instrument=instrument, now_s=now_s)
 
