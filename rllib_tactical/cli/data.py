@@ -25,7 +25,7 @@ from rllib_tactical.data.resample import import_columns
 from rllib_tactical.errors import DataError
 from rllib_tactical.runtime.progress import show_progress
 
-data_group = click.Group("data", help="Check, repair and resample files of bars.")
+data_group = click.Group("data", help="List, check, repair and resample files of bars.")
 
 
 @data_group.command("check")

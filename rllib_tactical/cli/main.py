@@ -22,7 +22,7 @@ _COMMANDS = {
     "data": (
         "rllib_tactical.cli.data_group",
         "data_group",
-        "Check, import, fetch and make market data.",
+        "List, check, import, fetch and make market data.",
     ),
     "instruments": (
         "rllib_tactical.cli.instruments",

@@ -125,7 +125,7 @@ TABLES: dict[str, tuple[int, Change, str]] = {
     "no volume": (40, cells("volume", slice(7, 11), 0.0), "zero_volume_run"),
     "prices stand still": (40, frozen, "frozen_prices"),
     "an odd return": (600, scaled(1.2, 400, 600), "outlier_return"),
-    "another symbol than the instrument's": (
+    "a symbol of its own": (
         40,
         cells("symbol", slice(0, 40), "QQQ"),
         "other_symbol",

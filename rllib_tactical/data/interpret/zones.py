@@ -14,6 +14,9 @@ from rllib_tactical.domain.types import BoolArray, IntArray
 from rllib_tactical.errors import UsageError
 
 _HOUR: int = 3_600_000_000
+# Years 2 and 9998: what Python's calendar covers, less a day at both ends.
+_EARLIEST: int = -62_104_060_800_000_000
+_LATEST: int = 253_339_228_800_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,12 @@ class Zone:
         if self.info.key == "UTC":
             return micros - self.shift, np.zeros(micros.size, dtype=np.bool_)
         local = micros - self.shift
+        # Zones have no rules for times that no clock shows; the check judges those as they are.
+        shown = (local > _EARLIEST) & (local < _LATEST)
+        if not shown.all():
+            utc, unknown = local.copy(), np.zeros(local.size, dtype=np.bool_)
+            utc[shown], unknown[shown] = self.to_utc(micros[shown])
+            return utc, unknown
         utc, unknown = self._localized(local, None)
         if unknown.any():
             at = np.flatnonzero(unknown)

@@ -61,3 +61,11 @@ def test_offsets_and_shifted_clocks(zone: str, utc: str) -> None:
 def test_what_is_no_zone_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--tz: found"):
         Zone.parse(text)
+
+
+def test_times_that_no_clock_shows_are_left_as_they_are() -> None:
+    noon = np.array(["2024-07-10T12:30"], "datetime64[us]").astype(np.int64)
+    absurd = np.array([2**60, -(2**60)], dtype=np.int64)
+    found, unknown = Zone.parse("America/New_York").to_utc(np.concatenate((absurd, noon)))
+    assert not unknown.any()
+    np.testing.assert_array_equal(found, [*absurd, int(noon[0]) + 4 * 3_600_000_000])
