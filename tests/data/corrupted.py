@@ -28,6 +28,14 @@ def zip_of(*names: str) -> bytes:
     return packed.getvalue()
 
 
+def flagged_zip(bit: int) -> bytes:
+    """Return a zip of one file with a bit of its flags set: 0 encrypted, 5 patched."""
+    content = bytearray(zip_of("bars.csv"))
+    for at in (content.index(b"PK\x03\x04") + 6, content.index(b"PK\x01\x02") + 8):
+        content[at] |= 1 << bit
+    return bytes(content)
+
+
 HEADER = "timestamp,open,high,low,close,volume\n"
 Change = Callable[[pd.DataFrame], pd.DataFrame | str]
 
@@ -148,6 +156,8 @@ CONTENTS: dict[str, tuple[str, bytes | None]] = {
     "a spreadsheet": ("bars.xlsx", zip_of("xl/workbook.xml")),
     "a zip of several files": ("bars.zip", zip_of("a.csv", "b.csv")),
     "a damaged zip": ("bars.zip", b"PK\x03\x04\x00\x00"),
+    "an encrypted zip": ("bars.zip", flagged_zip(0)),
+    "a zip of a kind that is not known": ("bars.zip", flagged_zip(5)),
     "JSON that is no list of rows": ("bars.json", b"[[1, 2], [3]]"),
     "header not UTF-8": ("bars.csv", b"timest\xffamp,open\n1,2\n"),
     "text named Parquet": ("bars.parquet", b"some text"),

@@ -47,13 +47,14 @@ def dbn_table(source: Bytes, block_rows: int) -> ArrowTable:
         )
 
     def batches(wanted: list[str] | None, length: int) -> Iterator[Any]:
-        frames = iter(store.to_df(count=length))
+        frames: Any = None
         while True:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 # A cut file ends with this warning, and its last record is lost.
                 warnings.simplefilter("error", BentoWarning)
                 try:
+                    frames = iter(store.to_df(count=length)) if frames is None else frames
                     frame = next(frames, None)
                 except Exception as error:
                     raise source.damaged(error) from error

@@ -21,7 +21,15 @@ from rllib_tactical.errors import UnreadableError
 
 HEAD_BYTES: Final = 1 << 16
 SUFFIXES: Final = ".csv, .csv.gz, .parquet or .feather"
-DAMAGES: Final = (EOFError, zlib.error, OSError, pa.ArrowException, zipfile.BadZipFile)
+# Of a zip with a damaged header, zipfile says that it does not implement it.
+DAMAGES: Final = (
+    EOFError,
+    zlib.error,
+    OSError,
+    pa.ArrowException,
+    zipfile.BadZipFile,
+    NotImplementedError,
+)
 """What reading a damaged file raises."""
 
 _MAGIC: Final = {
@@ -33,6 +41,7 @@ _MAGIC: Final = {
     "zstd": b"\x28\xb5\x2f\xfd",
     "dbn": b"DBN",
 }
+_ENCRYPTED: Final = 1
 PACKED: Final = ("gzip", "zip", "zstd")
 _PROMISED: Final = {
     ".parquet": ("parquet",),
@@ -135,6 +144,8 @@ class Bytes:
                 f"{self.path}: the zip must hold one file, found {len(names)}: unpack it and name "
                 "the one that is meant"
             )
+        if archive.getinfo(names[0]).flag_bits & _ENCRYPTED:
+            raise UnreadableError(f"{self.path}: the zip is encrypted: unpack it")
         self.member = names[0]
         return names[0]
 

@@ -120,6 +120,13 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
             read_series(path)
 
 
+def test_a_damaged_mapping_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "TQQQ.dbn"
+    path.write_bytes(dbn_bytes(MINUTES, symbols={"TQQQ": 71717}).replace(b"71717\0", b"7x717\0"))
+    with pytest.raises(UnreadableError, match="damaged dbn file: failed to parse"):
+        read_series(path)
+
+
 def test_records_that_are_no_bars_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "quotes.dbn"
     path.write_bytes(dbn_bytes(MINUTES, schema="mbp-1"))
