@@ -36,6 +36,14 @@ def flagged_zip(bit: int) -> bytes:
     return bytes(content)
 
 
+def named_zip(name: bytes) -> bytes:
+    """Return a zip of one file with this name, said to be UTF-8."""
+    content = bytearray(zip_of("bars.csv"))
+    for at in (content.index(b"PK\x03\x04") + 6, content.index(b"PK\x01\x02") + 8):
+        content[at + 1] |= 8
+    return bytes(content).replace(b"bars.csv", name)
+
+
 HEADER = "timestamp,open,high,low,close,volume\n"
 Change = Callable[[pd.DataFrame], pd.DataFrame | str]
 
@@ -157,6 +165,7 @@ CONTENTS: dict[str, tuple[str, bytes | None]] = {
     "a zip of several files": ("bars.zip", zip_of("a.csv", "b.csv")),
     "a damaged zip": ("bars.zip", b"PK\x03\x04\x00\x00"),
     "an encrypted zip": ("bars.zip", flagged_zip(0)),
+    "a zip with a damaged name": ("bars.zip", named_zip(b"b\xe9rs.csv")),
     "a zip of a kind that is not known": ("bars.zip", flagged_zip(5)),
     "JSON that is no list of rows": ("bars.json", b"[[1, 2], [3]]"),
     "header not UTF-8": ("bars.csv", b"timest\xffamp,open\n1,2\n"),

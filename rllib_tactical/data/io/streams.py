@@ -21,7 +21,7 @@ from rllib_tactical.errors import UnreadableError
 
 HEAD_BYTES: Final = 1 << 16
 SUFFIXES: Final = ".csv, .csv.gz, .parquet or .feather"
-# Of a zip with a damaged header, zipfile says that it does not implement it.
+# Of a zip with a damaged header, zipfile says that it does not implement it or cannot read a name.
 DAMAGES: Final = (
     EOFError,
     zlib.error,
@@ -29,6 +29,7 @@ DAMAGES: Final = (
     pa.ArrowException,
     zipfile.BadZipFile,
     NotImplementedError,
+    UnicodeDecodeError,
 )
 """What reading a damaged file raises."""
 
