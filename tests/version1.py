@@ -116,7 +116,7 @@ def service(folder: Path) -> Iterator[httpx.Client]:
     """Run the service on the bundle and the state in a folder; yield a client of it."""
     arguments = ("--bundle", "bundle", "--state", "state", "--config", "service.yaml")
     process = subprocess.Popen(
-        command("serve", *arguments, "--port", 0, "--no-haproxy"),
+        command("serve", *arguments, "--port", 0),
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -26,6 +26,7 @@ from rllib_tactical.bench.bad_requests import bad_requests
 from rllib_tactical.bench.load import LoadResult, http_request, send_load
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row, summarize
 from rllib_tactical.bench.plain_servers import echo_app
+from rllib_tactical.bench.stock_serve import start_plain
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.bundle.weights import WEIGHTS
 from rllib_tactical.config.service import PerformanceConfig
@@ -39,7 +40,6 @@ from serve.decision.deadline import bundle_engine, under_time_limit
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.deploy.launcher import start_service
-from serve.deploy.ray_serve import start_plain
 
 SEED = 1
 HOST = "127.0.0.1"
@@ -333,8 +333,7 @@ def _killed(url: str, bodies: list[bytes], size: ServiceSize) -> Row:
                 time.sleep(0.2)
             time.sleep(8.0)  # until the new replica gets requests
 
-    # HAProxy sends a request to another replica as long as no head of an answer has arrived. A
-    # replica that dies after the head leaves an incomplete answer: the client must ask again
+    # a replica that dies takes its connections with it: their clients must ask again
     result = _load_while(url, bodies, kill, repeats=3)
     sent = f"{len(result.latency_ms):,} sent, {result.repeated} of them again"
     name = f"lost in {size.kills} SIGKILLs of a replica ({sent})"

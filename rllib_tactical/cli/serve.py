@@ -48,9 +48,9 @@ from rllib_tactical.config.loader import load_config
 )
 @click.option(
     "--haproxy/--no-haproxy",
-    default=True,
-    show_default=True,
-    help="Put HAProxy in front, ten times faster than Serve's own proxy.",
+    default=None,
+    hidden=True,
+    help="Without effect: the replicas listen themselves.",
 )
 def serve_command(
     bundle: Path,
@@ -59,7 +59,7 @@ def serve_command(
     replicas: int,
     config: Path | None,
     state: str,
-    haproxy: bool,
+    haproxy: bool | None,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.
 
@@ -68,6 +68,8 @@ def serve_command(
     token, except for /health, /live, /ready and /metrics; other hosts than loopback need it to be
     set.
     """
+    if haproxy is not None:
+        click.echo("--haproxy and --no-haproxy have no effect: the replicas listen themselves")
     settings = load_config(config)
     # Ray takes seconds to import: not before the options are known to be right
     from serve.deploy.launcher import serve_forever, start_service
@@ -79,7 +81,6 @@ def serve_command(
             port,
             replicas,
             settings,
-            fast=haproxy,
             state=state,
             progress=progress,
         ),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 from typing import Any, Final
 
+import ray
 from ray import serve as ray_serve
 
+from rllib_tactical.errors import ServiceError
 from serve.deploy.ray_serve import QUIET, REPLICA_CPUS
 from serve.http.app import AppSettings, DecisionApp
+from serve.http.listener import Listener
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
 from serve.state.opening import StateSettings, is_remote
 
@@ -38,6 +41,38 @@ class DecisionReplica:
         self._app.check_health()
 
 
+class ListeningReplica:
+    """A replica that listens itself, on a port that it shares with the others of its machine."""
+
+    async def __init__(  # type: ignore[misc]
+        self, settings: AppSettings, state: StateSettings, address: tuple[str, int]
+    ) -> None:
+        self._app = DecisionApp(settings, state)
+        await self._app.start()
+        self._listener = Listener(self._app, *address)
+        gc.collect()
+        gc.freeze()
+        await self._listener.start()
+
+    def check_health(self) -> None:
+        """See ``DecisionApp.check_health``; Serve asks every second.
+
+        Raises:
+            ServiceError: nothing listens any more, or the state cannot be followed.
+        """
+        if not self._listener.alive:
+            raise ServiceError("nothing listens on the port any more")
+        self._app.check_health()
+
+    async def __del__(self) -> None:
+        """Answer the requests in flight and close the state; Serve awaits it."""
+        await self._listener.stop()
+        await self._app.stop()
+
+
+HEALTH_PERIOD_S: Final = 1.0
+"""How often Serve looks whether a replica lives; a dead one is replaced at once."""
+
 decision_deployment: Final = ray_serve.deployment(
     name="decision", max_ongoing_requests=1000, graceful_shutdown_timeout_s=10
 )(DecisionReplica)
@@ -57,18 +92,45 @@ def bound_deployment(
         options: of the deployment, such as ``num_replicas``.
     """
     resources = {} if is_remote(state.store) else {_HEAD_NODE: 0.001}
+    deployment = decision_deployment.options(
+        logging_config=QUIET, ray_actor_options=_actor(app, variables, resources), **options
+    )
+    return deployment.bind(app, state)
+
+
+def listening_deployment(
+    app: AppSettings, state: StateSettings, address: tuple[str, int], replicas: int
+) -> Any:
+    """Return the application to run without a proxy, on the node of this process.
+
+    Args:
+        app: limits and folders of the replicas.
+        state: where their state is.
+        address: host and port on which all of them listen.
+        replicas: how many there are.
+    """
+    here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
+    deployment = ray_serve.deployment(
+        name="decision",
+        num_replicas=replicas,
+        graceful_shutdown_timeout_s=10,
+        health_check_period_s=HEALTH_PERIOD_S,
+        logging_config=QUIET,
+        ray_actor_options=_actor(app, {}, here),
+    )(ListeningReplica)
+    return deployment.bind(app, state, address)
+
+
+def _actor(
+    app: AppSettings, variables: dict[str, str], resources: dict[str, float]
+) -> dict[str, Any]:
     environment = {
         **variables,
         "OMP_NUM_THREADS": "1",
         MULTIPROCESS_VARIABLE: app.telemetry_folder,
     }
-    deployment = decision_deployment.options(
-        logging_config=QUIET,
-        ray_actor_options={
-            "num_cpus": REPLICA_CPUS,
-            "resources": resources,
-            "runtime_env": {"env_vars": environment},
-        },
-        **options,
-    )
-    return deployment.bind(app, state)
+    return {
+        "num_cpus": REPLICA_CPUS,
+        "resources": resources,
+        "runtime_env": {"env_vars": environment},
+    }

@@ -21,16 +21,16 @@ from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
 from serve.api.operations import OPEN_PATHS, paths_by_method
-from serve.deploy.deployment import bound_deployment
+from serve.deploy.deployment import listening_deployment
 from serve.deploy.ray_serve import (
     APP_NAME,
     Progress,
+    claimed_port,
     connect_ray,
     no_progress,
     quietly,
     reachable,
     reserve_port,
-    serve_flags,
     start_serve,
     stop_serve,
     url_host,
@@ -52,18 +52,12 @@ from serve.state.records import model_record
 
 @dataclass(slots=True)
 class Service:
-    """A running service. Use it as a context manager, or call ``stop``.
-
-    ``fast`` tells whether HAProxy stands in front; ``extra_ports`` are the ports that HAProxy opens
-    beside the service's own, on every interface: its metrics and its statistics page.
-    """
+    """A running service. Use it as a context manager, or call ``stop``."""
 
     url: str
     bundle_id: str
     replicas: int
     authenticated: bool
-    fast: bool
-    extra_ports: tuple[int, ...]
     state: str
     logs: Path
     _tear_down: Callable[[], None] = field(repr=False)
@@ -93,7 +87,6 @@ def start_service(
     port: int = 8001,
     replicas: int = 1,
     config: TacticalConfig | None = None,
-    fast: bool = True,
     state: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> Service:
@@ -108,8 +101,6 @@ def start_service(
         port: port to listen on; 0 chooses a free one.
         replicas: number of processes that decide.
         config: latency budgets and the service's own settings are taken from it.
-        fast: HAProxy and Serve's throughput mode in place of Serve's Python proxy: about 1 ms
-            instead of 10 ms a request.
         state: folder of the states; this one's is in it under the instrument's symbol; or the URL
             of a Redis or Valkey server. Without it the state ends with the service.
         progress: called with what is done next, and often with nothing while waiting; what it
@@ -131,10 +122,12 @@ def start_service(
         raise ServiceError(f"replicas must be >= 1, found {replicas}")
     level = log_level()
     port = reserve_port(host, port)
+    claim = claimed_port(port)
     folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
     url = f"http://{url_host(host)}:{port}"
     # stops whatever has been started so far, last started first
     cleanup = ExitStack()
+    cleanup.callback(claim.close)
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
         store = store_name(str(state or folder / "states"), bundle.instrument.symbol)
@@ -151,10 +144,9 @@ def start_service(
         if started_ray:
             cleanup.callback(ray.shutdown)
         cleanup.callback(stop_serve)
-        extra_ports = (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)) if fast else ()
         telemetry = folder / "telemetry"
         telemetry.mkdir(mode=0o700)
-        progress("starting Ray Serve" + (" behind HAProxy" if fast else ""))
+        progress("starting Ray Serve")
         settings = AppSettings(
             performance=config.performance,
             service=config.service,
@@ -163,11 +155,10 @@ def start_service(
             log_level=level,
             token_digest=None if token is None else token_digest(token),
         )
-        flags = serve_flags(folder, extra_ports)
-        start_serve(host, port, flags)
+        start_serve()
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")
         ray_serve.run(
-            bound_deployment(settings, shared, flags, num_replicas=replicas),
+            listening_deployment(settings, shared, (host, port), replicas),
             name=APP_NAME,
             route_prefix="/",
         )
@@ -184,8 +175,6 @@ def start_service(
         bundle_id=bundle.bundle_id,
         replicas=replicas,
         authenticated=token is not None,
-        fast=fast,
-        extra_ports=extra_ports,
         state=store,
         logs=own / "logs",
         _tear_down=lambda: quietly(cleanup.close),
@@ -266,7 +255,4 @@ def describe(service: Service) -> list[str]:
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",
     ]
-    if service.extra_ports:
-        ports = " and ".join(str(port) for port in service.extra_ports)
-        lines.append(f"HAProxy's own metrics and statistics are on all interfaces, ports {ports}")
     return lines

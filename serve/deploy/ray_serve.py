@@ -1,18 +1,18 @@
-"""Ray and Ray Serve around an application: connect, start with the right flags, wait, stop."""
+"""Ray and Ray Serve around an application: connect, start, wait, stop."""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import random
-import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import httpx
 import ray
@@ -26,8 +26,8 @@ START_TIMEOUT_S: Final = 120.0
 REPLICA_CPUS: Final = 0.1
 FREE_PORTS: Final = range(20_000, 30_000)
 """Where free ports are looked for. The system deals out ports from 32768 on; Ray takes dozens of
-them while it starts, and one could be gone before HAProxy listens on it. Serve's replicas are from
-30000 on, Ray's workers below 20000."""
+them while it starts, and one could be gone before a replica listens on it. Serve's own ports are
+from 30000 on, Ray's workers below 20000."""
 QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 
 Progress = Callable[[str], None]
@@ -64,64 +64,18 @@ def connect_ray() -> bool:
 
 def refuse_second_serve(disconnect: bool = False) -> None:
     """Refuse to share a Serve instance: its host, port and flags were fixed when it started."""
-    if not ray_serve.status().proxies:
+    status = ray_serve.status()
+    if not (status.applications or status.proxies):
         return
     if disconnect:
         ray.shutdown()
     raise ServiceError("Ray Serve already runs on this Ray instance: stop it first")
 
 
-def start_serve(host: str, port: int, flags: dict[str, str]) -> None:
-    """Start Serve's controller and proxy with ``flags`` in their environment."""
+def start_serve() -> None:
+    """Start Serve's controller without a proxy: the replicas listen themselves."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    ray_serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": host, "port": port},
-        logging_config=QUIET,
-        # Serve reads its flags where the controller and what it starts run, not in this process
-        controller_options={"runtime_env": {"env_vars": flags}},
-    )
-
-
-REQUEST_TIMEOUT_S: Final = 10
-"""What a client has for sending one request."""
-
-
-def serve_flags(folder: Path, extra_ports: tuple[int, ...]) -> dict[str, str]:
-    """Return Serve's environment; with ``extra_ports`` for HAProxy and throughput mode.
-
-    HAProxy's files, with an admin socket that anyone may write to, go into ``folder``, which only
-    this user can enter, and its ports are this service's own, so that two services can share a
-    machine. Serve adds 57 characters to ``folder`` and a socket's path may have 97.
-    """
-    # a proxy that is not ready after three times this long is killed, and the start fails; on a
-    # busy machine it takes longer than the 5 s that Serve gives it
-    flags = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30"}
-    if not extra_ports:
-        return flags
-    metrics_port, stats_port = extra_ports
-    return {
-        **flags,
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        # A replica that dies with a request: another one answers it, as every request may repeat.
-        # HAProxy can only send again what it has whole, so it waits for the body first; Serve has
-        # no setting for that option, but writes this value into HAProxy's configuration as it is.
-        # Nor has it one for how long a request may take to come in; HAProxy would wait an hour.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response\n"
-        "    option http-buffer-request\n"
-        f"    timeout http-request {REQUEST_TIMEOUT_S}s",
-        # how long a replica goes on answering after it has been told to stop
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    }
+    ray_serve.start(proxy_location="Disabled", logging_config=QUIET)
 
 
 def reserve_port(host: str, port: int) -> int:
@@ -137,6 +91,25 @@ def reserve_port(host: str, port: int) -> int:
         with suppress(ServiceError):
             return _try_port(host, candidate)
     return given
+
+
+def claimed_port(port: int) -> IO[str]:
+    """Return an open file that keeps this user's other services off a port until it is closed.
+
+    The replicas of one service share their port, so the system would let another service of the
+    same user share it too, and each would answer requests to the other.
+
+    Raises:
+        ServiceError: another service has it.
+    """
+    path = Path(tempfile.gettempdir()) / f"tactical-port-{os.getuid()}-{port}.lock"
+    claim = path.open("w")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        claim.close()
+        raise ServiceError(f"port {port} is in use by another service of this user") from error
+    return claim
 
 
 def _try_port(host: str, port: int) -> int:
@@ -193,28 +166,3 @@ def reachable(host: str) -> str:
 def url_host(host: str) -> str:
     """Return ``host`` as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
-
-
-@contextmanager
-def start_plain(app: Any, port: int = 0) -> Iterator[str]:
-    """Run an ASGI application on Ray Serve with the service's own flags, and yield its address."""
-    port = reserve_port("127.0.0.1", port)
-    with ExitStack() as cleanup:
-        folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
-        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-        started_ray = connect_ray()
-        if started_ray:
-            cleanup.callback(ray.shutdown)
-        cleanup.callback(stop_serve)
-        flags = serve_flags(folder, (reserve_port("0.0.0.0", 0), reserve_port("0.0.0.0", 0)))
-        start_serve("127.0.0.1", port, flags)
-        deployment = ray_serve.deployment(max_ongoing_requests=1000)(ray_serve.ingress(app)())
-        options = {"num_cpus": REPLICA_CPUS, "runtime_env": {"env_vars": flags}}
-        ray_serve.run(
-            deployment.options(logging_config=QUIET, ray_actor_options=options).bind(),
-            name=APP_NAME,
-            route_prefix="/",
-        )
-        url = f"http://127.0.0.1:{port}"
-        wait_until_healthy(f"{url}/", no_progress)
-        yield url

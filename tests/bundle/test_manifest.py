@@ -88,7 +88,8 @@ def test_a_changed_value_does_not_fit_the_id(bundle, key):
     elif isinstance(value, list):
         value[0][0][0] += 1.0
     elif isinstance(value, str):
-        manifest[key] = value[:39].replace("0", "1") + "f" + value[40:]
+        changed = value[:39].replace("0", "1") + "f" + value[40:]
+        manifest[key] = changed if changed != value else value.replace("f", "e")
     else:
         manifest[key] = {"parent": "0" * 64, "git_commit": "0" * 40}.get(key) or value * 2
     assert manifest != manifest_of(bundle)

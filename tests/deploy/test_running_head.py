@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.bench.stock_serve import haproxy_flags
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.synthetic import make_market
-from serve.deploy.ray_serve import serve_flags
 from tests.deploy.head import TOKEN, Head, free_ports
 from tests.deploy.manifests import groups, read_manifest
 from tests.deploy.pages import commands_of
@@ -90,7 +90,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Iterat
     # the paths of HAProxy's sockets are limited to some hundred characters
     folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
     one, other = free_ports(2)
-    environment = serve_flags(folder, (one, other)) | of_the_pods(project_root)
+    environment = haproxy_flags(folder, (one, other)) | of_the_pods(project_root)
     environment["TMPDIR"] = str(folder)
     # other services of this machine open HAProxy's ports too
     with ports_of_serve(), Head(environment) as head:

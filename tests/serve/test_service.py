@@ -37,7 +37,7 @@ from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.operations import OPERATIONS
-from serve.client import DecisionStream, ServiceAnswerError
+from serve.client import DecisionClient, DecisionStream, ServiceAnswerError
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.http.security import TOKEN_VARIABLE
@@ -284,21 +284,20 @@ def test_bars_fills_and_orders_reach_every_replica(
     assert "tactical_active_positions 0.0" in scraped
 
 
-def test_a_killed_replica_costs_no_request(client: httpx.Client, table: FeatureTable) -> None:
-    victim = processes("ServeReplica")[0]
+def test_a_killed_replica_costs_no_request(url: str, table: FeatureTable) -> None:
     request = request_at(table, 399)
-    expected = client.post("/decide", json=request).json()["decision_id"]
-    for i in range(400):
-        if i == 50:
-            victim.kill()
-        response = client.post("/decide", json=request)
-        assert response.status_code == 200, response.text
-        answer = response.json()
-        # on a busy machine a lease can run out, and then the answer has to be hold
-        stale = answer["decision"]["reason"] == "state_unavailable"
-        assert stale or answer["decision_id"] == expected
-    found = client.post("/admin/override", json={"action": "resume"})
-    assert found.status_code == 200
+    with DecisionClient(url, TOKEN, timeout_s=30.0) as caller:
+        expected = caller.decide(**request).decision_id
+        for name in ("ServeReplica", "ServeController"):
+            victim = processes(name)[0]
+            for i in range(400):
+                if i == 50:
+                    victim.kill()
+                answer = caller.decide(**request)
+                # on a busy machine a lease can run out, and then the answer has to be hold
+                stale = answer.decision.reason == "state_unavailable"
+                assert stale or answer.decision_id == expected
+        assert caller.override("resume").override == "none"
 
 
 def test_one_connection_asks_again_and_again(client: httpx.Client, table: FeatureTable) -> None:

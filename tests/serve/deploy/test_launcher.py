@@ -66,8 +66,6 @@ def test_the_start_message_lists_every_operation(authenticated: bool) -> None:
             bundle_id="b" * 64,
             replicas=2,
             authenticated=authenticated,
-            fast=False,
-            extra_ports=(),
             state="state",
             logs=Path("logs"),
             _tear_down=lambda: None,
@@ -116,8 +114,6 @@ def running(folder: Path, stopped: list[str]) -> run.Service:
         bundle_id="ab" * 32,
         replicas=2,
         authenticated=False,
-        fast=True,
-        extra_ports=(1, 2),
         state=str(folder),
         logs=folder / "logs",
         _tear_down=lambda: stopped.append("stopped"),
@@ -135,7 +131,7 @@ def test_serve_forever_says_what_it_bound_to_and_stops_on_a_signal(tmp_path: Pat
 
     def log(line: str) -> None:
         said.append(line)
-        if line.startswith("HAProxy"):
+        if line.startswith("no token"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
@@ -176,7 +172,7 @@ def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
         return running(tmp_path, stopped)
 
     def log(line: str) -> None:
-        if line.startswith("HAProxy"):
+        if line.startswith("no token"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     run.serve_forever(start, log)

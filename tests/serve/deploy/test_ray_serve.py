@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -36,19 +35,14 @@ def test_a_host_as_it_is_reached_and_as_it_stands_in_a_url() -> None:
     assert [cluster.url_host(host) for host in ("::1", "127.0.0.1")] == ["[::1]", "127.0.0.1"]
 
 
-def test_haproxy_gets_ports_and_sockets_of_its_own() -> None:
-    plain = cluster.serve_flags(Path("/tmp/tac-abcdefgh"), ())
-    assert list(plain) == ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"]
-    flags = cluster.serve_flags(Path("/tmp/tac-abcdefgh"), (20_001, 20_002))
-    assert flags.items() > plain.items()
-    assert flags["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
-    assert flags["RAY_SERVE_HAPROXY_METRICS_PORT"] == "20001"
-    assert flags["RAY_SERVE_HAPROXY_STATS_PORT"] == "20002"
-    assert "timeout http-request 10s" in flags["RAY_SERVE_HAPROXY_RETRY_ON"]
-    assert all(isinstance(value, str) for value in flags.values())  # they become an environment
-    for name, value in flags.items():
-        if name.endswith("SOCKET_PATH"):
-            assert value.startswith("/tmp/tac-abcdefgh/")
+def test_a_port_belongs_to_one_service_of_a_user() -> None:
+    port = cluster.reserve_port("127.0.0.1", 0)
+    claim = cluster.claimed_port(port)
+    with pytest.raises(ServiceError, match=f"port {port} is in use by another service"):
+        cluster.claimed_port(port)
+    cluster.claimed_port(port + 1).close()
+    claim.close()
+    cluster.claimed_port(port).close()
 
 
 class Starting(BaseHTTPRequestHandler):
