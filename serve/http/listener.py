@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from rllib_tactical.errors import ServiceError
 
 REQUEST_TIMEOUT_S: Final = 10.0
-"""What a client has for sending the head of a request, from its first byte or the connection."""
+"""What a client has for sending a request, from the connection or the request's first byte."""
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """Limit of the request line and headers; a longer head is refused with 400."""
@@ -32,16 +32,16 @@ _POLL_S: Final = 0.005
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits of a head's size and of the time that it may take."""
+    """uvicorn's protocol with limits of a head's size and of the time that a request may take."""
 
     _head_bytes = 0
-    _in_head = True
+    _in_head = False
     _deadline: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first head."""
+        """Start the clock of the first request."""
         super().connection_made(transport)
-        self._expect_head()
+        self._expect_request()
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives as long as a head is not complete."""
@@ -52,24 +52,31 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response(f"The head must have at most {MAX_HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
-        """Start the clock of a head on a connection that was idle."""
+        """Start the clock of a request on a connection that was idle."""
         super().on_message_begin()
         if not self._in_head:
-            self._expect_head()
+            self._expect_request()
 
     def on_headers_complete(self) -> None:
-        """Stop the clock; the body has its own limits."""
+        """Count no further: the body has a limit of its own."""
         self._in_head, self._head_bytes = False, 0
-        self._stop_clock()
+        if self.parser.should_upgrade():
+            self._stop_clock()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
         self._stop_clock()
         super().connection_lost(exc)
 
-    def _expect_head(self) -> None:
+    def _expect_request(self) -> None:
         self._in_head = True
+        self._stop_clock()
         self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self._too_slow)
 
     def _stop_clock(self) -> None:

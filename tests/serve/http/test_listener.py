@@ -22,12 +22,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def with_listeners(count: int, check: Callable[[int, list[Listener]], Awaitable[None]]) -> None:
+def with_listeners(
+    count: int, check: Callable[[int, list[Listener]], Awaitable[None]], app: Any = echo_app
+) -> None:
     """Run a check beside listeners on one port, in one event loop."""
 
     async def run() -> None:
         port = free_port()
-        listeners = [Listener(echo_app, "127.0.0.1", port) for _ in range(count)]
+        listeners = [Listener(app, "127.0.0.1", port) for _ in range(count)]
         for one in listeners:
             await one.start()
             assert one.alive
@@ -89,14 +91,25 @@ def test_a_port_of_another_program_is_refused() -> None:
             shared_socket("127.0.0.1", port)
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nhost: x\r\n"])
-def test_a_head_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST / HTTP/1.1\r\nhost: x\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbod",
+    ],
+)
+def test_a_request_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(listener, "REQUEST_TIMEOUT_S", 0.2)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        assert await receive() == {"type": "http.request", "body": b"bod", "more_body": True}
+        assert (await receive())["type"] == "http.disconnect"
 
     async def check(port: int, listeners: list[Listener]) -> None:
         assert await exchange(port, sent) == b""
 
-    with_listeners(1, check)
+    with_listeners(1, check, slow)
 
 
 def test_the_second_head_of_a_connection_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
