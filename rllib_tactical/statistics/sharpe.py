@@ -70,9 +70,7 @@ def sharpe_probability(
     # the expansion can turn negative for extreme moments, where it says nothing
     if variance <= 0.0:
         return math.nan
-    return float(
-        ndtr((sharpe - benchmark) * math.sqrt(observations - 1) / math.sqrt(variance))
-    )
+    return float(ndtr((sharpe - benchmark) * math.sqrt(observations - 1) / math.sqrt(variance)))
 
 
 def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float | None:

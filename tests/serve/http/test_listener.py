@@ -99,7 +99,9 @@ def test_a_port_of_another_program_is_refused() -> None:
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbod",
     ],
 )
-def test_a_request_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_a_request_that_does_not_end_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     monkeypatch.setattr(listener, "REQUEST_TIMEOUT_S", 0.2)
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
