@@ -99,6 +99,10 @@ class ColumnsBuilder:
         self._numbers: dict[str, list[Numbers]] = {
             role: [] for role in roles if role not in ("timestamp", DATE, TIME)
         }
+        self.number_positions: tuple[int, ...] = ()
+        """Positions of plainly written numbers."""
+        if layout.numerals.plain:
+            self.number_positions = tuple(layout.positions[role] for role in self._numbers)
         self._timed = "timestamp" in roles or DATE in roles
         named = ["timestamp", *self._numbers] if self._timed else [*self._numbers]
         self._raw: dict[str, list[pd.Series[Any]]] = {role: [] for role in named}
@@ -199,8 +203,9 @@ class ColumnsBuilder:
 
     def _keep_raw(self, name: str, column: pd.Series[Any], unread: BoolArray) -> None:
         rows = np.flatnonzero(unread)
-        cells = column.iloc[rows]
-        self._raw[name].append(cells.set_axis(pd.Index(rows + self._rows)))
+        if rows.size:
+            cells = column.iloc[rows]
+            self._raw[name].append(cells.set_axis(pd.Index(rows + self._rows)))
 
 
 def _scaled(values: FloatArray, scale: float) -> FloatArray:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from rllib_tactical.data.io.columns import Columns, ColumnsBuilder
 from rllib_tactical.data.io.layout import Layout
-from rllib_tactical.data.io.scan import Scan, UnevenError
+from rllib_tactical.data.io.scan import NotNumbersError, Scan, UnevenError
 
 
 def columns_of(scan: Scan, layout: Layout, share: Callable[[float], None]) -> Columns:
@@ -26,14 +26,27 @@ def columns_of(scan: Scan, layout: Layout, share: Callable[[float], None]) -> Co
         UnreadableError: the content is damaged.
         UsageError: times given as numbers have more than one unit.
     """
+    try:
+        builder = _built(layout, scan, share, as_numbers=True)
+    except NotNumbersError:
+        builder = _built(layout, scan, share, as_numbers=False)
+    # Arrow keeps the blocks it has freed; what follows allocates elsewhere.
+    pa.default_memory_pool().release_unused()
+    return builder.build(scan.long_rows)
+
+
+def _built(
+    layout: Layout, scan: Scan, share: Callable[[float], None], *, as_numbers: bool
+) -> ColumnsBuilder:
+    """Take a file piece by piece; ``as_numbers`` parses text as it is split, where it can be."""
     builder = ColumnsBuilder(layout)
     try:
-        for piece in scan.pieces(builder.positions, share):
+        for piece in scan.pieces(
+            builder.positions, share, builder.number_positions if as_numbers else ()
+        ):
             builder.add(piece)
     except UnevenError:
         builder = ColumnsBuilder(layout)
         for piece in scan.uneven_pieces(builder.positions, share):
             builder.add(piece)
-    # Arrow keeps the blocks it has freed; what follows allocates elsewhere.
-    pa.default_memory_pool().release_unused()
-    return builder.build(scan.long_rows)
+    return builder

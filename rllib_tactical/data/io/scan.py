@@ -17,10 +17,10 @@ import pandas as pd
 from rllib_tactical.data.io.dbn import dbn_table
 from rllib_tactical.data.io.streams import DAMAGES, SUFFIXES, Bytes
 from rllib_tactical.data.io.tables import ArrowTable, json_table
-from rllib_tactical.data.io.text import TextTable, UnevenError
+from rllib_tactical.data.io.text import NotNumbersError, TextTable, UnevenError
 from rllib_tactical.errors import UnreadableError
 
-__all__ = ["BLOCK_BYTES", "BLOCK_ROWS", "SUFFIXES", "Scan", "UnevenError"]
+__all__ = ["BLOCK_BYTES", "BLOCK_ROWS", "SUFFIXES", "NotNumbersError", "Scan", "UnevenError"]
 
 BLOCK_BYTES: Final = 4 << 20
 BLOCK_ROWS: Final = 1 << 17
@@ -81,18 +81,25 @@ class Scan:
         """Close the file."""
         self._stack.close()
 
-    def pieces(self, positions: tuple[int, ...], share: Share) -> Iterator[pd.DataFrame]:
+    def pieces(
+        self, positions: tuple[int, ...], share: Share, numbers: tuple[int, ...] = ()
+    ) -> Iterator[pd.DataFrame]:
         """Yield the columns at ``positions`` piece by piece, in order.
 
-        A CSV file whose rows are uneven or not UTF-8 shows that only on the way: then
-        ``UnevenError`` is raised, and ``uneven_pieces`` yields the file from its start.
+        Of a CSV file those at ``numbers`` are parsed at once, which is faster than as text: then
+        ``NotNumbersError`` is raised at a cell that is no finite number. A CSV file whose rows are
+        uneven or not UTF-8 shows that only on the way: then ``UnevenError`` is raised, and
+        ``uneven_pieces`` yields the file from its start.
 
         Raises:
             UnreadableError: the content is damaged.
         """
         try:
-            yield from self._table.pieces(positions, share)
-        except UnevenError:
+            if self.text is not None:
+                yield from self.text.pieces(positions, share, numbers)
+            else:
+                yield from self._table.pieces(positions, share)
+        except (NotNumbersError, UnevenError):
             raise
         except (*DAMAGES, ValueError, TypeError) as error:
             raise self.bytes.damaged(error) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -17,6 +18,10 @@ from rllib_tactical.errors import UnreadableError
 
 DELIMITERS: Final = ",;\t|"
 _SAMPLE_ROWS: Final = 2_000
+
+
+class NotNumbersError(Exception):
+    """A column that was to be read as numbers holds a cell that is none, or is not finite."""
 
 
 class UnevenError(Exception):
@@ -49,17 +54,23 @@ class TextTable:
         self.names = names
 
     def pieces(
-        self, positions: tuple[int, ...], share: Callable[[float], None]
+        self,
+        positions: tuple[int, ...],
+        share: Callable[[float], None],
+        numbers: tuple[int, ...] = (),
     ) -> Iterator[pd.DataFrame]:
-        """Yield the columns at ``positions`` as text.
+        """Yield the columns at ``positions`` as text, those at ``numbers`` as float64.
 
         Raises:
             UnevenError: a row of another length, or bytes that are not UTF-8.
+            NotNumbersError: a cell at ``numbers`` is no finite number; its text tells why.
         """
         if not self.names:
             return
         keys = [str(number) for number in range(len(self.names))]
         wanted = [keys[position] for position in positions]
+        floats = [keys[position] for position in numbers]
+        types = dict.fromkeys(keys, pa.string()) | dict.fromkeys(floats, pa.float64())
         try:
             with ExitStack() as stack:
                 reader = pa.csv.open_csv(
@@ -69,13 +80,18 @@ class TextTable:
                     ),
                     parse_options=pa.csv.ParseOptions(delimiter=self.delimiter),
                     convert_options=pa.csv.ConvertOptions(
-                        column_types=dict.fromkeys(keys, pa.string()), include_columns=wanted
+                        column_types=types, include_columns=wanted, null_values=[]
                     ),
                 )
                 for batch in reader:
-                    yield batch.to_pandas()
+                    piece = batch.to_pandas()
+                    if not all(np.isfinite(piece[key].to_numpy()).all() for key in floats):
+                        raise NotNumbersError
+                    yield piece
                     share(self._source.share())
         except pa.ArrowInvalid as error:
+            if "conversion error" in str(error) and floats:
+                raise NotNumbersError from error
             raise UnevenError from error
 
     def uneven_pieces(
