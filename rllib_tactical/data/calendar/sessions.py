@@ -174,9 +174,13 @@ def scheduled_slots(schedule: Schedule, time_s: IntArray, bar_seconds: int) -> I
     before = np.concatenate(([0], np.cumsum(count)))
     slot = -(-time_s // bar_seconds)
     segment = np.searchsorted(first, slot, side="right") - 1
-    safe = np.maximum(segment, 0)
-    passed = before[safe] + np.clip(slot - first[safe], 0, count[safe])
-    return np.where(segment >= 0, passed, 0).astype(np.int64)
+    # Times before the first segment have none of its bars behind them.
+    segment = np.maximum(segment, 0)
+    passed = slot - first[segment]
+    del slot  # of a long file the arrays are large
+    passed = np.clip(passed, 0, count[segment])
+    passed += before[segment]
+    return np.asarray(passed, dtype=np.int64)
 
 
 def next_bar_s(time_s: int, instrument: Instrument, bar_seconds: int) -> int | None:

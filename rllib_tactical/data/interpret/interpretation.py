@@ -205,7 +205,8 @@ def _per_session(bars: Bars, instrument: Instrument | None, bar_seconds: int) ->
         days = place_bars(bars.timestamp_s, calendar, zone, bar_seconds).day
     except DataError:
         days = bars.timestamp_s // 86_400
-    return float(np.median(np.unique(days, return_counts=True)[1]))
+    first = np.flatnonzero(days[1:] != days[:-1]) + 1  # days never fall
+    return float(np.median(np.diff(first, prepend=0, append=days.size)))
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_tactical.data.io.parse import MICROS
+from rllib_tactical.data.quality import steps
 from rllib_tactical.data.quality.steps import common_step_s, wrong_length
 
 
@@ -16,6 +17,8 @@ def test_the_common_step_is_the_shortest_that_is_not_rare() -> None:
     assert common_step_s(times(*[300] * 500, 60)) == 300  # one of 501 is a stray time
     assert common_step_s(times(*[600] * 98, 300, 300)) == 300  # a thin market
     assert common_step_s(times(*[-300] * 50)) is None
+    assert common_step_s(times(*[600] * 398, 300, 300)) == 600
+    assert common_step_s(times(*[600] * 98, -300, 0)) == 600
     assert common_step_s(times()) is None
 
 
@@ -32,7 +35,11 @@ def test_another_length_is_named(step: float, text: str) -> None:
     assert (found.step_s, found.row, found.share, found.text) == (step, 0, 1.0, text)
 
 
-def test_a_stretch_of_another_length_is_found_where_it_begins() -> None:
+@pytest.mark.parametrize("block", [1, 7, steps._BLOCK])
+def test_a_stretch_of_another_length_is_found_where_it_begins(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(steps, "_BLOCK", block)
     found = wrong_length(times(*[300] * 960, *[60] * 960), 300)
     assert found is not None
     assert found.step_s == 60
