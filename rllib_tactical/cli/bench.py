@@ -24,6 +24,7 @@ from rllib_tactical.synthetic import MARKETS
 
 SECTIONS = {
     "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
+    "reading": ("rllib_tactical.bench.reading", "measure_reading", "ReadingSize"),
     "engine": ("rllib_tactical.bench.engine", "measure_engine", "EngineSize"),
     "evaluation": ("rllib_tactical.bench.evaluation", "measure_evaluation", "EvaluationSize"),
     "sweep": ("rllib_tactical.bench.sweep", "measure_sweep", "SweepSize"),
