@@ -48,10 +48,8 @@ def zone_hint(local_micros: IntArray, instrument: Instrument) -> str:
     best = max(shares, key=lambda name: shares[name])
     if shares[best] < 0.5:
         return ""
-    return (
-        f"; as {best} {shares[best]:.0%} of the bars lie in the sessions of {instrument.symbol}, "
-        f"as UTC {shares['UTC']:.0%}"
-    )
+    hint = f"; as {best} {shares[best]:.0%} of the bars lie in the sessions of {instrument.symbol}"
+    return hint if best == "UTC" else f"{hint}, as UTC {shares['UTC']:.0%}"
 
 
 def refuse_close_stamps(micros: IntArray, instrument: Instrument, step_s: int, source: str) -> None:

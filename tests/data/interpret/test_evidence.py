@@ -59,6 +59,8 @@ def test_the_hint_names_the_zone_in_which_the_bars_fit() -> None:
     )
     night = np.arange(20) * 60 * MICROS + second("2024-10-26 20:00") * MICROS  # a Saturday
     assert zone_hint(night, TQQQ) == ""
+    of_utc = zone_hint(TIMES[summer] * MICROS, TQQQ)
+    assert of_utc == "; as UTC 100% of the bars lie in the sessions of TQQQ"
 
 
 def test_times_at_which_bars_close_are_refused() -> None:
