@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from rllib_tactical.backtest.training_overlap import Seen
 
+Facts = tuple[tuple[str, str], ...]
+"""Pairs of a name and a value: where results come from."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
@@ -17,7 +20,7 @@ class ReportContext:
     """
 
     title: str
-    facts: tuple[tuple[str, str], ...] = ()
+    facts: Facts = ()
     seen: Seen | None = None
     notes: tuple[str, ...] = ()
     verdict: str | None = None

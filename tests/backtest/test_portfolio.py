@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,11 @@ def test_sums_over_the_parts(portfolio: Portfolio) -> None:
 def test_everything_is_written_and_replaced(
     portfolio: Portfolio, comparison: Comparison, tmp_path: Path
 ) -> None:
-    described = {name: (ReportContext(name), {"part": name}) for name in portfolio.parts}
+    read = {"A": "bars of A read as kraken", "B": "bars of B read as mt5"}
+    described = {
+        name: (ReportContext(name, (("read as", read[name]), ("program", "x"))), {"part": name})
+        for name in portfolio.parts
+    }
     write_portfolio(portfolio, tmp_path, CONTEXT, {"parts": ["A", "B"]}, described)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "parts"])
     for name in portfolio.parts:
@@ -80,6 +85,19 @@ def test_everything_is_written_and_replaced(
     assert set(equity["part"]) == {"A", "B"}
     html = (tmp_path / "report.html").read_text()
     assert 'href="parts/B/report.html"' in html
+    conditions = html.split("<h2>Conditions</h2>")[1].split("</section>")[0]
+    for name in portfolio.parts:
+        part = conditions.split(f"<h3>{name}</h3>")[1].split("<h3>")[0]
+        names = ["Capital", "Costs", "Rules", "Read as"]
+        assert re.findall("<dt>(.*?)</dt>", part) == names
+        assert read[name] in part
+    rows = re.search(r"const {columns, rows} = ({.*});", html)
+    assert rows is not None
+    listed = json.loads(rows[1])
+    assert [column["name"] for column in listed["columns"][:2]] == ["part", "entry_time"]
+    assert len(listed["rows"]) == len(trades)
+    assert {row[0][0] for row in listed["rows"]} == {"A", "B"}
+    assert all(len(row) == len(listed["columns"]) for row in listed["rows"])
     # a later backtest of one of them leaves nothing of the other behind
     one = combine({"A": comparison})
     write_portfolio(one, tmp_path, CONTEXT, {}, {"A": described["A"]})

@@ -18,8 +18,8 @@ from rllib_tactical.backtest.report.tables import (
     target_rows,
     tone,
 )
-from rllib_tactical.backtest.report.trade_list import trade_list
-from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.report.trade_list import trade_list, trade_lists
+from rllib_tactical.backtest.report_context import Facts, ReportContext
 from rllib_tactical.backtest.training_overlap import Seen
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.reporting.format import dollars
@@ -66,7 +66,7 @@ def render_report(comparison: Comparison, context: ReportContext) -> str:
         rolling_days=trade_metrics.rolling_days(policy.metrics.number("days") or 0),
         has_trades=len(result.trades) > 0,
         trades=script_json(trade_list(result)),
-        conditions=conditions(result),
+        conditions=[*conditions(result), *_shown_facts(context.facts)],
         facts=context.facts,
     )
 
@@ -107,8 +107,17 @@ def _part_rows(seen: Seen | None) -> list[dict[str, str]]:
     ]
 
 
-def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict[str, str]) -> str:
-    """Return the report of several files as one HTML document; ``reports`` are links by part."""
+def render_portfolio(
+    portfolio: Portfolio,
+    context: ReportContext,
+    reports: dict[str, str],
+    facts: dict[str, Facts],
+) -> str:
+    """Return the report of several files as one HTML document.
+
+    ``reports`` are links and ``facts`` what the reports there say of where they come from, by part.
+    """
+    results = {name: part.policy.result for name, part in portfolio.parts.items()}
     policy = portfolio.policy
     equity = policy.equity()
     times = equity["timestamp"]
@@ -134,5 +143,16 @@ def render_portfolio(portfolio: Portfolio, context: ReportContext, reports: dict
         parts=rows,
         table=[table_row(run.name, run.label, run.metrics) for run in portfolio.runs],
         statistics=statistics_cells(portfolio.significance),
+        conditions={
+            name: [*conditions(result), *_shown_facts(facts[name])]
+            for name, result in results.items()
+        },
+        has_trades=any(len(result.trades) for result in results.values()),
+        trades=script_json(trade_lists(results)),
         facts=context.facts,
     )
+
+
+def _shown_facts(facts: Facts) -> list[tuple[str, str]]:
+    """Return the facts that stand among the conditions of a backtest."""
+    return [(name.capitalize(), value) for name, value in facts if name in ("size", "read as")]

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.reporting.format import dollars, number
 
 _SIGNS: Final = {-1: "-", 0: "0", 1: "+"}
+
+
+def trade_lists(results: Mapping[str, BacktestResult]) -> dict[str, Any]:
+    """Return the trades of several files as ``trade_list`` does, the name of the file first."""
+    lists = {name: trade_list(result) for name, result in results.items()}
+    part = {"name": "part", "label": "file", "number": False}
+    return {
+        "columns": [part, *next(iter(lists.values()))["columns"]],
+        "rows": [[(name, name), *row] for name, found in lists.items() for row in found["rows"]],
+    }
 
 
 def trade_list(result: BacktestResult) -> dict[str, Any]:

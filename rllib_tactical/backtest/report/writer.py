@@ -99,13 +99,14 @@ def write_portfolio(
     require_own_folder(out_dir)
     contents = {name: _content(portfolio.parts[name], *parts[name]) for name in portfolio.parts}
     reports = {name: f"{PARTS}/{name}/report.html" for name in contents}
+    facts = {name: described.facts for name, (described, _) in parts.items()}
     results = {name: part.policy.result for name, part in portfolio.parts.items()}
     top = _Content(
         texts={
             "kpis.json": _json({"verdict": portfolio.verdict(), **portfolio.to_dict()}),
             "trades.csv": trades_csv(_stacked({k: r.trades for k, r in results.items()})),
             CONFIG: _json({"kind": KIND, **config}),
-            "report.html": render_portfolio(portfolio, context, reports),
+            "report.html": render_portfolio(portfolio, context, reports, facts),
         },
         tables={
             "equity.parquet": _stacked({k: r.equity for k, r in results.items()}),

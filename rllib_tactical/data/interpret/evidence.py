@@ -55,8 +55,9 @@ def zone_hint(local_micros: IntArray, instrument: Instrument) -> str:
 def refuse_close_stamps(micros: IntArray, instrument: Instrument, step_s: int, source: str) -> None:
     """Refuse bars whose times look like those at which they close.
 
-    Then each session lacks the bar of its opening and has one that opens at its close. Only
-    openings and closes at which the market is closed before or after show that.
+    Then each session lacks the bar of its opening and has one that opens at its close, and none
+    after that: more of them are times of another zone. Only openings and closes at which the
+    market is closed before or after show that.
 
     Raises:
         UsageError: at least four of five sessions look so; names the option that settles it.
@@ -79,6 +80,7 @@ def refuse_close_stamps(micros: IntArray, instrument: Instrument, step_s: int, s
     # A session may open between two points of the bars' grid.
     first = open_s // step_s * step_s
     odd = ~np.isin(first, time_s) & np.isin(close_s, time_s)
+    odd &= ~np.isin(close_s + step_s, time_s)
     if odd.mean() >= _CLOSE_SHARE:
         raise UsageError(
             f"{source}: {int(odd.sum())} of {odd.size} sessions lack the bar that opens with them "

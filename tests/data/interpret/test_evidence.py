@@ -70,6 +70,17 @@ def test_times_at_which_bars_close_are_refused() -> None:
         refuse_close_stamps(closing, TQQQ, 300, "bars.csv")
 
 
+def test_times_of_another_zone_are_no_times_at_which_bars_close() -> None:
+    """An hour later than they are, twelve bars and not one lie behind each session."""
+    refuse_close_stamps((TIMES + 3_600) * MICROS, TQQQ, 300, "bars.csv")
+
+
+def test_utc_is_named_once() -> None:
+    assert zone_hint(TIMES * MICROS, TQQQ) == (
+        "; as UTC 100% of the bars lie in the sessions of TQQQ"
+    )
+
+
 @pytest.mark.parametrize(("moved", "refused"), [(3, False), (4, True)])
 def test_four_of_five_sessions_must_look_so(moved: int, refused: bool) -> None:
     day = TIMES // 86_400
