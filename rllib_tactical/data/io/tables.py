@@ -45,9 +45,11 @@ class ArrowTable:
         Raises:
             UnreadableError: the content is damaged.
         """
-        stream = source.open(stack)
-        # A packed binary file is rare, and has to be unpacked as a whole: it is read from its end.
-        seekable = io.BytesIO(stream.read()) if source.packed else stream
+        seekable: Any
+        if source.packed:  # rare, and unpacked as a whole: such a file is read from its end
+            seekable = io.BytesIO(source.open(stack).read())
+        else:  # Arrow's own file, as what it reads of Python's stays in Python's memory
+            seekable = stack.enter_context(pa.OSFile(str(source.path)))
         try:
             if source.kind == "parquet":
                 return _parquet(pa.parquet.ParquetFile(seekable), block_rows)
