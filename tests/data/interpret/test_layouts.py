@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rllib_tactical.bench.reading import MAX_RECOGNITION_MS
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.interpret.formats import FORMATS
 from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.interpret.read import read_interpreted
+from rllib_tactical.data.interpret.recognize import recognize
+from rllib_tactical.data.io.scan import Scan
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import DataError, UsageError
 from tests.data.interpret.layouts import LAYOUTS, session_bars
@@ -75,3 +79,16 @@ def test_the_two_programs_that_write_the_same_rows_are_told_apart_by_the_user(
         read_interpreted(written.path, ReadOptions(), TQQQ)
     with pytest.raises(DataError, match=r"wrong_zone: 22% of the bars lie in sessions"):
         read_interpreted(written.path, ReadOptions(format="histdata"), TQQQ)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_is_recognized_in_milliseconds(tmp_path: Path, name: str) -> None:
+    written = LAYOUTS[name](TRUTH, tmp_path)
+    path = written.path if written.path.is_file() else next(written.path.iterdir())
+    times = []
+    for _ in range(3):
+        begun = time.process_time()
+        with Scan(path) as scan:
+            recognize(scan, ReadOptions(**written.options))
+        times.append(time.process_time() - begun)
+    assert min(times) * 1e3 < MAX_RECOGNITION_MS
