@@ -42,6 +42,7 @@ class Operation(Generic[AnswerT]):
         request: type of the request's body, None without one.
         query: the parameter of the query string, None without one.
         statuses: refusals of its own; those of every operation come on top.
+        also: statuses besides 200 that come with the answer's body.
         is_open: whether it is answered without a token and to web pages.
         content_type: of the answer.
     """
@@ -53,6 +54,7 @@ class Operation(Generic[AnswerT]):
     request: type[Struct] | None = None
     query: Parameter | None = None
     statuses: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()
     is_open: bool = False
     content_type: str = JSON
 
@@ -72,6 +74,8 @@ _READS_BODY: Final = (400, 409, 413, 415, 422)
 _WRITES: Final = (*_READS_BODY, 503)
 
 DAYS: Final = Parameter(name="days", minimum=1, maximum=3650, default=30)
+STRICT: Final = Parameter(name="strict", minimum=0, maximum=1, default=0)
+"""Whether a critical health is answered with 503, for programs that look at the status alone."""
 
 DECIDE: Final = Operation(
     path="/decide",
@@ -135,6 +139,9 @@ HEALTH: Final = Operation(
     method="GET",
     summary="Components, latencies and alerts",
     answer=responses.HealthAnswer,
+    query=STRICT,
+    statuses=(422,),
+    also=(503,),
     is_open=True,
 )
 LIVE: Final = Operation(

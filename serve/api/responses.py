@@ -49,6 +49,7 @@ class OrderMetadata(Struct, forbid_unknown_fields=True, frozen=True):
 class ExecutionCommand(Struct, frozen=True, kw_only=True):
     """An order; ``stop_loss`` and ``take_profit`` are null when it closes a position."""
 
+    action: Literal["execute_trade"] = "execute_trade"
     order_type: Literal["MARKET"] = "MARKET"
     time_in_force: Literal["IOC"] = "IOC"
     side: Literal["BUY", "SELL"]
@@ -82,10 +83,13 @@ class DecisionPart(Struct, frozen=True):
 class AgentVote(Struct, frozen=True):
     """One agent's vote; ``probabilities`` is null when the fallback answered.
 
-    ``stance`` is the momentum agent's alone: its vote against the momentum of the last bar.
+    ``action``: the vote as a sign, +1 long, up or aggressive, 0, -1 short, down or wait;
+    ``index``: its place in ``probabilities``. ``stance`` is the momentum agent's alone: its vote
+    against the momentum of the last bar.
     """
 
-    action: Literal[0, 1, 2]
+    action: Literal[-1, 0, 1]
+    index: Literal[0, 1, 2]
     probabilities: Annotated[list[Probability], Meta(min_length=3, max_length=3)] | None
     confidence: Probability
     label: str

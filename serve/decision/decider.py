@@ -334,6 +334,7 @@ def _breakdown(
     agent_probabilities: FloatArray | None, votes: Votes, matrix: FloatArray
 ) -> AgentBreakdown:
     """Return the three votes; without actors there are no probabilities to report."""
+    signs: list[Any] = votes.signed[0].tolist()
     signed = votes.signed[0].astype(np.float64)
     expected = (
         signed if agent_probabilities is None else (agent_probabilities[0] * SIGNS).sum(axis=1)
@@ -344,7 +345,8 @@ def _breakdown(
     )
     parts: dict[str, Any] = {
         agent: AgentVote(
-            action=index,
+            action=signs[i],
+            index=index,
             probabilities=(
                 None if agent_probabilities is None else agent_probabilities[0, i].tolist()
             ),

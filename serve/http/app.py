@@ -36,7 +36,9 @@ from serve.api.operations import (
     PERFORMANCE,
     READY,
     STREAM_PATH,
+    STRICT,
     Operation,
+    Parameter,
 )
 from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
 from serve.api.write_requests import WriteRequest, read_body
@@ -58,7 +60,7 @@ from serve.http.asgi import (
 )
 from serve.http.openapi import openapi_document
 from serve.http.security import is_authorised, require_local_caller
-from serve.observability.health import ResourceProbe, StateAge, health_report
+from serve.observability.health import CRITICAL, ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
 from serve.state.opening import StateSettings
@@ -264,11 +266,7 @@ class DecisionApp:
         return handler
 
     async def _show_performance(self, request: HttpRequest) -> HttpResponse:
-        text = request.query((DAYS.name,)).get(DAYS.name, str(DAYS.default))
-        days = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
-        if not DAYS.minimum <= days <= DAYS.maximum:
-            limits = f"{DAYS.minimum}..{DAYS.maximum}"
-            raise invalid(DAYS.name, f"must be a whole number in {limits}, found {text}")
+        days = _whole_number(request, DAYS)
         return await self._ask(
             self._replica.writer.performance(days), self._service.write_timeout_s
         )
@@ -282,6 +280,7 @@ class DecisionApp:
         return HttpResponse(body, status)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
+        strict = _whole_number(request, STRICT)
         active, now_s = self._replica.active(), time.time()
         bundle, availability = active.decider.bundle, self._replica.availability
         report = health_report(
@@ -290,6 +289,7 @@ class DecisionApp:
             self._telemetry.recent(),
             self._performance,
             bundle.bundle_id,
+            bundle.rules.risk.session_drawdown_limit,
             active.state,
             await self._replica.scores(),
             StateAge(
@@ -298,7 +298,7 @@ class DecisionApp:
                 bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
             ),
         )
-        return json_response(report)
+        return json_response(report, 503 if strict and report.status == CRITICAL else 200)
 
     async def _live(self, request: HttpRequest) -> HttpResponse:
         return json_response(LiveAnswer())
@@ -344,6 +344,20 @@ class DecisionApp:
         # after warm-up: the first run takes longer than the limit of the others
         limited = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
         return Decider(bundle, self._performance, limited)
+
+
+def _whole_number(request: HttpRequest, parameter: Parameter) -> int:
+    """Return the only parameter of a request's query.
+
+    Raises:
+        RequestError: 422 when it is no whole number within its limits.
+    """
+    name, least, most = parameter.name, parameter.minimum, parameter.maximum
+    text = request.query((name,)).get(name, str(parameter.default))
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else least - 1
+    if not least <= number <= most:
+        raise invalid(name, f"must be a whole number in {least}..{most}, found {text}")
+    return number
 
 
 def _unavailable(message: str) -> HttpResponse:

@@ -53,7 +53,10 @@ def _operation(operation: Operation[Any], schema_of: dict[Any, Any], token: bool
         found["parameters"] = [_parameter(operation.query)]
     answer = {operation.content_type: {"schema": schema_of[operation.answer]}}
     refusal = {JSON: {"schema": schema_of[ErrorAnswer]}}
-    found["responses"] = {"200": {"description": HTTPStatus.OK.phrase, "content": answer}} | {
+    found["responses"] = {
+        str(status): {"description": HTTPStatus(status).phrase, "content": answer}
+        for status in (HTTPStatus.OK, *operation.also)
+    } | {
         str(status): {"description": HTTPStatus(status).phrase, "content": refusal}
         for status in operation.refusals(token)
     }

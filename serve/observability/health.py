@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 
 from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from serve.api.responses import (
     Accuracy,
@@ -54,6 +55,9 @@ MIN_TRADES: Final = 20
 """Below this number of trades an accuracy says too little to be graded."""
 
 LATENCY_ALERT_MS: Final = 150.0
+
+DRAWDOWN_ALERT: Final = 0.5
+"""Share of the session's drawdown limit above which there is an alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ def health_report(
     recent: Recent,
     performance: PerformanceConfig,
     bundle_id: str,
+    drawdown_limit: float,
     state: RiskState,
     scores: tuple[int, Accuracy],
     age: StateAge,
@@ -157,6 +162,7 @@ def health_report(
         recent: the last hour of decisions.
         performance: latency budgets.
         bundle_id: of the bundle that decides.
+        drawdown_limit: of a session, as a share of its peak.
         state: position, operator's order and bars.
         scores: number of trades with known votes, and the accuracy of each agent over them.
         age: how old the state and the bars are.
@@ -170,6 +176,7 @@ def health_report(
         agents=_agents(*scores, alerts),
         bus=_bus(state, age, alerts),
     )
+    alerts += _account_alerts(state, drawdown_limit)
     last_s = recent.last_decision_s
     return HealthAnswer(
         status=worst(getattr(components, name).status for name in components.__struct_fields__),
@@ -186,6 +193,21 @@ def health_report(
         latency=latency,
         alerts=alerts,
     )
+
+
+def _account_alerts(state: RiskState, limit: float) -> list[Alert]:
+    """Return what an operator has to know of the account; none of it is a fault of the service."""
+    account, found = state.account, []
+    drawdown = 1.0 - account.equity / account.session_peak
+    if account.halted:
+        found.append(_message("account", DEGRADED, "the session's drawdown limit halted trading"))
+    elif drawdown > limit * DRAWDOWN_ALERT:
+        text = f"drawdown of the session is {drawdown:.2%}, its limit {limit:.2%}"
+        found.append(_message("account", DEGRADED, text))
+    if state.control is not Control.NONE:
+        text = f"an operator's order is in force: {state.control.value}"
+        found.append(_message("account", DEGRADED, text))
+    return found
 
 
 def _graded(component: str, values: dict[str, float], alerts: list[Alert]) -> Status:

@@ -46,7 +46,7 @@ CLOSE = command(2, "SELL", None, None)
 
 
 def answer(order: ExecutionCommand | None) -> DecideAnswer:
-    vote = AgentVote(1, None, 0.5, "hold", 0.0)
+    vote = AgentVote(0, 1, None, 0.5, "hold", 0.0)
     part = DecisionPart(
         "hold", 0.5, order is not None, ReasonCode("execute"), "hold", Scores(0.0, 0.0, 1.0), order
     )

@@ -34,7 +34,7 @@ def test_a_generated_client_names_its_functions_after_method_and_path(
 
 
 def test_refusals_of_every_operation_come_on_top_of_its_own() -> None:
-    assert HEALTH.refusals(token=True) == HEALTH.refusals(token=False) == (404, 405, 500)
+    assert HEALTH.refusals(token=True) == HEALTH.refusals(token=False) == (404, 405, 422, 500)
     assert READY.refusals(token=True) == (404, 405, 500, 503)
     # with a token it is a wrong one that is refused, without one a web page
     assert PERFORMANCE.refusals(token=True) == (401, 404, 405, 422, 500, 503)

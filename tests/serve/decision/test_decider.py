@@ -115,7 +115,8 @@ def test_service_equals_batch_bit_for_bit(
         for a, agent in enumerate(AGENTS):
             part = body["agent_breakdown"][agent]
             assert part["probabilities"] == agent_probabilities[i, a].tolist()
-            assert part["action"] == votes.index[i, a]
+            assert part["action"] == votes.signed[i, a]
+            assert part["index"] == votes.index[i, a]
             assert part["confidence"] == votes.confidence[i, a]
             assert part["label"] == LABELS[agent][votes.index[i, a]]
         found = body["decision"]
@@ -220,7 +221,7 @@ def test_sampling_is_seeded_by_the_request_or_by_seed(bundle: Bundle, table: Fea
         request = request_at(table, t, override_params={"mode": "sample", **more})
         body = ask(flat, request)
         assert ask(flat, request) == body
-        return tuple(body["agent_breakdown"][agent]["action"] for agent in AGENTS)
+        return tuple(body["agent_breakdown"][agent]["index"] for agent in AGENTS)
 
     draws = [sampled(t) for t in range(300, 360)]
     assert len(set(draws)) > 10  # 27 are possible
@@ -465,7 +466,8 @@ def test_rule_based_votes_answer_when_the_actors_fail(
     assert decided.answer.source == "fallback"
     for i, agent in enumerate(AGENTS):
         part = getattr(decided.answer.agent_breakdown, agent)
-        assert (part.action, part.confidence) == (
+        assert (part.action, part.index, part.confidence) == (
+            votes.signed[0, i],
             votes.index[0, i],
             votes.confidence[0, i],
         )

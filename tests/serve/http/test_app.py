@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import LatencyTargets
 from rllib_tactical.domain.decision.override import Control
 from serve.http.security import token_digest
+from serve.observability.health import Resources
 from tests.serve.local import SERVICE, Cluster, Lost
 from tests.serve.writes import (
     accepted,
@@ -124,6 +127,23 @@ def test_a_fault_of_the_service_is_a_500_without_its_details(
 
     with_service(bundle, tmp_path, work, replicas=1)
     assert "swordfish" in caplog.text
+
+
+def test_a_strict_question_for_health_is_answered_with_a_status(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        for busy, expected in ((10.0, 200), (96.0, 503)):
+            found = Resources(busy, 1.0, 1.0)
+            monkeypatch.setattr(cluster.apps[0]._probe, "read", partial(copy, found))
+            for query, status in (("", 200), ("?strict=0", 200), ("?strict=1", expected)):
+                answer = await cluster.get(f"/health{query}")
+                assert answer.status_code == status
+                assert answer.json()["components"]["resources"]["cpu_percent"] == busy
+        for query in ("strict=2", "strict=yes", "strict=1&strict=1", "lenient=1"):
+            assert (await cluster.get(f"/health?{query}")).status_code == 422
+
+    with_service(bundle, tmp_path, work, replicas=1)
 
 
 def test_it_is_not_ready_once_no_write_has_succeeded_for_a_lease(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.simulation.account import Account
 from serve.api.responses import (
     NO_ACCURACY,
@@ -71,6 +73,7 @@ def report(
         past or recent(),
         PerformanceConfig(),
         "abc",
+        0.02,
         state or FLAT,
         scores,
         age or CURRENT,
@@ -200,3 +203,32 @@ def test_the_probe_reads_percentages_without_waiting() -> None:
     found = ResourceProbe().read()
     assert 0.0 <= found.memory_percent <= 100.0
     assert 0.0 <= found.disk_percent <= 100.0
+
+
+@pytest.mark.parametrize(
+    ("account", "control", "messages"),
+    [
+        ({"equity": 99_001.0}, Control.NONE, []),
+        ({"equity": 98_999.0}, Control.NONE, ["drawdown of the session is 1.00%, its limit 2.00%"]),
+        ({"halted": True}, Control.NONE, ["the session's drawdown limit halted trading"]),
+        ({}, Control.PAUSE, ["an operator's order is in force: pause"]),
+        (
+            {"halted": True},
+            Control.FLATTEN,
+            [
+                "the session's drawdown limit halted trading",
+                "an operator's order is in force: flatten",
+            ],
+        ),
+    ],
+)
+def test_halts_orders_and_drawdowns_are_alerts_but_no_faults(
+    account: dict[str, Any], control: Control, messages: list[str]
+) -> None:
+    state = RiskState(replace(Account.opened(100_000.0), **account), control)
+    found = report(state=state)
+    assert found.status == HEALTHY
+    assert [(alert.severity, alert.component) for alert in found.alerts] == (
+        [("warning", "account")] * len(messages)
+    )
+    assert [alert.message for alert in found.alerts] == messages

@@ -21,7 +21,7 @@ NOW = 1_700_000_000.0
 
 
 def decided(confidence: float = 0.8, fallback: bool = False) -> Decided:
-    vote = AgentVote(0, None, 1.0, "execute", 1.0)
+    vote = AgentVote(0, 1, None, 1.0, "execute", 1.0)
     answer = DecideAnswer(
         DecisionPart(
             "long", confidence, False, ReasonCode("risk_limit"), "long", Scores(1.0, 0.0, 0.0), None
