@@ -134,10 +134,16 @@ class Gap(Struct, frozen=True):
 
 
 class BarsAnswer(Struct, frozen=True):
-    """The answer of ``POST /bars``. ``ready``: decisions by symbol are possible."""
+    """The answer of ``POST /bars``. ``ready``: decisions by symbol are possible.
+
+    ``accepted`` counts the new bars; ``late`` those among them that came one place late;
+    ``revised`` those that replaced other values.
+    """
 
     symbol: str
     accepted: int
+    late: int
+    revised: int
     repeated: int
     gaps: list[Gap]
     last_timestamp: int

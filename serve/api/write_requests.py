@@ -22,6 +22,9 @@ _MILLISECONDS_FROM: Final = 100_000_000_000
 Body = TypeVar("Body")
 
 Epoch = Annotated[int, Meta(ge=0, le=_LAST_S * 1000)]
+Note = Annotated[str, Meta(max_length=300)]
+"""Who gave an order or a correction, and why: kept with what it changes."""
+
 Moment = Epoch | datetime
 """UTC epoch seconds or milliseconds, or ISO-8601 (UTC where it has no offset)."""
 
@@ -38,10 +41,16 @@ class BarInput(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class BarsRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """The body of ``POST /bars``: closed bars of one symbol, oldest first."""
+    """The body of ``POST /bars``: closed bars of one symbol, oldest first.
+
+    ``revise``: bars that were accepted with other values are replaced, and what follows from them
+    is computed again; without it they are refused. ``note``: who revises, and why.
+    """
 
     symbol: Symbol
     bars: Annotated[list[BarInput], Meta(min_length=1, max_length=MAX_BARS)]
+    revise: bool = False
+    note: Note = ""
 
 
 class FillInput(Struct, forbid_unknown_fields=True, frozen=True):
@@ -71,7 +80,7 @@ class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):
 
     action: Literal["pause", "resume", "flatten", "force_hold"]
     request_id: Name | None = None
-    note: Annotated[str, Meta(max_length=300)] = ""
+    note: Note = ""
 
 
 class ModelRequest(Struct, forbid_unknown_fields=True, frozen=True):

@@ -175,9 +175,12 @@ def decide(
     return Call(operations.DECIDE, body)
 
 
-def send_bars(symbol: str, bars: Sequence[BarInput]) -> Call[BarsAnswer]:
-    """Send closed bars, oldest first."""
-    return Call(operations.BARS, {"symbol": symbol, "bars": list(bars)})
+def send_bars(
+    symbol: str, bars: Sequence[BarInput], revise: bool = False, note: str = ""
+) -> Call[BarsAnswer]:
+    """Send closed bars, oldest first; with ``revise`` they replace what was accepted before."""
+    more = {"revise": True, "note": note} if revise else {}
+    return Call(operations.BARS, {"symbol": symbol, "bars": list(bars), **more})
 
 
 def send_fills(symbol: str, fills: Sequence[FillInput]) -> Call[FillsAnswer]:

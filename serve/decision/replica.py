@@ -71,7 +71,7 @@ class StateReplica:
         self._loading: asyncio.Task[None] | None = None
         self._state: RiskState | None = None
         self._of: tuple[int, ControlRecord | None] = (-1, None)
-        self._scores = -1, 0, NO_ACCURACY
+        self._scores = (-1, 0), 0, NO_ACCURACY
         self._tending: asyncio.Task[None] | None = None
 
     @property
@@ -128,11 +128,11 @@ class StateReplica:
 
     async def scores(self) -> tuple[int, Accuracy]:
         """Return how many closed trades have known votes, and each agent's share of right ones."""
-        trades = self.machine.trades
-        if self._scores[0] != len(trades):
-            known = [trade for trade in trades if trade.votes is not None]
+        version = self.machine.trades_version
+        if self._scores[0] != version:
+            known = [trade for trade in self.machine.trades if trade.votes is not None]
             accuracy = await asyncio.to_thread(agent_accuracy, known)
-            self._scores = len(trades), len(known), accuracy
+            self._scores = version, len(known), accuracy
         return self._scores[1:]
 
     async def start(self) -> None:

@@ -190,12 +190,16 @@ class StateWriter:
             return record
 
         if await self._commit(check):
-            last = plan.new[-1].time_s
-            self._log("bars", bars=len(plan.new), last_timestamp=last)
+            changed = {"late": [row.time_s for row in plan.late], "note": request.note}
+            changed["revised"] = [row.time_s for row in plan.revised]
+            last = plan.rows[-1].time_s
+            self._log("bars", bars=len(plan.rows), last_timestamp=last, **changed)
         market = machine.market()
         return BarsAnswer(
             symbol=request.symbol,
-            accepted=len(plan.new),
+            accepted=len(plan.new) + len(plan.late),
+            late=len(plan.late),
+            revised=len(plan.revised),
             repeated=plan.repeated,
             gaps=list(plan.gaps),
             last_timestamp=market.last_s,

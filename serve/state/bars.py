@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from itertools import islice
+from typing import Final
 
 import msgspec
 import numpy as np
 
-from rllib_tactical.data.calendar.sessions import follow_sessions, next_bar_s
-from rllib_tactical.domain.decision.missing_bars import NO_GAP, bars_since_gap
-from rllib_tactical.domain.features.synergy import NO_SYNERGY, Signals, Synergy, SynergyStream
-from rllib_tactical.domain.features.table import FeatureStream, FeatureStreamState
+from rllib_tactical.data.calendar.sessions import next_bar_s
+from rllib_tactical.domain.decision.missing_bars import NO_GAP
+from rllib_tactical.domain.features.synergy import NO_SYNERGY, Synergy
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
-from rllib_tactical.domain.types import WINDOW, Instrument, IntArray
+from rllib_tactical.domain.types import WINDOW, Instrument
 from rllib_tactical.errors import TacticalError
 from serve.api.errors import RequestError, exact, invalid
 from serve.api.responses import Gap
 from serve.api.write_requests import BarInput, epoch_seconds
+from serve.state.bar_streams import BarRow, BarStreams, ClosedBar, StreamsState
 
 KEPT_BARS: Final = 20_000
-"""Bars kept to tell a repeated bar from a conflicting one: ten weeks of 5-minute bars, 24/7."""
+"""Bars kept to tell a repeated bar from a conflicting one, and to compute anew what follows a
+revised one: ten weeks of 5-minute bars, 24/7."""
+
+CHECKPOINT_BARS: Final = 256
+"""A bar that is taken in late or revised costs the bars since the last such point, not all."""
 
 FUTURE_SLACK_S: Final = 5.0
 """How far the clocks of the service and of the exchange may differ, seconds."""
-
-
-class BarRow(NamedTuple):
-    """One accepted bar, as the journal stores it; ``time_s`` is its open in UTC epoch seconds."""
-
-    time_s: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
 
 
 class BufferState(msgspec.Struct, frozen=True):
@@ -72,32 +67,33 @@ class BufferState(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class BarPlan:
-    """A request's new bars, how many it repeats, and the gaps before the new ones."""
+    """What a request changes: its new bars, those one place late, and those with other values.
+
+    ``repeated``: how many bars change nothing; ``gaps``: those before the new bars.
+    """
 
     new: tuple[BarRow, ...]
+    late: tuple[BarRow, ...]
+    revised: tuple[BarRow, ...]
     repeated: int
     gaps: tuple[Gap, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class ClosedBar:
-    """What the account needs to know of a bar; ``new_session``: it is the first of its session."""
-
-    time_s: int
-    close: float
-    new_session: bool
+    @property
+    def rows(self) -> tuple[BarRow, ...]:
+        """All bars that change something, oldest first."""
+        return tuple(sorted((*self.new, *self.late, *self.revised)))
 
 
 class BufferImage(msgspec.Struct, frozen=True):
-    """Everything that a ``BarBuffer`` holds, for snapshots; ``rows`` are the kept bars."""
+    """Everything that a ``BarBuffer`` holds, for snapshots.
 
-    stream: FeatureStreamState
-    signals: Signals
+    ``base`` is what the bars before the kept ones, ``rows``, have left.
+    """
+
+    base: StreamsState
+    now: StreamsState
     rows: list[BarRow]
-    last: int | None
     arrived_s: float
-    tradable: bool
-    since_gap: int
 
 
 class BarBuffer:
@@ -105,52 +101,50 @@ class BarBuffer:
 
     def __init__(self, instrument: Instrument, bar_seconds: int) -> None:
         self._instrument, self._bar_seconds = instrument, bar_seconds
-        self._stream, self._synergies = FeatureStream(), SynergyStream()
-        self._rows: dict[int, BarRow] = {}
-        self._last: int | None = None
+        self._base, self._now = (BarStreams(instrument, bar_seconds) for _ in range(2))
+        self._rows: dict[int, BarRow] = {}  # oldest first
+        self._checkpoints: deque[StreamsState] = deque(maxlen=KEPT_BARS // CHECKPOINT_BARS)
         self._arrived_s = 0.0
-        self._tradable = True
-        self._since_gap = NO_GAP
 
     @property
     def count(self) -> int:
         """Number of bars accepted so far."""
-        return self._stream.count
+        return self._now.features.count
 
     @property
     def last_s(self) -> int | None:
         """Open time of the newest bar, None before the first."""
-        return self._last
+        return self._now.last_s
 
     def image(self) -> BufferImage:
         """Return what ``resume`` needs to go on from here."""
-        return BufferImage(
-            self._stream.state(),
-            self._synergies.state(),
-            list(self._rows.values()),
-            self._last,
-            self._arrived_s,
-            self._tradable,
-            self._since_gap,
-        )
+        rows = list(self._rows.values())
+        return BufferImage(self._base.state(), self._now.state(), rows, self._arrived_s)
 
     def resume(self, image: BufferImage) -> None:
         """Go on from where ``image`` was made."""
-        self._stream = FeatureStream.resumed(image.stream)
-        self._synergies = SynergyStream.resumed(image.signals)
+        self._base.resume(image.base)
+        self._now.resume(image.now)
         self._rows = {row.time_s: row for row in image.rows}
-        self._last, self._arrived_s = image.last, image.arrived_s
-        self._tradable, self._since_gap = image.tradable, image.since_gap
+        self._checkpoints.clear()
+        self._arrived_s = image.arrived_s
 
-    def check(self, bars: list[BarInput], now_s: float) -> BarPlan:
+    def check(self, bars: list[BarInput], now_s: float, revise: bool = False) -> BarPlan:
         """Return what ``push`` would do with the bars of a request; nothing changes.
+
+        Args:
+            bars: oldest first.
+            now_s: epoch time.
+            revise: whether a bar that was accepted with other values is replaced.
 
         Raises:
             RequestError: 422 for a bar off the grid, out of order, not closed yet or with prices
                 that contradict each other; 409 for a bar that was accepted with other values.
         """
         new: list[BarRow] = []
-        repeated, before = 0, -1
+        late: list[BarRow] = []
+        revised: list[BarRow] = []
+        before = -1
         for i, bar in enumerate(bars):
             row = self._row(bar, f"bars[{i}]", now_s)
             if row.time_s <= before:
@@ -160,47 +154,57 @@ class BarBuffer:
                     "out_of_order",
                 )
             before = row.time_s
-            if self._last is not None and row.time_s <= self._last:
-                self._require_repeat(row, f"bars[{i}]")
-                repeated += 1
-            else:
+            kept = self._rows.get(row.time_s)
+            if self.last_s is None or row.time_s > self.last_s:
                 new.append(row)
-        return BarPlan(tuple(new), repeated, self._gaps(new))
+            elif kept is None:
+                self._require_one_place_late(row, f"bars[{i}]")
+                late.append(row)
+            elif kept != row:
+                if not revise:
+                    raise _conflict(kept, row, f"bars[{i}]")
+                revised.append(row)
+        repeated = len(bars) - len(new) - len(late) - len(revised)
+        return BarPlan(tuple(new), tuple(late), tuple(revised), repeated, self._gaps(new))
 
     def push(self, rows: tuple[BarRow, ...], arrived_s: float) -> list[ClosedBar]:
-        """Accept bars that ``check`` found to be new; return what the account is marked with."""
-        first, tradable, missing = self._place(rows)
-        self._since_gap = int(bars_since_gap(missing, self._since_gap)[-1])
-        closed = []
-        for row, is_first, is_open in zip(rows, first, tradable, strict=True):
-            self._synergies.push(self._stream.push(*row[1:]), self._stream.birth)
-            self._rows[row.time_s] = row
-            self._last, self._tradable = row.time_s, bool(is_open)
-            closed.append(ClosedBar(row.time_s, row.close, bool(is_first)))
+        """Accept the bars of a plan; return those that the account is to be marked with.
+
+        These are all bars from the first of ``rows`` on: also the ones that were accepted before
+        and follow a late or revised one.
+        """
+        if self.last_s is not None and rows[0].time_s <= self.last_s:
+            kept = self._go_back(rows[0].time_s)
+            rows = tuple(sorted((kept | {row.time_s: row for row in rows}).values()))
+        closed = self._push(rows)
         self._arrived_s = arrived_s
-        while len(self._rows) > KEPT_BARS:
-            del self._rows[next(iter(self._rows))]
+        surplus = list(islice(self._rows.values(), max(0, len(self._rows) - KEPT_BARS)))
+        if surplus:
+            self._base.push(surplus)
+            for row in surplus:
+                del self._rows[row.time_s]
         return closed
 
     def state(self) -> BufferState | None:
         """Return what decisions see of the bars, None before the first."""
-        if self._last is None:
+        now, features = self._now, self._now.features
+        if now.last_s is None:
             return None
-        full = self._stream.count >= WINDOW
-        following_s = next_bar_s(self._last, self._instrument, self._bar_seconds)
+        full = features.count >= WINDOW
+        following_s = next_bar_s(now.last_s, self._instrument, self._bar_seconds)
         if following_s is None:  # the calendar ends: assume that the next bar follows at once
-            following_s = self._last + self._bar_seconds
+            following_s = now.last_s + self._bar_seconds
         return BufferState(
-            matrix=self._stream.matrix().tobytes() if full else b"",
-            price=self._stream.close,
-            atr=self._stream.atr,
-            last_s=self._last,
+            matrix=features.matrix().tobytes() if full else b"",
+            price=features.close,
+            atr=features.atr,
+            last_s=now.last_s,
             arrived_s=self._arrived_s,
-            bars=self._stream.count,
-            tradable=self._tradable,
-            bars_since_gap=self._since_gap if self._since_gap < NO_GAP else None,
+            bars=features.count,
+            tradable=now.tradable,
+            bars_since_gap=now.since_gap if now.since_gap < NO_GAP else None,
             due_s=float(following_s + self._bar_seconds),
-            synergy=self._synergies.current(),
+            synergy=now.synergies.current(),
         )
 
     def _row(self, bar: BarInput, field: str, now_s: float) -> BarRow:
@@ -231,40 +235,73 @@ class BarBuffer:
             )
         return BarRow(int(seconds), bar.open, bar.high, bar.low, bar.close, bar.volume)
 
-    def _require_repeat(self, row: BarRow, field: str) -> None:
-        kept = self._rows.get(row.time_s)
-        if kept is None:
-            raise invalid(
-                f"{field}.timestamp",
-                f"must be later than the last bar ({self._last}), found {row.time_s}",
-                "out_of_order",
-            )
-        if kept != row:
-            name = next(
-                name for name in BarRow._fields if getattr(kept, name) != getattr(row, name)
-            )
-            raise RequestError(
-                409,
-                "conflict",
-                f"{field}.{name}: the bar at {row.time_s} was accepted with "
-                f"{exact(getattr(kept, name))}, found {exact(getattr(row, name))}",
-                f"{field}.{name}",
-            )
+    def _push(self, rows: tuple[BarRow, ...]) -> list[ClosedBar]:
+        closed: list[ClosedBar] = []
+        for start in range(0, len(rows), CHECKPOINT_BARS):
+            before = self.count // CHECKPOINT_BARS
+            closed += self._now.push(rows[start : start + CHECKPOINT_BARS])
+            if self.count // CHECKPOINT_BARS > before:
+                self._checkpoints.append(self._now.state())
+        self._rows.update((row.time_s, row) for row in rows)
+        return closed
+
+    def _go_back(self, time_s: int) -> dict[int, BarRow]:
+        """Forget the bars from ``time_s`` on, and return them."""
+        points = self._checkpoints
+        while points and _last_of(points[-1]) >= time_s:
+            points.pop()
+        start = self._base.state()
+        if points and _last_of(points[-1]) > _last_of(start):
+            start = points[-1]
+        self._now.resume(start)
+        forgotten = {at: row for at, row in self._rows.items() if at >= time_s}
+        again = [row for at, row in self._rows.items() if _last_of(start) < at < time_s]
+        if again:
+            self._now.push(again)
+        for at in forgotten:
+            del self._rows[at]
+        return forgotten
+
+    def _require_one_place_late(self, row: BarRow, field: str) -> None:
+        """Refuse a bar older than the last, unless it comes right before that one."""
+        latest = reversed(self._rows)
+        next(latest)
+        before = next(latest, None)
+        if before is not None and row.time_s > before:
+            return
+        raise invalid(
+            f"{field}.timestamp",
+            "must be later than the last bar, or one place late: later than the bar before it "
+            f"({before}), found {row.time_s}",
+            "out_of_order",
+        )
 
     def _gaps(self, new: list[BarRow]) -> tuple[Gap, ...]:
         if not new:
             return ()
         try:
-            _, _, missing = self._place(tuple(new))
+            _, _, missing = self._now.place(new)
         except TacticalError as error:
             raise invalid("bars[0].timestamp", str(error)) from error
         # nothing can be missing before the very first bar
-        before = [self._last or 0, *(row.time_s for row in new)]
+        before = [self.last_s or 0, *(row.time_s for row in new)]
         return tuple(
             Gap(after=before[i], before=new[i].time_s, missing_bars=int(missing[i]))
             for i in np.flatnonzero(missing).tolist()
         )
 
-    def _place(self, rows: tuple[BarRow, ...]) -> tuple[Any, Any, Any]:
-        times: IntArray = np.array([row.time_s for row in rows], dtype=np.int64)
-        return follow_sessions(self._last, times, self._instrument, self._bar_seconds)
+
+def _last_of(state: StreamsState) -> int:
+    return -1 if state.last_s is None else state.last_s
+
+
+def _conflict(kept: BarRow, row: BarRow, field: str) -> RequestError:
+    name = next(name for name in BarRow._fields if getattr(kept, name) != getattr(row, name))
+    return RequestError(
+        409,
+        "conflict",
+        f"{field}.{name}: the bar at {row.time_s} was accepted with "
+        f"{exact(getattr(kept, name))}, found {exact(getattr(row, name))}; a correction says "
+        "revise: true",
+        f"{field}.{name}",
+    )

@@ -6,13 +6,11 @@ applies the same records and gets the same state. Nothing here reads a clock or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from rllib_tactical.config.loader import from_dict
-from rllib_tactical.data.calendar.sessions import opens_between
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.simulation.account import Account
@@ -21,7 +19,9 @@ from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError, invalid
 from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
 from serve.state.bars import BarBuffer, BarPlan, BufferImage, BufferState
-from serve.state.portfolio import FillPlan, Portfolio, PortfolioImage, Trade
+from serve.state.fills import FillPlan, FillRegister
+from serve.state.ledger import Filled, Ledger, LedgerImage, RulesChosen, SessionBegan
+from serve.state.portfolio import Fill, Trade
 from serve.state.records import (
     BarsRecord,
     ControlRecord,
@@ -54,8 +54,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 class MachineImage(msgspec.Struct, frozen=True):
     """Everything that a ``StateMachine`` holds, for snapshots.
 
-    ``instrument`` is that of the first bundle; ``marked`` the epoch time and price of the last
-    mark; ``requests`` the operator's orders by request id.
+    ``instrument`` is that of the first bundle; ``requests`` the operator's orders by request id.
     """
 
     version: int
@@ -64,25 +63,13 @@ class MachineImage(msgspec.Struct, frozen=True):
     launched: str
     control: Control
     requests: dict[str, str]
-    marked: tuple[float, float]
-    session_s: float
     buffer: BufferImage
-    portfolio: PortfolioImage
+    ledger: LedgerImage
+    fills: list[Fill]
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
 _UNPACK: Final = msgspec.msgpack.Decoder(MachineImage).decode
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """The newest price at which the account was marked, and its epoch time; 0 before the first.
-
-    For a bar, ``time_s`` is its last second.
-    """
-
-    time_s: float = 0.0
-    price: float = 0.0
 
 
 class StateMachine:
@@ -90,13 +77,6 @@ class StateMachine:
 
     Args:
         model: the first record; it names the bundle and so the instrument.
-
-    The account is marked at the close of every bar, as in a backtest. While no bars arrive (there
-    is none yet, or the next is overdue by more than its length), fills mark the account and the
-    clock starts sessions. A price older than the newest one never marks.
-
-    In a replay of old bars their times cannot be compared with those of fills or with the clock:
-    from the first bar on only bars mark the account and start sessions.
     """
 
     def __init__(self, model: ModelRecord) -> None:
@@ -106,12 +86,11 @@ class StateMachine:
         self.control = Control.NONE
         self.version = 1
         self._requests: dict[str, str] = {}
-        self._marked = _Mark()
-        self._session_s = 0.0  # epoch time of the newest session that the clock started
         self._first_instrument = model.instrument
         self._instrument = from_dict(Instrument, model.instrument, "instrument")
         self._buffer = BarBuffer(self._instrument, model.bar_seconds)
-        self._portfolio = Portfolio(self._instrument, from_dict(RiskConfig, model.risk, "risk"))
+        self._fills = FillRegister(self._instrument)
+        self._ledger = Ledger(self._instrument, model.bar_seconds, _rules_of(model))
 
     def dump(self) -> bytes:
         """Return all of the state, which ``load`` makes a machine of."""
@@ -122,10 +101,9 @@ class StateMachine:
             self.launched,
             self.control,
             self._requests,
-            (self._marked.time_s, self._marked.price),
-            self._session_s,
             self._buffer.image(),
-            self._portfolio.image(),
+            self._ledger.image(),
+            self._fills.fills,
         )
         return _PACK(image)
 
@@ -144,15 +122,21 @@ class StateMachine:
         machine.model, machine.launched = image.model, image.launched
         machine.control, machine.version = image.control, image.version
         machine._requests = image.requests
-        machine._marked, machine._session_s = _Mark(*image.marked), image.session_s
         machine._buffer.resume(image.buffer)
-        machine._portfolio.resume(image.portfolio)
+        machine._ledger.resume(image.ledger)
+        for fill in image.fills:
+            machine._fills.add(fill)
         return machine
 
     @property
     def trades(self) -> list[Trade]:
         """Closed trades, in order of their exits."""
-        return self._portfolio.trades
+        return self._ledger.now.portfolio.trades
+
+    @property
+    def trades_version(self) -> tuple[int, int]:
+        """Changes whenever a closed trade is added or put right."""
+        return len(self.trades), self._ledger.amended
 
     @property
     def instrument(self) -> Instrument:
@@ -198,8 +182,9 @@ class StateMachine:
             RequestError: see ``BarBuffer.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
-        plan = self._buffer.check(request.bars, now_s)
-        return BarsRecord(now_s, plan.new) if plan.new else None, plan
+        plan = self._buffer.check(request.bars, now_s, request.revise)
+        rows = plan.rows
+        return BarsRecord(now_s, rows, request.note) if rows else None, plan
 
     def check_fills(
         self, request: FillsRequest, now_s: float
@@ -207,10 +192,10 @@ class StateMachine:
         """Return the record to write for a request, None when all its fills are repeats; its plan.
 
         Raises:
-            RequestError: see ``Portfolio.check``; 422 for another symbol.
+            RequestError: see ``FillRegister.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
-        plan = self._portfolio.check(request.fills, now_s)
+        plan = self._fills.check(request.fills, now_s)
         return FillsRecord(now_s, plan.new) if plan.new else None, plan
 
     def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
@@ -233,14 +218,7 @@ class StateMachine:
 
     def check_session(self, now_s: float) -> SessionRecord | None:
         """Return the record to write when the clock has entered a session before any bar has."""
-        if self._buffer.count:
-            if not self._live_bars:
-                return None
-            now_s -= self._patience_s  # the first bar of the session may still arrive
-        before_s = self._marked.time_s
-        if before_s < self._session_s <= now_s:  # one later than now is from a clock that was wrong
-            before_s = self._session_s
-        return SessionRecord(now_s) if self._begins_session(before_s, now_s) else None
+        return SessionRecord(now_s) if self._ledger.now.clock_begins_session(now_s) else None
 
     def apply(self, record: Record | None) -> None:
         """Apply a record that was checked, or read from the store; None only counts."""
@@ -248,15 +226,13 @@ class StateMachine:
         if isinstance(record, ModelRecord):
             self._apply_model(record)
         elif isinstance(record, BarsRecord):
-            self._apply_bars(record)
+            self._ledger.close(self._buffer.push(record.rows, record.at_s))
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
-                self._portfolio.apply(fill)
-                if not self._bars_mark(fill.time_s):
-                    self._mark(fill.time_s, fill.price)
+                self._fills.add(fill)
+                self._ledger.apply(Filled(fill))
         elif isinstance(record, SessionRecord):
-            self._portfolio.mark(self._marked.price, True)
-            self._session_s = record.at_s
+            self._ledger.apply(SessionBegan(record.at_s))
         elif isinstance(record, ControlRecord):
             self.control = CONTROLS[record.action]
             if record.request_id:
@@ -277,60 +253,15 @@ class StateMachine:
 
     def snapshot(self) -> Snapshot:
         """Return what decisions need to know."""
-        return Snapshot(self.control, self._portfolio.account, self._buffer.state())
+        return Snapshot(self.control, self._ledger.now.portfolio.account, self._buffer.state())
 
     def _apply_model(self, record: ModelRecord) -> None:
-        self._portfolio.risk = from_dict(RiskConfig, record.risk, "risk")
+        rules = _rules_of(record)
+        if rules != self._ledger.now.rules:
+            self._ledger.apply(rules)
         self.model, self.proposal = record, None
         if record.launch is not None:
             self.launched = record.bundle_id
-
-    @property
-    def _live_bars(self) -> bool:
-        return self.model.live_bars
-
-    @property
-    def _patience_s(self) -> int:
-        """How long to wait for a bar after its open: its length, and as long again."""
-        return 2 * self.model.bar_seconds
-
-    def _bars_mark(self, time_s: float) -> bool:
-        """Return whether bars, and not fills, mark the account at ``time_s``."""
-        last_s = self._buffer.last_s
-        if last_s is None or not self._live_bars:
-            return last_s is not None
-        return time_s <= last_s + self.model.bar_seconds + self._patience_s
-
-    def _apply_bars(self, record: BarsRecord) -> None:
-        before_s = self._buffer.last_s
-        for bar in self._buffer.push(record.rows, record.at_s):
-            if not self._live_bars or self._marked.time_s == self._end_of(before_s):
-                self._portfolio.mark(bar.close, bar.new_session)
-                self._marked = _Mark(self._end_of(bar.time_s), bar.close)
-            else:
-                self._mark(self._end_of(bar.time_s), bar.close)
-            before_s = bar.time_s
-
-    def _end_of(self, bar_s: int | None) -> float:
-        """Return the last second of the bar that opens at ``bar_s``; 0 without a bar."""
-        return 0.0 if bar_s is None else float(bar_s + self.model.bar_seconds - 1)
-
-    def _mark(self, time_s: float, price: float) -> None:
-        """Mark the account at a price, or at the newest one where that is newer."""
-        # compared with prices only: where the clock has started the session, nothing has changed
-        # since, and starting it again gives the same account
-        new_session = self._begins_session(self._marked.time_s, time_s)
-        if time_s >= self._marked.time_s:
-            self._marked = _Mark(time_s, price)
-        self._portfolio.mark(self._marked.price, new_session)
-
-    def _begins_session(self, before_s: float, now_s: float) -> bool:
-        """Return whether a session opened after ``before_s`` (0: no time yet), up to ``now_s``.
-
-        Beyond the calendar's range no session begins: drawdown and halt of the old one remain.
-        """
-        before, now = int(before_s), int(now_s)
-        return 0 < before < now and opens_between(before, now, self._instrument)
 
     def _require_symbol(self, symbol: str) -> None:
         if symbol != self._instrument.symbol:
@@ -339,3 +270,7 @@ class StateMachine:
                 f"this service is for {self._instrument.symbol!r}, found {symbol!r}",
                 "wrong_symbol",
             )
+
+
+def _rules_of(model: ModelRecord) -> RulesChosen:
+    return RulesChosen(from_dict(RiskConfig, model.risk, "risk"), model.live_bars)

@@ -8,7 +8,7 @@ import msgspec
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
-from serve.state.bars import BarRow
+from serve.state.bar_streams import BarRow
 from serve.state.portfolio import Fill
 from serve.state.store import STATE, DamagedError, Entry, StoredRecord
 
@@ -37,10 +37,15 @@ class ProposalRecord(msgspec.Struct, tag="proposal", frozen=True):
 
 
 class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
-    """Bars were accepted; ``at_s`` is the epoch time, as in every record."""
+    """Bars were accepted; ``at_s`` is the epoch time, as in every record.
+
+    Those up to the newest bar before them came late, or replace what was accepted; ``note`` says
+    why.
+    """
 
     at_s: float
     rows: tuple[BarRow, ...]
+    note: str = ""
 
 
 class FillsRecord(msgspec.Struct, tag="fills", frozen=True):

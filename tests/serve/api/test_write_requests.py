@@ -74,7 +74,7 @@ def test_a_commission_that_is_left_out_is_not_one_of_zero() -> None:
         ({"symbol": "TEST", "bars": [BAR] * (MAX_BARS + 1)}, 422, "bars"),
         ({"symbol": "TEST", "bars": [{**BAR, "volume": None}]}, 422, "bars[0].volume"),
         ({"symbol": "TEST"}, 422, "bars"),
-        ({"symbol": "TEST", "bars": [BAR], "note": ""}, 422, "note"),
+        ({"symbol": "TEST", "bars": [BAR], "remark": ""}, 422, "remark"),
     ],
 )
 def test_a_body_that_does_not_fit_is_refused_by_its_field(

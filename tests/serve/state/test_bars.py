@@ -12,7 +12,9 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.synthetic import make_market
-from serve.state.bars import BarBuffer, BarRow, BufferImage
+from serve.state import bars as bars_module
+from serve.state.bar_streams import BarRow
+from serve.state.bars import BarBuffer, BufferImage
 from tests.serve.local import Cluster
 from tests.serve.writes import (
     BARS,
@@ -83,6 +85,67 @@ def test_refused_bars_change_nothing(
         assert (found["repeated"], found["bars"]) == (1, 50)
 
     with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_a_revised_bar_and_a_late_one_are_computed_as_if_they_had_been_right(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    table = compute_features(BARS)
+
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 395))
+        wrong = {"symbol": "TEST", "bars": [bar_at(BARS, 395, high=1e4, close=1e3)]}
+        await accepted(cluster, "/bars", wrong)
+        await accepted(cluster, "/bars", bars_body(397, 398), 1)
+        late = await accepted(cluster, "/bars", bars_body(396, 397))
+        assert (late["accepted"], late["late"], late["degraded"]) == (1, 1, False)
+        body = {**bars_body(394, 400), "note": "exchange corrected the print"}
+        assert (await refused(cluster, "/bars", body))[:2] == (409, "conflict")
+        found = await accepted(cluster, "/bars", body | {"revise": True})
+        assert (found["accepted"], found["revised"], found["repeated"]) == (2, 1, 3)
+        again = await accepted(cluster, "/bars", body | {"revise": True}, 1)
+        assert (again["accepted"], again["revised"], again["repeated"]) == (0, 0, 6)
+        for replica in (0, 1):
+            await accepted(cluster, "/decide", {"symbol": "TEST"}, replica)
+            market = cluster.machine(replica).snapshot().market
+            assert market is not None
+            assert market.matrix == table.raw[340:400].tobytes()
+            assert (market.price, market.atr) == (table.close[399], table.atr[399])
+            assert (market.bars, market.bars_since_gap) == (400, None)
+
+    with_service(bundle, tmp_path, work, replicas=2)
+
+
+def test_a_bar_that_is_more_than_one_place_late_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 50))
+        await accepted(cluster, "/bars", bars_body(51, 53))
+        before = cluster.machine().dump()
+        for body in (bars_body(50, 51), {**bars_body(50, 51), "revise": True}):
+            refusal = (422, "out_of_order", "bars[0].timestamp")
+            assert await refused(cluster, "/bars", body) == refusal
+        assert cluster.machine().dump() == before
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_bars_older_than_those_kept_are_not_known_and_no_longer_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bars_module, "KEPT_BARS", 100)
+    synthetic = make_market("regime", 5, 700)
+    rows = [
+        BarRow(*(getattr(synthetic.bars, name)[t].item() for name in COLUMNS)) for t in range(700)
+    ]
+    right, revised = (BarBuffer(synthetic.instrument, 300) for _ in range(2))
+    for row in rows:
+        right.push((row,), 1.0)
+        wrong = row._replace(close=row.high, volume=7.0) if row is rows[620] else row
+        revised.push((wrong,), 1.0)
+    assert revised.state() != right.state()
+    revised.push((rows[620],), 1.0)
+    assert revised.image() == right.image()
+    assert len(right.image().rows) == 100
 
 
 def test_times_and_prices_are_shown_as_they_are(bundle: Bundle, tmp_path: Path) -> None:

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import UNSET
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.types import Instrument
-from serve.api.errors import RequestError
 from serve.api.responses import OrderMetadata, VoteLabels
 from serve.api.write_requests import FillInput
-from serve.state.portfolio import Fill, Portfolio, Trade, signed_votes
+from serve.state.fills import FillRegister
+from serve.state.portfolio import Portfolio, Trade, signed_votes
 from tests.serve.local import Cluster
 from tests.serve.writes import (
     accepted,
@@ -98,7 +97,7 @@ def given(
 
 
 def traded(made: Portfolio, *fills: FillInput) -> list[Trade | None]:
-    plan = made.check(list(fills), now_s=1_000.0)
+    plan = FillRegister(CONTRACT).check(list(fills), now_s=1_000.0)
     return [made.apply(fill) for fill in plan.new]
 
 
@@ -125,39 +124,6 @@ def test_a_fill_that_reverses_ends_a_trade_and_opens_the_next() -> None:
     )
     assert found[1] == Trade(1, 10.0, 20.0, 10.0, (-1, 0, 1))
     assert found[2] == Trade(-1, 20.0, 30.0, -10.0, None)
-
-
-def test_a_fill_counts_once_also_within_a_request() -> None:
-    made = portfolio()
-    fill = given("1", "BUY", 1.0, 100.0, 10)
-    plan = made.check([fill, fill], now_s=1_000.0)
-    assert (len(plan.new), plan.repeated) == (1, 1)
-    assert plan.new[0] == Fill("1", 1, 1.0, 100.0, 2.0, 10.0)
-    made.apply(plan.new[0])
-    assert made.check([fill], now_s=1_000.0).new == ()
-    other = given("1", "BUY", 1.0, 100.25, 10)
-    with pytest.raises(RequestError, match="1 was accepted with other values") as caught:
-        made.check([given("2", "BUY", 1.0, 1.0, 10), other], now_s=1_000.0)
-    assert (caught.value.status, caught.value.field) == (409, "fills[1].fill_id")
-
-
-def test_a_commission_of_zero_is_not_one_that_was_left_out() -> None:
-    made = portfolio()
-    plan = made.check(
-        [
-            given("1", "BUY", 3.0, 1.0, 10, commission=UNSET),
-            given("2", "BUY", 3.0, 1.0, 10, commission=0.0),
-        ],
-        now_s=1_000.0,
-    )
-    assert [fill.fee for fill in plan.new] == [6.0, 0.0]
-
-
-def test_clocks_may_differ_by_a_minute() -> None:
-    made = portfolio()
-    assert made.check([given("1", "BUY", 1.0, 1.0, 1_060)], now_s=1_000.0).new
-    with pytest.raises(RequestError, match="must not be in the future: now is 1000, found 1061"):
-        made.check([given("1", "BUY", 1.0, 1.0, 1_061)], now_s=1_000.0)
 
 
 def test_votes_of_an_order_become_signs() -> None:

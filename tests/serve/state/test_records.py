@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
-from serve.state.bars import BarRow
+from serve.state.bar_streams import BarRow
 from serve.state.portfolio import Fill
 from serve.state.records import (
     BarsRecord,
