@@ -270,6 +270,17 @@ class BusHealth(Struct, frozen=True):
     gap: bool
 
 
+class StoreHealth(Struct, frozen=True):
+    """The journal of decisions of the process that answers.
+
+    ``decisions_waiting``: not written yet; ``decisions_lost``: never written, since the start.
+    """
+
+    status: Status
+    decisions_waiting: int
+    decisions_lost: int
+
+
 class Components(Struct, frozen=True):
     """Health of each component."""
 
@@ -278,6 +289,7 @@ class Components(Struct, frozen=True):
     pipeline: PipelineHealth
     agents: AgentsHealth
     bus: BusHealth
+    store: StoreHealth
 
 
 class ServiceMetrics(Struct, frozen=True):

@@ -20,7 +20,7 @@ from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
-from rllib_tactical.domain.decision.override import apply_override, override_for
+from rllib_tactical.domain.decision.override import Control, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
 from rllib_tactical.domain.decision.rule_policy import rule_votes
@@ -66,17 +66,41 @@ _MOMENTUM_COLUMN: Final = FEATURE_NAMES.index("price_momentum_5")
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a decision depends on besides its request and the bundle.
+
+    ``at_s``: epoch time. ``account`` (N = 1) at the request's price; ``after_gap``: bars are
+    missing so shortly before that it holds; ``control``: the operator's order; ``data_issue``: why
+    the state or the bars cannot be trusted, None when they can.
+    """
+
+    at_s: float
+    account: AccountView
+    after_gap: bool
+    control: Control
+    data_issue: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
-    """An answer, and what metrics and logs need beside it.
+    """An answer, and what metrics, logs and the journal of decisions need beside it.
 
     ``stages_ms`` has the milliseconds of ``STAGES``; ``breaches`` names the stages over budget;
-    ``fallback``: the actors failed and the rule-based votes answered.
+    ``fallback``: the actors failed and the rule-based votes answered. The answer follows from
+    ``request``, ``given``, ``fallback`` and the bundle.
     """
 
     answer: DecideAnswer
     stages_ms: Stages
     breaches: tuple[str, ...]
     fallback: bool
+    request: DecideInput
+    given: Circumstances
+
+    @property
+    def orders(self) -> bool:
+        """Whether the answer has an order."""
+        return self.answer.decision.execution_command is not None
 
 
 class Decider:
@@ -147,43 +171,40 @@ class Decider:
             start: ``perf_counter`` at which work on the request began; now when omitted.
         """
         start = perf_counter() if start is None else start
+        return self.decide_under(request, self._circumstances(request, state, hold, now_s), start)
+
+    def decide_under(
+        self,
+        request: DecideInput,
+        given: Circumstances,
+        start: float | None = None,
+        fallback: bool = False,
+    ) -> Decided:
+        """Decide on a checked request under given circumstances: now, or again for a replay.
+
+        Args:
+            request: from ``read_request``.
+            given: what else the decision depends on.
+            start: ``perf_counter`` at which work on the request began; now when omitted.
+            fallback: let the rule-based votes answer, as when the actors fail.
+        """
+        start = perf_counter() if start is None else start
         overrides = request.overrides
-        price, atr = np.array([request.price]), np.array([request.atr])
-        inputs = network_input(request.matrix[None], price, atr)
+        price = np.array([request.price])
         digest = hashlib.sha256(request.canonical).digest()
+        inputs = network_input(request.matrix[None], price, np.array([request.atr]))
         matrix_done = perf_counter()
 
-        agent_probabilities = self._probabilities(inputs, overrides)
+        agent_probabilities = None if fallback else self._probabilities(inputs, overrides)
         inference_done = perf_counter()
 
         if agent_probabilities is None:
             votes = rule_votes(request.matrix[-1:], price)
         else:
             votes = _vote(agent_probabilities, overrides, digest)
-        instrument, rules = self.bundle.instrument, self.bundle.rules
-        now_s = time() if now_s is None else now_s
-        data_issue = state.data_issue_of(now_s, self.bundle.bar_seconds)
-        tradable = state.tradable(now_s, self._clock, request.from_bars)
-        after_gap = request.from_bars and state.after_gap(rules.risk)
-        account = state.view(request.price, tradable, instrument.point_value, rules.risk)
-        decision = decide(
-            votes,
-            MarketSnapshot(
-                price=price,
-                atr=atr,
-                synergy_kind=np.array([request.synergy_kind]),
-                synergy_direction=np.array([request.synergy_direction]),
-                after_gap=np.array([after_gap]) if after_gap else None,
-            ),
-            account,
-            _instrument(instrument, overrides),
-            _rules(rules, overrides),
-        )
-        if hold is not None:
-            data_issue = hold
-        elif not request.from_bars:
-            data_issue = None
-        override = override_for(state.control, account, data_issue)
+        account, after_gap = given.account, given.after_gap
+        decision = self.decision_of(votes, request, given)
+        override = override_for(given.control, account, given.data_issue)
         if override is not None:
             decision = apply_override(decision, account, override)
         aggregation_done = perf_counter()
@@ -214,6 +235,41 @@ class Decider:
             stages_ms=stages_ms,
             breaches=self._breaches(stages_ms),
             fallback=agent_probabilities is None,
+            request=request,
+            given=given,
+        )
+
+    def decision_of(self, votes: Votes, request: DecideInput, given: Circumstances) -> Decision:
+        """Return the decision (N = 1) that votes lead to before any override."""
+        return decide(
+            votes,
+            MarketSnapshot(
+                price=np.array([request.price]),
+                atr=np.array([request.atr]),
+                synergy_kind=np.array([request.synergy_kind]),
+                synergy_direction=np.array([request.synergy_direction]),
+                after_gap=np.array([True]) if given.after_gap else None,
+            ),
+            given.account,
+            _instrument(self.bundle.instrument, request.overrides),
+            _rules(self.bundle.rules, request.overrides),
+        )
+
+    def _circumstances(
+        self, request: DecideInput, state: RiskState, hold: Reason | None, now_s: float | None
+    ) -> Circumstances:
+        now_s = time() if now_s is None else now_s
+        risk = self.bundle.rules.risk
+        data_issue = hold
+        if hold is None and request.from_bars:
+            data_issue = state.data_issue_of(now_s, self.bundle.bar_seconds)
+        tradable = state.tradable(now_s, self._clock, request.from_bars)
+        return Circumstances(
+            at_s=now_s,
+            account=state.view(request.price, tradable, self.bundle.instrument.point_value, risk),
+            after_gap=request.from_bars and state.after_gap(risk),
+            control=state.control,
+            data_issue=data_issue,
         )
 
     def _breaches(self, stages_ms: Stages) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.decision.writer import StateWriter
+from serve.journal.recorder import DecisionRecorder
 from serve.state.availability import Availability
 from serve.state.machine import CONTROLS, StateMachine
 from serve.state.opening import OpenState, StateSettings
@@ -35,11 +36,15 @@ Load = Callable[[str, str], Decider]
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What to decide with; ``hold``: why the answer has to be hold, None when it need not be."""
+    """What to decide with; ``hold``: why the answer has to be hold, None when it need not be.
+
+    ``version``: of the state.
+    """
 
     decider: Decider
     state: RiskState
     hold: Reason | None
+    version: int
 
 
 class StateReplica:
@@ -66,6 +71,7 @@ class StateReplica:
         self.availability = Availability(service.lease_s, monotonic)
         self._opened: OpenState | None = None
         self._writer: StateWriter | None = None
+        self._recorder: DecisionRecorder | None = None
         self._decider: Decider | None = None
         self._prepared: Decider | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -93,6 +99,17 @@ class StateReplica:
         if self._writer is None:
             raise _not_started()
         return self._writer
+
+    @property
+    def recorder(self) -> DecisionRecorder:
+        """What keeps the decisions.
+
+        Raises:
+            ServiceError: the replica has not started.
+        """
+        if self._recorder is None:
+            raise _not_started()
+        return self._recorder
 
     @property
     def broken(self) -> bool:
@@ -124,7 +141,7 @@ class StateReplica:
             hold = None  # an order to stop stands also without the store
         if machine.proposal is not None and hold is None:
             self._consider(machine.proposal)
-        return Active(decider, self._state, hold)
+        return Active(decider, self._state, hold, machine.version)
 
     async def scores(self) -> tuple[int, Accuracy]:
         """Return how many closed trades have known votes, and each agent's share of right ones."""
@@ -159,6 +176,8 @@ class StateReplica:
             # replicas need the copy only once the bundle's own folder has changed
             _LOG.warning("the bundle is not copied to the state folder: %s", error)
         await self._writer.probe()
+        self._recorder = DecisionRecorder(opened.journal, self._monotonic)
+        self._recorder.start()
         self._tending = asyncio.create_task(self._tend())
 
     async def stop(self) -> None:
@@ -167,6 +186,9 @@ class StateReplica:
             if task is not None:
                 task.cancel()
         self._tending = None
+        if self._recorder is not None:
+            await self._recorder.stop()
+            self._recorder = None
         if self._opened is not None:
             self._opened.close()
             self._opened = None

@@ -80,7 +80,7 @@ class StateWriter:
         prepare: Prepare,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._shared, self._order = opened.shared, opened.order
+        self._shared, self._order, self._journal = opened.shared, opened.order, opened.journal
         self._copies = folder / COPIES
         self._availability, self._service = availability, service
         self._prepare, self.clock = prepare, clock
@@ -132,6 +132,8 @@ class StateWriter:
         begun = self._availability.monotonic()
         try:
             await asyncio.to_thread(self._shared.store.probe)
+            if self._availability.failure is not None:
+                await asyncio.to_thread(self._journal.probe)
         except StoreError as error:
             self._availability.failed(error)
             raise

@@ -42,6 +42,7 @@ from serve.api.operations import (
 )
 from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
 from serve.api.write_requests import WriteRequest, read_body
+from serve.decision.answering import Answering, caller_of
 from serve.decision.deadline import bundle_engine, under_time_limit
 from serve.decision.decider import Decided, Decider
 from serve.decision.replica import StateReplica
@@ -54,12 +55,14 @@ from serve.http.asgi import (
     Scope,
     Send,
     answer_lifespan,
+    client_address,
     json_response,
     refuse_stream,
     stream_messages,
 )
 from serve.http.openapi import openapi_document
 from serve.http.security import is_authorised, require_local_caller
+from serve.journal.record import Caller
 from serve.observability.health import CRITICAL, ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
@@ -107,6 +110,9 @@ class DecisionApp:
         if settings.log_folder is not None:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
+        self._answering = Answering(
+            self._replica, settings.service.lease_s, self._telemetry.record_error
+        )
         self._probe = ResourceProbe()
         handlers: dict[Operation[Any], Handler] = {
             DECIDE: self._decide,
@@ -227,10 +233,11 @@ class DecisionApp:
         except RequestError:
             await refuse_stream(receive, send)
             return
+        caller = caller_of(headers, client_address(scope))
         async for message in stream_messages(receive, send, MAX_BODY_BYTES):
             decided = None
             try:
-                response, decided = self._decided(message)
+                response, decided = await self._decided(message, caller)
             except RequestError as error:
                 response = json_response(error.body(), error.status)
             except Exception:
@@ -245,11 +252,11 @@ class DecisionApp:
                 self._count(STREAM_PATH, response.status, decided)
 
     async def _decide(self, request: HttpRequest) -> Answered:
-        return self._decided(await request.body(MAX_BODY_BYTES))
+        body = await request.body(MAX_BODY_BYTES)
+        return await self._decided(body, caller_of(request.headers, request.address))
 
-    def _decided(self, body: bytes) -> Answered:
-        active = self._replica.active()
-        decided = active.decider.answer(body, active.state, active.hold)
+    async def _decided(self, body: bytes, caller: Caller) -> Answered:
+        decided = await self._answering.answer(body, caller)
         _log_decision(decided)  # before it is sent: every answer has its line
         return json_response(decided.answer), decided
 
@@ -297,6 +304,7 @@ class DecisionApp:
                 lost=not availability.ok,
                 bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
             ),
+            self._replica.recorder.health,
         )
         return json_response(report, 503 if strict and report.status == CRITICAL else 200)
 

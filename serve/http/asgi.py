@@ -29,19 +29,30 @@ class ClientGoneError(Exception):
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One request. Header names are lower case; the body is read by ``body``."""
+    """One request. Header names are lower case; the body is read by ``body``.
+
+    ``address``: the host that the connection comes from, None when it is not known.
+    """
 
     method: str
     path: str
     query_string: bytes
     headers: Mapping[bytes, bytes]
     receive: Receive
+    address: str | None = None
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> HttpRequest:
         """Return the request of an ASGI scope; of a repeated header the last one counts."""
         headers = dict(scope["headers"])
-        return cls(scope["method"], scope["path"], scope["query_string"], headers, receive)
+        return cls(
+            scope["method"],
+            scope["path"],
+            scope["query_string"],
+            headers,
+            receive,
+            client_address(scope),
+        )
 
     def header(self, name: bytes) -> str | None:
         """Return a header, None when it was not sent."""
@@ -121,6 +132,12 @@ def json_response(
 ) -> HttpResponse:
     """Return ``body`` as a JSON answer."""
     return HttpResponse(_ENCODE(body), status, JSON, headers)
+
+
+def client_address(scope: Scope) -> str | None:
+    """Return the host that a connection comes from, None when the server does not say."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 async def answer_lifespan(receive: Receive, send: Send) -> None:

@@ -28,8 +28,10 @@ from serve.api.responses import (
     ServiceMetrics,
     StageLatency,
     Status,
+    StoreHealth,
 )
 from serve.decision.risk_state import RiskState
+from serve.journal.recorder import JournalHealth
 from serve.observability.latency_window import Recent
 
 HEALTHY: Final = "healthy"
@@ -153,6 +155,7 @@ def health_report(
     state: RiskState,
     scores: tuple[int, Accuracy],
     age: StateAge,
+    journal: JournalHealth,
 ) -> HealthAnswer:
     """Return the answer of ``GET /health``.
 
@@ -166,6 +169,7 @@ def health_report(
         state: position, operator's order and bars.
         scores: number of trades with known votes, and the accuracy of each agent over them.
         age: how old the state and the bars are.
+        journal: what became of the decisions that were to be kept.
     """
     latency = latency_report(recent.stages_ms, performance)
     alerts: list[Alert] = []
@@ -175,6 +179,7 @@ def health_report(
         pipeline=_pipeline(recent.service_error_rate, latency.total.p95, alerts),
         agents=_agents(*scores, alerts),
         bus=_bus(state, age, alerts),
+        store=_store(journal, alerts),
     )
     alerts += _account_alerts(state, drawdown_limit)
     last_s = recent.last_decision_s
@@ -283,6 +288,20 @@ def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
         bars=0 if market is None else market.bars,
         gap=gap,
     )
+
+
+def _store(journal: JournalHealth, alerts: list[Alert]) -> StoreHealth:
+    """Return whether the decisions are kept."""
+    status: Status = HEALTHY
+    if journal.failure is not None:
+        status = DEGRADED
+        alerts.append(_message("store", status, "decisions cannot be written to the journal"))
+    if journal.recent:
+        status = DEGRADED
+        alerts.append(
+            _message("store", status, f"{journal.lost} decisions are missing from the journal")
+        )
+    return StoreHealth(status, journal.waiting, journal.lost)
 
 
 def _message(component: str, status: Status, text: str) -> Alert:

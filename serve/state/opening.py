@@ -12,6 +12,7 @@ from typing import Final
 
 from rllib_tactical.errors import ServiceError
 from serve.state.conversion import convert_journal
+from serve.state.history import check_image, damaged
 from serve.state.records import ModelRecord
 from serve.state.shared import SharedState
 from serve.state.sqlite_store import SqliteStore
@@ -48,6 +49,11 @@ def store_name(where: str, symbol: str) -> str:
     return f"{where}#{plain}" if is_remote(where) else str((Path(where) / plain).resolve())
 
 
+def journal_name(name: str) -> str:
+    """Return what names the journal of decisions beside the state that ``name`` names."""
+    return f"{name}:decisions" if is_remote(name) else str(Path(name) / "decisions")
+
+
 def open_store(name: str) -> Store:
     """Open the store that ``store_name`` returned; an older version's folder is converted first.
 
@@ -72,6 +78,23 @@ def open_store(name: str) -> Store:
             return SqliteStore(folder)
     except OSError as error:
         raise StoreError(f"state folder {folder}: {error.strerror}") from error
+
+
+def open_journal(name: str) -> Store:
+    """Open the journal of decisions of the state that ``name`` names.
+
+    Raises:
+        ServiceError: see ``open_store``; what is not archived of it is not what was written.
+    """
+    journal = open_store(journal_name(name))
+    try:
+        found = check_image(journal.image())
+        if found is not None:
+            raise damaged(journal, DamagedError(found.problem))
+    except BaseException:
+        journal.close()
+        raise
+    return journal
 
 
 def shared_state(store: Store, model: ModelRecord) -> SharedState:
@@ -133,6 +156,7 @@ class OpenState:
             raise
         try:
             self.shared = shared_state(self.store, settings.model)
+            self.journal = open_journal(settings.store)
             self.order = StandingOrder(folder)
         except BaseException:
             self.store.close()
@@ -142,6 +166,7 @@ class OpenState:
     def close(self) -> None:
         """Close the state."""
         self.order.close()
+        self.journal.close()
         self.store.close()
         self.lock.release()
 

@@ -134,6 +134,12 @@ class RedisStore(Store):
                 raise ConflictError(f"record {expected} is no longer the last")
         return records
 
+    def size(self) -> int:
+        """See ``Store.size``."""
+        with self._calling():
+            keys = (self._records_key, self._archives_key)
+            return sum(self._client.memory_usage(key) or 0 for key in keys)
+
     def probe(self) -> None:
         """See ``Store.probe``."""
         with self._calling():

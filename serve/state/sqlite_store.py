@@ -133,6 +133,13 @@ class SqliteStore(Store):
         self._note(head)
         return records
 
+    def size(self) -> int:
+        """See ``Store.size``."""
+        try:
+            return os.stat(self.path).st_size
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+
     def probe(self) -> None:
         """See ``Store.probe``."""
         with self._writing() as db:

@@ -205,6 +205,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def size(self) -> int:
+        """Return about how many bytes records and archive take."""
+
+    @abstractmethod
     def probe(self) -> None:
         """Return once something was written durably: the store can be written."""
 

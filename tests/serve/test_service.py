@@ -205,7 +205,7 @@ def test_health_counts_the_decisions(client: httpx.Client, table: FeatureTable) 
     assert found["status"] in ("healthy", "degraded", "critical")
     assert found["metrics"]["decisions_last_hour"] == before + 3
     assert found["metrics"]["active_positions"] == 0
-    assert set(found["components"]) == {"resources", "models", "pipeline", "agents", "bus"}
+    assert set(found["components"]) == {"resources", "models", "pipeline", "agents", "bus", "store"}
     assert found["components"]["models"]["status"] == "healthy"
     assert found["latency"]["total"]["p50"] > 0
 

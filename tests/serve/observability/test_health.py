@@ -19,6 +19,7 @@ from serve.api.responses import (
 )
 from serve.decision.decider import STAGES
 from serve.decision.risk_state import RiskState
+from serve.journal.recorder import JournalHealth
 from serve.observability.health import (
     CRITICAL,
     DEGRADED,
@@ -39,6 +40,8 @@ NOW = 1_700_000_000.0
 
 
 CALM = Resources(cpu_percent=10.0, memory_percent=20.0, disk_percent=30.0)
+
+KEPT = JournalHealth(waiting=3, lost=0, failure=None, recent=False)
 
 
 def recent(total_ms: float = 1.0, **changes: Any) -> Recent:
@@ -66,6 +69,7 @@ def report(
     state: RiskState | None = None,
     age: StateAge | None = None,
     scores: tuple[int, Accuracy] = (0, NO_ACCURACY),
+    journal: JournalHealth = KEPT,
 ) -> HealthAnswer:
     return health_report(
         NOW,
@@ -77,6 +81,7 @@ def report(
         state or FLAT,
         scores,
         age or CURRENT,
+        journal,
     )
 
 
@@ -232,3 +237,28 @@ def test_halts_orders_and_drawdowns_are_alerts_but_no_faults(
         [("warning", "account")] * len(messages)
     )
     assert [alert.message for alert in found.alerts] == messages
+
+
+@pytest.mark.parametrize(
+    ("journal", "message"),
+    [
+        (KEPT, None),
+        (
+            JournalHealth(waiting=7, lost=0, failure="disk full", recent=False),
+            "decisions cannot be written to the journal",
+        ),
+        (
+            JournalHealth(waiting=0, lost=5, failure=None, recent=True),
+            "5 decisions are missing from the journal",
+        ),
+    ],
+)
+def test_decisions_that_are_not_kept_degrade_the_store(
+    journal: JournalHealth, message: str | None
+) -> None:
+    found = report(journal=journal)
+    store = found.components.store
+    assert (store.decisions_waiting, store.decisions_lost) == (journal.waiting, journal.lost)
+    assert store.status == ("healthy" if message is None else "degraded")
+    told = [alert.message for alert in found.alerts if alert.component == "store"]
+    assert told == ([] if message is None else [message])

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.domain.decision.risk import AccountView
+from serve.api.decide_request import DecideInput, OverrideParams
 from serve.api.responses import (
     NO_ACCURACY,
     Accuracy,
@@ -13,7 +18,7 @@ from serve.api.responses import (
     Scores,
     Timing,
 )
-from serve.decision.decider import Decided
+from serve.decision.decider import Circumstances, Decided
 from serve.observability.metrics import Telemetry
 from serve.state.portfolio import Trade
 
@@ -32,7 +37,15 @@ def decided(confidence: float = 0.8, fallback: bool = False) -> Decided:
         "d",
         "b",
     )
-    return Decided(answer, (1.0, 2.0, 3.0, 6.0), ("inference",), fallback)
+    account = AccountView(*(np.zeros(1, dtype) for dtype in (float, float, int, float, bool, bool)))
+    return Decided(
+        answer,
+        (1.0, 2.0, 3.0, 6.0),
+        ("inference",),
+        fallback,
+        DecideInput(np.zeros((60, 7)), "TEST", 1.0, 1.0, 0, 0, OverrideParams(), b""),
+        Circumstances(NOW, account, False, Control.NONE, None),
+    )
 
 
 def test_metrics_have_the_specified_names_and_buckets() -> None:

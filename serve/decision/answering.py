@@ -1,0 +1,94 @@
+"""From a request to an answer that may leave: one with an order only once it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rllib_tactical.domain.types import Reason
+from serve.decision.decider import Decided
+from serve.decision.replica import Active, StateReplica
+from serve.journal.record import Caller
+from serve.state.store import StoreError
+
+_ATTEMPTS: Final = 3
+"""How often an order is decided on because the state has changed meanwhile."""
+
+_MAX_REQUEST_ID: Final = 128
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Answering:
+    """Decides, and has every decision kept in the journal.
+
+    Args:
+        replica: the state to decide on, and the journal.
+        limit_s: how long an order may wait for the journal.
+        failed: called when an order could not be made durable.
+    """
+
+    def __init__(self, replica: StateReplica, limit_s: float, failed: Callable[[], None]) -> None:
+        self._replica, self._limit_s, self._failed = replica, limit_s, failed
+
+    async def answer(self, body: bytes, caller: Caller) -> Decided:
+        """Decide on the body of a request; an answer with an order is durable.
+
+        Raises:
+            RequestError: the body is refused, see ``Decider.answer``.
+        """
+        active = self._replica.active()
+        decided = active.decider.answer(body, active.state, active.hold)
+        if decided.orders:
+            return await self._secured(body, active, decided, caller)
+        self._replica.recorder.keep(decided, active.version, caller)
+        return decided
+
+    async def _secured(
+        self, body: bytes, active: Active, decided: Decided, caller: Caller
+    ) -> Decided:
+        """Return a decision with an order once it is durable, else one that holds.
+
+        What has changed while it was written is decided on again: a pause that was answered
+        meanwhile, for one, is in force.
+        """
+        recorder = self._replica.recorder
+        for _ in range(_ATTEMPTS):
+            try:
+                await asyncio.wait_for(
+                    recorder.secure(decided, active.version, caller), self._limit_s
+                )
+            except (StoreError, TimeoutError) as error:
+                self._replica.availability.failed(error)
+                self._failed()
+                if decided.answer.source != "override":
+                    break
+                # an operator's order to close the position does not wait for a disk
+                recorder.keep(decided, active.version, caller)
+                return decided
+            before, active = active, self._replica.active()
+            same = active.state is before.state and active.decider is before.decider
+            if same and active.hold is None:
+                return decided
+            again = active.decider.answer(body, active.state, active.hold)
+            if again.answer.decision_id == decided.answer.decision_id:
+                return decided
+            decided = again
+            if not decided.orders:
+                recorder.keep(decided, active.version, caller)
+                return decided
+        decided = active.decider.answer(body, active.state, Reason.STATE_UNAVAILABLE)
+        recorder.keep(decided, active.version, caller)
+        return decided
+
+
+def caller_of(headers: Mapping[bytes, bytes], address: str | None) -> Caller:
+    """Return who asks: ``X-Request-Id`` (its first 128 characters) and a valid ``traceparent``."""
+    request_id = headers.get(b"x-request-id", b"").decode("latin-1")[:_MAX_REQUEST_ID]
+    trace = headers.get(b"traceparent", b"")
+    return Caller(
+        request_id=request_id or None,
+        traceparent=trace.decode() if _TRACEPARENT.fullmatch(trace) else None,
+        address=address,
+    )

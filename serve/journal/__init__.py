@@ -1,0 +1,1 @@
+"""The journal of decisions: what was answered to whom, and on what."""

@@ -1,0 +1,129 @@
+"""An answer with an order leaves only after its decision is durable, and every answer is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.domain.features.table import FeatureTable
+from serve.decision.answering import caller_of
+from serve.journal.record import Caller
+from serve.state.store import Store
+from tests.serve.conftest import request_at
+from tests.serve.journal.answers import kept
+from tests.serve.local import SHORT_LEASE, Cluster, Lost
+from tests.serve.state.stores import valkey_server
+from tests.serve.writes import accepted, bars_body, executing, fill, fills_body, with_service
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def journal(cluster: Cluster, replica: int = 0) -> Store:
+    return cluster.replica(replica)._open.journal
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "valkey"])
+def test_an_order_is_in_the_journal_when_it_is_answered_once_however_often(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path, kind: str
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        t, _ = await executing(table, cluster)
+        ids = {
+            (await accepted(cluster, "/decide", request_at(table, t), replica))["decision_id"]
+            for replica in (0, 1, 0, 1)
+        }
+        orders = [r for r in kept(journal(cluster)) if r.answered["decision"]["execute"]]
+        assert [record.decision_id for record in orders] == list(ids)
+
+    if kind == "sqlite":
+        with_service(bundle, tmp_path, work, replicas=2)
+        return
+    with valkey_server(tmp_path / "server") as (url, _):
+        with_service(bundle, tmp_path, work, replicas=2, store=f"{url}#TEST")
+
+
+def test_what_is_kept_says_who_asked_what_and_on_which_state(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 400))
+        headers = {"X-Request-Id": "r-1", "traceparent": TRACE}
+        answer = await cluster.clients[0].post("/decide", json={"symbol": "TEST"}, headers=headers)
+        await cluster.replica().recorder.stop()
+        (record,) = kept(journal(cluster))
+        assert record.decision_id == answer.json()["decision_id"]
+        assert record.caller == Caller(request_id="r-1", traceparent=TRACE, address="127.0.0.1")
+        assert (record.state_version, record.matrix) == (2, None)
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_an_order_that_cannot_be_made_durable_holds_and_counts_as_an_error(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        t, _ = await executing(table, cluster)
+        fresh = request_at(table, t, override_params={"base_quantity": 100.0})
+        before = len(kept(journal(cluster)))
+        with Lost(journal(cluster), "append", "probe"):
+            answer = await accepted(cluster, "/decide", fresh)
+            assert answer["decision"]["reason"] == "state_unavailable"
+            assert answer["decision"]["execution_command"] is None
+            assert (await cluster.get("/ready")).status_code == 503
+            health = (await cluster.get("/health")).json()
+            assert health["components"]["pipeline"]["error_rate"] > 0
+            await asyncio.sleep(3 * SHORT_LEASE.poll_s)  # the state can be written, this cannot
+            assert (await cluster.get("/ready")).status_code == 503
+        assert [
+            r for r in kept(journal(cluster))[before:] if r.answered["decision"]["execute"]
+        ] == []
+        await asyncio.sleep(3 * SHORT_LEASE.poll_s)
+        assert (await accepted(cluster, "/decide", fresh))["decision"]["execute"]
+
+    with_service(bundle, tmp_path, work, replicas=1, service=SHORT_LEASE)
+
+
+def test_an_order_to_flatten_leaves_without_the_journal_and_is_kept_later(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/fills", fills_body(fill(1, "BUY", 5.0, 100.0)))
+        await accepted(cluster, "/admin/override", {"action": "flatten"})
+        with Lost(journal(cluster), "append", "probe"):
+            answer = await accepted(cluster, "/decide", request_at(table, 320))
+            assert answer["decision"]["execution_command"]["quantity"] == 5.0
+        await cluster.replica().recorder.stop()
+        assert [record.decision_id for record in kept(journal(cluster))] == [answer["decision_id"]]
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_a_pause_that_is_answered_while_an_order_is_written_is_in_force(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        t, _ = await executing(table, cluster)
+        recorder = cluster.replica().recorder
+        secure = recorder.secure
+
+        async def paused_meanwhile(*arguments: Any) -> None:
+            await secure(*arguments)
+            await accepted(cluster, "/admin/override", {"action": "pause"})
+
+        monkeypatch.setattr(recorder, "secure", paused_meanwhile)
+        answer = await accepted(cluster, "/decide", request_at(table, t))
+        assert answer["decision"]["reason"] == "paused"
+        await recorder.stop()
+        assert answer["decision_id"] in {r.decision_id for r in kept(journal(cluster))}
+
+    with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_what_a_caller_sends_is_bounded() -> None:
+    headers = {b"x-request-id": b"x" * 200, b"traceparent": b"00-zz"}
+    assert caller_of(headers, None) == Caller(request_id="x" * 128)
+    assert caller_of({}, "10.0.0.1") == Caller(address="10.0.0.1")
