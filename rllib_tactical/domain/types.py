@@ -71,6 +71,7 @@ class Reason(IntEnum):
     LEVEL_NOT_POSITIVE = 18
     ACCOUNT_LOST = 19
     MODEL_LOADING = 20
+    DATA_SUSPECT = 21
 
     @property
     def code(self) -> str:

@@ -261,13 +261,17 @@ class AgentsHealth(Struct, frozen=True):
 
 
 class BusHealth(Struct, frozen=True):
-    """Age of the input in seconds; ``bars_overdue_s`` is null before the first bar."""
+    """Age of the input in seconds; ``bars_overdue_s`` is null before the first bar.
+
+    ``suspect`` names the rules of ``tactical data check`` that bars of the window break.
+    """
 
     status: Status
     state_age_s: float
     bars_overdue_s: float | None
     bars: int
     gap: bool
+    suspect: list[str]
 
 
 class StoreHealth(Struct, frozen=True):

@@ -261,8 +261,10 @@ class Decider:
         now_s = time() if now_s is None else now_s
         risk = self.bundle.rules.risk
         data_issue = hold
-        if hold is None and request.from_bars:
-            data_issue = state.data_issue_of(now_s, self.bundle.bar_seconds)
+        if hold is None:
+            found = state.data_issue_of(now_s, self.bundle.bar_seconds)
+            # a request has a matrix of its own, but the account is marked by the service's bars
+            data_issue = found if request.from_bars or found is not Reason.DATA_STALE else None
         tradable = state.tradable(now_s, self._clock, request.from_bars)
         return Circumstances(
             at_s=now_s,

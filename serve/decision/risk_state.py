@@ -91,9 +91,18 @@ class RiskState:
         market = self.market
         if market is None:
             return Reason.DATA_STALE
+        if self.suspect:
+            return Reason.DATA_SUSPECT
         if self._overdue_s(market, now_s, bar_seconds) > self._service.max_bar_age_s:
             return Reason.DATA_STALE
         return None
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Market rules that bars of the window break; none in a replay, whose file was checked."""
+        if self.market is None or not self._service.live_bars:
+            return ()
+        return self.market.suspect
 
     def after_gap(self, risk: RiskConfig) -> bool:
         """Return whether bars are missing so shortly before the last one that decisions hold."""

@@ -281,12 +281,17 @@ def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
     if gap:
         statuses.append(DEGRADED)
         alerts.append(_message("bus", DEGRADED, "bars are missing inside the window"))
+    if state.suspect:
+        statuses.append(DEGRADED)
+        text = f"bars inside the window may be wrong ({', '.join(state.suspect)}): decisions hold"
+        alerts.append(_message("bus", DEGRADED, text))
     return BusHealth(
         status=worst(statuses),
         state_age_s=round(age.state_age_s, 3),
         bars_overdue_s=overdue,
         bars=0 if market is None else market.bars,
         gap=gap,
+        suspect=list(state.suspect),
     )
 
 

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.data.calendar.sessions import next_bar_s
+from rllib_tactical.data.quality.market_rules import suspect_bars
 from rllib_tactical.domain.decision.missing_bars import NO_GAP
 from rllib_tactical.domain.features.synergy import NO_SYNERGY, Synergy
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
-from rllib_tactical.domain.types import WINDOW, Instrument
+from rllib_tactical.domain.types import WINDOW, Bars, Instrument
 from rllib_tactical.errors import TacticalError
 from serve.api.errors import RequestError, exact, invalid
 from serve.api.responses import Gap
@@ -27,6 +28,9 @@ revised one: ten weeks of 5-minute bars, 24/7."""
 
 CHECKPOINT_BARS: Final = 256
 """A bar that is taken in late or revised costs the bars since the last such point, not all."""
+
+COMPARED_S: Final = 10 * 86_400
+"""How much trading before the window tells what is usual in the market, seconds."""
 
 FUTURE_SLACK_S: Final = 5.0
 """How far the clocks of the service and of the exchange may differ, seconds."""
@@ -46,6 +50,7 @@ class BufferState(msgspec.Struct, frozen=True):
         bars_since_gap: bars since the newest gap; None when no bar is missing in the window.
         due_s: epoch time at which the next scheduled bar closes.
         synergy: the one in force at its close, detected on the bars.
+        suspect: market rules of ``data check`` that bars of the window break.
     """
 
     matrix: bytes
@@ -58,6 +63,7 @@ class BufferState(msgspec.Struct, frozen=True):
     bars_since_gap: int | None
     due_s: float
     synergy: Synergy = NO_SYNERGY
+    suspect: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -105,6 +111,7 @@ class BarBuffer:
         self._rows: dict[int, BarRow] = {}  # oldest first
         self._checkpoints: deque[StreamsState] = deque(maxlen=KEPT_BARS // CHECKPOINT_BARS)
         self._arrived_s = 0.0
+        self._suspect: tuple[str, ...] | None = ()  # None: not known yet
 
     @property
     def count(self) -> int:
@@ -127,7 +134,7 @@ class BarBuffer:
         self._now.resume(image.now)
         self._rows = {row.time_s: row for row in image.rows}
         self._checkpoints.clear()
-        self._arrived_s = image.arrived_s
+        self._arrived_s, self._suspect = image.arrived_s, None
 
     def check(self, bars: list[BarInput], now_s: float, revise: bool = False) -> BarPlan:
         """Return what ``push`` would do with the bars of a request; nothing changes.
@@ -177,7 +184,7 @@ class BarBuffer:
             kept = self._go_back(rows[0].time_s)
             rows = tuple(sorted((kept | {row.time_s: row for row in rows}).values()))
         closed = self._push(rows)
-        self._arrived_s = arrived_s
+        self._arrived_s, self._suspect = arrived_s, None
         surplus = list(islice(self._rows.values(), max(0, len(self._rows) - KEPT_BARS)))
         if surplus:
             self._base.push(surplus)
@@ -205,6 +212,7 @@ class BarBuffer:
             bars_since_gap=now.since_gap if now.since_gap < NO_GAP else None,
             due_s=float(following_s + self._bar_seconds),
             synergy=now.synergies.current(),
+            suspect=self._suspect_rules(),
         )
 
     def _row(self, bar: BarInput, field: str, now_s: float) -> BarRow:
@@ -234,6 +242,17 @@ class BarBuffer:
                 f"must be <= open and close ({exact(bottom)}), found {exact(bar.low)}",
             )
         return BarRow(int(seconds), bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+    def _suspect_rules(self) -> tuple[str, ...]:
+        """Return the market rules that bars of the window break, looked up once per push."""
+        if self._suspect is None:
+            span = COMPARED_S // self._bar_seconds + WINDOW
+            rows = list(islice(reversed(self._rows.values()), span))[::-1]
+            times, *prices = zip(*rows, strict=True)
+            bars = Bars(np.array(times), *(np.array(values) for values in prices))
+            found = suspect_bars(bars, self._instrument, self._bar_seconds)
+            self._suspect = tuple(rule for rule, bad in found.items() if bad[-WINDOW:].any())
+        return self._suspect
 
     def _push(self, rows: tuple[BarRow, ...]) -> list[ClosedBar]:
         closed: list[ClosedBar] = []

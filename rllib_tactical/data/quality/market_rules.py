@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from rllib_tactical.data.calendar.sessions import Placement, place_bars, schedul
 from rllib_tactical.data.interpret.zones import Zone
 from rllib_tactical.data.io.parse import MICROS
 from rllib_tactical.data.quality.findings import Collector, iso_time
+from rllib_tactical.data.quality.price_rules import is_off_tick
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray
 from rllib_tactical.errors import DataError
 
@@ -60,6 +62,45 @@ def check_market(
     _check_returns(bars, rows, placed, collector)
 
 
+def suspect_bars(bars: Bars, instrument: Instrument, bar_seconds: int) -> dict[str, BoolArray]:
+    """Return which bars (T,) break a rule that says that a feed may be wrong, by rule.
+
+    ``zero_volume_run`` and ``frozen_prices`` mark every bar of a run, ``outlier_return`` and
+    ``roll_jump`` the bar that jumps, ``off_tick`` each bar with such a price. A market of which no
+    bar has volume does not report it: that is no run. ``bars``, at least one, are as in
+    ``check_market``.
+
+    Raises:
+        ConfigError: unknown calendar or time zone.
+        DataError: the calendar does not cover the times.
+    """
+    placed = place_bars(bars.timestamp_s, instrument.calendar, instrument.timezone, bar_seconds)
+    returns = _compare_returns(bars, placed)
+    prices = (bars.open, bars.high, bars.low, bars.close)
+    silent = _silent_runs(bars) if bars.volume.any() else _runs(np.zeros(0, dtype=np.bool_), 1)
+    return {
+        "zero_volume_run": _covered(len(bars), *silent),
+        "frozen_prices": _covered(len(bars), *_frozen_runs(bars)),
+        "outlier_return": _marked(len(bars), returns.outliers),
+        "roll_jump": _marked(len(bars), returns.first[returns.jumps]),
+        "off_tick": is_off_tick(prices, instrument.tick_size),
+    }
+
+
+def _covered(count: int, start: IntArray, length: IntArray) -> BoolArray:
+    """Return a mask (T,) of the runs that start at ``start`` and are ``length`` long."""
+    edges = np.zeros(count + 1, dtype=np.int64)
+    np.add.at(edges, start, 1)
+    np.add.at(edges, start + length, -1)
+    return np.cumsum(edges)[:-1] > 0
+
+
+def _marked(count: int, bar: IntArray) -> BoolArray:
+    mask = np.zeros(count, dtype=np.bool_)
+    mask[bar] = True
+    return mask
+
+
 def _check_zone(
     bars: Bars,
     rows: IntArray,
@@ -102,10 +143,23 @@ def _check_zone(
 
 
 def _check_runs(bars: Bars, rows: IntArray, collector: Collector) -> None:
-    silent, length = _runs(bars.volume == 0, ZERO_VOLUME_BARS)
+    silent, length = _silent_runs(bars)
     collector.add_rows(
         "zero_volume_run", rows[silent], lambda i: f"{length[i]} bars in a row without volume"
     )
+    frozen, alike = _frozen_runs(bars)
+    collector.add_rows(
+        "frozen_prices", rows[frozen], lambda i: f"{alike[i]} bars in a row are identical"
+    )
+
+
+def _silent_runs(bars: Bars) -> tuple[IntArray, IntArray]:
+    """Return first bar and length of each run of bars without volume."""
+    return _runs(bars.volume == 0, ZERO_VOLUME_BARS)
+
+
+def _frozen_runs(bars: Bars) -> tuple[IntArray, IntArray]:
+    """Return first bar and length of each run of bars with the same prices."""
     same = np.zeros(len(bars), dtype=np.bool_)
     same[1:] = (
         (bars.open[1:] == bars.open[:-1])
@@ -114,9 +168,7 @@ def _check_runs(bars: Bars, rows: IntArray, collector: Collector) -> None:
         & (bars.close[1:] == bars.close[:-1])
     )
     repeats, more = _runs(same, FROZEN_BARS - 1)
-    collector.add_rows(
-        "frozen_prices", rows[repeats - 1], lambda i: f"{more[i] + 1} bars in a row are identical"
-    )
+    return repeats - 1, more + 1
 
 
 def _check_coverage(
@@ -162,6 +214,47 @@ def _check_coverage(
 
 
 def _check_returns(bars: Bars, rows: IntArray, placed: Placement, collector: Collector) -> None:
+    found = _compare_returns(bars, placed)
+    moves, outliers = found.moves, found.outliers
+    collector.add_rows(
+        "outlier_return",
+        rows[outliers],
+        lambda i: (
+            f"return {moves[outliers[i]]:+.4%} is more than {OUTLIER_TIMES_MEDIAN:g} times the "
+            f"median of the previous session, {found.typical[found.session[outliers[i]] - 1]:.4%}"
+        ),
+    )
+    gaps, threshold, jumps = found.gaps, found.threshold, found.jumps
+    collector.add_rows(
+        "roll_jump",
+        rows[found.first[jumps]],
+        lambda i: (
+            f"jump of {gaps[jumps[i]]:+.4%} between sessions, limit {threshold[jumps[i]]:.4%}: an "
+            "unadjusted contract roll or split?"
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Returns:
+    """Returns of T bars in S sessions, and those that are unusual.
+
+    ``moves`` (T,), ``session`` (T,) counted from 0, ``typical`` (S,) medians, ``outliers`` bars;
+    ``first`` (S - 1,) bar of each session but the first, ``gaps`` and ``threshold`` (S - 1,) its
+    jump from the close before and the limit, ``jumps`` indices of the gaps beyond it.
+    """
+
+    moves: FloatArray
+    session: IntArray
+    typical: FloatArray
+    outliers: IntArray
+    first: IntArray
+    gaps: FloatArray
+    threshold: FloatArray
+    jumps: IntArray
+
+
+def _compare_returns(bars: Bars, placed: Placement) -> _Returns:
     """Compare each bar's return with the typical one of the session before.
 
     Within a session a return runs from close to close; the first bar's runs from its open, and
@@ -177,28 +270,13 @@ def _check_returns(bars: Bars, rows: IntArray, placed: Placement, collector: Col
     limit = np.concatenate(([np.inf], OUTLIER_TIMES_MEDIAN * typical[:-1]))
     limit[~(limit > 0)] = np.inf
     outliers = np.flatnonzero(np.abs(moves) > limit[session])
-    collector.add_rows(
-        "outlier_return",
-        rows[outliers],
-        lambda i: (
-            f"return {moves[outliers[i]]:+.4%} is more than {OUTLIER_TIMES_MEDIAN:g} times the "
-            f"median of the previous session, {typical[session[outliers[i]] - 1]:.4%}"
-        ),
-    )
     first = np.flatnonzero(starts)[1:]
     gaps = bars.open[first] / bars.close[first - 1] - 1.0
     # A gap is judged by the market's usual gaps, which need a few sessions to be known.
     usual = float(np.median(np.abs(gaps))) if gaps.size >= 5 else 0.0
     threshold = np.maximum(ROLL_TIMES_MEDIAN_GAP * usual, limit[session[first]])
     jumps = np.flatnonzero(np.abs(gaps) > threshold)
-    collector.add_rows(
-        "roll_jump",
-        rows[first[jumps]],
-        lambda i: (
-            f"jump of {gaps[jumps[i]]:+.4%} between sessions, limit {threshold[jumps[i]]:.4%}: an "
-            "unadjusted contract roll or split?"
-        ),
-    )
+    return _Returns(moves, session, typical, outliers, first, gaps, threshold, jumps)
 
 
 def _session_medians(values: FloatArray, session: IntArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from rllib_tactical.data.io.columns import Columns
 from rllib_tactical.data.io.parse import PRICE_COLUMNS
 from rllib_tactical.data.quality.findings import Collector
-from rllib_tactical.domain.types import Instrument
+from rllib_tactical.domain.types import BoolArray, FloatArray, Instrument
 
 MOST_TICKS: Final = 1e9
 LEAST_TICKS: Final = 4.0
@@ -36,12 +37,7 @@ def check_scale(columns: Columns, instrument: Instrument, collector: Collector) 
             f"({instrument.tick_size:g}): give --price-scale, or another instrument",
         )
         return
-    off = np.zeros(columns.rows, dtype=np.bool_)
-    with np.errstate(invalid="ignore"):
-        for values in prices:
-            steps = values / instrument.tick_size
-            off |= np.abs(steps - np.rint(steps)) > _TOLERANCE + 1e-12 * np.abs(steps)
-    rows = np.flatnonzero(off & usable)
+    rows = np.flatnonzero(is_off_tick(prices, instrument.tick_size) & usable)
     if rows.size:
         collector.add_rows(
             "off_tick",
@@ -49,3 +45,13 @@ def check_scale(columns: Columns, instrument: Instrument, collector: Collector) 
             f"{rows.size} of {columns.rows} bars have prices that are no multiples of the tick of "
             f"{instrument.symbol}, {instrument.tick_size:g}",
         )
+
+
+def is_off_tick(prices: Sequence[FloatArray], tick_size: float) -> BoolArray:
+    """Return at which bars (T,) one of the ``prices``, each (T,), is no multiple of the tick."""
+    off = np.zeros(prices[0].shape, dtype=np.bool_)
+    with np.errstate(invalid="ignore"):
+        for values in prices:
+            steps = values / tick_size
+            off |= np.abs(steps - np.rint(steps)) > _TOLERANCE + 1e-12 * np.abs(steps)
+    return off

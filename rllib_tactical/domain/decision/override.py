@@ -55,20 +55,23 @@ def override_for(
     """Return the override of one account's vote (N = 1), None when there is none.
 
     The first that applies counts: an unknown state or one whose bundle is not loaded (no order at
-    all); the operator's order; a session halted by its drawdown (the position is closed, as the
-    simulator does at the next open); data that are stale. (After missing
+    all); the operator's order; bars that may be wrong, which may also have caused a halt; a session
+    halted by its drawdown (the position is closed, as the simulator does at the next open); data
+    that are stale. (After missing
     bars ``decide`` itself holds.)
 
     Args:
         control: the operator's order.
         account: the account as it is now.
-        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING`` or ``DATA_STALE`` when that is the
-            case.
+        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``DATA_SUSPECT`` or ``DATA_STALE``
+            when that is the case.
     """
     if data_issue in _UNKNOWN:
         return Override(data_issue)
     if control is not Control.NONE:
         return Override(_ORDERED[control], control is Control.FLATTEN, operator=True)
+    if data_issue is Reason.DATA_SUSPECT:
+        return Override(data_issue)
     if account.halted[0] and account.position_side[0]:
         return Override(Reason.SESSION_HALTED, flatten=True)
     return None if data_issue is None else Override(data_issue)

@@ -6,8 +6,9 @@ import pytest
 
 from rllib_tactical.data.instruments import load_instrument
 from rllib_tactical.data.quality.findings import CheckReport
+from rllib_tactical.data.quality.market_rules import suspect_bars
 from rllib_tactical.data.quality.rules import check_columns
-from rllib_tactical.domain.types import Instrument
+from rllib_tactical.domain.types import Bars, Instrument
 from tests.data.tables import NOW_S, columns_of, walk, walk_frame
 
 
@@ -166,3 +167,57 @@ def test_data_before_the_calendar_begins_are_still_compared() -> None:
     korea = Instrument(symbol="X", tick_size=1.0, calendar="XKRX", timezone="Asia/Seoul")
     report = check_columns(columns_of(frame), instrument=korea, now_s=NOW_S)
     assert report.counts["missing_bars"] == 1
+
+
+def _days(count: int) -> Bars:
+    """Return quiet bars around the clock, on ticks of a cent."""
+    rng = np.random.default_rng(3)
+    length = count * 288
+    close = np.round(100.0 + np.cumsum(rng.choice([-0.02, 0.02, 0.01], length)), 2)
+    return Bars(
+        timestamp_s=np.arange(length) * 300,
+        open=close,
+        high=np.round(close + 0.05, 2),
+        low=np.round(close - 0.05, 2),
+        close=close,
+        volume=rng.integers(1, 99, length).astype(np.float64),
+    )
+
+
+def _changed(bars: Bars, t: slice, **values: float) -> Bars:
+    columns = {
+        name: np.array(getattr(bars, name)) for name in ("open", "high", "low", "close", "volume")
+    }
+    for name, value in values.items():
+        columns[name][t] = value
+    return Bars(bars.timestamp_s, **columns)
+
+
+AROUND_THE_CLOCK = Instrument(symbol="TEST", tick_size=0.01)
+
+
+def test_the_bars_that_break_a_rule_are_those_that_a_check_reports() -> None:
+    bars = _days(4)
+    print_, at = slice(700, 701), 700
+    cases = {
+        "outlier_return": (_changed(bars, print_, close=10 * bars.close[at], high=1e4), [700, 701]),
+        "zero_volume_run": (_changed(bars, slice(600, 603), volume=0.0), [600, 601, 602]),
+        "frozen_prices": (
+            _changed(bars, slice(600, 612), open=90.0, high=90.0, low=90.0, close=90.0),
+            list(range(600, 612)),
+        ),
+        "off_tick": (_changed(bars, print_, close=float(bars.close[at]) + 0.005), [700]),
+        "roll_jump": (
+            _changed(bars, slice(864, None), open=300.0, high=301.0, low=299.0, close=300.0),
+            [864],
+        ),
+    }
+    assert not any(bad.any() for bad in suspect_bars(bars, AROUND_THE_CLOCK, 300).values())
+    for rule, (wrong, expected) in cases.items():
+        found = suspect_bars(wrong, AROUND_THE_CLOCK, 300)
+        assert np.flatnonzero(found[rule]).tolist() == expected, rule
+
+
+def test_a_market_without_volume_has_no_runs_without_it() -> None:
+    bars = _changed(_days(2), slice(None), volume=0.0)
+    assert not suspect_bars(bars, AROUND_THE_CLOCK, 300)["zero_volume_run"].any()

@@ -94,3 +94,10 @@ def test_missing_bars_hold_for_as_long_as_the_bundle_says(
 
 def test_without_bars_there_is_nothing_to_rely_on() -> None:
     assert RiskState(FLAT).data_issue_of(0.0, 300) is Reason.DATA_STALE
+
+
+def test_bars_that_break_a_market_rule_are_suspect_where_they_are_live() -> None:
+    live = state(suspect=("outlier_return",))
+    assert live.data_issue_of(700.0, 300) is Reason.DATA_SUSPECT
+    replayed = state(ServiceConfig(live_bars=False), suspect=("outlier_return",))
+    assert (replayed.suspect, replayed.data_issue_of(700.0, 300)) == ((), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,23 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import compute_features
+from rllib_tactical.domain.types import Bars
 from rllib_tactical.synthetic import make_market
 from serve.state import bars as bars_module
 from serve.state.bar_streams import BarRow
 from serve.state.bars import BarBuffer, BufferImage
-from tests.serve.local import Cluster
+from tests.serve.conftest import walk
+from tests.serve.local import SERVICE, Cluster
 from tests.serve.writes import (
     BARS,
     accepted,
     bar_at,
     bars_body,
+    fills_body,
     refused,
     with_service,
 )
+from tests.serve.writes import fill as posted
 
 COLUMNS = ("timestamp_s", "open", "high", "low", "close", "volume")
 
@@ -146,6 +152,61 @@ def test_bars_older_than_those_kept_are_not_known_and_no_longer_needed(
     revised.push((rows[620],), 1.0)
     assert revised.image() == right.image()
     assert len(right.image().rows) == 100
+
+
+def on_ticks(length: int) -> Bars:
+    """Return a walk whose prices are multiples of a cent."""
+    bars = walk(length, seed=7)
+    prices = {name: np.round(getattr(bars, name), 2) for name in ("open", "high", "low", "close")}
+    return replace(bars, **prices)
+
+
+def test_bars_that_may_be_wrong_hold_until_they_are_revised_or_have_passed(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """A print of ten times the price, with a position: nothing is sold on it, though it halts."""
+    bars = on_ticks(800)
+    start = int(time.time()) // 300 * 300 - 800 * 300
+    bars = replace(bars, timestamp_s=bars.timestamp_s + start)
+    wrong = {"high": 2000.0, "close": round(10.0 * float(bars.close[700]), 2)}
+    service = replace(SERVICE, live_bars=True)
+
+    async def work(cluster: Cluster) -> None:
+        async def decided() -> tuple[str, Any]:
+            found = (await accepted(cluster, "/decide", {"symbol": "TEST"}))["decision"]
+            return found["reason"], found["execution_command"]
+
+        async def suspect() -> Any:
+            health = (await cluster.get("/health")).json()
+            alerts = [alert["message"] for alert in health["alerts"]]
+            said = any("may be wrong (outlier_return)" in text for text in alerts)
+            assert said == bool(health["components"]["bus"]["suspect"])
+            return health["components"]["bus"]["suspect"]
+
+        await accepted(cluster, "/bars", bars_body(0, 700, bars))
+        held = posted(1, "BUY", 100.0, float(bars.close[699]), timestamp=start + 699 * 300)
+        await accepted(cluster, "/fills", fills_body(held))
+        assert (await decided())[0] != "data_suspect"
+        assert await suspect() == []
+        for body in (
+            {"symbol": "TEST", "bars": [bar_at(bars, 700, **wrong)]},
+            bars_body(701, 759, bars),
+        ):
+            await accepted(cluster, "/bars", body)
+            assert await decided() == ("data_suspect", None)
+            assert await suspect() == ["outlier_return"]
+        revision = {**bars_body(700, 701, bars), "revise": True}
+        await accepted(cluster, "/bars", revision)
+        assert (await decided())[0] != "data_suspect"
+        again = {"symbol": "TEST", "bars": [bar_at(bars, 700, **wrong)], "revise": True}
+        await accepted(cluster, "/bars", again)
+        assert (await decided())[0] == "data_suspect"
+        await accepted(cluster, "/bars", bars_body(759, 761, bars))
+        assert (await decided())[0] == "data_suspect"  # the way back is an outlier too
+        await accepted(cluster, "/bars", bars_body(761, 762, bars))
+        assert (await decided())[0] != "data_suspect"
+
+    with_service(bundle, tmp_path, work, replicas=1, service=service)
 
 
 def test_times_and_prices_are_shown_as_they_are(bundle: Bundle, tmp_path: Path) -> None:
