@@ -154,10 +154,15 @@ class BarsAnswer(Struct, frozen=True):
 
 
 class FillsAnswer(Struct, frozen=True):
-    """The answer of ``POST /fills``. ``position`` in lots, negative when short."""
+    """The answer of ``POST /fills``. ``position`` in lots, negative when short.
+
+    ``accepted`` counts the new fills; ``corrected`` those among them that replaced another one.
+    """
 
     symbol: str
     accepted: int
+    corrected: int
+    busted: int
     repeated: int
     position: float
     equity: float

@@ -57,6 +57,7 @@ class FillInput(Struct, forbid_unknown_fields=True, frozen=True):
     """One fill of the broker.
 
     ``commission`` in dollars, below zero for a rebate; the instrument's own where left out.
+    ``corrects``: id of the fill in whose place this one counts, as if the other had never been.
     """
 
     fill_id: Name
@@ -66,13 +67,20 @@ class FillInput(Struct, forbid_unknown_fields=True, frozen=True):
     timestamp: Moment
     commission: Annotated[float, Meta(ge=-MAX_PRICE, le=MAX_PRICE)] | UnsetType = UNSET
     metadata: OrderMetadata | None = None
+    corrects: Name | None = None
 
 
 class FillsRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """The body of ``POST /fills``: fills of one symbol in the order in which they happened."""
+    """The body of ``POST /fills``: fills of one symbol in the order in which they happened.
+
+    ``busts``: ids of fills that the broker has undone. ``note``: who corrects or busts, and why.
+    There must be a fill or a bust.
+    """
 
     symbol: Symbol
-    fills: Annotated[list[FillInput], Meta(min_length=1, max_length=MAX_FILLS)]
+    fills: Annotated[list[FillInput], Meta(max_length=MAX_FILLS)]
+    busts: Annotated[list[Name], Meta(max_length=MAX_FILLS)] = []
+    note: Note = ""
 
 
 class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):

@@ -183,9 +183,12 @@ def send_bars(
     return Call(operations.BARS, {"symbol": symbol, "bars": list(bars), **more})
 
 
-def send_fills(symbol: str, fills: Sequence[FillInput]) -> Call[FillsAnswer]:
-    """Send the broker's fills, in the order in which they happened."""
-    return Call(operations.FILLS, {"symbol": symbol, "fills": list(fills)})
+def send_fills(
+    symbol: str, fills: Sequence[FillInput], busts: Sequence[str] = (), note: str = ""
+) -> Call[FillsAnswer]:
+    """Send the broker's fills, in the order in which they happened, and ids of busted ones."""
+    body = {"symbol": symbol, "fills": list(fills), "busts": list(busts), "note": note}
+    return Call(operations.FILLS, body)
 
 
 def override(action: str, note: str = "", request_id: str | None = None) -> Call[OverrideAnswer]:

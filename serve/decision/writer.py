@@ -222,11 +222,13 @@ class StateWriter:
 
         if await self._commit(check):
             named = [{"fill_id": f.fill_id, "decision_id": f.decision_id} for f in plan.new]
-            self._log("fills", fills=named)
+            self._log("fills", fills=named, busts=list(plan.busts), note=request.note)
         account = machine.snapshot().account
         return FillsAnswer(
             symbol=request.symbol,
             accepted=len(plan.new),
+            corrected=sum(fill.corrects is not None for fill in plan.new),
+            busted=len(plan.busts),
             repeated=plan.repeated,
             position=account.side * account.quantity,
             equity=account.equity,

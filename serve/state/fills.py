@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +11,7 @@ from msgspec import UNSET
 
 from rllib_tactical.domain.types import Instrument
 from serve.api.errors import RequestError, invalid
-from serve.api.write_requests import FillInput, epoch_seconds
+from serve.api.write_requests import FillInput, FillsRequest, epoch_seconds
 from serve.state.portfolio import Fill, signed_votes
 
 FUTURE_SLACK_S: Final = 60.0
@@ -17,9 +19,10 @@ FUTURE_SLACK_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class FillPlan:
-    """A request's new fills, and how many it repeats."""
+    """A request's new fills, ids of the fills that it busts, and how much of it is repeated."""
 
     new: tuple[Fill, ...]
+    busts: tuple[str, ...]
     repeated: int
 
 
@@ -28,31 +31,60 @@ class FillRegister:
 
     def __init__(self, instrument: Instrument) -> None:
         self._instrument = instrument
-        self._fills: dict[str, Fill] = {}
+        self._fills: MutableMapping[str, Fill] = {}
+        self._replaced: MutableMapping[str, str | None] = {}  # by which fill; None: busted
 
     @property
     def fills(self) -> list[Fill]:
         """The fills in the order in which they came."""
         return list(self._fills.values())
 
+    @property
+    def busts(self) -> list[str]:
+        """Ids of the fills that were busted."""
+        return [fill_id for fill_id, by in self._replaced.items() if by is None]
+
     def add(self, fill: Fill) -> None:
         """Note a fill that ``check`` found to be new."""
         self._fills[fill.fill_id] = fill
+        if fill.corrects is not None:
+            self._replaced[fill.corrects] = fill.fill_id
 
-    def check(self, fills: list[FillInput], now_s: float) -> FillPlan:
-        """Return which fills of a request are new; nothing changes.
+    def bust(self, fill_id: str) -> None:
+        """Note that a fill was undone."""
+        self._replaced[fill_id] = None
+
+    def check(
+        self, request: FillsRequest, now_s: float, is_kept: Callable[[str], bool]
+    ) -> FillPlan:
+        """Return which fills and busts of a request are new; nothing changes.
+
+        Args:
+            request: fills, then busts.
+            now_s: epoch time.
+            is_kept: whether a fill is recent enough to be corrected or busted.
 
         Raises:
-            RequestError: 422 for a fill in the future; 409 for an id that was accepted with other
-                values, or is in the request twice with different ones.
+            RequestError: 422 for a fill in the future, for a correction or bust of a fill that is
+                not known, and for a request without any of them; 409 for an id that was accepted
+                with other values, or is in the request twice with different ones, and for a
+                correction or bust of a fill that no longer counts or is too old.
         """
+        if not (request.fills or request.busts):
+            raise invalid("fills", "there must be a fill or a bust, found none")
+        after = FillRegister(self._instrument)
+        after._fills, after._replaced = ChainMap({}, self._fills), ChainMap({}, self._replaced)
         new: dict[str, Fill] = {}
         repeated = 0
-        for i, given in enumerate(fills):
-            fill = self._fill(given, f"fills[{i}]", now_s)
-            known = self._fills.get(fill.fill_id) or new.get(fill.fill_id)
+        for i, given in enumerate(request.fills):
+            fill = after._fill(given, f"fills[{i}]", now_s)
+            known = after._fills.get(fill.fill_id)
             if known is None:
+                if fill.corrects is not None:
+                    after._require_in_force(fill.corrects, f"fills[{i}].corrects")
+                    _require_kept(fill.corrects, new, is_kept, f"fills[{i}].corrects")
                 new[fill.fill_id] = fill
+                after.add(fill)
             elif known == fill:
                 repeated += 1
             else:
@@ -62,7 +94,24 @@ class FillRegister:
                     f"fills[{i}].fill_id: {fill.fill_id} was accepted with other values",
                     f"fills[{i}].fill_id",
                 )
-        return FillPlan(tuple(new.values()), repeated)
+        busts = []
+        for i, fill_id in enumerate(request.busts):
+            if fill_id in after._fills and after._replaced.get(fill_id, "") is None:
+                repeated += 1
+                continue
+            after._require_in_force(fill_id, f"busts[{i}]")
+            _require_kept(fill_id, new, is_kept, f"busts[{i}]")
+            busts.append(fill_id)
+            after.bust(fill_id)
+        return FillPlan(tuple(new.values()), tuple(busts), repeated)
+
+    def _require_in_force(self, fill_id: str, field: str) -> None:
+        if fill_id not in self._fills:
+            raise invalid(field, f"no fill {fill_id} was accepted", "unknown_fill")
+        if fill_id in self._replaced:
+            by = self._replaced[fill_id]
+            became = "busted" if by is None else f"corrected by {by}"
+            raise RequestError(409, "conflict", f"{field}: {fill_id} was {became}", field)
 
     def _fill(self, given: FillInput, field: str, now_s: float) -> Fill:
         time_s = epoch_seconds(given.timestamp, f"{field}.timestamp")
@@ -75,6 +124,11 @@ class FillRegister:
         if fee is UNSET:
             fee = given.quantity * self._instrument.commission_per_lot
         origin = given.metadata
+        corrected = self._fills.get(given.corrects or "")
+        decision_id = None if corrected is None else corrected.decision_id
+        votes = None if corrected is None else corrected.votes
+        if origin is not None:
+            decision_id, votes = origin.decision_id, signed_votes(origin.votes)
         return Fill(
             fill_id=given.fill_id,
             side=1 if given.side == "BUY" else -1,
@@ -82,6 +136,19 @@ class FillRegister:
             price=given.price,
             fee=fee,
             time_s=time_s,
-            decision_id=None if origin is None else origin.decision_id,
-            votes=None if origin is None else signed_votes(origin.votes),
+            decision_id=decision_id,
+            votes=votes,
+            corrects=given.corrects,
+        )
+
+
+def _require_kept(
+    fill_id: str, new: dict[str, Fill], is_kept: Callable[[str], bool], field: str
+) -> None:
+    if fill_id not in new and not is_kept(fill_id):
+        raise RequestError(
+            409,
+            "too_old",
+            f"{field}: {fill_id} is too old to be changed; adopt the broker's account instead",
+            field,
         )

@@ -1,6 +1,6 @@
 """The account over time: bars, fills, sessions in the order in which they count, and once more.
 
-What has counted wrongly (a bar with a wrong price, a bar that came late) is put right in the list
+What has counted wrongly (a wrong bar or fill, a bar that came late) is put right in the list
 of events, and the events from there on are applied again: the account is as if it had never been
 wrong.
 """
@@ -16,6 +16,7 @@ import msgspec
 from rllib_tactical.data.calendar.sessions import opens_between
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.types import Instrument
+from rllib_tactical.errors import ServiceError
 from serve.state.bar_streams import ClosedBar
 from serve.state.portfolio import Fill, Portfolio, PortfolioState, Trade
 
@@ -219,6 +220,24 @@ class Ledger:
             self._replace(self._with_bars(known))
         for bar in bars[len(known) :]:
             self.apply(bar)
+
+    def holds(self, fill_id: str) -> bool:
+        """Return whether a fill counts and can be put right."""
+        return self._place_of(fill_id) is not None
+
+    def correct(self, fill_id: str, fill: Fill | None) -> None:
+        """Put ``fill`` in the place of another one, or none, as if the other had never been."""
+        place = self._place_of(fill_id)
+        if place is None:
+            raise ServiceError(f"fill {fill_id} must be among the newest events, found it nowhere")
+        again = [] if fill is None else [Filled(fill)]
+        self._replace([*self._events[:place], *again, *self._events[place + 1 :]])
+
+    def _place_of(self, fill_id: str) -> int | None:
+        for place, event in enumerate(self._events):
+            if isinstance(event, Filled) and event.fill.fill_id == fill_id:
+                return place
+        return None
 
     def _with_bars(self, bars: Sequence[ClosedBar]) -> list[Event]:
         base_s = self._base.bar_s

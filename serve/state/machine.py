@@ -66,6 +66,7 @@ class MachineImage(msgspec.Struct, frozen=True):
     buffer: BufferImage
     ledger: LedgerImage
     fills: list[Fill]
+    busts: list[str]
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -104,6 +105,7 @@ class StateMachine:
             self._buffer.image(),
             self._ledger.image(),
             self._fills.fills,
+            self._fills.busts,
         )
         return _PACK(image)
 
@@ -126,6 +128,8 @@ class StateMachine:
         machine._ledger.resume(image.ledger)
         for fill in image.fills:
             machine._fills.add(fill)
+        for fill_id in image.busts:
+            machine._fills.bust(fill_id)
         return machine
 
     @property
@@ -195,8 +199,10 @@ class StateMachine:
             RequestError: see ``FillRegister.check``; 422 for another symbol.
         """
         self._require_symbol(request.symbol)
-        plan = self._fills.check(request.fills, now_s)
-        return FillsRecord(now_s, plan.new) if plan.new else None, plan
+        plan = self._fills.check(request, now_s, self._ledger.holds)
+        if not (plan.new or plan.busts):
+            return None, plan
+        return FillsRecord(now_s, plan.new, plan.busts, request.note), plan
 
     def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
         """Return the record to write for an operator's order, None when it is a repeat.
@@ -230,7 +236,13 @@ class StateMachine:
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
                 self._fills.add(fill)
-                self._ledger.apply(Filled(fill))
+                if fill.corrects is None:
+                    self._ledger.apply(Filled(fill))
+                else:
+                    self._ledger.correct(fill.corrects, fill)
+            for fill_id in record.busts:
+                self._fills.bust(fill_id)
+                self._ledger.correct(fill_id, None)
         elif isinstance(record, SessionRecord):
             self._ledger.apply(SessionBegan(record.at_s))
         elif isinstance(record, ControlRecord):

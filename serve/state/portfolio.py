@@ -15,7 +15,8 @@ class Fill(msgspec.Struct, frozen=True):
     """One accepted fill, as the journal stores it.
 
     ``side`` +1 bought or -1 sold; ``quantity`` lots; ``fee`` dollars; ``time_s`` UTC epoch seconds;
-    ``votes`` the signed votes of the decision behind the order, None when unknown.
+    ``votes`` the signed votes of the decision behind the order, None when unknown; ``corrects`` the
+    id of the fill in whose place this one counts.
     """
 
     fill_id: str
@@ -26,6 +27,7 @@ class Fill(msgspec.Struct, frozen=True):
     time_s: float
     decision_id: str | None = None
     votes: tuple[int, int, int] | None = None
+    corrects: str | None = None
 
 
 class Trade(msgspec.Struct, frozen=True):

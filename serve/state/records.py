@@ -49,10 +49,12 @@ class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
 
 
 class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
-    """Fills were accepted."""
+    """Fills were accepted, then those with the ids ``busts`` undone; ``note`` says why."""
 
     at_s: float
     fills: tuple[Fill, ...]
+    busts: tuple[str, ...] = ()
+    note: str = ""
 
 
 class ControlRecord(msgspec.Struct, tag="control", frozen=True):

@@ -109,6 +109,50 @@ def test_a_wrong_print_that_is_revised_lifts_the_halt_that_it_caused(bundle: Bun
     assert account.session_peak < 101_000.0
 
 
+@pytest.mark.parametrize("live_bars", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_corrected_and_busted_fills_have_never_been(
+    bundle: Bundle, seed: int, live_bars: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    right, wrong = (machine_of(bundle, live_bars) for _ in range(2))
+    pending: list[FillsRequest] = []
+
+    def fills(machine: StateMachine, request: FillsRequest) -> None:
+        commit(machine, machine.check_fills(request, TODAY + 9 * DAY)[0])
+
+    for number, bar in enumerate(walked(seed, 300)):
+        if rng.random() < 0.8:  # without bars fills mark the account
+            send(right, bar)
+            send(wrong, bar)
+        if rng.random() < 0.2:
+            side: Any = "BUY" if rng.random() < 0.5 else "SELL"
+            moment = int(bar.timestamp) + 301  # type: ignore[arg-type]
+            given = FillInput(f"{number}", side, float(rng.integers(1, 300)), bar.close, moment)
+            replace = msgspec.structs.replace
+            kind = rng.random()
+            if kind < 0.3:
+                fills(wrong, FillsRequest("TEST", [replace(given, side="SELL", price=2.0)]))
+                given = replace(given, fill_id=f"{number} again")
+                fills(right, FillsRequest("TEST", [given]))
+                pending.append(FillsRequest("TEST", [replace(given, corrects=f"{number}")]))
+            elif kind < 0.6:
+                fills(wrong, FillsRequest("TEST", [given]))
+                pending.append(FillsRequest("TEST", [], [given.fill_id], "the broker busted it"))
+            else:
+                for machine in (right, wrong):
+                    fills(machine, FillsRequest("TEST", [given]))
+        if rng.random() < 0.05:
+            wrong = StateMachine.load(wrong.dump())
+    assert len(pending) > 10
+    for place in rng.permutation(len(pending)).tolist():
+        fills(wrong, pending[place])
+        again = wrong.check_fills(pending[place], TODAY + 9 * DAY)
+        assert (again[0], again[1].repeated) == (None, 1)
+    assert wrong.snapshot() == right.snapshot()
+    assert wrong.trades == right.trades
+
+
 def test_events_older_than_those_kept_count_and_are_not_put_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

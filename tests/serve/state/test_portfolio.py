@@ -12,7 +12,7 @@ from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.types import Instrument
 from serve.api.responses import OrderMetadata, VoteLabels
-from serve.api.write_requests import FillInput
+from serve.api.write_requests import FillInput, FillsRequest
 from serve.state.fills import FillRegister
 from serve.state.portfolio import Portfolio, Trade, signed_votes
 from tests.serve.local import Cluster
@@ -45,6 +45,32 @@ def test_fills_move_the_position_of_all_replicas(
         assert health["metrics"]["active_positions"] == 1
 
     with_service(bundle, tmp_path, work)
+
+
+def test_a_corrected_and_a_busted_fill_leave_nothing_behind(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        buy, sell = fill(1, "BUY", 100.0, 100.0), fill(2, "SELL", 100.0, 50.0)
+        found = await accepted(cluster, "/fills", fills_body(buy, sell))
+        assert (found["position"], found["halted"]) == (0.0, True)
+        right = {**fill(3, "SELL", 40.0, 101.0), "corrects": "fill-2"}
+        body = fills_body(right) | {"note": "the broker took the wrong price"}
+        for replica in (0, 1):
+            answer = await accepted(cluster, "/fills", body, replica)
+            assert (answer["position"], answer["halted"]) == (60.0, False)
+            assert answer["corrected"] + answer["repeated"] == 1
+        await accepted(cluster, "/fills", fills_body(fill(4, "SELL", 60.0, 101.0)))
+        assert len(cluster.machine().trades) == 1
+        bust: dict[str, Any] = {"symbol": "TEST", "fills": [], "busts": ["fill-4"]}
+        for busted in (1, 0):
+            answer = await accepted(cluster, "/fills", bust, 1)
+            assert (answer["busted"], answer["position"]) == (busted, 60.0)
+            assert cluster.machine(1).trades == []
+        unknown = {"symbol": "TEST", "fills": [], "busts": ["fill-9"]}
+        assert await refused(cluster, "/fills", unknown) == (422, "unknown_fill", "busts[0]")
+        empty = {"symbol": "TEST", "fills": []}
+        assert await refused(cluster, "/fills", empty) == (422, "invalid_field", "fills")
+
+    with_service(bundle, tmp_path, work, replicas=2)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +123,9 @@ def given(
 
 
 def traded(made: Portfolio, *fills: FillInput) -> list[Trade | None]:
-    plan = FillRegister(CONTRACT).check(list(fills), now_s=1_000.0)
+    plan = FillRegister(CONTRACT).check(
+        FillsRequest("TEST", list(fills)), 1_000.0, lambda fill_id: True
+    )
     return [made.apply(fill) for fill in plan.new]
 
 
