@@ -63,6 +63,21 @@ _COMMANDS = {
         "state_group",
         "Show, verify, restore and archive the service's state.",
     ),
+    "decisions": (
+        "rllib_tactical.cli.decisions",
+        "decisions_command",
+        "List the decisions that the service has answered.",
+    ),
+    "replay": (
+        "rllib_tactical.cli.decisions",
+        "replay_command",
+        "Recompute the service's decisions, bit for bit.",
+    ),
+    "explain": (
+        "rllib_tactical.cli.decisions",
+        "explain_command",
+        "Explain one decision of the service.",
+    ),
     "bench": (
         "rllib_tactical.cli.bench",
         "bench_command",
@@ -86,6 +101,9 @@ _EXTRAS = {
     "runs": ("train",),
     "serve": ("serve",),
     "state": ("serve",),
+    "decisions": ("serve",),
+    "replay": ("serve",),
+    "explain": ("serve",),
     "bench": ("serve", "train"),
 }
 """Name: the extras of the distribution that install what the command imports."""

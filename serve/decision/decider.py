@@ -149,7 +149,7 @@ class Decider:
             body,
             self.bundle.instrument.symbol,
             self._base_quantity,
-            lambda: bar_window(state, self._detects),
+            lambda: self.window(state),
         )
         return self.decide(request, state, hold, now_s, start)
 
@@ -198,10 +198,7 @@ class Decider:
         agent_probabilities = None if fallback else self._probabilities(inputs, overrides)
         inference_done = perf_counter()
 
-        if agent_probabilities is None:
-            votes = rule_votes(request.matrix[-1:], price)
-        else:
-            votes = _vote(agent_probabilities, overrides, digest)
+        votes = _cast(agent_probabilities, request, digest)
         account, after_gap = given.account, given.after_gap
         decision = self.decision_of(votes, request, given)
         override = override_for(given.control, account, given.data_issue)
@@ -238,6 +235,23 @@ class Decider:
             request=request,
             given=given,
         )
+
+    def window(self, state: RiskState) -> BarWindow:
+        """Return the last bars in a state, with the synergy where the bundle's are detected.
+
+        Raises:
+            RequestError: 409 while there are fewer bars than a decision needs.
+        """
+        return bar_window(state, self._detects)
+
+    def votes(
+        self, request: DecideInput, fallback: bool = False
+    ) -> tuple[FloatArray | None, Votes]:
+        """Return the actors' probabilities (1, 3, 3), None for the fallback, and the votes."""
+        price, atr = np.array([request.price]), np.array([request.atr])
+        inputs = network_input(request.matrix[None], price, atr)
+        found = None if fallback else self._probabilities(inputs, request.overrides)
+        return found, _cast(found, request, hashlib.sha256(request.canonical).digest())
 
     def decision_of(self, votes: Votes, request: DecideInput, given: Circumstances) -> Decision:
         """Return the decision (N = 1) that votes lead to before any override."""
@@ -319,6 +333,13 @@ def bar_window(state: RiskState, detects: bool) -> BarWindow:
         )
     synergy = market.synergy if detects else NO_SYNERGY
     return BarWindow(state.matrix, market.price, market.atr, synergy)
+
+
+def _cast(agent_probabilities: FloatArray | None, request: DecideInput, digest: bytes) -> Votes:
+    """Return the votes of the actors; without them those of the rules."""
+    if agent_probabilities is None:
+        return rule_votes(request.matrix[-1:], np.array([request.price]))
+    return _vote(agent_probabilities, request.overrides, digest)
 
 
 def _vote(agent_probabilities: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:

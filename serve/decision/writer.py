@@ -45,6 +45,9 @@ _LOG = logging.getLogger(__name__)
 COPIES: Final = "bundles"
 """Folder below the state folder that holds a copy of the chosen bundle."""
 
+KEPT_COPIES: Final = 20
+"""Newest bundles of which copies stay, so that their decisions can be recomputed."""
+
 MAX_HEAD_START_S: Final = 5.0
 _NOT_WRITTEN: Final = "the state cannot be written; try again"  # without paths of the machine
 _JSON: Final = msgspec.json.Encoder().encode
@@ -158,10 +161,11 @@ class StateWriter:
         """
         if not (self._copies / record.bundle_id).is_dir():
             copy_bundle(Path(record.path), record.bundle_id, self.copy_of(record))
+        copies = sorted(self._copies.iterdir(), key=lambda copy: copy.stat().st_mtime)
         kept = {record.bundle_id, self._shared.machine.model.bundle_id}
-        for other in self._copies.iterdir():
-            if other.name not in kept:
-                shutil.rmtree(other, ignore_errors=True)
+        for copy in copies[:-KEPT_COPIES]:
+            if copy.name not in kept:
+                shutil.rmtree(copy, ignore_errors=True)
 
     def copy_of(self, record: ModelRecord | ProposalRecord) -> Path:
         """Return where the copy of a chosen bundle is."""

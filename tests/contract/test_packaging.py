@@ -35,6 +35,9 @@ EXTRAS = {
     "runs": "train",
     "serve": "serve",
     "state": "serve",
+    "decisions": "serve",
+    "replay": "serve",
+    "explain": "serve",
     "bench": "serve,train",
 }
 
