@@ -72,6 +72,7 @@ class Reason(IntEnum):
     ACCOUNT_LOST = 19
     MODEL_LOADING = 20
     DATA_SUSPECT = 21
+    POSITION_MISMATCH = 22
 
     @property
     def code(self) -> str:

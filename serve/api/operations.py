@@ -9,7 +9,13 @@ from msgspec import Struct
 
 from serve.api import responses
 from serve.api.decide_request import DecideRequest
-from serve.api.write_requests import BarsRequest, FillsRequest, ModelRequest, OverrideRequest
+from serve.api.write_requests import (
+    AccountRequest,
+    BarsRequest,
+    FillsRequest,
+    ModelRequest,
+    OverrideRequest,
+)
 
 STREAM_PATH: Final = "/ws"
 """The WebSocket: each message is a body of ``POST /decide``. OpenAPI has no words for it."""
@@ -101,6 +107,14 @@ FILLS: Final = Operation(
     answer=responses.FillsAnswer,
     statuses=_WRITES,
 )
+ACCOUNT: Final = Operation(
+    path="/account",
+    method="POST",
+    summary="Reconcile with the broker; deposits, withdrawals, funding",
+    request=AccountRequest,
+    answer=responses.AccountAnswer,
+    statuses=_WRITES,
+)
 OVERRIDE: Final = Operation(
     path="/admin/override",
     method="POST",
@@ -172,6 +186,7 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     DECIDE,
     BARS,
     FILLS,
+    ACCOUNT,
     OVERRIDE,
     LOAD_MODEL,
     HEALTH,

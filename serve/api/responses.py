@@ -170,6 +170,25 @@ class FillsAnswer(Struct, frozen=True):
     version: int
 
 
+class AccountAnswer(Struct, frozen=True):
+    """The answer of ``POST /account``. ``position`` in lots, negative when short.
+
+    The differences are the broker's values less the service's, before they were adopted if they
+    were; null without the broker's. ``reconciled``: the position is the broker's; decisions hold
+    while it is not.
+    """
+
+    symbol: str
+    repeated: bool
+    position: float
+    equity: float
+    position_difference: float | None
+    equity_difference: float | None
+    reconciled: bool
+    halted: bool
+    version: int
+
+
 class OverrideAnswer(Struct, frozen=True):
     """The answer of ``POST /admin/override``: the order that is in force."""
 

@@ -16,6 +16,7 @@ from serve.api.responses import Name, OrderMetadata
 
 MAX_BARS: Final = 1000
 MAX_FILLS: Final = 500
+MAX_CASH: Final = 1e15
 _LAST_S: Final = 7_258_118_399  # the end of 2199, where calendars end
 _MILLISECONDS_FROM: Final = 100_000_000_000
 
@@ -83,6 +84,44 @@ class FillsRequest(Struct, forbid_unknown_fields=True, frozen=True):
     note: Note = ""
 
 
+class CashMove(Struct, forbid_unknown_fields=True, frozen=True):
+    """Money that came into the account (``amount`` above zero) or left it, in dollars.
+
+    ``transfer``: a deposit or a withdrawal, which is no P&L. ``funding``: of a perpetual, paid
+    below zero, or any other cost or income without a fill, which is P&L.
+    """
+
+    kind: Literal["transfer", "funding"]
+    amount: Annotated[float, Meta(ge=-MAX_CASH, le=MAX_CASH)]
+
+
+class BrokerAccount(Struct, forbid_unknown_fields=True, frozen=True):
+    """What the broker says of the account: ``position`` in lots, below zero when short.
+
+    ``equity`` in dollars, and ``entry_price``, the position's average, where they are known.
+    """
+
+    position: Annotated[float, Meta(ge=-MAX_PRICE, le=MAX_PRICE)]
+    equity: Annotated[float, Meta(ge=-MAX_CASH, le=MAX_CASH)] | None = None
+    entry_price: Price | None = None
+
+
+class AccountRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The body of ``POST /account``: money that moved, then what the broker says.
+
+    A repeat with the same ``request_id`` does nothing. ``by``, ``note``: who, and why. ``adopt``:
+    the broker's position and equity replace those of the service.
+    """
+
+    symbol: Symbol
+    request_id: Name
+    by: Name
+    note: Annotated[str, Meta(min_length=1, max_length=300)]
+    cash: Annotated[list[CashMove], Meta(max_length=MAX_FILLS)] = []
+    broker: BrokerAccount | None = None
+    adopt: bool = False
+
+
 class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The body of ``POST /admin/override``. A repeat with the same ``request_id`` does nothing."""
 
@@ -98,11 +137,11 @@ class ModelRequest(Struct, forbid_unknown_fields=True, frozen=True):
     bundle_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
 
 
-WriteRequest = BarsRequest | FillsRequest | OverrideRequest | ModelRequest
+WriteRequest = BarsRequest | FillsRequest | AccountRequest | OverrideRequest | ModelRequest
 
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (BarsRequest, FillsRequest, OverrideRequest, ModelRequest)
+    for kind in (BarsRequest, FillsRequest, AccountRequest, OverrideRequest, ModelRequest)
 }
 
 

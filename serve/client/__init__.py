@@ -3,7 +3,7 @@
 They need neither torch nor Ray.
 """
 
-from serve.api.write_requests import BarInput, FillInput
+from serve.api.write_requests import BarInput, BrokerAccount, CashMove, FillInput
 from serve.client.calls import Retries, ServiceAnswerError
 from serve.client.http import AsyncDecisionClient, DecisionClient
 from serve.client.websocket import DecisionStream
@@ -11,6 +11,8 @@ from serve.client.websocket import DecisionStream
 __all__ = [
     "AsyncDecisionClient",
     "BarInput",
+    "BrokerAccount",
+    "CashMove",
     "DecisionClient",
     "DecisionStream",
     "FillInput",

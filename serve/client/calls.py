@@ -22,6 +22,7 @@ from rllib_tactical.errors import ServiceError
 from serve.api import operations
 from serve.api.operations import Operation
 from serve.api.responses import (
+    AccountAnswer,
     BarsAnswer,
     DecideAnswer,
     ErrorAnswer,
@@ -31,7 +32,7 @@ from serve.api.responses import (
     OverrideAnswer,
     PerformanceAnswer,
 )
-from serve.api.write_requests import BarInput, FillInput
+from serve.api.write_requests import BarInput, BrokerAccount, CashMove, FillInput
 
 OK: Final = 200
 RETRIED: Final = frozenset({404, 502, 503, 504})
@@ -189,6 +190,28 @@ def send_fills(
     """Send the broker's fills, in the order in which they happened, and ids of busted ones."""
     body = {"symbol": symbol, "fills": list(fills), "busts": list(busts), "note": note}
     return Call(operations.FILLS, body)
+
+
+def account(
+    symbol: str,
+    by: str,
+    note: str,
+    cash: Sequence[CashMove] = (),
+    broker: BrokerAccount | None = None,
+    adopt: bool = False,
+    request_id: str | None = None,
+) -> Call[AccountAnswer]:
+    """Report deposits, withdrawals and funding, compare with the broker's account, or adopt it."""
+    body = {
+        "symbol": symbol,
+        "by": by,
+        "note": note,
+        "cash": list(cash),
+        "broker": broker,
+        "adopt": adopt,
+        "request_id": request_id or uuid.uuid4().hex,
+    }
+    return Call(operations.ACCOUNT, body)
 
 
 def override(action: str, note: str = "", request_id: str | None = None) -> Call[OverrideAnswer]:

@@ -22,6 +22,7 @@ LIVE_DEFAULTS: Final = ServiceConfig()
 class RiskState:
     """Account, operator's order and market at one version of the state; it never changes.
 
+    ``broker_position`` is what the broker holds while that is not what the fills say, in lots.
     ``matrix`` (60, 7) float64 raw features of the bars sent to the service, None before there are
     60.
     """
@@ -32,8 +33,10 @@ class RiskState:
         control: Control = Control.NONE,
         market: BufferState | None = None,
         service: ServiceConfig = LIVE_DEFAULTS,
+        broker_position: float | None = None,
     ) -> None:
         self.account, self.control, self.market = account, control, market
+        self.broker_position = broker_position
         self._service = service
         self.matrix: FloatArray | None = None
         if market is not None and market.matrix:
@@ -48,6 +51,7 @@ class RiskState:
             snapshot.control,
             snapshot.market,
             service,
+            snapshot.broker_position,
         )
 
     @property
@@ -87,7 +91,9 @@ class RiskState:
         return None if market is None else self._overdue_s(market, now_s, bar_seconds)
 
     def data_issue_of(self, now_s: float, bar_seconds: int) -> Reason | None:
-        """Return why the bars sent to the service cannot be trusted now, None when they can."""
+        """Return why position or bars cannot be trusted now, None when they can."""
+        if self.broker_position is not None:
+            return Reason.POSITION_MISMATCH
         market = self.market
         if market is None:
             return Reason.DATA_STALE

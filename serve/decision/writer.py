@@ -18,8 +18,9 @@ from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import DataError, ServiceError, TacticalError, UnreadableError
 from serve.api.errors import RequestError, error_body
-from serve.api.responses import BarsAnswer, FillsAnswer, ModelAnswer, OverrideAnswer
+from serve.api.responses import AccountAnswer, BarsAnswer, FillsAnswer, ModelAnswer, OverrideAnswer
 from serve.api.write_requests import (
+    AccountRequest,
     BarsRequest,
     FillsRequest,
     ModelRequest,
@@ -31,6 +32,7 @@ from serve.state.machine import CONTROLS
 from serve.state.opening import OpenState
 from serve.state.performance import performance_report
 from serve.state.records import (
+    AccountRecord,
     BarsRecord,
     ControlRecord,
     FillsRecord,
@@ -92,12 +94,14 @@ class StateWriter:
 
     async def answer(self, request: WriteRequest) -> Reply:
         """Make a write durable and answer it; from then on every replica decides on it."""
-        answer: BarsAnswer | FillsAnswer | OverrideAnswer | ModelAnswer
+        answer: BarsAnswer | FillsAnswer | AccountAnswer | OverrideAnswer | ModelAnswer
         try:
             if isinstance(request, ModelRequest):
                 answer = await self._promote(request)
             elif isinstance(request, OverrideRequest):
                 answer = await self._control(request)
+            elif isinstance(request, AccountRequest):
+                answer = await self._account(request)
             elif isinstance(request, BarsRequest):
                 answer = await self._bars(request)
             else:
@@ -236,6 +240,35 @@ class StateWriter:
             repeated=plan.repeated,
             position=account.side * account.quantity,
             equity=account.equity,
+            halted=account.halted,
+            version=machine.version,
+        )
+
+    async def _account(self, request: AccountRequest) -> AccountAnswer:
+        machine = self._shared.machine
+        before = machine.snapshot().account
+
+        def check() -> AccountRecord | None:
+            nonlocal before
+            before = machine.snapshot().account
+            return machine.check_account(request, self.clock())
+
+        if written := await self._commit(check):
+            self._log("account", request=msgspec.to_builtins(request))
+        snapshot, broker = machine.snapshot(), request.broker
+        account = snapshot.account
+        moved = sum(move.amount for move in request.cash) if written else 0.0
+        known = None if broker is None else broker.equity
+        return AccountAnswer(
+            symbol=request.symbol,
+            repeated=not written,
+            position=account.side * account.quantity,
+            equity=account.equity,
+            position_difference=(
+                None if broker is None else broker.position - before.side * before.quantity
+            ),
+            equity_difference=None if known is None else known - before.equity - moved,
+            reconciled=snapshot.broker_position is None,
             halted=account.halted,
             version=machine.version,
         )

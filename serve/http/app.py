@@ -20,6 +20,7 @@ from rllib_tactical.errors import BundleError, ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.errors import RequestError, error_body, invalid
 from serve.api.operations import (
+    ACCOUNT,
     BARS,
     DAYS,
     DECIDE,
@@ -123,7 +124,9 @@ class DecisionApp:
             PERFORMANCE: self._show_performance,
             MODEL: self._model,
             OPENAPI: self._document,
-            **{write: self._writes(write) for write in (BARS, FILLS, OVERRIDE, LOAD_MODEL)},
+            **{
+                write: self._writes(write) for write in (BARS, FILLS, ACCOUNT, OVERRIDE, LOAD_MODEL)
+            },
         }
         self._routes: dict[str, dict[str, Handler]] = {}
         for operation in OPERATIONS:

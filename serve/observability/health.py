@@ -281,6 +281,11 @@ def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
     if gap:
         statuses.append(DEGRADED)
         alerts.append(_message("bus", DEGRADED, "bars are missing inside the window"))
+    if state.broker_position is not None:
+        statuses.append(CRITICAL)
+        found = state.account.side * state.account.quantity
+        held = f"the broker's position is {state.broker_position:g} lots"
+        alerts.append(_message("bus", CRITICAL, f"{held}, by the fills {found:g}: decisions hold"))
     if state.suspect:
         statuses.append(DEGRADED)
         text = f"bars inside the window may be wrong ({', '.join(state.suspect)}): decisions hold"

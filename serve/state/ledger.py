@@ -46,7 +46,22 @@ class RulesChosen(msgspec.Struct, tag="rules", frozen=True):
     live_bars: bool
 
 
-Event = ClosedBar | Filled | SessionBegan | RulesChosen
+class CashMoved(msgspec.Struct, tag="cash", frozen=True):
+    """Money came (``amount`` above zero) or went; ``is_pnl``: it was earned or lost."""
+
+    amount: float
+    is_pnl: bool
+
+
+class Adopted(msgspec.Struct, tag="adopted", frozen=True):
+    """The broker's position, in lots, and equity replace what the fills say."""
+
+    position: float
+    equity: float | None
+    entry_price: float | None
+
+
+Event = ClosedBar | Filled | SessionBegan | RulesChosen | CashMoved | Adopted
 
 
 class AccountingState(msgspec.Struct, frozen=True):
@@ -111,6 +126,10 @@ class Accounting:
         elif isinstance(event, SessionBegan):
             self.portfolio.mark(self._price, True)
             self.session_s = event.at_s
+        elif isinstance(event, CashMoved):
+            self._move(event)
+        elif isinstance(event, Adopted):
+            self._adopt(event)
         else:
             self.rules, self.portfolio.risk = event, event.risk
 
@@ -124,6 +143,27 @@ class Accounting:
         if before_s < self.session_s <= now_s:  # one later than now is from a clock that was wrong
             before_s = self.session_s
         return self._begins_session(before_s, now_s)
+
+    @property
+    def price(self) -> float:
+        """The newest price at which the account was marked, 0 before the first."""
+        return self._price
+
+    def _move(self, moved: CashMoved) -> None:
+        if moved.is_pnl:
+            self.portfolio.charge(moved.amount)
+            self.portfolio.mark(self._price, False)
+        else:
+            self.portfolio.transfer(moved.amount)
+
+    def _adopt(self, adopted: Adopted) -> None:
+        if not self.portfolio.is_position(adopted.position):
+            entry = adopted.entry_price or self._price
+            self.portfolio.adopt(adopted.position, entry, self._price or entry)
+        if adopted.equity is not None:
+            # what nobody can explain was earned or lost: the drawdown counts it
+            self.portfolio.charge(adopted.equity - self.portfolio.account.equity)
+        self.portfolio.mark(self._price or adopted.entry_price or 0.0, False)
 
     @property
     def _patience_s(self) -> int:

@@ -6,6 +6,7 @@ applies the same records and gets the same state. Nothing here reads a clock or 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 import msgspec
@@ -16,13 +17,22 @@ from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ServiceError
-from serve.api.errors import RequestError, invalid
-from serve.api.write_requests import BarsRequest, FillsRequest, OverrideRequest
+from serve.api.errors import RequestError, exact, invalid
+from serve.api.write_requests import AccountRequest, BarsRequest, FillsRequest, OverrideRequest
 from serve.state.bars import BarBuffer, BarPlan, BufferImage, BufferState
 from serve.state.fills import FillPlan, FillRegister
-from serve.state.ledger import Filled, Ledger, LedgerImage, RulesChosen, SessionBegan
+from serve.state.ledger import (
+    Adopted,
+    CashMoved,
+    Filled,
+    Ledger,
+    LedgerImage,
+    RulesChosen,
+    SessionBegan,
+)
 from serve.state.portfolio import Fill, Trade
 from serve.state.records import (
+    AccountRecord,
     BarsRecord,
     ControlRecord,
     FillsRecord,
@@ -49,6 +59,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     control: Control
     account: Account
     market: BufferState | None
+    broker_position: float | None = None
+    """What the broker holds, in lots, while that is not what the fills say."""
 
 
 class MachineImage(msgspec.Struct, frozen=True):
@@ -67,6 +79,8 @@ class MachineImage(msgspec.Struct, frozen=True):
     ledger: LedgerImage
     fills: list[Fill]
     busts: list[str]
+    reports: dict[str, str]
+    broker_position: float | None
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -87,6 +101,8 @@ class StateMachine:
         self.control = Control.NONE
         self.version = 1
         self._requests: dict[str, str] = {}
+        self._reports: dict[str, str] = {}  # digests of requests to /account by their ids
+        self._broker_position: float | None = None
         self._first_instrument = model.instrument
         self._instrument = from_dict(Instrument, model.instrument, "instrument")
         self._buffer = BarBuffer(self._instrument, model.bar_seconds)
@@ -106,6 +122,8 @@ class StateMachine:
             self._ledger.image(),
             self._fills.fills,
             self._fills.busts,
+            self._reports,
+            self._broker_position,
         )
         return _PACK(image)
 
@@ -130,6 +148,7 @@ class StateMachine:
             machine._fills.add(fill)
         for fill_id in image.busts:
             machine._fills.bust(fill_id)
+        machine._reports, machine._broker_position = image.reports, image.broker_position
         return machine
 
     @property
@@ -204,6 +223,37 @@ class StateMachine:
             return None, plan
         return FillsRecord(now_s, plan.new, plan.busts, request.note), plan
 
+    def check_account(self, request: AccountRequest, now_s: float) -> AccountRecord | None:
+        """Return the record to write for what was said of the account, None when it is a repeat.
+
+        Raises:
+            RequestError: 422 for another symbol, for an adoption without the broker's account or
+                without a price, and for a withdrawal that leaves nothing; 409 when the request id
+                was used for another request.
+        """
+        self._require_symbol(request.symbol)
+        digest = hashlib.sha256(msgspec.json.encode(request)).hexdigest()
+        known = self._reports.get(request.request_id)
+        if known is not None:
+            if known != digest:
+                text = "request_id: it was used for another request"
+                raise RequestError(409, "conflict", text, "request_id")
+            return None
+        broker = request.broker
+        if request.adopt:
+            if broker is None:
+                raise invalid("broker", "is required to adopt it", "missing_field")
+            if broker.position and not (broker.entry_price or self._ledger.now.price):
+                text = "is required while there is no price"
+                raise invalid("broker.entry_price", text, "missing_field")
+        left = self._ledger.now.portfolio.account.equity + sum(move.amount for move in request.cash)
+        if (
+            any(move.amount < 0.0 and move.kind == "transfer" for move in request.cash)
+            and left <= 0
+        ):
+            raise invalid("cash", f"must leave equity above 0, found {exact(left)}")
+        return AccountRecord(now_s, request, digest)
+
     def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
         """Return the record to write for an operator's order, None when it is a repeat.
 
@@ -243,6 +293,9 @@ class StateMachine:
             for fill_id in record.busts:
                 self._fills.bust(fill_id)
                 self._ledger.correct(fill_id, None)
+            self._compare(self._broker_position)
+        elif isinstance(record, AccountRecord):
+            self._apply_account(record)
         elif isinstance(record, SessionRecord):
             self._ledger.apply(SessionBegan(record.at_s))
         elif isinstance(record, ControlRecord):
@@ -265,7 +318,29 @@ class StateMachine:
 
     def snapshot(self) -> Snapshot:
         """Return what decisions need to know."""
-        return Snapshot(self.control, self._ledger.now.portfolio.account, self._buffer.state())
+        return Snapshot(
+            self.control,
+            self._ledger.now.portfolio.account,
+            self._buffer.state(),
+            self._broker_position,
+        )
+
+    def _apply_account(self, record: AccountRecord) -> None:
+        request, broker = record.request, record.request.broker
+        self._reports[request.request_id] = record.digest
+        for move in request.cash:
+            self._ledger.apply(CashMoved(move.amount, move.kind == "funding"))
+        if broker is None:
+            return
+        if request.adopt:
+            self._ledger.apply(Adopted(broker.position, broker.equity, broker.entry_price))
+        self._compare(broker.position)
+
+    def _compare(self, broker_position: float | None) -> None:
+        """Note a position of the broker's that is not the one of the fills."""
+        portfolio = self._ledger.now.portfolio
+        agrees = broker_position is None or portfolio.is_position(broker_position)
+        self._broker_position = None if agrees else broker_position
 
     def _apply_model(self, record: ModelRecord) -> None:
         rules = _rules_of(record)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from rllib_tactical.domain.decision.actions import LABELS, SIGNS
 from rllib_tactical.domain.decision.risk import RiskConfig
-from rllib_tactical.domain.simulation.account import Account, apply_fill, mark_account
+from rllib_tactical.domain.simulation.account import (
+    Account,
+    apply_fill,
+    mark_account,
+    move_cash,
+    take_position,
+)
 from rllib_tactical.domain.types import AGENTS, Instrument
 from serve.api.responses import VoteLabels
 
@@ -92,6 +100,29 @@ class Portfolio:
         elif before.side == 0:
             self._entry = fill
         return trade
+
+    def transfer(self, amount: float) -> None:
+        """Take a deposit, or a withdrawal below zero; see ``move_cash``."""
+        self.account = move_cash(self.account, amount)
+
+    def charge(self, amount: float) -> None:
+        """Take income, or a cost below zero, that no fill brought; the next mark counts it."""
+        self.account = replace(self.account, cash=self.account.cash + amount)
+
+    def adopt(self, position: float, entry_price: float, price: float) -> None:
+        """Hold another position; see ``take_position``. The trade so far ends without a record."""
+        point_value = self._instrument.point_value
+        self.account = take_position(self.account, position, entry_price, price, point_value)
+        self._entry = None
+
+    @property
+    def position(self) -> float:
+        """Lots held, below zero when short."""
+        return self.account.side * self.account.quantity
+
+    def is_position(self, position: float) -> bool:
+        """Return whether ``position`` is what is held, within a millionth of a lot step."""
+        return abs(self.position - position) <= 1e-6 * self._instrument.lot_step
 
     def mark(self, price: float, new_session: bool) -> None:
         """Mark the account to market; see ``mark_account``."""

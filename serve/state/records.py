@@ -8,6 +8,7 @@ import msgspec
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
+from serve.api.write_requests import AccountRequest
 from serve.state.bar_streams import BarRow
 from serve.state.portfolio import Fill
 from serve.state.store import STATE, DamagedError, Entry, StoredRecord
@@ -57,6 +58,14 @@ class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
     note: str = ""
 
 
+class AccountRecord(msgspec.Struct, tag="account", frozen=True):
+    """What was said of the account, and by whom; ``digest`` tells a repeat from another request."""
+
+    at_s: float
+    request: AccountRequest
+    digest: str
+
+
 class ControlRecord(msgspec.Struct, tag="control", frozen=True):
     """An operator gave an order."""
 
@@ -72,7 +81,15 @@ class SessionRecord(msgspec.Struct, tag="session", frozen=True):
     at_s: float
 
 
-Record = ModelRecord | ProposalRecord | BarsRecord | FillsRecord | ControlRecord | SessionRecord
+Record = (
+    ModelRecord
+    | ProposalRecord
+    | BarsRecord
+    | FillsRecord
+    | AccountRecord
+    | ControlRecord
+    | SessionRecord
+)
 
 _DECODE: Final = msgspec.json.Decoder(Record).decode
 _ENCODE: Final = msgspec.json.Encoder().encode

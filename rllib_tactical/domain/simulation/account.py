@@ -109,6 +109,42 @@ def _add(account: Account, side: int, quantity: float, price: float, fee: float)
     )
 
 
+def move_cash(account: Account, amount: float) -> Account:
+    """Return the account after a deposit, or a withdrawal (``amount`` < 0), in dollars.
+
+    It is no profit and no loss: the session's peak and the cash from which the open position's P&L
+    is counted move with it.
+    """
+    return replace(
+        account,
+        cash=account.cash + amount,
+        equity=account.equity + amount,
+        session_peak=account.session_peak + amount,
+        entry_cash=account.entry_cash + amount,
+    )
+
+
+def take_position(
+    account: Account, position: float, entry_price: float, price: float, point_value: float
+) -> Account:
+    """Return the account with another position, and the equity that it has at ``price``.
+
+    ``position`` in lots, below zero for short; its P&L counts from here.
+    """
+    side = int(position > 0) - int(position < 0)
+    cash = account.equity_at(price, point_value)
+    taken = replace(
+        account,
+        cash=cash,
+        side=side,
+        quantity=abs(position),
+        largest=abs(position),
+        entry_price=entry_price if side else 0.0,
+    )
+    cash -= taken.equity_at(price, point_value) - cash
+    return replace(taken, cash=cash, entry_cash=cash)
+
+
 def mark_account(
     account: Account, price: float, new_session: bool, point_value: float, config: RiskConfig
 ) -> Account:

@@ -11,7 +11,14 @@ from rllib_tactical.domain.decision import costs
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.decision.votes import Votes
-from rllib_tactical.domain.simulation.account import Account, account_view, apply_fill, mark_account
+from rllib_tactical.domain.simulation.account import (
+    Account,
+    account_view,
+    apply_fill,
+    mark_account,
+    move_cash,
+    take_position,
+)
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.types import Instrument
@@ -176,3 +183,22 @@ def test_the_limit_halts_until_the_next_session() -> None:
     assert (lifted.halted, lifted.session_peak) == (False, 98_000.0)
     # a view at a price that breaks the limit is halted before any close says so
     assert account_view(account, 98.0, True, 1_000.0, RISK).halted[0]
+
+
+def test_a_deposit_is_no_profit_and_moves_the_peak() -> None:
+    held, _ = apply_fill(Account.opened(1_000.0), 1, 10.0, 50.0, 1.0, 1.0)
+    after = move_cash(held, 500.0)
+    assert (after.cash, after.equity, after.session_peak) == (1_499.0, 1_500.0, 1_500.0)
+    flat, pnl = apply_fill(after, -1, 10.0, 52.0, 1.0, 1.0)
+    assert (flat.cash, pnl) == (1_518.0, 18.0)
+    assert move_cash(after, -500.0) == held
+
+
+def test_a_position_that_is_taken_over_changes_no_equity() -> None:
+    held, _ = apply_fill(Account.opened(1_000.0), 1, 10.0, 50.0, 0.0, 1.0)
+    short = take_position(held, -4.0, 51.0, 52.0, 1.0)
+    assert (short.side, short.quantity, short.entry_price) == (-1, 4.0, 51.0)
+    assert short.equity_at(52.0, 1.0) == held.equity_at(52.0, 1.0) == 1_020.0
+    assert short.cash == 1_024.0
+    flat = take_position(short, 0.0, 51.0, 52.0, 1.0)
+    assert (flat.side, flat.cash, flat.entry_cash, flat.entry_price) == (0, 1_020.0, 1_020.0, 0.0)

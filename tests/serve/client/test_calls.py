@@ -26,6 +26,7 @@ def test_every_operation_with_a_typed_answer_is_a_method_of_both_clients() -> No
         calls.decide,
         calls.send_bars,
         calls.send_fills,
+        calls.account,
         calls.override,
         calls.load_model,
         calls.performance,

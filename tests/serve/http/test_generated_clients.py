@@ -23,6 +23,7 @@ import uvicorn
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from serve.api.operations import (
+    ACCOUNT,
     BARS,
     DECIDE,
     FILLS,
@@ -125,6 +126,7 @@ def calls(bundle: Bundle, table: FeatureTable) -> list[Call]:
         (DECIDE, by_matrix),
         (DECIDE, {"symbol": "TEST", "synergy_context": None}),
         (FILLS, fills),
+        (ACCOUNT, {"symbol": "TEST", "request_id": "a", "by": "ops", "note": "daily"}),
         (OVERRIDE, {"action": "pause", "request_id": "a", "note": "lunch"}),
         (OVERRIDE, {"action": "resume"}),
         (LOAD_MODEL, {"path": str(bundle.path), "bundle_id": bundle.bundle_id}),

@@ -223,6 +223,70 @@ def test_the_same_records_give_the_same_state(bundle: Bundle, live_bars: bool) -
     assert machines[0].snapshot() == msgspec.structs.replace(machines[1].snapshot())
 
 
+def said(request_id: str, **more: Any) -> dict[str, Any]:
+    return {"symbol": "TEST", "request_id": request_id, "by": "ops", "note": "daily", **more}
+
+
+def test_money_that_moves_is_no_profit_and_no_drawdown(bundle: Bundle, tmp_path: Path) -> None:
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/fills", fills_body(posted(1, "BUY", 100.0, 100.0, commission=0)))
+        withdrawal = said("a", cash=[{"kind": "transfer", "amount": -50_000.0}])
+        for replica, repeated in ((0, False), (1, True)):
+            found = await accepted(cluster, "/account", withdrawal, replica)
+            assert (found["repeated"], found["equity"]) == (repeated, 50_000.0)
+            assert (found["halted"], found["reconciled"]) == (False, True)
+        assert cluster.machine(1).snapshot().account.session_peak == 50_000.0
+        clash = said("a", cash=[{"kind": "transfer", "amount": 1.0}])
+        assert await refused(cluster, "/account", clash) == (409, "conflict", "request_id")
+        all_of_it = said("b", cash=[{"kind": "transfer", "amount": -50_000.0}])
+        assert await refused(cluster, "/account", all_of_it) == (422, "invalid_field", "cash")
+        nobody = {**said("b"), "note": ""}
+        assert await refused(cluster, "/account", nobody) == (422, "invalid_field", "note")
+        funding = said("c", cash=[{"kind": "funding", "amount": -1_100.0}])
+        assert (await accepted(cluster, "/account", funding))["halted"]  # 2.2% of the peak
+        await accepted(cluster, "/fills", fills_body(posted(2, "SELL", 100.0, 100.0, commission=0)))
+        assert [trade.pnl for trade in cluster.machine().trades] == [-1_100.0]
+
+    with_service(bundle, tmp_path, work, replicas=2)
+
+
+def test_a_position_that_is_not_the_brokers_holds_until_it_is_resolved(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        async def reason() -> str:
+            answer = await accepted(cluster, "/decide", {"symbol": "TEST"}, 1)
+            found: str = answer["decision"]["reason"]
+            return found
+
+        await accepted(cluster, "/bars", bars_body(0, 400))
+        price = float(BARS.close[399])
+        await accepted(cluster, "/fills", fills_body(posted(1, "BUY", 5.0, price)))
+        differs = said("a", broker={"position": 7.0, "equity": 99_000.0})
+        found = await accepted(cluster, "/account", differs)
+        assert (found["position_difference"], found["reconciled"]) == (2.0, False)
+        assert found["equity_difference"] == 99_000.0 - found["equity"]
+        assert await reason() == "position_mismatch"
+        health = (await cluster.get("/health")).json()
+        assert health["status"] == "critical"
+        text = "the broker's position is 7 lots, by the fills 5: decisions hold"
+        assert text in [alert["message"] for alert in health["alerts"]]
+        await accepted(cluster, "/fills", fills_body(posted(2, "BUY", 2.0, price)))
+        assert await reason() != "position_mismatch"
+        short = said("b", broker={"position": -3.0})
+        assert not (await accepted(cluster, "/account", short))["reconciled"]
+        assert await reason() == "position_mismatch"
+        taken = said("c", broker={"position": -3.0, "equity": 99_500.0}, adopt=True)
+        found = await accepted(cluster, "/account", taken)
+        assert (found["position"], found["equity"], found["reconciled"]) == (-3.0, 99_500.0, True)
+        assert cluster.machine().snapshot().account.session_peak > 99_900.0
+        assert await reason() != "position_mismatch"
+        bare = said("d", adopt=True)
+        assert await refused(cluster, "/account", bare) == (422, "missing_field", "broker")
+
+    with_service(bundle, tmp_path, work, replicas=2)
+
+
 def test_a_request_id_makes_an_order_count_once(bundle: Bundle, tmp_path: Path) -> None:
     async def work(cluster: Cluster) -> None:
         pause = {"action": "pause", "request_id": "a"}

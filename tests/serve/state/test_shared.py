@@ -18,7 +18,15 @@ from msgspec.structs import replace
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError
-from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequest
+from serve.api.write_requests import (
+    AccountRequest,
+    BarInput,
+    BarsRequest,
+    BrokerAccount,
+    CashMove,
+    FillInput,
+    FillsRequest,
+)
 from serve.state.history import SNAPSHOT_EVERY, check_image
 from serve.state.machine import StateMachine
 from serve.state.opening import shared_state
@@ -200,6 +208,11 @@ def test_a_machine_goes_on_from_its_image_bit_for_bit(bundle: Bundle, seed: int)
             side: Any = "BUY" if rng.random() < 0.5 else "SELL"
             given = FillInput(f"fill-{step}", side, float(rng.integers(1, 9)), price, time_s + 300)
             records.append(machine.check_fills(FillsRequest("TEST", [given]), now_s)[0])
+        if step % 37 == 5:
+            moved = [CashMove(("transfer", "funding")[step % 2], float(step - 150))]
+            told = BrokerAccount(float(step % 5), 99_000.0 + step if step % 3 else None, price)
+            said = AccountRequest("TEST", f"{step}", "ops", "daily", moved, told, step % 2 == 0)
+            records.append(machine.check_account(said, now_s))
         if rng.random() < 0.05:
             records.append(ControlRecord(now_s, "pause", f"request-{step}"))
         for record in records:
