@@ -214,10 +214,14 @@ def account(
     return Call(operations.ACCOUNT, body)
 
 
-def override(action: str, note: str = "", request_id: str | None = None) -> Call[OverrideAnswer]:
-    """Give an operator's order: pause, resume, flatten or force_hold."""
+def override(
+    action: str, note: str = "", request_id: str | None = None, by: str = ""
+) -> Call[OverrideAnswer]:
+    """Order pause, resume, flatten or force_hold; ``note`` says why, ``by`` who orders it."""
     # an id of its own makes the order count once, however often the request is repeated
     body = {"action": action, "note": note, "request_id": request_id or uuid.uuid4().hex}
+    if by:
+        body["by"] = by
     return Call(operations.OVERRIDE, body)
 
 

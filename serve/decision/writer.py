@@ -275,7 +275,12 @@ class StateWriter:
 
     async def _control(self, request: OverrideRequest) -> OverrideAnswer:
         machine = self._shared.machine
-        fields = {"action": request.action, "request_id": request.request_id, "note": request.note}
+        fields = {
+            "action": request.action,
+            "request_id": request.request_id,
+            "note": request.note,
+            "by": request.by,
+        }
 
         def check() -> ControlRecord | None:
             return machine.check_control(request, self.clock())
@@ -328,7 +333,8 @@ class StateWriter:
         def check() -> ControlRecord | None:
             if self._order.read() != order:
                 return None  # another replica was first, or another order was given
-            given = OverrideRequest(order.action, order.request_id, order.note)  # type: ignore[arg-type]
+            action: Any = order.action
+            given = OverrideRequest(action, order.request_id, order.note, order.by)
             return self._shared.machine.check_control(given, order.at_s)
 
         try:

@@ -18,7 +18,13 @@ from rllib_tactical.config.loader import load_config
 from rllib_tactical.errors import ServiceError
 from serve.deploy.deployment import bound_deployment
 from serve.http.app import AppSettings
-from serve.http.security import TOKEN_VARIABLE, require_strong_token, token_digest
+from serve.http.security import (
+    ADMIN_TOKEN_VARIABLE,
+    TOKEN_VARIABLE,
+    admin_token_digest,
+    require_strong_token,
+    token_digest,
+)
 from serve.observability.logs import log_level
 from serve.state.opening import StateSettings, is_remote, store_name
 from serve.state.records import model_record
@@ -69,6 +75,7 @@ def build(args: dict[str, Any]) -> Any:
         service=settings.service,
         telemetry_folder=f"{local}/telemetry-{bundle.bundle_id[:12]}",
         token_digest=token_digest(token),
+        admin_digest=admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token),
         log_folder=f"{local}/logs",
         log_level=level,
     )

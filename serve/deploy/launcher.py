@@ -37,7 +37,13 @@ from serve.deploy.ray_serve import (
     wait_until_healthy,
 )
 from serve.http.app import AppSettings
-from serve.http.security import TOKEN_VARIABLE, require_safe_binding, token_digest
+from serve.http.security import (
+    ADMIN_TOKEN_VARIABLE,
+    TOKEN_VARIABLE,
+    admin_token_digest,
+    require_safe_binding,
+    token_digest,
+)
 from serve.observability.logs import log_level
 from serve.state.opening import (
     FolderLock,
@@ -93,7 +99,8 @@ def start_service(
     """Start the service and return once it answers.
 
     A Ray instance that this process is already connected to is used; otherwise the cluster that
-    ``RAY_ADDRESS`` names, or a new local one. The token is read from ``TACTICAL_TOKEN``.
+    ``RAY_ADDRESS`` names, or a new local one. The tokens are read from
+    ``TACTICAL_TOKEN`` and ``TACTICAL_ADMIN_TOKEN``.
 
     Args:
         bundle_path: the bundle to decide with; it has to be there on every node with a replica.
@@ -118,6 +125,7 @@ def start_service(
     bundle = load_bundle(bundle_path)
     token = os.environ.get(TOKEN_VARIABLE) or None
     require_safe_binding(host, token)
+    admin = admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token)
     if replicas < 1:
         raise ServiceError(f"replicas must be >= 1, found {replicas}")
     level = log_level()
@@ -154,6 +162,7 @@ def start_service(
             log_folder=str(own / "logs"),
             log_level=level,
             token_digest=None if token is None else token_digest(token),
+            admin_digest=admin,
         )
         start_serve()
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")

@@ -62,7 +62,7 @@ from serve.http.asgi import (
     stream_messages,
 )
 from serve.http.openapi import openapi_document
-from serve.http.security import is_authorised, require_local_caller
+from serve.http.security import ADMIN_PATHS, is_authorised, require_local_caller
 from serve.journal.record import Caller
 from serve.observability.health import CRITICAL, ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
@@ -82,6 +82,7 @@ class AppSettings:
 
     ``telemetry_folder`` is local to the node and made by whichever replica comes first.
     ``token_digest`` is the SHA-256 of the token that requests must carry, None for no token.
+    ``admin_digest`` is that of the token that /admin paths need instead, None for the same.
     Logs go to ``log_folder``, None for nowhere.
     """
 
@@ -89,6 +90,7 @@ class AppSettings:
     service: ServiceConfig
     telemetry_folder: str
     token_digest: bytes | None = None
+    admin_digest: bytes | None = None
     log_folder: str | None = None
     log_level: str = "INFO"
 
@@ -208,9 +210,10 @@ class DecisionApp:
             _LOG.exception("an answer was not counted")
 
     async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
-        if path not in OPEN_PATHS and not is_authorised(
-            request.header(b"authorization"), self._digest
-        ):
+        digest = self._digest
+        if path.startswith(ADMIN_PATHS):
+            digest = self._settings.admin_digest or digest
+        if path not in OPEN_PATHS and not is_authorised(request.header(b"authorization"), digest):
             raise RequestError(401, "unauthorised", "a valid bearer token is required")
         if path not in OPEN_PATHS and self._digest is None:
             require_local_caller(request.headers)

@@ -13,6 +13,10 @@ from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError
 
 TOKEN_VARIABLE: Final = "TACTICAL_TOKEN"
+ADMIN_TOKEN_VARIABLE: Final = "TACTICAL_ADMIN_TOKEN"
+ADMIN_PATHS: Final = "/admin/"
+"""What paths begin with that need the admin token, where there is one."""
+
 MIN_TOKEN_LENGTH: Final = 16
 _SCHEME: Final = "bearer "
 
@@ -28,7 +32,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def require_strong_token(token: str) -> None:
+def require_strong_token(token: str, variable: str = TOKEN_VARIABLE) -> None:
     """Refuse a token that can be guessed, or that no header can carry.
 
     Raises:
@@ -36,10 +40,10 @@ def require_strong_token(token: str) -> None:
     """
     if len(token) < MIN_TOKEN_LENGTH:
         raise ServiceError(
-            f"{TOKEN_VARIABLE} must have at least {MIN_TOKEN_LENGTH} characters, found {len(token)}"
+            f"{variable} must have at least {MIN_TOKEN_LENGTH} characters, found {len(token)}"
         )
     if not all("!" <= letter <= "~" for letter in token):
-        raise ServiceError(f"{TOKEN_VARIABLE} must be printable ASCII without spaces")
+        raise ServiceError(f"{variable} must be printable ASCII without spaces")
 
 
 def require_safe_binding(host: str, token: str | None) -> None:
@@ -85,6 +89,23 @@ def require_local_caller(headers: Mapping[bytes, bytes]) -> None:
 def token_digest(token: str) -> bytes:
     """Return what replicas keep instead of the token."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def admin_token_digest(admin: str | None, token: str | None) -> bytes | None:
+    """Return what replicas keep of the admin token, None without one.
+
+    Raises:
+        ServiceError: it is the other token or there is no other, or see ``require_strong_token``.
+    """
+    if not admin:
+        return None
+    require_strong_token(admin, ADMIN_TOKEN_VARIABLE)
+    if token is None or admin == token:
+        found = "none" if token is None else "the same"
+        raise ServiceError(
+            f"{TOKEN_VARIABLE} must be set apart from {ADMIN_TOKEN_VARIABLE}, found {found}"
+        )
+    return token_digest(admin)
 
 
 def is_authorised(header: str | None, digest: bytes | None) -> bool:

@@ -270,7 +270,7 @@ class StateMachine:
                     "request_id",
                 )
             return None
-        return ControlRecord(now_s, request.action, request.request_id, request.note)
+        return ControlRecord(now_s, request.action, request.request_id, request.note, request.by)
 
     def check_session(self, now_s: float) -> SessionRecord | None:
         """Return the record to write when the clock has entered a session before any bar has."""

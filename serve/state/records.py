@@ -67,12 +67,13 @@ class AccountRecord(msgspec.Struct, tag="account", frozen=True):
 
 
 class ControlRecord(msgspec.Struct, tag="control", frozen=True):
-    """An operator gave an order."""
+    """An operator gave an order; ``note`` says why, ``by`` who it was."""
 
     at_s: float
     action: str
     request_id: str | None
     note: str = ""
+    by: str = ""
 
 
 class SessionRecord(msgspec.Struct, tag="session", frozen=True):

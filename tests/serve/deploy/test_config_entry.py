@@ -13,7 +13,7 @@ from rllib_tactical.errors import ConfigError, ServiceError, UnreadableError
 from serve.application import build as named_in_the_file
 from serve.deploy.config_entry import build
 from serve.http.app import AppSettings
-from serve.http.security import TOKEN_VARIABLE, is_authorised
+from serve.http.security import ADMIN_TOKEN_VARIABLE, TOKEN_VARIABLE, is_authorised
 from serve.state.opening import StateSettings
 
 TOKEN = "a-token-of-sufficient-length"
@@ -35,9 +35,12 @@ def test_the_file_names_this_function() -> None:
     assert named_in_the_file is build
 
 
-def test_the_arguments_become_the_settings_of_replicas(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_arguments_become_the_settings_of_replicas(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "service.yaml"
     config.write_text("tactical_marl: {service: {lease_s: 7.5}}")
+    monkeypatch.setenv(ADMIN_TOKEN_VARIABLE, "an-admin-token-of-its-own")
     deployment, app, shared = built(bundle.path, tmp_path, config=str(config))
     assert shared.store == shared.folder == str(tmp_path / "TEST")
     assert (shared.model.path, shared.model.bundle_id) == (
@@ -47,6 +50,7 @@ def test_the_arguments_become_the_settings_of_replicas(bundle: Bundle, tmp_path:
     assert app.service.lease_s == 7.5
     assert is_authorised(f"Bearer {TOKEN}", app.token_digest)
     assert not is_authorised("Bearer another", app.token_digest)
+    assert is_authorised("Bearer an-admin-token-of-its-own", app.admin_digest)
     # Prometheus' client reads its folder from the environment when it is imported
     variables = deployment.ray_actor_options["runtime_env"]["env_vars"]
     assert variables["PROMETHEUS_MULTIPROC_DIR"] == app.telemetry_folder

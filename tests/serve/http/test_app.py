@@ -15,6 +15,7 @@ from rllib_tactical.config.service import LatencyTargets
 from rllib_tactical.domain.decision.override import Control
 from serve.http.security import token_digest
 from serve.observability.health import Resources
+from serve.state.records import ControlRecord, record_of
 from tests.serve.local import SERVICE, Cluster, Lost
 from tests.serve.writes import (
     accepted,
@@ -110,6 +111,32 @@ def test_a_missing_token_names_its_scheme(bundle: Bundle, tmp_path: Path) -> Non
         assert (await cluster.clients[0].get("/live")).status_code == 200
 
     with_service(bundle, tmp_path, work, replicas=1, token_digest=token_digest("t" * 16))
+
+
+def test_what_an_operator_does_needs_the_admin_token_and_is_recorded_with_who_and_why(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    decides, orders = "t" * 16, "a" * 16
+    pause = {"action": "pause", "note": "a news day", "by": "ann"}
+
+    async def work(cluster: Cluster) -> None:
+        async def status(path: str, token: str, body: Any) -> int:
+            headers = {"authorization": f"Bearer {token}"}
+            answer = await cluster.clients[0].post(path, json=body, headers=headers)
+            return answer.status_code
+
+        assert await status("/admin/override", decides, pause) == 401
+        assert await status("/admin/model", decides, {"path": "x"}) == 401
+        assert await status("/decide", orders, {"symbol": "TEST"}) == 401
+        assert await status("/decide", decides, {"symbol": "TEST"}) == 409
+        assert await status("/admin/override", orders, pause) == 200
+        (stored,) = cluster.replica()._open.store.read_after(1)
+        record = record_of(stored)
+        assert isinstance(record, ControlRecord)
+        assert (record.action, record.note, record.by) == ("pause", "a news day", "ann")
+
+    digests = {"token_digest": token_digest(decides), "admin_digest": token_digest(orders)}
+    with_service(bundle, tmp_path, work, replicas=1, **digests)
 
 
 def test_a_fault_of_the_service_is_a_500_without_its_details(

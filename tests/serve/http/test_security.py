@@ -8,6 +8,7 @@ from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError
 from serve.http.security import (
     TOKEN_VARIABLE,
+    admin_token_digest,
     is_authorised,
     is_loopback,
     require_local_caller,
@@ -89,3 +90,13 @@ def test_replicas_keep_the_digest_and_not_the_token() -> None:
     assert token_digest("abc").hex() == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4, appendix B
     )
+
+
+def test_the_admin_token_is_strong_and_another_than_that_of_decisions() -> None:
+    assert admin_token_digest(None, "t" * 16) is admin_token_digest("", None) is None
+    assert admin_token_digest("a" * 16, "t" * 16) == token_digest("a" * 16)
+    with pytest.raises(ServiceError, match="TACTICAL_ADMIN_TOKEN must have at least 16"):
+        admin_token_digest("short", "t" * 16)
+    for token, found in ((None, "none"), ("a" * 16, "the same")):
+        with pytest.raises(ServiceError, match=f"TACTICAL_TOKEN must be set apart.*found {found}"):
+            admin_token_digest("a" * 16, token)
