@@ -14,6 +14,7 @@ import pytest
 
 from rllib_tactical.bench.bad_requests import _FAULTS, HUGE_BODY, MAX_BODY, bad_requests
 from rllib_tactical.domain.features.table import compute_features
+from rllib_tactical.domain.types import Instrument
 from serve.api.decide_request import read_request
 from serve.api.errors import RequestError
 from serve.api.write_requests import (
@@ -23,14 +24,23 @@ from serve.api.write_requests import (
     OverrideRequest,
     read_body,
 )
+from serve.state.fills import FillRegister
 from tests.serve.conftest import walk
 from tests.serve.test_bad_requests import good_bodies
 
 GOOD: Final = good_bodies(compute_features(walk(400, seed=7)))
+
+
+def read_fills(body: bytes) -> object:
+    """Read a body and ask, as the service does, for a fill or a bust in it."""
+    register = FillRegister(Instrument(symbol="TEST", tick_size=0.01))
+    return register.check(read_body(body, FillsRequest), 4e9, lambda fill_id: True)
+
+
 READERS: Final[dict[str, Callable[[bytes], object]]] = {
     "/decide": lambda body: read_request(body, "TEST", 200.0),
     "/bars": partial(read_body, kind=BarsRequest),
-    "/fills": partial(read_body, kind=FillsRequest),
+    "/fills": read_fills,
     "/admin/override": partial(read_body, kind=OverrideRequest),
     "/admin/model": partial(read_body, kind=ModelRequest),
 }
