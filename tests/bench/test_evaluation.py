@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
+
 from rllib_tactical.bench.evaluation import EvaluationSize
 from rllib_tactical.cli import bench as command
 
 TINY = EvaluationSize(network_bars=1_000, policy_bars=1_200, rival_bars=1_500, repetitions=1)
 
 
+@pytest.mark.slow
 def test_the_evaluation_section_measures_every_row() -> None:
     rows = command.run_sections(("evaluation",), lambda text: None, {"evaluation": TINY})
     found = {row.name: row for row in rows["evaluation"]}

@@ -119,6 +119,7 @@ def test_a_row_does_not_depend_on_its_batch(bundle, batch):
     np.testing.assert_array_equal(np.concatenate(parts), alone)
 
 
+@pytest.mark.slow
 def test_the_id_depends_on_the_content_only(weights, tmp_path):
     one, two = export(tmp_path / "1", weights), export(tmp_path / "2", weights)
     other = export(tmp_path / "3", weights, temperature_scale=0.25)

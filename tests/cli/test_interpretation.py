@@ -85,6 +85,7 @@ def test_a_backtest_says_it_and_keeps_it(
     assert "read as own columns; times UTC;" in page
 
 
+@pytest.mark.slow
 def test_a_selftest_says_it_and_keeps_it(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

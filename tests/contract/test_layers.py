@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HEAVY_FOR_DOMAIN = {
     "fastapi",
     "gymnasium",
@@ -66,6 +68,7 @@ def test_domain_loads_no_framework(project_root: Path) -> None:
     assert loaded & HEAVY_FOR_DOMAIN == set()
 
 
+@pytest.mark.slow
 def test_bundle_and_inference_load_no_ray(project_root: Path) -> None:
     bundle = _modules(project_root, "rllib_tactical", "bundle")
     assert "rllib_tactical.bundle.inference" in bundle

@@ -27,6 +27,8 @@ from tests.contract.parity import Case, backtest, differences, opinionated
 from tests.ports import ports_of_serve
 from tests.serve.local import SERVICE, running
 
+pytestmark = pytest.mark.slow
+
 MARKETS: dict[str, Callable[[], Case]] = {
     "synthetic with synergies": parity.synthetic,
     "daylight saving": parity.daylight_saving,

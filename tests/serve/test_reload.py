@@ -27,6 +27,8 @@ from tests.serve.conftest import request_at
 from tests.serve.local import SERVICE, Cluster, state_settings
 from tests.serve.writes import accepted, bars_body, reasons, refused, with_service
 
+pytestmark = pytest.mark.slow
+
 
 def exported(bundle: Bundle, folder: Path, **changes: Any) -> Bundle:
     values: dict[str, Any] = {

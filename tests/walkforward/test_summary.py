@@ -17,6 +17,8 @@ from rllib_tactical.walkforward.study import make_study
 from rllib_tactical.walkforward.summary import Summary, summarize
 from tests.market import INSTRUMENT, random_bars
 
+pytestmark = pytest.mark.slow
+
 SCALES = (1.0, 0.25)
 
 

@@ -16,6 +16,8 @@ from rllib_tactical.backtest.report.html_report import render_report
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.reporting.format import dollars
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 1366, 768
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
