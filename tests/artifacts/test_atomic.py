@@ -193,6 +193,7 @@ def killed_at_each_step(kind: str, target: Path, write_old: Callable[[], None]) 
     assert code == 0
 
 
+@pytest.mark.slow
 def test_whenever_the_writer_is_killed_the_old_folder_or_the_new_one_is_there(
     tmp_path: Path,
 ) -> None:

@@ -178,6 +178,7 @@ def test_votes_of_another_length_are_refused(history: MarketHistory) -> None:
         run_backtest(history, hold_votes(99), Rules(), 500, 600)
 
 
+@pytest.mark.slow
 def test_bundle_votes_are_the_greedy_votes_of_its_networks(
     bundle: Bundle, history: MarketHistory
 ) -> None:

@@ -18,6 +18,8 @@ from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 from tests.backtest.scenes import result_of
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = ReportContext("Both")
 
 

@@ -7,6 +7,8 @@ import pytest
 from rllib_tactical.bench.market import MarketSize
 from rllib_tactical.cli import bench as command
 
+pytestmark = pytest.mark.slow
+
 TINY = MarketSize(
     bars=1_200,
     sample_bars=250,

@@ -15,6 +15,8 @@ from rllib_tactical.rl.algorithm.credit import decisive_votes
 from tests.market import random_spec
 from tests.rl.small import small_config
 
+pytestmark = pytest.mark.slow
+
 SPEC = random_spec(length=12)
 
 

@@ -11,6 +11,8 @@ from rllib_tactical.cli import bench as command
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 TINY = ReadingSize(bars=2_000, repetitions=1)
 
 

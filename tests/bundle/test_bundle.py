@@ -16,6 +16,8 @@ from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import BundleError, UnreadableError, UsageError
 from tests.actors import untrained_weights
 
+pytestmark = pytest.mark.slow
+
 INSTRUMENT = Instrument(symbol="TEST", tick_size=0.01, base_quantity=100.0)
 
 

@@ -27,6 +27,8 @@ from rllib_tactical.rl.training.market import prepare_market
 from rllib_tactical.synthetic import make_market
 from tests.actors import untrained_weights
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TacticalConfig()
 VALIDATION = {"temperature_scale": 0.25, "net_pnl": 12.5, "trades": 7}
 

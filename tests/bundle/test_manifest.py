@@ -15,6 +15,8 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.features.table import FEATURE_SPEC
 from tests.bundle.forgery import forge, manifest_of, refused
 
+pytestmark = pytest.mark.slow
+
 KEYS = (
     "format_version",
     "bundle_id",

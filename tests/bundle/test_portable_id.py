@@ -18,6 +18,8 @@ from rllib_tactical.bundle.networks import Actor, actor_weights
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.types import AGENTS, Float32Array, Instrument
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(rllib_tactical.__file__).parent
 EXPORT_AGAIN = """
 import sys

@@ -20,6 +20,8 @@ from rllib_tactical.bundle.weights import ACTOR_SHAPES, ONNX, WEIGHTS, check_par
 from rllib_tactical.errors import BundleError, UnreadableError
 from tests.bundle.forgery import FILES, actors, export, forge, manifest_of, refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_no_file_is_refused(bundle, name, tmp_path):

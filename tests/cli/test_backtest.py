@@ -13,6 +13,8 @@ from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.synthetic import make_market
 from tests.market import random_bars
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -133,6 +133,7 @@ def test_default_cache_is_the_users(
     assert len(list((tmp_path / "home" / "rllib-tactical").rglob("*.zip"))) == 2
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_then_resumed(
     server: ArchiveServer, tmp_path: Path, project_root: Path
 ) -> None:

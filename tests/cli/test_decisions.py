@@ -18,6 +18,8 @@ from tests.serve.journal.test_replay import rewritten
 from tests.serve.local import Cluster
 from tests.serve.writes import accepted, with_service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def table() -> FeatureTable:

@@ -235,6 +235,7 @@ AS_A_PROCESS = ("no command", "data broken", "serve tampered")
 """One of each exit path as the real program; the others call its entry point in this process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_user_error_is_one_clear_message(errors, case, monkeypatch, capsys):
     monkeypatch.delenv("TACTICAL_TOKEN", raising=False)

@@ -30,6 +30,8 @@ from serve.state.records import model_record
 from tests.actors import weights_of
 from tests.market import INSTRUMENT, random_bars
 
+pytestmark = pytest.mark.slow
+
 BARS = random_bars(1_400, seed=3)
 HISTORY = build_history(BARS, sessions_of(BARS, INSTRUMENT), INSTRUMENT)
 START, STOP = HISTORY.first_decision, 1_300

@@ -113,6 +113,7 @@ def _third_party_imports(root: Path) -> Iterator[tuple[Path, str]]:
                         yield file, top
 
 
+@pytest.mark.slow
 def test_every_imported_package_is_declared(project_root: Path) -> None:
     declared = _declared(project_root, "serve", "redis", "train", "mlflow", "bench", "databento")
     # jinja2 and Ray Serve bring these two; both belong to their published interface.

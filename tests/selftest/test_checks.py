@@ -22,6 +22,8 @@ from rllib_tactical.selftest.perturb import history_of, mirrored_history
 from rllib_tactical.synthetic.oracle import side_votes
 from tests.market import INSTRUMENT, random_bars
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "look-ahead",
     "recursive",

@@ -7,12 +7,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rllib_tactical.bench.bad_requests import bad_requests
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from tests.serve.conftest import request_at
 from tests.serve.local import running
 from tests.serve.writes import bars_body, fill, fills_body
+
+pytestmark = pytest.mark.slow
 
 COUNT = 3_000
 

@@ -25,6 +25,7 @@ from tests.actors import weights_of
 from tests.study.results import run_of
 
 
+@pytest.mark.slow
 def test_an_evaluation_on_the_way_takes_a_part_and_the_last_one_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -79,6 +79,7 @@ def test_wrong_oracle_input() -> None:
             oracle_votes("gap", np.zeros(raw), np.ones(close))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "other"), [("gap", "momentum"), ("momentum", "gap")])
 def test_the_oracle_beats_every_rule_of_the_other_family(
     name: str, other: str, lines: dict[str, list[Line]]

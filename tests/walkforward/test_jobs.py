@@ -21,6 +21,8 @@ from rllib_tactical.walkforward.jobs import LOG, Job, make_jobs, run_jobs
 from tests.actors import untrained_weights
 from tests.market import INSTRUMENT
 
+pytestmark = pytest.mark.slow
+
 FOLDS = (Fold(0, 2_000, 3_000, 4_000), Fold(1, 3_000, 4_000, 5_000))
 CONFIG = TacticalConfig(training=TrainingConfig(iterations=7, num_env_runners=0))
 

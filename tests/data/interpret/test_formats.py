@@ -143,6 +143,7 @@ def test_the_command_of_the_page_gives_the_truth(
     assert run(["data", "check", str(out)]) == 0
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_verdict(
     project_root: Path,
     tmp_path: Path,

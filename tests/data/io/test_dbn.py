@@ -134,6 +134,7 @@ def test_records_that_are_no_bars_are_refused(tmp_path: Path) -> None:
         read_series(path)
 
 
+@pytest.mark.slow
 def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "TQQQ.dbn"
     path.write_bytes(b"DBN\x03" + bytes(200))

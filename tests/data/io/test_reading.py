@@ -135,6 +135,7 @@ CELLS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     cells=st.lists(st.tuples(st.integers(0, 59), st.sampled_from(NUMBERS), CELLS), max_size=8),
     block=st.sampled_from([0, 300, 900]),

@@ -167,6 +167,7 @@ def reference(table: FeatureTable) -> list[tuple[int, int, float]]:
     return out
 
 
+@pytest.mark.slow
 @given(walks(min_size=150, max_size=260))
 def test_detector_agrees_with_plain_loops(bars: Bars) -> None:
     table = compute_features(bars)
@@ -194,11 +195,13 @@ def rows_of(track: SynergyTrack) -> list[Synergy]:
     return [Synergy(*row) for row in zip(*columns, strict=True)]
 
 
+@pytest.mark.slow
 @given(walks(min_size=1, max_size=400))
 def test_bars_one_at_a_time_have_the_synergies_of_the_whole_history(bars: Bars) -> None:
     assert streamed(bars) == rows_of(detect_synergies(compute_features(bars)))
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_stream_is_as_long_as_it_must_be() -> None:
     """With every kind in force, on more bars than a property test draws."""
     bars = random_bars(np.random.default_rng(4), 3_000)

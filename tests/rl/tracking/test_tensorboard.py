@@ -37,6 +37,7 @@ def test_the_numbers_of_a_row_are_scalars_at_its_steps(tmp_path):
     logger.on_end(run, TrainingEnd("done"))
 
 
+@pytest.mark.slow
 def test_files_made_in_one_second_are_read_in_the_order_of_their_making(tmp_path):
     # "9" comes before "10" in time and after it in a name
     for k in range(1, 4):

@@ -26,6 +26,8 @@ from rllib_tactical.synthetic import make_market
 from rllib_tactical.synthetic.oracle import oracle_votes
 from tests.actors import weights_of
 
+pytestmark = pytest.mark.slow
+
 SCALES = (0.02, 0.05)
 
 

@@ -44,6 +44,8 @@ from tests.serve.conftest import request_at
 from tests.serve.local import running
 from tests.serve.writes import bars_body, fill, fills_body
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "t" * 16
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 SYNERGY = {

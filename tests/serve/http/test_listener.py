@@ -71,6 +71,7 @@ def test_it_answers_and_gives_the_port_free() -> None:
         socket.create_connection(("127.0.0.1", ports[0]), 1.0)
 
 
+@pytest.mark.slow
 def test_two_share_a_port_and_one_goes_on_alone() -> None:
     async def check(port: int, listeners: list[Listener]) -> None:
         for k in range(20):
