@@ -43,7 +43,7 @@ from serve.api.operations import (
 )
 from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
 from serve.api.write_requests import WriteRequest, read_body
-from serve.decision.answering import Answering, caller_of
+from serve.decision.controller import Controller, caller_of
 from serve.decision.deadline import bundle_engine, under_time_limit
 from serve.decision.decider import Decided, Decider
 from serve.decision.replica import StateReplica
@@ -113,7 +113,7 @@ class DecisionApp:
         if settings.log_folder is not None:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
-        self._answering = Answering(
+        self._controller = Controller(
             self._replica, settings.service.lease_s, self._telemetry.record_error
         )
         self._probe = ResourceProbe()
@@ -262,7 +262,7 @@ class DecisionApp:
         return await self._decided(body, caller_of(request.headers, request.address))
 
     async def _decided(self, body: bytes, caller: Caller) -> Answered:
-        decided = await self._answering.answer(body, caller)
+        decided = await self._controller.answer(body, caller)
         _log_decision(decided)  # before it is sent: every answer has its line
         return json_response(decided.answer), decided
 
@@ -274,7 +274,7 @@ class DecisionApp:
 
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
-            return await self._ask(self._replica.writer.answer(body), limit_s)
+            return await self._ask(self._controller.write(body), limit_s)
 
         return handler
 

@@ -1,4 +1,7 @@
-"""From a request to an answer that may leave: one with an order only once it is durable."""
+"""From an event, a closed bar or a request to an order: one path, whoever brings it.
+
+A decision with an order leaves only once it is durable.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from rllib_tactical.domain.types import Reason
+from serve.api.write_requests import WriteRequest
 from serve.decision.decider import Decided
 from serve.decision.replica import Active, StateReplica
+from serve.decision.writer import Reply
 from serve.journal.record import Caller
 from serve.state.store import StoreError
 
@@ -20,8 +25,10 @@ _MAX_REQUEST_ID: Final = 128
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Answering:
-    """Decides, and has every decision kept in the journal.
+class Controller:
+    """Takes what comes in, over whatever way: decides, and changes the state.
+
+    Every decision is kept in the journal.
 
     Args:
         replica: the state to decide on, and the journal.
@@ -44,6 +51,10 @@ class Answering:
             return await self._secured(body, active, decided, caller)
         self._replica.recorder.keep(decided, active.version, caller)
         return decided
+
+    async def write(self, request: WriteRequest) -> Reply:
+        """Make a change of the state durable and answer it, see ``StateWriter.answer``."""
+        return await self._replica.writer.answer(request)
 
     async def _secured(
         self, body: bytes, active: Active, decided: Decided, caller: Caller

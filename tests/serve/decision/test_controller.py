@@ -10,7 +10,7 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
-from serve.decision.answering import caller_of
+from serve.decision.controller import caller_of
 from serve.journal.record import Caller
 from serve.state.store import Store
 from tests.serve.conftest import request_at
