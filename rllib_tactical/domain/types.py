@@ -73,6 +73,7 @@ class Reason(IntEnum):
     MODEL_LOADING = 20
     DATA_SUSPECT = 21
     POSITION_MISMATCH = 22
+    CLOCK_JUMPED = 23
 
     @property
     def code(self) -> str:

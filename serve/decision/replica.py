@@ -21,6 +21,7 @@ from serve.decision.risk_state import RiskState
 from serve.decision.writer import StateWriter
 from serve.journal.recorder import DecisionRecorder
 from serve.state.availability import Availability
+from serve.state.clock import ClockWatch
 from serve.state.machine import CONTROLS, StateMachine
 from serve.state.opening import OpenState, StateSettings
 from serve.state.performance import agent_accuracy
@@ -70,13 +71,14 @@ class StateReplica:
         self._monotonic, self._clock = monotonic, clock
         self.availability = Availability(service.lease_s, monotonic)
         self._opened: OpenState | None = None
+        self._watch: ClockWatch | None = None
         self._writer: StateWriter | None = None
         self._recorder: DecisionRecorder | None = None
         self._decider: Decider | None = None
         self._prepared: Decider | None = None
         self._loading: asyncio.Task[None] | None = None
         self._state: RiskState | None = None
-        self._of: tuple[int, ControlRecord | None] = (-1, None)
+        self._of: tuple[int, ControlRecord | None, bool] = (-1, None, False)
         self._scores = (-1, 0), 0, NO_ACCURACY
         self._tending: asyncio.Task[None] | None = None
 
@@ -126,12 +128,13 @@ class StateReplica:
         hold = self._follow(opened)
         order = opened.order.read()
         machine = opened.shared.machine
-        if self._state is None or self._of != (machine.version, order):
+        jump_s = self._watch.jump_s(machine.witness()) if self._watch is not None else 0.0
+        if self._state is None or self._of != (machine.version, order, bool(jump_s)):
             snapshot = machine.snapshot()
             if order is not None:
                 snapshot = replace(snapshot, control=CONTROLS[order.action])
-            self._state = RiskState.of(snapshot, self._service)
-            self._of = machine.version, order
+            self._state = RiskState.of(snapshot, self._service, jump_s)
+            self._of = machine.version, order, bool(jump_s)
         if decider is None:
             raise _not_started()
         if hold is None and decider.bundle.bundle_id != machine.model.bundle_id:
@@ -169,6 +172,9 @@ class StateReplica:
             self._clock,
         )
         model = self.machine.model
+        if self._service.live_bars:  # in a replay nothing depends on the clock
+            folder = Path(self._settings.folder)
+            self._watch = ClockWatch(folder, model.bar_seconds, self._clock)
         self._decider = await asyncio.to_thread(self._loaded, model)
         try:
             await asyncio.to_thread(self._writer.keep_copy, model)
@@ -189,6 +195,9 @@ class StateReplica:
         if self._recorder is not None:
             await self._recorder.stop()
             self._recorder = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         if self._opened is not None:
             self._opened.close()
             self._opened = None

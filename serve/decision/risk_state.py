@@ -23,6 +23,7 @@ class RiskState:
     """Account, operator's order and market at one version of the state; it never changes.
 
     ``broker_position`` is what the broker holds while that is not what the fills say, in lots.
+    ``clock_jump_s`` is by how many seconds the clock cannot be trusted, 0 when it can.
     ``matrix`` (60, 7) float64 raw features of the bars sent to the service, None before there are
     60.
     """
@@ -34,9 +35,10 @@ class RiskState:
         market: BufferState | None = None,
         service: ServiceConfig = LIVE_DEFAULTS,
         broker_position: float | None = None,
+        clock_jump_s: float = 0.0,
     ) -> None:
         self.account, self.control, self.market = account, control, market
-        self.broker_position = broker_position
+        self.broker_position, self.clock_jump_s = broker_position, clock_jump_s
         self._service = service
         self.matrix: FloatArray | None = None
         if market is not None and market.matrix:
@@ -44,7 +46,7 @@ class RiskState:
         self._flat: dict[tuple[bool, RiskConfig], AccountView] = {}
 
     @classmethod
-    def of(cls, snapshot: Snapshot, service: ServiceConfig) -> RiskState:
+    def of(cls, snapshot: Snapshot, service: ServiceConfig, clock_jump_s: float = 0.0) -> RiskState:
         """Return the state that a snapshot describes."""
         return cls(
             snapshot.account,
@@ -52,6 +54,7 @@ class RiskState:
             snapshot.market,
             service,
             snapshot.broker_position,
+            clock_jump_s,
         )
 
     @property
@@ -91,7 +94,9 @@ class RiskState:
         return None if market is None else self._overdue_s(market, now_s, bar_seconds)
 
     def data_issue_of(self, now_s: float, bar_seconds: int) -> Reason | None:
-        """Return why position or bars cannot be trusted now, None when they can."""
+        """Return why clock, position or bars cannot be trusted now, None when they can."""
+        if self.clock_jump_s:
+            return Reason.CLOCK_JUMPED
         if self.broker_position is not None:
             return Reason.POSITION_MISMATCH
         market = self.market

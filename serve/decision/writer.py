@@ -147,13 +147,12 @@ class StateWriter:
         self._availability.succeeded(begun)
 
     async def tend(self) -> None:
-        """Record what needs no request: a session by the clock, an order that had to wait.
+        """Record what needs no request: an order that had to wait.
 
         Raises:
             StoreError: the store cannot be written.
         """
         await self._settle()
-        await self._commit(lambda: self._shared.machine.check_session(self.clock()))
         await self._shared.keep_short()
 
     def keep_copy(self, record: ModelRecord) -> None:

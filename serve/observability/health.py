@@ -274,6 +274,10 @@ def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
         statuses.append(CRITICAL)
         text = f"the state has taken no write for {age.state_age_s:.3g} s: decisions hold"
         alerts.append(_message("bus", CRITICAL, text))
+    if state.clock_jump_s:
+        statuses.append(CRITICAL)
+        text = f"the clock has jumped by {state.clock_jump_s:.1f} s: decisions hold"
+        alerts.append(_message("bus", CRITICAL, text))
     market, overdue = state.market, age.bars_overdue_s
     if overdue is not None:
         statuses.append(_graded("bus", {"bars_overdue_s": overdue}, alerts))

@@ -34,7 +34,7 @@ class Filled(msgspec.Struct, tag="fill", frozen=True):
 
 
 class SessionBegan(msgspec.Struct, tag="session", frozen=True):
-    """The clock began a session without a bar of it."""
+    """A session began without a bar of it, as older versions had it by the clock."""
 
     at_s: float
 
@@ -68,26 +68,31 @@ class AccountingState(msgspec.Struct, frozen=True):
     """Where an ``Accounting`` stands.
 
     ``marked``: epoch time and price of the newest price at which the account was marked, 0 before
-    the first; ``session_s``: epoch time of the newest session that the clock began; ``bar_s``: open
-    time of the newest bar.
+    the first; ``bar_s``: open time of the newest bar; ``settled_s``: see ``Accounting``, 0 in
+    snapshots of older versions.
     """
 
     portfolio: PortfolioState
     rules: RulesChosen
     marked: tuple[float, float]
-    session_s: float
     bar_s: int | None
+    settled_s: float = 0.0
 
 
 class Accounting:
     """The account of one instrument, moved on by one event after the other.
 
     The account is marked at the close of every bar, as in a backtest. While no bars arrive (there
-    is none yet, or the next is overdue by more than its length), fills mark the account and the
-    clock starts sessions. A price older than the newest one never marks.
+    is none yet, or the next is overdue by more than its length), fills mark the account. A price
+    older than the newest one never marks.
 
-    In a replay of old bars their times cannot be compared with those of fills or with the clock:
-    from the first bar on only bars mark the account and start sessions.
+    Only a session's first bar lifts a halt, and no clock begins a session. Without a halt a fill
+    does where it marks, so that what is lost before the first bar is lost in the new session.
+    ``settled_s`` is the time up to which sessions have begun: the end of the newest bar, or a later
+    fill that began one or came before the first bar.
+
+    In a replay of old bars their times cannot be compared with those of fills: from the first bar
+    on only bars mark the account.
     """
 
     def __init__(self, instrument: Instrument, bar_seconds: int, rules: RulesChosen) -> None:
@@ -95,7 +100,7 @@ class Accounting:
         self.portfolio = Portfolio(instrument, rules.risk)
         self.rules = rules
         self.marked_s, self._price = 0.0, 0.0
-        self.session_s = 0.0
+        self.settled_s = 0.0
         self.bar_s: int | None = None
 
     def state(self) -> AccountingState:
@@ -104,8 +109,8 @@ class Accounting:
             self.portfolio.state(),
             self.rules,
             (self.marked_s, self._price),
-            self.session_s,
             self.bar_s,
+            self.settled_s,
         )
 
     def go_back(self, state: AccountingState) -> None:
@@ -113,7 +118,9 @@ class Accounting:
         self.portfolio.go_back(state.portfolio)
         self.rules, self.portfolio.risk = state.rules, state.rules.risk
         self.marked_s, self._price = state.marked
-        self.session_s, self.bar_s = state.session_s, state.bar_s
+        self.bar_s = state.bar_s
+        newest_s = self.marked_s if self.bar_s is None else self._end_of(self.bar_s)
+        self.settled_s = state.settled_s or newest_s
 
     def apply(self, event: Event) -> None:
         """Move on by one event."""
@@ -122,27 +129,15 @@ class Accounting:
         elif isinstance(event, Filled):
             self.portfolio.apply(event.fill)
             if not self._bars_mark(event.fill.time_s):
-                self._mark(event.fill.time_s, event.fill.price)
+                self._fill_marks(event.fill)
         elif isinstance(event, SessionBegan):
             self.portfolio.mark(self._price, True)
-            self.session_s = event.at_s
         elif isinstance(event, CashMoved):
             self._move(event)
         elif isinstance(event, Adopted):
             self._adopt(event)
         else:
             self.rules, self.portfolio.risk = event, event.risk
-
-    def clock_begins_session(self, now_s: float) -> bool:
-        """Return whether by the clock a session has begun of which there is no bar."""
-        if self.bar_s is not None:
-            if not self.rules.live_bars:
-                return False
-            now_s -= self._patience_s  # the first bar of the session may still arrive
-        before_s = self.marked_s
-        if before_s < self.session_s <= now_s:  # one later than now is from a clock that was wrong
-            before_s = self.session_s
-        return self._begins_session(before_s, now_s)
 
     @property
     def price(self) -> float:
@@ -176,23 +171,30 @@ class Accounting:
             return self.bar_s is not None
         return time_s <= self.bar_s + self._bar_seconds + self._patience_s
 
+    def _fill_marks(self, fill: Fill) -> None:
+        halted = self.portfolio.account.halted
+        begins = not halted and self._begins_session(self.settled_s, fill.time_s)
+        self._mark(fill.time_s, fill.price, begins)
+        if begins or self.bar_s is None:
+            self.settled_s = self.marked_s
+
     def _close(self, bar: ClosedBar) -> None:
-        if not self.rules.live_bars or self.marked_s == self._end_of(self.bar_s):
-            self.portfolio.mark(bar.close, bar.new_session)
-            self.marked_s, self._price = self._end_of(bar.time_s), bar.close
-        else:
-            self._mark(self._end_of(bar.time_s), bar.close)
+        end_s, live = self._end_of(bar.time_s), self.rules.live_bars
+        begins = bar.new_session
+        if live and self.settled_s != self._end_of(self.bar_s):
+            begins = self._begins_session(self.settled_s, end_s)
+        if not live:  # older than a fill's time as it may be, in a replay the bar is the clock
+            self.marked_s = self.settled_s = 0.0
+        self._mark(end_s, bar.close, begins)
+        self.settled_s = max(self.settled_s, end_s)
         self.bar_s = bar.time_s
 
     def _end_of(self, bar_s: int | None) -> float:
         """Return the last second of the bar that opens at ``bar_s``; 0 without a bar."""
         return 0.0 if bar_s is None else float(bar_s + self._bar_seconds - 1)
 
-    def _mark(self, time_s: float, price: float) -> None:
+    def _mark(self, time_s: float, price: float, new_session: bool) -> None:
         """Mark the account at a price, or at the newest one where that is newer."""
-        # compared with prices only: where the clock has started the session, nothing has changed
-        # since, and starting it again gives the same account
-        new_session = self._begins_session(self.marked_s, time_s)
         if time_s >= self.marked_s:
             self.marked_s, self._price = time_s, price
         self.portfolio.mark(self._price, new_session)

@@ -20,6 +20,7 @@ from rllib_tactical.errors import ServiceError
 from serve.api.errors import RequestError, exact, invalid
 from serve.api.write_requests import AccountRequest, BarsRequest, FillsRequest, OverrideRequest
 from serve.state.bars import BarBuffer, BarPlan, BufferImage, BufferState
+from serve.state.clock import Witness
 from serve.state.fills import FillPlan, FillRegister
 from serve.state.ledger import (
     Adopted,
@@ -81,6 +82,7 @@ class MachineImage(msgspec.Struct, frozen=True):
     busts: list[str]
     reports: dict[str, str]
     broker_position: float | None
+    record_s: float = 0.0
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -100,6 +102,7 @@ class StateMachine:
         self.proposal: ProposalRecord | None = None
         self.control = Control.NONE
         self.version = 1
+        self._record_s, self._resumed = 0.0, 0
         self._requests: dict[str, str] = {}
         self._reports: dict[str, str] = {}  # digests of requests to /account by their ids
         self._broker_position: float | None = None
@@ -124,6 +127,7 @@ class StateMachine:
             self._fills.busts,
             self._reports,
             self._broker_position,
+            self._record_s,
         )
         return _PACK(image)
 
@@ -149,6 +153,7 @@ class StateMachine:
         for fill_id in image.busts:
             machine._fills.bust(fill_id)
         machine._reports, machine._broker_position = image.reports, image.broker_position
+        machine._record_s = image.record_s
         return machine
 
     @property
@@ -272,13 +277,10 @@ class StateMachine:
             return None
         return ControlRecord(now_s, request.action, request.request_id, request.note, request.by)
 
-    def check_session(self, now_s: float) -> SessionRecord | None:
-        """Return the record to write when the clock has entered a session before any bar has."""
-        return SessionRecord(now_s) if self._ledger.now.clock_begins_session(now_s) else None
-
     def apply(self, record: Record | None) -> None:
         """Apply a record that was checked, or read from the store; None only counts."""
         self.version += 1
+        self._record_s = getattr(record, "at_s", self._record_s)
         if isinstance(record, ModelRecord):
             self._apply_model(record)
         elif isinstance(record, BarsRecord):
@@ -300,6 +302,8 @@ class StateMachine:
             self._ledger.apply(SessionBegan(record.at_s))
         elif isinstance(record, ControlRecord):
             self.control = CONTROLS[record.action]
+            if record.action == "resume":
+                self._resumed = self.version
             if record.request_id:
                 self._requests[record.request_id] = record.action
         elif isinstance(record, ProposalRecord):
@@ -315,6 +319,12 @@ class StateMachine:
         if market is None:
             raise ServiceError("the market must have a bar, found none")
         return market
+
+    def witness(self) -> Witness:
+        """Return what the state says of the time."""
+        last_s = self._buffer.last_s
+        bar_end_s = 0.0 if last_s is None else float(last_s + self.model.bar_seconds)
+        return Witness(self._record_s, bar_end_s, self._resumed)
 
     def snapshot(self) -> Snapshot:
         """Return what decisions need to know."""

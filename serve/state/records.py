@@ -77,7 +77,7 @@ class ControlRecord(msgspec.Struct, tag="control", frozen=True):
 
 
 class SessionRecord(msgspec.Struct, tag="session", frozen=True):
-    """A session began by the clock, without a bar of it."""
+    """A session began by the clock: older versions wrote it, now only bars begin sessions."""
 
     at_s: float
 

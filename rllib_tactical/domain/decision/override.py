@@ -36,7 +36,7 @@ _ORDERED: Final = {
 _UNKNOWN: Final = (Reason.STATE_UNAVAILABLE, Reason.MODEL_LOADING)
 """What to decide on, or with, is not known here."""
 
-_UNSURE: Final = (Reason.POSITION_MISMATCH, Reason.DATA_SUSPECT)
+_UNSURE: Final = (Reason.CLOCK_JUMPED, Reason.POSITION_MISMATCH, Reason.DATA_SUSPECT)
 """What is known may be wrong: an operator has to decide."""
 
 
@@ -58,16 +58,16 @@ def override_for(
     """Return the override of one account's vote (N = 1), None when there is none.
 
     The first that applies counts: an unknown state or one whose bundle is not loaded (no order at
-    all); the operator's order; a position that is not the broker's, and bars that may be wrong,
-    which may also have caused a halt; a session halted by its drawdown (the position is closed, as
-    the simulator does at the next open); data that are stale. (After missing bars ``decide`` itself
-    holds.)
+    all); the operator's order; a clock that has jumped, a position that is not the broker's, and
+    bars that may be wrong, which may also have caused a halt; a session halted by its drawdown (the
+    position is closed, as the simulator does at the next open); data that are stale. (After missing
+    bars ``decide`` itself holds.)
 
     Args:
         control: the operator's order.
         account: the account as it is now.
-        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``POSITION_MISMATCH``,
-            ``DATA_SUSPECT`` or ``DATA_STALE`` when that is the case.
+        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``CLOCK_JUMPED``,
+            ``POSITION_MISMATCH``, ``DATA_SUSPECT`` or ``DATA_STALE`` when that is the case.
     """
     if data_issue in _UNKNOWN:
         return Override(data_issue)

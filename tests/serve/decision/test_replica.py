@@ -16,6 +16,7 @@ from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.errors import ServiceError
 from serve.decision.decider import Decider
 from serve.decision.replica import StateReplica
+from serve.state.records import ControlRecord, entry_of
 from tests.serve.conftest import request_at
 from tests.serve.local import SERVICE, SHORT_LEASE, Cluster, Lost, state_settings
 from tests.serve.state.stores import valkey_server
@@ -197,28 +198,62 @@ def test_a_store_that_neither_writes_nor_fails_means_hold(
     with_service(bundle, tmp_path, work, replicas=1, service=SHORT_LEASE)
 
 
-def test_a_halt_without_bars_ends_with_the_session(bundle: Bundle, tmp_path: Path) -> None:
+def test_no_clock_lifts_a_halt(bundle: Bundle, tmp_path: Path) -> None:
     async def work(cluster: Cluster) -> None:
-        for replica in range(2):
-            cluster.replica(replica).writer.clock = lambda: 180_000.0
+        writer = cluster.replica().writer
+        writer.clock = lambda: 180_000.0
         body = fills_body(fill(1, "BUY", 5_000.0, 100.0), fill(2, "SELL", 5_000.0, 99.0))
         body["fills"][0]["timestamp"] = body["fills"][1]["timestamp"] = 179_000
         assert (await accepted(cluster, "/fills", body))["halted"]
-        await asyncio.sleep(0.3)
-        assert cluster.machine().snapshot().account.halted
-        version = cluster.machine().version
-        for replica in range(2):
-            cluster.replica(replica).writer.clock = lambda: 3 * 86_400.0 + 1
+        writer.clock = lambda: 9 * 86_400.0
+        await writer.tend()
+        await accepted(cluster, "/admin/override", {"action": "resume"})
+        assert (await accepted(cluster, "/fills", body))["halted"]
 
-        async def lifted() -> bool:
-            cluster.replica(1).active()
-            return not cluster.machine(1).snapshot().account.halted
+    with_service(bundle, tmp_path, work, replicas=1, service=replace(SERVICE, live_bars=True))
 
-        await until(lifted)
-        await asyncio.sleep(0.3)
-        assert cluster.machine(1).version == version + 1  # one of the two has recorded it
 
-    with_service(bundle, tmp_path, work, replicas=2)
+def test_a_clock_that_jumps_holds_until_it_is_confirmed(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    live = replace(SERVICE, live_bars=True)
+
+    async def work(cluster: Cluster) -> None:
+        t, side = await executing(table, cluster)
+        await accepted(cluster, "/fills", fills_body(fill(1, side, 5.0, 100.0)))
+        for app in cluster.apps:
+            assert app._replica._watch is not None
+            app._replica._watch._wall = lambda: time.time() + 4_000.0
+        assert await reasons(cluster, table, t) == ["clock_jumped"] * 2
+        health = (await cluster.get("/health")).json()
+        assert health["components"]["bus"]["status"] == "critical"
+        assert "the clock has jumped by 4000.0 s: decisions hold" in [
+            alert["message"] for alert in health["alerts"]
+        ]
+        assert (await cluster.get("/ready")).status_code == 200
+        await accepted(cluster, "/admin/override", {"action": "flatten"})
+        assert await reasons(cluster, table, t) == ["flatten"] * 2
+        await accepted(cluster, "/admin/override", {"action": "resume"})
+        assert await reasons(cluster, table, t) == ["already_positioned"] * 2
+
+    with_service(bundle, tmp_path, work, replicas=2, service=live)
+
+    async def again(cluster: Cluster) -> None:
+        (opened,) = [app._replica._open for app in cluster.apps]
+        late = ControlRecord(time.time() + 3_600.0, "resume", None)
+        opened.store.append(opened.store.version(), [entry_of(late)])
+        assert await reasons(cluster, table) == ["clock_jumped"]
+
+    with_service(bundle, tmp_path, again, replicas=1, service=live)
+    # the newest record is still later when the service starts again
+    with_service(bundle, tmp_path, still_jumped(table), replicas=1, service=live)
+
+
+def still_jumped(table: FeatureTable) -> Callable[[Cluster], Any]:
+    async def work(cluster: Cluster) -> None:
+        assert await reasons(cluster, table) == ["clock_jumped"]
+
+    return work
 
 
 def test_a_redis_that_is_gone_means_hold_and_its_return_goes_on(

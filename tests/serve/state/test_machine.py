@@ -1,4 +1,4 @@
-"""What marks the account: bars, fills where no bars come, and the clock; an operator's orders."""
+"""What marks the account: bars, and fills where no bars come; an operator's orders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serve.api.write_requests import (
     read_body,
 )
 from serve.state.machine import StateMachine
-from serve.state.records import ModelRecord, Record, model_record
+from serve.state.records import ModelRecord, Record, SessionRecord, model_record
 from tests.serve.local import Cluster
 from tests.serve.writes import (
     BARS,
@@ -74,7 +74,6 @@ def test_a_late_fill_neither_lifts_a_halt_nor_marks_at_its_old_price(bundle: Bun
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 3600)
     assert fill(machine, "2", "SELL", 1_000.0, 97.0, TODAY + 3700).halted
     assert fill(machine, "3", "BUY", 1.0, 80.0, TODAY - 3600).halted
-    assert machine.check_session(TODAY + 3800) is None
 
     machine = machine_of(bundle)
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 3600)
@@ -88,20 +87,30 @@ def test_every_session_begins_with_its_own_drawdown(bundle: Bundle) -> None:
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY)
     lost = fill(machine, "2", "SELL", 1_000.0, 98.6, TODAY + 60)
     assert (lost.session_peak, lost.equity, lost.halted) == (100_000.0, 98_600.0, False)
-    assert fill(machine, "3", "BUY", 1e-6, 98.6, TODAY + DAY - 60).session_peak == 100_000.0
-    assert machine.check_session(TODAY + DAY - 1) is None
-    commit(machine, machine.check_session(TODAY + DAY))
-    assert machine.snapshot().account.session_peak == pytest.approx(98_600.0)
-    assert machine.check_session(TODAY + DAY + 3600) is None  # once
+    assert bar(machine, TODAY + DAY - 300, 98.6).session_peak == 100_000.0
+    assert bar(machine, TODAY + DAY, 98.6).session_peak == pytest.approx(98_600.0)
 
 
-def test_bars_that_came_long_ago_do_not_keep_fills_from_marking(bundle: Bundle) -> None:
+def test_fills_mark_where_bars_came_long_ago_and_lift_no_halt(bundle: Bundle) -> None:
     machine = machine_of(bundle)
     bar(machine, TODAY - 9 * DAY, 100.0)
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 3600)
     assert fill(machine, "2", "SELL", 1_000.0, 97.0, TODAY + 3700).halted
-    commit(machine, machine.check_session(TODAY + DAY + 600))
-    assert not machine.snapshot().account.halted
+    assert fill(machine, "3", "BUY", 1.0, 97.0, TODAY + DAY + 600).halted
+    assert not bar(machine, TODAY + DAY + 600, 97.0).halted
+
+
+@pytest.mark.parametrize("first", [TODAY - DAY - 3600, TODAY + 1200])
+def test_bars_of_the_session_of_a_halt_do_not_lift_it(bundle: Bundle, first: int) -> None:
+    """The first bars come after it; those of earlier days are sent to fill the window."""
+    machine = machine_of(bundle)
+    fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 3600)
+    assert fill(machine, "2", "SELL", 1_000.0, 97.0, TODAY + 3700).halted
+    for opens_s in (first, TODAY - 300, TODAY, TODAY + 3600, TODAY + DAY - 300):
+        if opens_s >= first:
+            assert bar(machine, opens_s, 97.0).halted
+            machine = StateMachine.load(machine.dump())
+    assert not bar(machine, TODAY + DAY, 97.0).halted
 
 
 def test_bars_of_the_past_do_not_mark_what_newer_fills_have_marked(bundle: Bundle) -> None:
@@ -114,58 +123,45 @@ def test_bars_of_the_past_do_not_mark_what_newer_fills_have_marked(bundle: Bundl
     assert bar(machine, TODAY + 3600, 99.0).equity == before.equity - 1_000.0
 
 
-def test_while_bars_come_they_alone_mark_and_begin_sessions(bundle: Bundle) -> None:
-    """A fill at its own price, or the clock a moment before the first bar, would tell otherwise."""
+def test_while_bars_come_they_alone_mark(bundle: Bundle) -> None:
+    """A fill at its own price would tell otherwise."""
     machine = machine_of(bundle)
     last = TODAY + DAY - 300
     before = bar(machine, last, 100.0)
     filled = fill(machine, "1", "BUY", 1_000.0, 105.0, last + 600)
     assert (filled.equity, filled.halted) == (before.equity, False)
-    assert machine.check_session(TODAY + DAY + 599) is None
     began = bar(machine, TODAY + DAY, 104.0)
     assert (began.equity, began.session_peak) == (99_000.0, 100_000.0)
-    assert machine.check_session(TODAY + DAY + 599) is None
-
-    late = machine_of(bundle)
-    bar(late, last, 100.0)
-    commit(late, late.check_session(TODAY + DAY + 600))
-    fill(late, "1", "BUY", 100.0, 105.0, TODAY + DAY + 601)
-    account = bar(late, TODAY + DAY + 600, 104.0)  # no second begin of the same session
-    assert (account.equity, account.session_peak) == (99_900.0, 100_000.0)
 
 
-def test_bars_that_come_after_the_clock_began_a_session_give_what_they_would_have_before(
-    bundle: Bundle,
+@pytest.mark.parametrize("filled", [False, True])
+def test_what_is_lost_before_a_sessions_first_bar_is_lost_in_it(
+    bundle: Bundle, filled: bool
 ) -> None:
     """The feed was down over midnight: 1.5% were lost before it, 0.7% after."""
-    accounts = []
-    for clock in (False, True):
-        machine = machine_of(bundle)
-        bar(machine, TODAY + 22 * 3600, 100.0)
-        fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 22 * 3600 + 400)
-        if clock:
-            commit(machine, machine.check_session(TODAY + DAY + 1800))
-        bar(machine, TODAY + 23 * 3600, 99.0)
-        bar(machine, TODAY + DAY - 300, 98.5)
-        bar(machine, TODAY + DAY, 98.0)
-        accounts.append(bar(machine, TODAY + DAY + 300, 97.8))
-        assert machine.check_session(TODAY + DAY + 3600) is None
-    assert accounts[0] == accounts[1]
-    assert (accounts[0].equity, accounts[0].session_peak) == (97_800.0, 98_500.0)
+    machine = machine_of(bundle)
+    bar(machine, TODAY + 22 * 3600, 100.0)
+    fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 22 * 3600 + 400)
+    bar(machine, TODAY + 23 * 3600, 99.0)
+    bar(machine, TODAY + DAY - 300, 98.5)
+    if filled:
+        account = fill(machine, "2", "BUY", 1e-9, 98.0, TODAY + DAY + 1800)
+        assert (round(account.equity, 3), account.session_peak) == (98_000.0, 98_500.0)
+    bar(machine, TODAY + DAY, 98.0)
+    account = bar(machine, TODAY + DAY + 1800, 97.8)
+    assert (round(account.equity, 3), account.session_peak) == (97_800.0, 98_500.0)
 
 
-def test_a_clock_that_was_ahead_stops_neither_marks_nor_sessions(bundle: Bundle) -> None:
+def test_a_session_that_an_older_version_began_by_the_clock_has_begun(bundle: Bundle) -> None:
     machine = machine_of(bundle)
     bar(machine, TODAY, 100.0)
-    commit(machine, machine.check_session(TODAY + 30 * DAY))
+    commit(machine, SessionRecord(TODAY + 30 * DAY))
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY + 400)
     assert bar(machine, TODAY + 300, 97.0).halted
-    assert not bar(machine, TODAY + DAY, 97.0).halted
-    assert bar(machine, TODAY + DAY + 300, 90.0).halted
-    assert machine.check_session(TODAY + DAY + 3600) is None
-    commit(machine, machine.check_session(TODAY + 2 * DAY + 600))
-    assert machine.check_session(TODAY + 2 * DAY + 1200) is None  # once
+    commit(machine, SessionRecord(TODAY + DAY))
     assert not machine.snapshot().account.halted
+    assert bar(machine, TODAY + 600, 90.0).halted
+    assert not bar(machine, TODAY + DAY, 90.0).halted
 
 
 def test_a_date_without_trading_is_no_session(bundle: Bundle) -> None:
@@ -174,10 +170,9 @@ def test_a_date_without_trading_is_no_session(bundle: Bundle) -> None:
     fill(machine, "1", "BUY", 1_000.0, 100.0, friday)
     assert fill(machine, "2", "SELL", 1_000.0, 97.0, friday + 60).halted
     opens = friday + 3 * DAY - 6 * 3600 - 1800  # Monday, 9:30 in New York after clocks changed
-    for moment in (friday + 6 * 3600, friday + DAY, opens - 1):
-        assert machine.check_session(moment) is None
-    commit(machine, machine.check_session(opens))
-    assert not machine.snapshot().account.halted
+    for moment in (friday + 6 * 3600, friday + DAY, opens - 300):
+        assert bar(machine, moment, 97.0).halted
+    assert not bar(machine, opens, 97.0).halted
 
 
 def test_a_journal_that_does_not_tell_is_read_as_it_was_written(bundle: Bundle) -> None:
@@ -194,7 +189,6 @@ def test_in_a_replay_times_of_bars_and_fills_are_not_compared(bundle: Bundle) ->
     machine = machine_of(bundle, live_bars=False)
     bar(machine, 0, 100.0)
     fill(machine, "1", "BUY", 1_000.0, 100.0, TODAY)
-    assert machine.check_session(TODAY + 9 * DAY) is None
     assert bar(machine, 300, 96.0).halted
 
 
@@ -206,10 +200,8 @@ def test_past_the_calendars_end_a_fill_counts_and_no_session_begins(bundle: Bund
         fill(machine, "3", "SELL", 1.0, 97.0, 4_000_000_000)
         return machine
 
-    machine = filled()
-    account = machine.snapshot().account
+    account = filled().snapshot().account
     assert (account.side, account.halted) == (0, True)
-    assert machine.check_session(4_100_000_000) is None
 
 
 @pytest.mark.parametrize("live_bars", [True, False])
