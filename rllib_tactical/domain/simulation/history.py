@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -63,6 +63,8 @@ _SYNERGY_DTYPES: Final[dict[str, type[np.generic]]] = {
     "confidence": np.float64,
 }
 
+Columns = TypeVar("Columns", FeatureTable, Sessions, SynergyTrack)
+
 
 @dataclass(frozen=True, slots=True)
 class MarketHistory:
@@ -94,6 +96,13 @@ class MarketHistory:
         """The first bar with a full window of features past their warm-up."""
         return EMBARGO_BARS - 1
 
+    def until(self, stop: int) -> MarketHistory:
+        """Return the history of the bars before ``stop``, as it was known then."""
+        features = _cut(self.features, stop)
+        sessions, synergy = _cut(self.sessions, stop), _cut(self.synergy, stop)
+        inputs = InputViews(features)
+        return MarketHistory(self.bars[:stop], features, inputs, sessions, synergy, self.instrument)
+
     def market_features(self, t: IntArray) -> Float32Array:
         """Return the critic's view of the market (N, 9) float32, ordered as MARKET_FEATURES.
 
@@ -110,6 +119,11 @@ class MarketHistory:
         out[:, 7] = self.synergy.confidence[t]
         out[:, 8] = self.features.atr[t] / self.bars.close[t]
         return out
+
+
+def _cut(columns: Columns, stop: int) -> Columns:
+    """Return the first ``stop`` rows of a dataclass of arrays."""
+    return type(columns)(*(getattr(columns, field.name)[:stop] for field in fields(columns)))
 
 
 def build_history(

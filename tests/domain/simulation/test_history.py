@@ -162,3 +162,18 @@ def test_orders_are_refused_where_the_market_is_closed_and_after_a_gap() -> None
     for first in (0, len(BARS)):
         _, _, refused = both.decision_context(first + np.array([30, 34, 35, 199, 200]), 5)
         assert refused.tolist() == [True, True, False, True, False]
+
+
+def test_a_history_until_a_bar_is_what_was_known_then() -> None:
+    """Equal to the history built from those bars alone; detected synergies are causal, too."""
+    history = build_history(BARS, sessions_of_lengths(300, 100), FUTURE)
+    cut = history.until(380)
+    bars = np.arange(359, 380)
+    known = build_history(BARS[:380], history.until(380).sessions, FUTURE)
+    assert len(cut) == len(cut.sessions.is_last) == len(cut.features) == 380
+    assert not cut.sessions.is_last[-1]
+    np.testing.assert_array_equal(cut.bars.close, known.bars.close)
+    np.testing.assert_array_equal(cut.features.raw, known.features.raw)
+    np.testing.assert_array_equal(cut.synergy.kind, known.synergy.kind)
+    np.testing.assert_array_equal(cut.inputs.gather(bars), known.inputs.gather(bars))
+    np.testing.assert_array_equal(cut.market_features(bars), history.market_features(bars))
