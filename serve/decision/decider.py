@@ -9,7 +9,7 @@ import hashlib
 import logging
 from dataclasses import dataclass, replace
 from time import perf_counter, time
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from msgspec import UNSET
@@ -19,19 +19,14 @@ from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.data.synergy_events import DETECT
-from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS, SIGNS
 from rllib_tactical.domain.decision.override import Control, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
-from rllib_tactical.domain.decision.rule_policy import rule_votes
-from rllib_tactical.domain.decision.votes import Votes, greedy_votes, sample_votes
+from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.features.synergy import NO_SYNERGY
 from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import (
-    AGENTS,
-    FEATURE_NAMES,
-    LONG,
     NUM_FEATURES,
     WINDOW,
     Float32Array,
@@ -41,28 +36,15 @@ from rllib_tactical.domain.types import (
 )
 from serve.api.decide_request import BarWindow, DecideInput, OverrideParams, read_request
 from serve.api.errors import RequestError
-from serve.api.responses import (
-    AgentBreakdown,
-    AgentVote,
-    DecideAnswer,
-    DecisionPart,
-    ExecutionCommand,
-    OrderMetadata,
-    ReasonCode,
-    Scores,
-    Source,
-    Stance,
-    Timing,
-    VoteLabels,
-)
+from serve.api.responses import DecideAnswer, Source, Timing
+from serve.decision.answer_parts import breakdown_of, decision_part
+from serve.decision.casting import cast_votes
 from serve.decision.risk_state import RiskState
 
 _LOG = logging.getLogger(__name__)
 
 STAGES: Final = ("matrix", "inference", "aggregation", "total")
 Stages = tuple[float, float, float, float]
-_REASONS: Final = {int(reason): ReasonCode(reason.code) for reason in Reason}
-_MOMENTUM_COLUMN: Final = FEATURE_NAMES.index("price_momentum_5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +180,7 @@ class Decider:
         agent_probabilities = None if fallback else self._probabilities(inputs, overrides)
         inference_done = perf_counter()
 
-        votes = _cast(agent_probabilities, request, digest)
+        votes = cast_votes(agent_probabilities, request, digest)
         account, after_gap = given.account, given.after_gap
         decision = self.decision_of(votes, request, given)
         override = override_for(given.control, account, given.data_issue)
@@ -212,8 +194,8 @@ class Decider:
         above = override.reason if override is not None else Reason.DATA_GAP if after_gap else None
         decision_id = self._decision_id(digest, account, source, above)
         bundle_id = self.bundle.bundle_id
-        part = _decision(decision, request, votes, source, decision_id, bundle_id)
-        breakdown = _breakdown(agent_probabilities, votes, request.matrix)
+        part = decision_part(decision, request, votes, source, decision_id, bundle_id)
+        breakdown = breakdown_of(agent_probabilities, votes, request.matrix)
         stages_ms = (
             (matrix_done - start) * 1e3,
             (inference_done - matrix_done) * 1e3,
@@ -251,7 +233,7 @@ class Decider:
         price, atr = np.array([request.price]), np.array([request.atr])
         inputs = network_input(request.matrix[None], price, atr)
         found = None if fallback else self._probabilities(inputs, request.overrides)
-        return found, _cast(found, request, hashlib.sha256(request.canonical).digest())
+        return found, cast_votes(found, request, hashlib.sha256(request.canonical).digest())
 
     def decision_of(self, votes: Votes, request: DecideInput, given: Circumstances) -> Decision:
         """Return the decision (N = 1) that votes lead to before any override."""
@@ -335,20 +317,6 @@ def bar_window(state: RiskState, detects: bool) -> BarWindow:
     return BarWindow(state.matrix, market.price, market.atr, synergy)
 
 
-def _cast(agent_probabilities: FloatArray | None, request: DecideInput, digest: bytes) -> Votes:
-    """Return the votes of the actors; without them those of the rules."""
-    if agent_probabilities is None:
-        return rule_votes(request.matrix[-1:], np.array([request.price]))
-    return _vote(agent_probabilities, request.overrides, digest)
-
-
-def _vote(agent_probabilities: FloatArray, overrides: OverrideParams, digest: bytes) -> Votes:
-    if overrides.mode != "sample":
-        return greedy_votes(agent_probabilities)
-    seed = int.from_bytes(digest[:8]) if overrides.seed is UNSET else overrides.seed
-    return sample_votes(agent_probabilities, np.random.default_rng(seed).random((1, len(AGENTS))))
-
-
 def _instrument(instrument: Instrument, overrides: OverrideParams) -> Instrument:
     if overrides.base_quantity is UNSET:
         return instrument
@@ -360,80 +328,3 @@ def _rules(rules: Rules, overrides: OverrideParams) -> Rules:
         return rules
     aggregation = replace(rules.aggregation, execution_threshold=overrides.execution_threshold)
     return replace(rules, aggregation=aggregation)
-
-
-def _decision(
-    decision: Decision,
-    request: DecideInput,
-    votes: Votes,
-    source: Source,
-    decision_id: str,
-    bundle_id: str,
-) -> DecisionPart:
-    """Return the decision; ``action`` is done, ``side`` is what the votes preferred."""
-    confidence = float(decision.confidence[0])
-    side = int(decision.vote.side[0])
-    long, short, hold = decision.vote.scores[0].tolist()
-    command = None
-    if decision.execute[0]:
-        opens = not decision.closes[0]
-        labels: dict[str, Any] = {
-            agent: LABELS[agent][index]
-            for agent, index in zip(AGENTS, votes.index[0].tolist(), strict=True)
-        }
-        command = ExecutionCommand(
-            side="BUY" if decision.action[0] == LONG else "SELL",
-            quantity=float(decision.quantity[0]),
-            symbol=request.symbol,
-            stop_loss=float(decision.stop[0]) if opens else None,
-            take_profit=float(decision.target[0]) if opens else None,
-            metadata=OrderMetadata(
-                source=source,
-                decision_id=decision_id,
-                bundle_id=bundle_id,
-                confidence=confidence,
-                votes=VoteLabels(**labels),
-                synergy_aligned=(
-                    side == request.synergy_direction if request.synergy_kind else None
-                ),
-            ),
-        )
-    return DecisionPart(
-        action=ACTION_NAMES[int(decision.action[0])],
-        confidence=confidence,
-        execute=bool(decision.execute[0]),
-        reason=_REASONS[int(decision.reason[0])],
-        side=ACTION_NAMES[side],
-        scores=Scores(long, short, hold),
-        execution_command=command,
-    )
-
-
-def _breakdown(
-    agent_probabilities: FloatArray | None, votes: Votes, matrix: FloatArray
-) -> AgentBreakdown:
-    """Return the three votes; without actors there are no probabilities to report."""
-    signs: list[Any] = votes.signed[0].tolist()
-    signed = votes.signed[0].astype(np.float64)
-    expected = (
-        signed if agent_probabilities is None else (agent_probabilities[0] * SIGNS).sum(axis=1)
-    )
-    agrees = signed[AGENTS.index("momentum")] * matrix[-1, _MOMENTUM_COLUMN]
-    stance: Stance = (
-        "trend_following" if agrees > 0 else "counter_trend" if agrees < 0 else "neutral"
-    )
-    parts: dict[str, Any] = {
-        agent: AgentVote(
-            action=signs[i],
-            index=index,
-            probabilities=(
-                None if agent_probabilities is None else agent_probabilities[0, i].tolist()
-            ),
-            confidence=float(votes.confidence[0, i]),
-            label=LABELS[agent][index],
-            expected_action=float(expected[i]),
-            stance=stance if agent == "momentum" else UNSET,
-        )
-        for i, (agent, index) in enumerate(zip(AGENTS, votes.index[0].tolist(), strict=True))
-    }
-    return AgentBreakdown(**parts)

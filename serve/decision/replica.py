@@ -177,7 +177,7 @@ class StateReplica:
             self._watch = ClockWatch(folder, model.bar_seconds, self._clock)
         self._decider = await asyncio.to_thread(self._loaded, model)
         try:
-            await asyncio.to_thread(self._writer.keep_copy, model)
+            await asyncio.to_thread(self._writer.promotion.keep_copy, model)
         except (TacticalError, OSError) as error:
             # replicas need the copy only once the bundle's own folder has changed
             _LOG.warning("the bundle is not copied to the state folder: %s", error)
@@ -268,7 +268,7 @@ class StateReplica:
             return self._load(wanted.path, wanted.bundle_id)
         except TacticalError as error:
             try:
-                return self._load(str(self.writer.copy_of(wanted)), wanted.bundle_id)
+                return self._load(str(self.writer.promotion.copy_of(wanted)), wanted.bundle_id)
             except TacticalError:
                 raise error from None
 

@@ -17,7 +17,6 @@ from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.errors import ServiceError
 from serve.deploy.deployment import bound_deployment
-from serve.http.app import AppSettings
 from serve.http.security import (
     ADMIN_TOKEN_VARIABLE,
     TOKEN_VARIABLE,
@@ -25,6 +24,7 @@ from serve.http.security import (
     require_strong_token,
     token_digest,
 )
+from serve.http.settings import AppSettings
 from serve.observability.logs import log_level
 from serve.state.opening import StateSettings, is_remote, store_name
 from serve.state.records import model_record

@@ -10,8 +10,9 @@ from ray import serve as ray_serve
 
 from rllib_tactical.errors import ServiceError
 from serve.deploy.ray_serve import QUIET, REPLICA_CPUS
-from serve.http.app import AppSettings, DecisionApp
+from serve.http.app import DecisionApp
 from serve.http.listener import Listener
+from serve.http.settings import AppSettings
 from serve.observability.metrics import MULTIPROCESS_VARIABLE
 from serve.state.opening import StateSettings, is_remote
 

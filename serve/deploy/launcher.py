@@ -36,7 +36,6 @@ from serve.deploy.ray_serve import (
     url_host,
     wait_until_healthy,
 )
-from serve.http.app import AppSettings
 from serve.http.security import (
     ADMIN_TOKEN_VARIABLE,
     TOKEN_VARIABLE,
@@ -44,6 +43,7 @@ from serve.http.security import (
     require_safe_binding,
     token_digest,
 )
+from serve.http.settings import AppSettings
 from serve.observability.logs import log_level
 from serve.state.opening import (
     FolderLock,

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import time
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rllib_tactical.bundle.bundle import Bundle, load_bundle
-from rllib_tactical.config.loader import to_dict
-from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
-from rllib_tactical.domain.types import Reason
-from rllib_tactical.errors import BundleError, ServiceError
+from rllib_tactical.errors import ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
-from serve.api.errors import RequestError, error_body, invalid
+from serve.api.errors import RequestError, error_body
 from serve.api.operations import (
     ACCOUNT,
     BARS,
-    DAYS,
     DECIDE,
     FILLS,
-    HEALTH,
-    LIVE,
     LOAD_MODEL,
-    METRICS,
-    MODEL,
     OPEN_PATHS,
-    OPENAPI,
     OPERATIONS,
     OVERRIDE,
-    PERFORMANCE,
-    READY,
     STREAM_PATH,
-    STRICT,
     Operation,
-    Parameter,
 )
-from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
 from serve.api.write_requests import WriteRequest, read_body
 from serve.decision.controller import Controller, caller_of
-from serve.decision.deadline import bundle_engine, under_time_limit
-from serve.decision.decider import Decided, Decider
+from serve.decision.decider import Decided
+from serve.decision.loading import load_decider
 from serve.decision.replica import StateReplica
-from serve.decision.writer import Reply
 from serve.http.asgi import (
     ClientGoneError,
     HttpRequest,
@@ -61,12 +43,13 @@ from serve.http.asgi import (
     refuse_stream,
     stream_messages,
 )
-from serve.http.openapi import openapi_document
+from serve.http.asking import ask
+from serve.http.queries import Queries
 from serve.http.security import ADMIN_PATHS, is_authorised, require_local_caller
+from serve.http.settings import AppSettings
 from serve.journal.record import Caller
-from serve.observability.health import CRITICAL, ResourceProbe, StateAge, health_report
 from serve.observability.logs import log_to_folder
-from serve.observability.metrics import CONTENT_TYPE, Telemetry
+from serve.observability.metrics import Telemetry
 from serve.state.opening import StateSettings
 
 _LOG = logging.getLogger(__name__)
@@ -74,25 +57,6 @@ Answered = tuple[HttpResponse, Decided | None]
 """An answer, and the decision in it, if any."""
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Answered]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppSettings:
-    """What a replica needs to start.
-
-    ``telemetry_folder`` is local to the node and made by whichever replica comes first.
-    ``token_digest`` is the SHA-256 of the token that requests must carry, None for no token.
-    ``admin_digest`` is that of the token that /admin paths need instead, None for the same.
-    Logs go to ``log_folder``, None for nowhere.
-    """
-
-    performance: PerformanceConfig
-    service: ServiceConfig
-    telemetry_folder: str
-    token_digest: bytes | None = None
-    admin_digest: bytes | None = None
-    log_folder: str | None = None
-    log_level: str = "INFO"
 
 
 class DecisionApp:
@@ -107,25 +71,18 @@ class DecisionApp:
         folder = Path(settings.telemetry_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings, self._digest = settings, settings.token_digest
-        self._performance, self._service = settings.performance, settings.service
+        self._service = service = settings.service
         name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._replica = StateReplica(state, self._load, settings.service)
+        load = partial(load_decider, performance=settings.performance, service=service)
+        self._replica = StateReplica(state, load, service)
         if settings.log_folder is not None:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
-        self._controller = Controller(
-            self._replica, settings.service.lease_s, self._telemetry.record_error
-        )
-        self._probe = ResourceProbe()
-        handlers: dict[Operation[Any], Handler] = {
+        self._controller = Controller(self._replica, service.lease_s, self._telemetry.record_error)
+        self._queries = Queries(settings, self._replica, self._telemetry)
+        handlers: Mapping[Operation[Any], Handler] = {
             DECIDE: self._decide,
-            HEALTH: self._health,
-            LIVE: self._live,
-            READY: self._ready,
-            METRICS: self._metrics,
-            PERFORMANCE: self._show_performance,
-            MODEL: self._model,
-            OPENAPI: self._document,
+            **self._queries.handlers,
             **{
                 write: self._writes(write) for write in (BARS, FILLS, ACCOUNT, OVERRIDE, LOAD_MODEL)
             },
@@ -274,108 +231,9 @@ class DecisionApp:
 
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
-            return await self._ask(self._controller.write(body), limit_s)
+            return await ask(self._controller.write(body), limit_s)
 
         return handler
-
-    async def _show_performance(self, request: HttpRequest) -> HttpResponse:
-        days = _whole_number(request, DAYS)
-        return await self._ask(
-            self._replica.writer.performance(days), self._service.write_timeout_s
-        )
-
-    async def _ask(self, question: Awaitable[Reply], limit_s: float) -> HttpResponse:
-        try:
-            status, body = await asyncio.wait_for(question, limit_s)
-        except TimeoutError:
-            _LOG.error("the state did not answer", extra={"fields": {"limit_s": limit_s}})
-            return _unavailable("the state did not answer in time; try again")
-        return HttpResponse(body, status)
-
-    async def _health(self, request: HttpRequest) -> HttpResponse:
-        strict = _whole_number(request, STRICT)
-        active, now_s = self._replica.active(), time.time()
-        bundle, availability = active.decider.bundle, self._replica.availability
-        report = health_report(
-            now_s,
-            self._probe.read(),
-            self._telemetry.recent(),
-            self._performance,
-            bundle.bundle_id,
-            bundle.rules.risk.session_drawdown_limit,
-            active.state,
-            await self._replica.scores(),
-            StateAge(
-                state_age_s=availability.age_s,
-                lost=not availability.ok,
-                bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
-            ),
-            self._replica.recorder.health,
-        )
-        return json_response(report, 503 if strict and report.status == CRITICAL else 200)
-
-    async def _live(self, request: HttpRequest) -> HttpResponse:
-        return json_response(LiveAnswer())
-
-    async def _ready(self, request: HttpRequest) -> HttpResponse:
-        hold = self._replica.active().hold
-        if hold is None and self._replica.availability.ok:
-            return json_response(ReadyAnswer())
-        if hold is Reason.MODEL_LOADING:
-            return json_response(
-                error_body(hold.code, "the chosen bundle is being loaded: decisions hold"), 503
-            )
-        return _unavailable("the state cannot be read or written: decisions hold")
-
-    async def _metrics(self, request: HttpRequest) -> HttpResponse:
-        _, accuracy = await self._replica.scores()
-        self._telemetry.show_state(
-            self._replica.active().state.positions, accuracy, self._replica.machine.trades
-        )
-        return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
-
-    async def _model(self, request: HttpRequest) -> HttpResponse:
-        bundle = self._replica.active().decider.bundle
-        return json_response(public_manifest(bundle, self._performance))
-
-    async def _document(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponse(openapi_document(self._digest is not None))
-
-    def _load(self, path: str, bundle_id: str) -> Decider:
-        """Return a warm decider of the bundle at ``path``.
-
-        Raises:
-            UnreadableError: the bundle is not there.
-            BundleError: it cannot be used, or is another one.
-        """
-        bundle = load_bundle(Path(path))
-        if bundle.bundle_id != bundle_id:
-            raise BundleError(
-                f"bundle {bundle_id[:12]} was chosen, {path} now holds {bundle.bundle_id[:12]}"
-            )
-        engine = bundle_engine(bundle)
-        Decider(bundle, self._performance, engine).warm_up()
-        # after warm-up: the first run takes longer than the limit of the others
-        limited = under_time_limit(engine, self._service.inference_timeout_ms / 1e3)
-        return Decider(bundle, self._performance, limited)
-
-
-def _whole_number(request: HttpRequest, parameter: Parameter) -> int:
-    """Return the only parameter of a request's query.
-
-    Raises:
-        RequestError: 422 when it is no whole number within its limits.
-    """
-    name, least, most = parameter.name, parameter.minimum, parameter.maximum
-    text = request.query((name,)).get(name, str(parameter.default))
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else least - 1
-    if not least <= number <= most:
-        raise invalid(name, f"must be a whole number in {least}..{most}, found {text}")
-    return number
-
-
-def _unavailable(message: str) -> HttpResponse:
-    return json_response(error_body("state_unavailable", message), 503)
 
 
 def _log_decision(decided: Decided) -> None:
@@ -403,15 +261,6 @@ class MethodError(RequestError):
     def __init__(self, allowed: str, found: str) -> None:
         super().__init__(405, "method_not_allowed", f"the method must be {allowed}, found {found}")
         self.allowed = allowed
-
-
-def public_manifest(bundle: Bundle, performance: PerformanceConfig) -> ManifestAnswer:
-    """Return the part of a bundle's manifest that ``GET /model`` shows, and the targets."""
-    more: dict[str, Any] = {"size_from": bundle.size_from, "performance": to_dict(performance)}
-    shown = {
-        name: bundle.manifest[name] for name in ManifestAnswer.__struct_fields__ if name not in more
-    }
-    return ManifestAnswer(**shown, **more)
 
 
 def _headers_for(error: RequestError) -> tuple[tuple[bytes, bytes], ...]:

@@ -17,8 +17,8 @@ from serve.api.decide_request import DecideInput
 from serve.api.errors import RequestError
 from serve.decision.deadline import bundle_engine
 from serve.decision.decider import Decider
+from serve.decision.promotion import COPIES
 from serve.decision.risk_state import RiskState
-from serve.decision.writer import COPIES
 from serve.journal.reading import read_decisions
 from serve.journal.record import DecisionRecord, circumstances_of, input_of
 from serve.state.machine import StateMachine

@@ -29,7 +29,7 @@ from rllib_tactical.selftest.checks import Check, Subject
 from rllib_tactical.walkforward.folds import walk_forward
 from serve.api.write_requests import BarInput, BarsRequest
 from serve.decision.decider import Decider
-from serve.http.app import public_manifest
+from serve.http.queries import public_manifest
 from serve.state.machine import StateMachine
 from serve.state.records import model_record
 from tests.small_ray import small_ray

@@ -13,7 +13,8 @@ import httpx
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from serve.decision.replica import StateReplica
-from serve.http.app import AppSettings, DecisionApp
+from serve.http.app import DecisionApp
+from serve.http.settings import AppSettings
 from serve.state.machine import StateMachine
 from serve.state.opening import StateSettings
 from serve.state.records import model_record

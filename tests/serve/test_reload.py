@@ -21,7 +21,7 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.errors import BundleError
-from serve.decision.writer import COPIES
+from serve.decision.promotion import COPIES
 from serve.http.app import DecisionApp
 from tests.serve.conftest import request_at
 from tests.serve.local import SERVICE, Cluster, state_settings

@@ -43,14 +43,13 @@ from serve.decision.risk_state import RiskState
 from serve.http.security import TOKEN_VARIABLE
 from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
+from tests.serve.real_service import REPLICAS, TOKEN, ask_all, error_of, processes
 from tests.serve.test_bad_requests import good_bodies
 from tests.serve.writes import bars_body, fill, fills_body
 
 pytestmark = [pytest.mark.serve, pytest.mark.ray, pytest.mark.slow]
 
-TOKEN = "a-token-of-sufficient-length"
 FLAT = RiskState(Account.opened(100_000.0))
-REPLICAS = 2
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +101,6 @@ def client(url: str) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {TOKEN}"}
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30.0) as made:
         yield made
-
-
-def error_of(response: httpx.Response) -> dict[str, Any]:
-    assert response.headers["content-type"] == "application/json"
-    error: dict[str, Any] = response.json()["error"]
-    assert set(error) == {"code", "message", "details"}
-    return error
 
 
 def test_decide_equals_the_decider(
@@ -227,30 +219,6 @@ def test_model_shows_the_public_manifest(client: httpx.Client, bundle: Bundle) -
     assert found["rules"]["aggregation"]["execution_threshold"] == 0.65
     assert "files" not in found
     assert "training" not in found
-
-
-def ask_all(client: httpx.Client, request: dict[str, Any], times: int = 12) -> list[dict[str, Any]]:
-    """Return what the replicas answer, on a new connection each so that all of them are asked."""
-    answers = []
-    for _ in range(times):
-        with httpx.Client(
-            base_url=client.base_url, headers=client.headers, trust_env=False, timeout=30.0
-        ) as fresh:
-            response = fresh.post("/decide", json=request)
-            assert response.status_code == 200, response.text
-            answers.append(response.json())
-            answers[-1].pop("timing")
-    return answers
-
-
-def processes(name: str) -> list[psutil.Process]:
-    """Return this session's Ray workers with ``name`` in their title."""
-    found = []
-    for worker in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if name in " ".join(worker.cmdline()):
-                found.append(worker)
-    return found
 
 
 def test_bars_fills_and_orders_reach_every_replica(

@@ -12,8 +12,8 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.errors import ConfigError, ServiceError, UnreadableError
 from serve.application import build as named_in_the_file
 from serve.deploy.config_entry import build
-from serve.http.app import AppSettings
 from serve.http.security import ADMIN_TOKEN_VARIABLE, TOKEN_VARIABLE, is_authorised
+from serve.http.settings import AppSettings
 from serve.state.opening import StateSettings
 
 TOKEN = "a-token-of-sufficient-length"

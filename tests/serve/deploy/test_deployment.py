@@ -11,7 +11,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.errors import ServiceError
 from serve.deploy.deployment import DecisionReplica, bound_deployment
-from serve.http.app import AppSettings
+from serve.http.settings import AppSettings
 from tests.serve.local import state_settings
 
 

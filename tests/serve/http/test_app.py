@@ -146,7 +146,7 @@ def test_a_fault_of_the_service_is_a_500_without_its_details(
         def fail(*arguments: Any) -> Any:
             raise RuntimeError("the password is swordfish")
 
-        cluster.apps[0]._probe.read = fail  # type: ignore[method-assign]
+        cluster.apps[0]._queries._probe.read = fail  # type: ignore[method-assign]
         answer = await cluster.clients[0].get("/health")
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
         assert "swordfish" not in answer.text
@@ -162,7 +162,7 @@ def test_a_strict_question_for_health_is_answered_with_a_status(
     async def work(cluster: Cluster) -> None:
         for busy, expected in ((10.0, 200), (96.0, 503)):
             found = Resources(busy, 1.0, 1.0)
-            monkeypatch.setattr(cluster.apps[0]._probe, "read", partial(copy, found))
+            monkeypatch.setattr(cluster.apps[0]._queries._probe, "read", partial(copy, found))
             for query, status in (("", 200), ("?strict=0", 200), ("?strict=1", expected)):
                 answer = await cluster.get(f"/health{query}")
                 assert answer.status_code == status

@@ -1,0 +1,130 @@
+"""Choose another bundle: load it, copy it, and change over in every replica."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
+from rllib_tactical.config.service import ServiceConfig
+from rllib_tactical.errors import TacticalError, UnreadableError
+from serve.api.errors import RequestError
+from serve.api.responses import ModelAnswer
+from serve.api.write_requests import ModelRequest
+from serve.decision.commits import Commits
+from serve.state.records import ModelRecord, ProposalRecord, model_record
+from serve.state.store import StoreError
+
+COPIES: Final = "bundles"
+"""Folder below the state folder that holds a copy of the chosen bundle."""
+
+KEPT_COPIES: Final = 20
+"""Newest bundles of which copies stay, so that their decisions can be recomputed."""
+
+MAX_HEAD_START_S: Final = 5.0
+
+Prepare = Callable[[ModelRecord], None]
+"""Loads and warms a bundle, so that this process can change over to it; called in a thread."""
+
+
+class Promotion:
+    """Promotes bundles, for the requests of one process.
+
+    Args:
+        commit: writes to the state.
+        copies: folder for copies of chosen bundles.
+        service: the time limits.
+        prepare: see ``Prepare``.
+    """
+
+    def __init__(
+        self, commit: Commits, copies: Path, service: ServiceConfig, prepare: Prepare
+    ) -> None:
+        self._commit, self._copies = commit, copies
+        self._service, self._prepare = service, prepare
+        self._promoting = asyncio.Lock()
+
+    async def promote(self, request: ModelRequest) -> ModelAnswer:
+        """Load a bundle and choose it; on any failure nothing changes.
+
+        Raises:
+            RequestError: 422 when the bundle is refused.
+            ServiceError: the choice could not be written.
+        """
+        machine = self._commit.shared.machine
+        async with self._promoting:
+            try:
+                bundle = await asyncio.to_thread(load_bundle, _resolved(request.path))
+                record = model_record(bundle, live_bars=self._service.live_bars)
+                machine.check_model(record)
+            except TacticalError as error:
+                raise _refused(str(error)) from error
+            if request.bundle_id not in (None, record.bundle_id):
+                raise _refused(f"bundle_id: the folder holds {record.bundle_id}", "bundle_id")
+            previous = machine.model
+            if (record.bundle_id, record.path) != (previous.bundle_id, previous.path):
+                if record.bundle_id != previous.bundle_id:
+                    await self._ready(record)
+                await self._commit(lambda: record)
+                self._commit.log("model", bundle_id=record.bundle_id)
+            return ModelAnswer(record.bundle_id, previous.bundle_id, machine.version)
+
+    async def _ready(self, record: ModelRecord) -> None:
+        """Warm a bundle up and copy it; give the other replicas time to do the same."""
+        begun = time.monotonic()
+        proposal = ProposalRecord(record.path, record.bundle_id)
+        try:
+            await asyncio.wait_for(
+                asyncio.to_thread(self._prepare, record), self._service.reload_timeout_s
+            )
+            await asyncio.to_thread(self.keep_copy, record)
+        except TimeoutError as error:
+            limit_s = self._service.reload_timeout_s
+            raise _refused(f"it was not loaded after {limit_s:g} s") from error
+        except OSError as error:
+            raise StoreError(f"the bundle cannot be copied: {error}") from error
+        except TacticalError as error:
+            raise _refused(str(error)) from error
+        took_s = time.monotonic() - begun
+        await self._commit(lambda: proposal)
+        # a replica that is not ready after that holds until it is
+        await asyncio.sleep(min(2.0 * took_s + self._service.poll_s, MAX_HEAD_START_S))
+
+    def keep_copy(self, record: ModelRecord) -> None:
+        """Copy a chosen bundle, for replicas that start after its own folder has changed.
+
+        Raises:
+            TacticalError: the bundle is no longer in its folder.
+            OSError: the copy cannot be written.
+        """
+        if not (self._copies / record.bundle_id).is_dir():
+            copy_bundle(Path(record.path), record.bundle_id, self.copy_of(record))
+        copies = sorted(self._copies.iterdir(), key=lambda copy: copy.stat().st_mtime)
+        kept = {record.bundle_id, self._commit.shared.machine.model.bundle_id}
+        for copy in copies[:-KEPT_COPIES]:
+            if copy.name not in kept:
+                shutil.rmtree(copy, ignore_errors=True)
+
+    def copy_of(self, record: ModelRecord | ProposalRecord) -> Path:
+        """Return where the copy of a chosen bundle is."""
+        return self._copies / record.bundle_id
+
+
+def _resolved(path: str) -> Path:
+    """Return the folder that a path leads to now, however its links are changed later.
+
+    Raises:
+        UnreadableError: it leads nowhere: its links run in a circle, or no path can be spelt so.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnreadableError(f"no bundle here: {error}: {path!r}") from error
+
+
+def _refused(message: str, field: str = "path") -> RequestError:
+    return RequestError(422, "bundle_refused", message, field)

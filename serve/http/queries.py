@@ -1,0 +1,135 @@
+"""The answers to GET: health, readiness, metrics, performance, the bundle, the document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.config.loader import to_dict
+from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.domain.types import Reason
+from serve.api.errors import error_body, invalid
+from serve.api.operations import (
+    DAYS,
+    HEALTH,
+    LIVE,
+    METRICS,
+    MODEL,
+    OPENAPI,
+    PERFORMANCE,
+    READY,
+    STRICT,
+    Operation,
+    Parameter,
+)
+from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
+from serve.decision.replica import StateReplica
+from serve.http.asgi import HttpRequest, HttpResponse, json_response
+from serve.http.asking import ask, unavailable
+from serve.http.openapi import openapi_document
+from serve.http.settings import AppSettings
+from serve.observability.health import CRITICAL, ResourceProbe, StateAge, health_report
+from serve.observability.metrics import CONTENT_TYPE, Telemetry
+
+
+class Queries:
+    """Answers what asks and changes nothing.
+
+    Args:
+        settings: limits and folders.
+        replica: the state and what decides on it.
+        telemetry: counts and latencies.
+    """
+
+    def __init__(self, settings: AppSettings, replica: StateReplica, telemetry: Telemetry) -> None:
+        self._replica, self._telemetry = replica, telemetry
+        self._performance, self._service = settings.performance, settings.service
+        self._needs_token = settings.token_digest is not None
+        self._probe = ResourceProbe()
+        self.handlers: Mapping[Operation[Any], Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
+            HEALTH: self._health,
+            LIVE: self._live,
+            READY: self._ready,
+            METRICS: self._metrics,
+            PERFORMANCE: self._show_performance,
+            MODEL: self._model,
+            OPENAPI: self._document,
+        }
+
+    async def _show_performance(self, request: HttpRequest) -> HttpResponse:
+        days = _whole_number(request, DAYS)
+        return await ask(self._replica.writer.performance(days), self._service.write_timeout_s)
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        strict = _whole_number(request, STRICT)
+        active, now_s = self._replica.active(), time.time()
+        bundle, availability = active.decider.bundle, self._replica.availability
+        report = health_report(
+            now_s,
+            self._probe.read(),
+            self._telemetry.recent(),
+            self._performance,
+            bundle.bundle_id,
+            bundle.rules.risk.session_drawdown_limit,
+            active.state,
+            await self._replica.scores(),
+            StateAge(
+                state_age_s=availability.age_s,
+                lost=not availability.ok,
+                bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
+            ),
+            self._replica.recorder.health,
+        )
+        return json_response(report, 503 if strict and report.status == CRITICAL else 200)
+
+    async def _live(self, request: HttpRequest) -> HttpResponse:
+        return json_response(LiveAnswer())
+
+    async def _ready(self, request: HttpRequest) -> HttpResponse:
+        hold = self._replica.active().hold
+        if hold is None and self._replica.availability.ok:
+            return json_response(ReadyAnswer())
+        if hold is Reason.MODEL_LOADING:
+            return json_response(
+                error_body(hold.code, "the chosen bundle is being loaded: decisions hold"), 503
+            )
+        return unavailable("the state cannot be read or written: decisions hold")
+
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
+        _, accuracy = await self._replica.scores()
+        self._telemetry.show_state(
+            self._replica.active().state.positions, accuracy, self._replica.machine.trades
+        )
+        return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
+
+    async def _model(self, request: HttpRequest) -> HttpResponse:
+        bundle = self._replica.active().decider.bundle
+        return json_response(public_manifest(bundle, self._performance))
+
+    async def _document(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(openapi_document(self._needs_token))
+
+
+def public_manifest(bundle: Bundle, performance: PerformanceConfig) -> ManifestAnswer:
+    """Return the part of a bundle's manifest that ``GET /model`` shows, and the targets."""
+    more: dict[str, Any] = {"size_from": bundle.size_from, "performance": to_dict(performance)}
+    shown = {
+        name: bundle.manifest[name] for name in ManifestAnswer.__struct_fields__ if name not in more
+    }
+    return ManifestAnswer(**shown, **more)
+
+
+def _whole_number(request: HttpRequest, parameter: Parameter) -> int:
+    """Return the only parameter of a request's query.
+
+    Raises:
+        RequestError: 422 when it is no whole number within its limits.
+    """
+    name, least, most = parameter.name, parameter.minimum, parameter.maximum
+    text = request.query((name,)).get(name, str(parameter.default))
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else least - 1
+    if not least <= number <= most:
+        raise invalid(name, f"must be a whole number in {least}..{most}, found {text}")
+    return number
