@@ -26,6 +26,7 @@ from serve.api.write_requests import (
 from serve.decision.commits import Commits
 from serve.decision.operator_orders import OperatorOrders, PartlyInForceError
 from serve.decision.promotion import COPIES, Prepare, Promotion
+from serve.state.answers import account_answer, bars_answer, fills_answer
 from serve.state.availability import Availability
 from serve.state.opening import OpenState
 from serve.state.performance import performance_report
@@ -146,20 +147,7 @@ class StateWriter:
             changed["revised"] = [row.time_s for row in plan.revised]
             last = plan.rows[-1].time_s
             self._commit.log("bars", bars=len(plan.rows), last_timestamp=last, **changed)
-        market = machine.market()
-        return BarsAnswer(
-            symbol=request.symbol,
-            accepted=len(plan.new) + len(plan.late),
-            late=len(plan.late),
-            revised=len(plan.revised),
-            repeated=plan.repeated,
-            gaps=list(plan.gaps),
-            last_timestamp=market.last_s,
-            bars=market.bars,
-            ready=market.ready,
-            degraded=market.bars_since_gap is not None,
-            version=machine.version,
-        )
+        return bars_answer(machine, plan)
 
     async def _fills(self, request: FillsRequest) -> FillsAnswer:
         machine = self._shared.machine
@@ -173,18 +161,7 @@ class StateWriter:
         if await self._commit(check):
             named = [{"fill_id": f.fill_id, "decision_id": f.decision_id} for f in plan.new]
             self._commit.log("fills", fills=named, busts=list(plan.busts), note=request.note)
-        account = machine.snapshot().account
-        return FillsAnswer(
-            symbol=request.symbol,
-            accepted=len(plan.new),
-            corrected=sum(fill.corrects is not None for fill in plan.new),
-            busted=len(plan.busts),
-            repeated=plan.repeated,
-            position=account.side * account.quantity,
-            equity=account.equity,
-            halted=account.halted,
-            version=machine.version,
-        )
+        return fills_answer(machine, plan)
 
     async def _account(self, request: AccountRequest) -> AccountAnswer:
         machine = self._shared.machine
@@ -197,20 +174,4 @@ class StateWriter:
 
         if written := await self._commit(check):
             self._commit.log("account", request=msgspec.to_builtins(request))
-        snapshot, broker = machine.snapshot(), request.broker
-        account = snapshot.account
-        moved = sum(move.amount for move in request.cash) if written else 0.0
-        known = None if broker is None else broker.equity
-        return AccountAnswer(
-            symbol=request.symbol,
-            repeated=not written,
-            position=account.side * account.quantity,
-            equity=account.equity,
-            position_difference=(
-                None if broker is None else broker.position - before.side * before.quantity
-            ),
-            equity_difference=None if known is None else known - before.equity - moved,
-            reconciled=snapshot.broker_position is None,
-            halted=account.halted,
-            version=machine.version,
-        )
+        return account_answer(machine, request, before, written)

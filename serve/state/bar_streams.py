@@ -44,6 +44,9 @@ class StreamsState(msgspec.Struct, frozen=True):
     since_gap: int
 
 
+_Place = tuple[BoolArray, BoolArray, IntArray]
+
+
 class BarStreams:
     """Takes bars in order of time; ``last_s`` is the open time of the newest one."""
 
@@ -53,6 +56,7 @@ class BarStreams:
         self.last_s: int | None = None
         self.tradable = True
         self.since_gap = NO_GAP
+        self._placed: tuple[tuple[int | None, list[int]], _Place] | None = None
 
     def state(self) -> StreamsState:
         """Return what ``resume`` needs to go on from here."""
@@ -71,15 +75,19 @@ class BarStreams:
         self.last_s, self.tradable = state.last_s, state.tradable
         self.since_gap = state.since_gap
 
-    def place(self, rows: Sequence[BarRow]) -> tuple[BoolArray, BoolArray, IntArray]:
+    def place(self, rows: Sequence[BarRow]) -> _Place:
         """Return what ``follow_sessions`` says of rows that come next, at least one.
 
         Raises:
             ConfigError: unknown calendar or time zone.
             DataError: the calendar does not cover the times.
         """
-        times: IntArray = np.array([row.time_s for row in rows], dtype=np.int64)
-        return follow_sessions(self.last_s, times, self._instrument, self._bar_seconds)
+        asked = self.last_s, [row.time_s for row in rows]
+        if self._placed is None or self._placed[0] != asked:  # a check asks, and then the push
+            times: IntArray = np.array(asked[1], dtype=np.int64)
+            found = follow_sessions(self.last_s, times, self._instrument, self._bar_seconds)
+            self._placed = asked, found
+        return self._placed[1]
 
     def push(self, rows: Sequence[BarRow]) -> list[ClosedBar]:
         """Take the rows that come next, at least one."""

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.data.calendar.sessions import next_bar_s
-from rllib_tactical.data.quality.market_rules import suspect_bars
 from rllib_tactical.domain.decision.missing_bars import NO_GAP
 from rllib_tactical.domain.features.synergy import NO_SYNERGY, Synergy
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
@@ -112,6 +111,7 @@ class BarBuffer:
         self._checkpoints: deque[StreamsState] = deque(maxlen=KEPT_BARS // CHECKPOINT_BARS)
         self._arrived_s = 0.0
         self._suspect: tuple[str, ...] | None = ()  # None: not known yet
+        self._seen: BufferState | None = None  # what ``state`` returned since the last bar
 
     @property
     def count(self) -> int:
@@ -134,7 +134,7 @@ class BarBuffer:
         self._now.resume(image.now)
         self._rows = {row.time_s: row for row in image.rows}
         self._checkpoints.clear()
-        self._arrived_s, self._suspect = image.arrived_s, None
+        self._arrived_s, self._suspect, self._seen = image.arrived_s, None, None
 
     def check(self, bars: list[BarInput], now_s: float, revise: bool = False) -> BarPlan:
         """Return what ``push`` would do with the bars of a request; nothing changes.
@@ -184,7 +184,7 @@ class BarBuffer:
             kept = self._go_back(rows[0].time_s)
             rows = tuple(sorted((kept | {row.time_s: row for row in rows}).values()))
         closed = self._push(rows)
-        self._arrived_s, self._suspect = arrived_s, None
+        self._arrived_s, self._suspect, self._seen = arrived_s, None, None
         surplus = list(islice(self._rows.values(), max(0, len(self._rows) - KEPT_BARS)))
         if surplus:
             self._base.push(surplus)
@@ -192,8 +192,17 @@ class BarBuffer:
                 del self._rows[row.time_s]
         return closed
 
-    def state(self) -> BufferState | None:
-        """Return what decisions see of the bars, None before the first."""
+    def state(self, live: bool = True) -> BufferState | None:
+        """Return what decisions see of the bars, None before the first.
+
+        Args:
+            live: whether the market rules are looked up; a replay's file was checked.
+        """
+        if self._seen is None or (live and self._suspect is None):
+            self._seen = self._look(live)
+        return self._seen
+
+    def _look(self, live: bool) -> BufferState | None:
         now, features = self._now, self._now.features
         if now.last_s is None:
             return None
@@ -212,7 +221,7 @@ class BarBuffer:
             bars_since_gap=now.since_gap if now.since_gap < NO_GAP else None,
             due_s=float(following_s + self._bar_seconds),
             synergy=now.synergies.current(),
-            suspect=self._suspect_rules(),
+            suspect=self._suspect_rules() if live else (),
         )
 
     def _row(self, bar: BarInput, field: str, now_s: float) -> BarRow:
@@ -246,6 +255,9 @@ class BarBuffer:
     def _suspect_rules(self) -> tuple[str, ...]:
         """Return the market rules that bars of the window break, looked up once per push."""
         if self._suspect is None:
+            # it loads pandas, which a replay of 24/7 bars does without
+            from rllib_tactical.data.quality.market_rules import suspect_bars
+
             span = COMPARED_S // self._bar_seconds + WINDOW
             rows = list(islice(reversed(self._rows.values()), span))[::-1]
             times, *prices = zip(*rows, strict=True)

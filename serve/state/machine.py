@@ -315,7 +315,7 @@ class StateMachine:
         Raises:
             ServiceError: no bar has been accepted yet.
         """
-        market = self._buffer.state()
+        market = self._buffer.state(self.model.live_bars)
         if market is None:
             raise ServiceError("the market must have a bar, found none")
         return market
@@ -331,7 +331,7 @@ class StateMachine:
         return Snapshot(
             self.control,
             self._ledger.now.portfolio.account,
-            self._buffer.state(),
+            self._buffer.state(self.model.live_bars),
             self._broker_position,
         )
 

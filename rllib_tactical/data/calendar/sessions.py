@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-import pandas as pd
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.calendar.schedules import DAY_S, Schedule, trading_schedule
@@ -188,14 +188,23 @@ def next_bar_s(time_s: int, instrument: Instrument, bar_seconds: int) -> int | N
 
     None where the calendar does not know: it ends, or is closed for two weeks.
     """
-    try:
-        schedule = trading_schedule(instrument.calendar, time_s, time_s + 14 * DAY_S)
-    except DataError:
+    spans = _spans_from(instrument.calendar, time_s // DAY_S, bar_seconds)
+    if spans is None:
         return None
-    first, last = _scheduled_spans(schedule, bar_seconds)
+    first, last = spans
     slot = time_s // bar_seconds + 1
     span = int(np.searchsorted(last, slot, side="right"))
     return None if span == len(last) else max(slot, int(first[span])) * bar_seconds
+
+
+@lru_cache(maxsize=64)
+def _spans_from(calendar: str, day: int, bar_seconds: int) -> tuple[IntArray, IntArray] | None:
+    """Return the ``_scheduled_spans`` of a day and the 14 days after it, None where unknown."""
+    try:
+        schedule = trading_schedule(calendar, day * DAY_S, (day + 15) * DAY_S - 1)
+    except DataError:
+        return None
+    return _scheduled_spans(schedule, bar_seconds)
 
 
 def opens_between(before_s: int, now_s: int, instrument: Instrument) -> bool:
@@ -272,6 +281,8 @@ def require_timezone(name: str) -> ZoneInfo:
 
 
 def _local_day(time_s: IntArray, timezone: str) -> IntArray:
+    import pandas as pd
+
     zone = require_timezone(timezone)
     local = pd.DatetimeIndex(time_s.astype("datetime64[s]")).tz_localize("UTC").tz_convert(zone)
     days = cast(Any, local.tz_localize(None).to_numpy()).astype("datetime64[D]")
@@ -280,6 +291,8 @@ def _local_day(time_s: IntArray, timezone: str) -> IntArray:
 
 def _local_midnight_s(day: IntArray, timezone: str) -> IntArray:
     """Return the UTC epoch second at which each local ``day`` begins."""
+    import pandas as pd
+
     days, back = np.unique(day, return_inverse=True)
     midnight = pd.DatetimeIndex(days.astype("datetime64[D]").astype("datetime64[s]"))
     # Where clocks jump over midnight the day begins with the jump.

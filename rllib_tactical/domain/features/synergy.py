@@ -161,12 +161,10 @@ def _fire(signals: tuple[BoolArray, BoolArray, BoolArray]) -> tuple[NDArray[np.i
 
 def _first_in_window(signal: BoolArray) -> IntArray:
     """Return the index of the first firing in [t-9, t] (T,), or -1 when there is none."""
-    length = len(signal)
-    padded = np.concatenate([np.zeros(LOOKBACK - 1, dtype=np.bool_), signal])
-    windows = sliding_window_view(padded, LOOKBACK)
-    offset = windows.argmax(axis=1)
-    index = np.arange(length) - (LOOKBACK - 1) + offset
-    return np.where(windows.any(axis=1), index, -1).astype(np.int64)
+    t = np.arange(len(signal))
+    following = np.minimum.accumulate(np.where(signal, t, len(signal))[::-1])[::-1]
+    first = following[np.maximum(t - (LOOKBACK - 1), 0)]
+    return np.where(first <= t, first, -1).astype(np.int64)
 
 
 def _rolling_quantile(value: FloatArray) -> FloatArray:

@@ -281,3 +281,18 @@ def test_a_resumed_buffer_goes_on_as_one_that_never_stopped() -> None:
         assert resumed.state() == state
         kinds.add((state.synergy.kind > 0, state.bars_since_gap is not None))
     assert kinds == {(False, False), (False, True), (True, False), (True, True)}
+
+
+def test_the_market_rules_are_looked_up_where_bars_are_live(bundle: Bundle) -> None:
+    buffer = BarBuffer(bundle.instrument, 300)
+    prices = [(100.0, 101.0, 99.0, 100.0, 5.0)] * 200
+    buffer.push(tuple(BarRow(300 * t, *row) for t, row in enumerate(prices)), 0.0)
+    replayed, live = buffer.state(live=False), buffer.state()
+    assert replayed is not None
+    assert live is not None
+    assert (replayed.suspect, live.suspect) == ((), ("frozen_prices",))
+    assert msgspec.structs.replace(live, suspect=()) == replayed
+    buffer.push((BarRow(60_000, 100.0, 101.0, 99.0, 100.5, 5.0),), 1.0)
+    after = buffer.state()  # nothing of the bar before is shown again
+    assert after is not None
+    assert (after.price, after.last_s) == (100.5, 60_000)

@@ -168,6 +168,9 @@ def test_what_a_service_is_started_with_counts_when_it_changes(
     assert str(no.value).startswith(f"state folder {tmp_path}: ")
 
 
+ONLY_SAVE_TIME = {"_checkpoints", "_seen", "_placed"}
+
+
 def plain(value: Any) -> Any:
     """Return an object with all that it holds as plain values."""
     if isinstance(value, dict):
@@ -175,8 +178,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, str | bytes | int | float | None):
         return value
     if hasattr(value, "__dict__"):
-        # checkpoints only save time
-        return {key: plain(part) for key, part in vars(value).items() if key != "_checkpoints"}
+        kept = {key: part for key, part in vars(value).items() if key not in ONLY_SAVE_TIME}
+        return {key: plain(part) for key, part in kept.items()}
     if isinstance(value, set):
         return sorted(value)
     try:
