@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from pathlib import Path
 from typing import Any, Final
 
 import ray
 from ray import serve as ray_serve
 
 from rllib_tactical.errors import ServiceError
-from serve.deploy.ray_serve import QUIET, REPLICA_CPUS
+from serve.deploy.ray_serve import QUIET, REPLICA_CPUS, stop_serve
+from serve.deploy.watch import OwnerWatch
 from serve.http.app import DecisionApp
 from serve.http.listener import Listener
 from serve.http.settings import AppSettings
@@ -43,17 +46,28 @@ class DecisionReplica:
 
 
 class ListeningReplica:
-    """A replica that listens itself, on a port that it shares with the others of its machine."""
+    """A replica that listens itself, on a port that it shares with the others of its machine.
+
+    It ends with the command that started the service, and with Ray; see ``watch``.
+    """
 
     async def __init__(  # type: ignore[misc]
-        self, settings: AppSettings, state: StateSettings, address: tuple[str, int]
+        self, settings: AppSettings, state: StateSettings, address: tuple[str, int], claim: str
     ) -> None:
+        watch = OwnerWatch(Path(claim))
         self._app = DecisionApp(settings, state)
         await self._app.start()
         self._listener = Listener(self._app, *address)
         gc.collect()
         gc.freeze()
         await self._listener.start()
+        self._loop = asyncio.get_running_loop()
+        watch.start(self._leave)
+
+    def _leave(self) -> None:
+        """Listen no more, answer the requests in flight, and have Serve end, if it is there."""
+        asyncio.run_coroutine_threadsafe(self._listener.stop(), self._loop).result()
+        stop_serve()
 
     def check_health(self) -> None:
         """See ``DecisionApp.check_health``; Serve asks every second.
@@ -100,7 +114,7 @@ def bound_deployment(
 
 
 def listening_deployment(
-    app: AppSettings, state: StateSettings, address: tuple[str, int], replicas: int
+    app: AppSettings, state: StateSettings, address: tuple[str, int], claim: Path, replicas: int
 ) -> Any:
     """Return the application to run without a proxy, on the node of this process.
 
@@ -108,6 +122,7 @@ def listening_deployment(
         app: limits and folders of the replicas.
         state: where their state is.
         address: host and port on which all of them listen.
+        claim: file that the command keeps locked as long as it lives.
         replicas: how many there are.
     """
     here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
@@ -119,7 +134,7 @@ def listening_deployment(
         logging_config=QUIET,
         ray_actor_options=_actor(app, {}, here),
     )(ListeningReplica)
-    return deployment.bind(app, state, address)
+    return deployment.bind(app, state, address, str(claim))
 
 
 def _actor(

@@ -28,6 +28,7 @@ from serve.deploy.ray_serve import (
     claimed_port,
     connect_ray,
     no_progress,
+    port_claim,
     quietly,
     reachable,
     reserve_port,
@@ -36,6 +37,7 @@ from serve.deploy.ray_serve import (
     url_host,
     wait_until_healthy,
 )
+from serve.deploy.watch import WATCH_S, ClusterWatch
 from serve.http.security import (
     ADMIN_TOKEN_VARIABLE,
     TOKEN_VARIABLE,
@@ -67,6 +69,7 @@ class Service:
     state: str
     logs: Path
     _tear_down: Callable[[], None] = field(repr=False)
+    watch: ClusterWatch = field(repr=False)
     _stopped: bool = field(default=False, repr=False)
 
     def stop(self) -> None:
@@ -74,6 +77,11 @@ class Service:
         if not self._stopped:
             self._stopped = True
             self._tear_down()
+
+    def abandon(self) -> None:
+        """Kill what is left of the service: it may not be able to stop in order any more."""
+        self._stopped = True
+        self.watch.kill()
 
     def __enter__(self) -> Service:
         return self
@@ -167,12 +175,14 @@ def start_service(
         start_serve()
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")
         ray_serve.run(
-            listening_deployment(settings, shared, (host, port), replicas),
+            listening_deployment(settings, shared, (host, port), port_claim(port), replicas),
             name=APP_NAME,
             route_prefix="/",
         )
         progress("waiting for the first answer")
-        wait_until_healthy(f"http://{url_host(reachable(host))}:{port}/ready", progress)
+        near = f"http://{url_host(reachable(host))}:{port}"
+        wait_until_healthy(f"{near}/ready", progress)
+        watch = ClusterWatch(f"{near}/live")
     except BaseException as error:
         quietly(cleanup.close)
         if isinstance(error, TacticalError) or not isinstance(error, Exception):
@@ -187,6 +197,7 @@ def start_service(
         state=store,
         logs=own / "logs",
         _tear_down=lambda: quietly(cleanup.close),
+        watch=watch,
     )
 
 
@@ -210,8 +221,15 @@ def _claimed(settings: StateSettings) -> FolderLock:
     return lock
 
 
-def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], None]) -> None:
+def serve_forever(
+    start: Callable[[Progress], Service],
+    log: Callable[[str], None],
+    end: Callable[[int], None] = os._exit,
+) -> None:
     """Start the service, log its address, and stop it cleanly on SIGINT or SIGTERM.
+
+    When Ray ends, or the service does not answer any more, what is left is killed and this process
+    ends with status 1, so that whoever watches it starts it again.
 
     A signal during the start takes effect between two steps, because Ray's native code does not
     survive an interruption.
@@ -219,6 +237,7 @@ def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], Non
     Args:
         start: returns the running service; called once with its progress.
         log: receives the lines to show.
+        end: ends this process, without the steps of a normal end: Ray's could wait for ever.
 
     Raises:
         TacticalError: what ``start`` raises.
@@ -245,8 +264,12 @@ def serve_forever(start: Callable[[Progress], Service], log: Callable[[str], Non
             listen()
             for line in describe(service):
                 log(line)
-            while not asked.wait(timeout=1.0):  # a wait without end would not see the signal
-                pass
+            while not asked.wait(WATCH_S):  # a wait without end would not see the signal
+                if problem := service.watch.problem():
+                    log(f"error: {problem}: the service ends; start it again")
+                    service.abandon()
+                    end(1)
+                    return
             log("stopping")
     finally:
         for number, handler in previous.items():

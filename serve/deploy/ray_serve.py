@@ -102,14 +102,18 @@ def claimed_port(port: int) -> IO[str]:
     Raises:
         ServiceError: another service has it.
     """
-    path = Path(tempfile.gettempdir()) / f"tactical-port-{os.getuid()}-{port}.lock"
-    claim = path.open("w")
+    claim = port_claim(port).open("w")
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         claim.close()
         raise ServiceError(f"port {port} is in use by another service of this user") from error
     return claim
+
+
+def port_claim(port: int) -> Path:
+    """Return the file that ``claimed_port`` locks."""
+    return Path(tempfile.gettempdir()) / f"tactical-port-{os.getuid()}-{port}.lock"
 
 
 def _try_port(host: str, port: int) -> int:

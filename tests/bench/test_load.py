@@ -18,8 +18,8 @@ REFUSED = b"HTTP/1.1 422 No\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbad
 
 
 @contextmanager
-def server(replies: list[bytes | None]) -> Iterator[str]:
-    """Answer requests with ``replies`` in turn; None keeps silent, b"" hangs up."""
+def server(replies: list[bytes | None], body: int = 2) -> Iterator[str]:
+    """Answer requests of ``body`` bytes with ``replies`` in turn; None is silent, b"" hangs up."""
     left = itertools.cycle(replies)
     address: list[int] = []
     started, loop = threading.Event(), asyncio.new_event_loop()
@@ -27,7 +27,7 @@ def server(replies: list[bytes | None]) -> Iterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while await reader.readuntil(b"\r\n\r\n"):
-                await reader.readexactly(2)
+                await reader.readexactly(body)
                 reply = next(left)
                 if reply is None:
                     continue

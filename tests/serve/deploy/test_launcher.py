@@ -14,6 +14,7 @@ from rllib_tactical.errors import BundleError, ServiceError, UnreadableError
 from serve.api.operations import OPERATIONS
 from serve.deploy import launcher as run
 from serve.deploy.ray_serve import Progress
+from serve.deploy.watch import ClusterWatch
 from serve.http.security import (
     TOKEN_VARIABLE,
 )
@@ -69,6 +70,7 @@ def test_the_start_message_lists_every_operation(authenticated: bool) -> None:
             state="state",
             logs=Path("logs"),
             _tear_down=lambda: None,
+            watch=ClusterWatch("http://127.0.0.1:9"),
         )
     )
     assert lines[0] == f"listening on http://127.0.0.1:8001 (2 replicas, bundle {'b' * 12})"
@@ -117,6 +119,7 @@ def running(folder: Path, stopped: list[str]) -> run.Service:
         state=str(folder),
         logs=folder / "logs",
         _tear_down=lambda: stopped.append("stopped"),
+        watch=ClusterWatch("http://127.0.0.1:9"),
     )
 
 
@@ -177,6 +180,21 @@ def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
 
     run.serve_forever(start, log)
     assert stopped == ["stopped"]
+
+
+def test_a_service_without_ray_ends_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+    said: list[str] = []
+    codes: list[int] = []
+    service = running(tmp_path, stopped)
+    monkeypatch.setattr(service.watch, "problem", lambda: "Ray's raylet has ended")
+    monkeypatch.setattr(service.watch, "kill", lambda: stopped.append("killed"))
+    run.serve_forever(lambda progress: service, said.append, codes.append)
+    assert said[-1] == "error: Ray's raylet has ended: the service ends; start it again"
+    assert stopped == ["killed"]  # Ray's own way of stopping could wait for ever
+    assert codes == [1]
 
 
 def test_a_service_is_stopped_once(tmp_path: Path) -> None:
