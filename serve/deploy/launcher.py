@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import ray
 from ray import serve as ray_serve
@@ -56,6 +57,9 @@ from serve.state.opening import (
     store_name,
 )
 from serve.state.records import model_record
+
+if TYPE_CHECKING:
+    from serve.state.ownership import StateOwner
 
 
 @dataclass(slots=True)
@@ -154,6 +158,11 @@ def start_service(
             model=model_record(bundle, uuid.uuid4().hex, config.service.live_bars),
         )
         progress("reading the state")
+        owned = []
+        if is_remote(store):
+            owner = _owned(store, progress)
+            cleanup.callback(owner.release)
+            owned.append(owner.problem)
         cleanup.callback(_claimed(shared).release)
         progress("starting Ray")
         started_ray = connect_ray()
@@ -182,7 +191,7 @@ def start_service(
         progress("waiting for the first answer")
         near = f"http://{url_host(reachable(host))}:{port}"
         wait_until_healthy(f"{near}/ready", progress)
-        watch = ClusterWatch(f"{near}/live")
+        watch = ClusterWatch(f"{near}/live", others=owned)
     except BaseException as error:
         quietly(cleanup.close)
         if isinstance(error, TacticalError) or not isinstance(error, Exception):
@@ -201,13 +210,29 @@ def start_service(
     )
 
 
+def _owned(store: str, progress: Progress) -> StateOwner:
+    """Keep the services of others off a state on a server.
+
+    Raises:
+        ServiceError: one of them uses it, or the server cannot be reached.
+    """
+    open_store(store).close()  # says which extra it needs
+    from serve.state.ownership import StateOwner
+    from serve.state.redis_store import RedisStore
+
+    return StateOwner(RedisStore(store), progress)
+
+
 def _claimed(settings: StateSettings) -> FolderLock:
     """Open the state once, before its replicas do, and return the lock that keeps others out.
 
     Raises:
         ServiceError: it is in use, is damaged or belongs to another market than the bundle.
     """
-    lock = FolderLock(Path(settings.folder), alone=True)
+    try:
+        lock = FolderLock(Path(settings.folder), alone=True)
+    except ServiceError as error:
+        raise ServiceError(f"{error}; a service of its own needs another --state") from error
     try:
         store = open_store(settings.store)
         try:

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -97,10 +97,16 @@ class ClusterWatch:
     Args:
         url: an address of the service that answers 200 as long as a replica lives.
         monotonic: seconds that only grow.
+        others: return what else is wrong, None as long as nothing is.
     """
 
-    def __init__(self, url: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._url, self._monotonic = url, monotonic
+    def __init__(
+        self,
+        url: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        others: Sequence[Callable[[], str | None]] = (),
+    ) -> None:
+        self._url, self._monotonic, self._others = url, monotonic, others
         self._core = _core_processes()
         self._asked_at = self._answered_at = monotonic()
 
@@ -109,6 +115,9 @@ class ClusterWatch:
         for name, process in self._core.items():
             if not _lives(process):
                 return f"Ray's {name} has ended"
+        for other in self._others:
+            if problem := other():
+                return problem
         now = self._monotonic()
         if now - self._asked_at >= ASK_S:
             if self._answers():

@@ -55,6 +55,16 @@ redis.call('LTRIM', KEYS[2], ARGV[5], -1)
 for i = 6, #ARGV do redis.call('SREM', KEYS[3], ARGV[i]) end
 return 1
 """
+_OWN: Final = """
+local found = redis.call('GET', KEYS[1])
+if found and found ~= ARGV[1] then return found end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return false
+"""
+_DISOWN: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE_HEAD: Final = msgspec.json.Decoder(Head).decode
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -91,6 +101,8 @@ class RedisStore(Store):
         )
         self._append = self._client.register_script(_APPEND)
         self._archive = self._client.register_script(_ARCHIVE)
+        self._own = self._client.register_script(_OWN)
+        self._disown = self._client.register_script(_DISOWN)
         self._require_durable()
 
     def version(self) -> int:
@@ -226,6 +238,17 @@ class RedisStore(Store):
                 self._client.hset(self._archives_key, str(packed.first), _PACK(packed))
             self._client.set(self._head_key, _ENCODE(image.head))
         return kept
+
+    def own(self, name: str, seconds: float) -> str | None:
+        """Keep the state for ``name`` for some time; return who has it if that is another one."""
+        with self._calling():
+            found = self._own(keys=[f"{self._prefix}:owner"], args=[name, int(seconds * 1e3)])
+        return None if found is None else _text(found)
+
+    def disown(self, name: str) -> None:
+        """Let others have the state, if ``name`` has it."""
+        with self._calling():
+            self._disown(keys=[f"{self._prefix}:owner"], args=[name])
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -19,8 +19,11 @@ from serve.http.security import (
     TOKEN_VARIABLE,
 )
 from serve.state.opening import FolderLock
+from serve.state.ownership import StateOwner
+from serve.state.redis_store import RedisStore
 from serve.state.sqlite_store import SqliteStore
 from serve.state.store import Entry
+from tests.serve.state.stores import valkey_server
 
 TOKEN = "a-token-of-sufficient-length"
 
@@ -100,7 +103,7 @@ def test_a_missing_or_altered_bundle_is_refused(bundle: Bundle, tmp_path: Path) 
 
 def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "TEST", alone=False)
-    with pytest.raises(ServiceError, match="another service is using it"):
+    with pytest.raises(ServiceError, match=r"another service is using it; .* another --state"):
         run.start_service(bundle.path, port=0, state=tmp_path)
     lock.release()
     store = SqliteStore(tmp_path / "TEST")
@@ -108,6 +111,14 @@ def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Pat
     store.close()
     with pytest.raises(ServiceError, match="was written by another version"):
         run.start_service(bundle.path, port=0, state=tmp_path)
+
+
+def test_a_state_on_a_server_is_of_one_service(bundle: Bundle, tmp_path: Path) -> None:
+    with valkey_server(tmp_path) as (url, _):
+        first = StateOwner(RedisStore(f"{url}#TEST"), lambda step: None)
+        with pytest.raises(ServiceError, match=r"another service uses this state .*--state redis"):
+            run.start_service(bundle.path, port=0, state=url)
+        first.release()
 
 
 def running(folder: Path, stopped: list[str]) -> run.Service:

@@ -84,6 +84,14 @@ def test_a_replica_whose_parent_is_another_than_at_its_start_ends(
         assert owner.problem() == "the Ray node of this replica has ended"
 
 
+def test_the_command_notices_what_others_tell() -> None:
+    told: list[str] = []
+    cluster = ClusterWatch(NOWHERE, others=[lambda: told[-1] if told else None])
+    assert cluster.problem() is None
+    told.append("another service has taken the state")
+    assert cluster.problem() == told[0]
+
+
 @contextmanager
 def process_named(name: str, folder: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program that sleeps under a name of Ray's."""
