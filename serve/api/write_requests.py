@@ -45,13 +45,15 @@ class BarsRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The body of ``POST /bars``: closed bars of one symbol, oldest first.
 
     ``revise``: bars that were accepted with other values are replaced, and what follows from them
-    is computed again; without it they are refused. ``note``: who revises, and why.
+    is computed again; without it they are refused. ``note``: who revises, and why. With a
+    ``request_id`` a repeat that comes after another revision of its bars is refused.
     """
 
     symbol: Symbol
     bars: Annotated[list[BarInput], Meta(min_length=1, max_length=MAX_BARS)]
     revise: bool = False
     note: Note = ""
+    request_id: Name | None = None
 
 
 class FillInput(Struct, forbid_unknown_fields=True, frozen=True):
@@ -135,10 +137,14 @@ class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ModelRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """The body of ``POST /admin/model``: a bundle's folder, as the service's machines see it."""
+    """The body of ``POST /admin/model``: a bundle's folder, as the service's machines see it.
+
+    With a ``request_id`` a repeat that comes after another bundle was chosen is refused.
+    """
 
     path: Annotated[str, Meta(min_length=1, max_length=1024)]
     bundle_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    request_id: Name | None = None
 
 
 WriteRequest = BarsRequest | FillsRequest | AccountRequest | OverrideRequest | ModelRequest

@@ -177,10 +177,16 @@ def decide(
 
 
 def send_bars(
-    symbol: str, bars: Sequence[BarInput], revise: bool = False, note: str = ""
+    symbol: str,
+    bars: Sequence[BarInput],
+    revise: bool = False,
+    note: str = "",
+    request_id: str | None = None,
 ) -> Call[BarsAnswer]:
     """Send closed bars, oldest first; with ``revise`` they replace what was accepted before."""
-    more = {"revise": True, "note": note} if revise else {}
+    more: dict[str, Any] = {}
+    if revise:  # with an id of its own: repeated later, it does not undo another revision
+        more = {"revise": True, "note": note, "request_id": request_id or uuid.uuid4().hex}
     return Call(operations.BARS, {"symbol": symbol, "bars": list(bars), **more})
 
 
@@ -225,9 +231,12 @@ def override(
     return Call(operations.OVERRIDE, body)
 
 
-def load_model(path: str, bundle_id: str | None = None) -> Call[ModelAnswer]:
+def load_model(
+    path: str, bundle_id: str | None = None, request_id: str | None = None
+) -> Call[ModelAnswer]:
     """Replace the bundle by the one at ``path``, a folder on the service's machines."""
-    body = {"path": path, "bundle_id": bundle_id}
+    request_id = request_id or uuid.uuid4().hex
+    body = {"path": path, "bundle_id": bundle_id, "request_id": request_id}
     return Call(operations.LOAD_MODEL, body, timeout_s=RELOAD_TIMEOUT_S)
 
 

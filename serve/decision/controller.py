@@ -16,6 +16,7 @@ from serve.decision.decider import Decided
 from serve.decision.replica import Active, StateReplica
 from serve.decision.writer import Reply
 from serve.journal.record import Caller
+from serve.state.request_keys import not_in_force
 from serve.state.store import StoreError
 
 _ATTEMPTS: Final = 3
@@ -43,7 +44,8 @@ class Controller:
         """Decide on the body of a request; an answer with an order is durable.
 
         Raises:
-            RequestError: the body is refused, see ``Decider.answer``.
+            RequestError: the body is refused, see ``Decider.answer``; 409 when it is a repeat whose
+                order has been filled since.
         """
         active = self._replica.active()
         decided = active.decider.answer(body, active.state, active.hold)
@@ -66,6 +68,7 @@ class Controller:
         """
         recorder = self._replica.recorder
         for _ in range(_ATTEMPTS):
+            self._require_unfilled(decided)
             try:
                 await asyncio.wait_for(
                     recorder.secure(decided, active.version, caller), self._limit_s
@@ -92,6 +95,14 @@ class Controller:
         decided = active.decider.answer(body, active.state, Reason.STATE_UNAVAILABLE)
         recorder.keep(decided, active.version, caller)
         return decided
+
+    def _require_unfilled(self, decided: Decided) -> None:
+        """Refuse to open a position by an order that was filled: its id belongs to that one."""
+        command, decision_id = decided.answer.decision.execution_command, decided.answer.decision_id
+        if command is None or command.stop_loss is None:
+            return  # nothing keeps a position from being closed
+        if self._replica.machine.has_filled(decision_id):
+            raise not_in_force(f"the order {decision_id} has been filled", "decision_id")
 
 
 def caller_of(headers: Mapping[bytes, bytes], address: str | None) -> Caller:

@@ -17,6 +17,7 @@ from serve.api.write_requests import OverrideRequest
 from serve.decision.commits import Commits
 from serve.state.machine import CONTROLS
 from serve.state.records import ControlRecord
+from serve.state.request_keys import not_in_force
 from serve.state.standing_order import StandingOrder
 from serve.state.store import StoreError
 
@@ -51,7 +52,7 @@ class OperatorOrders:
         """Put an order into force and answer what is in force then.
 
         Raises:
-            RequestError: 409 when the request id was used for another order.
+            RequestError: 409, see ``StateMachine.check_control``.
             StoreError: an order to resume cannot be written.
             PartlyInForceError: an order to stop is not in force on every replica.
         """
@@ -87,12 +88,15 @@ class OperatorOrders:
         """Put an order into force without the store.
 
         Raises:
-            RequestError: 409 when the request id was used for another order.
+            RequestError: 409, see ``StateMachine.check_control``.
             PartlyInForceError: it is not in force on every replica.
         """
         machine = self._commit.shared.machine
         request = replace(request, request_id=request.request_id or f"order-{uuid.uuid4().hex}")
+        standing = self._order.read()
         record = machine.check_control(request, self._clock())
+        if record is None and standing is not None and standing.action != request.action:
+            raise not_in_force(f"{request.action} was replaced by {standing.action}")
         if record is None:
             return OverrideAnswer(machine.control, repeated=True, version=machine.version)
         in_file = await asyncio.to_thread(self._order.write, record)

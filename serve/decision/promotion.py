@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import TacticalError, UnreadableError
@@ -52,7 +54,7 @@ class Promotion:
         """Load a bundle and choose it; on any failure nothing changes.
 
         Raises:
-            RequestError: 422 when the bundle is refused.
+            RequestError: 422 when the bundle is refused; 409, see ``StateMachine.check_promotion``.
             ServiceError: the choice could not be written.
         """
         machine = self._commit.shared.machine
@@ -60,7 +62,11 @@ class Promotion:
             try:
                 bundle = await asyncio.to_thread(load_bundle, _resolved(request.path))
                 record = model_record(bundle, live_bars=self._service.live_bars)
-                machine.check_model(record)
+                record = replace(record, request_id=request.request_id)
+                if machine.check_promotion(record) is None:
+                    return ModelAnswer(record.bundle_id, record.bundle_id, machine.version)
+            except RequestError:
+                raise
             except TacticalError as error:
                 raise _refused(str(error)) from error
             if request.bundle_id not in (None, record.bundle_id):
@@ -69,7 +75,7 @@ class Promotion:
             if (record.bundle_id, record.path) != (previous.bundle_id, previous.path):
                 if record.bundle_id != previous.bundle_id:
                     await self._ready(record)
-                await self._commit(lambda: record)
+                await self._commit(lambda: machine.check_promotion(record))
                 self._commit.log("model", bundle_id=record.bundle_id)
             return ModelAnswer(record.bundle_id, previous.bundle_id, machine.version)
 

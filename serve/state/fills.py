@@ -16,6 +16,9 @@ from serve.state.portfolio import Fill, signed_votes
 
 FUTURE_SLACK_S: Final = 60.0
 
+KEPT_FILLS: Final = 20_000
+"""Newest fills whose ids are known; one that is as old as those before them is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class FillPlan:
@@ -27,12 +30,17 @@ class FillPlan:
 
 
 class FillRegister:
-    """Every fill that was accepted, as it was sent."""
+    """The newest fills that were accepted, as they were sent.
+
+    ``forgotten_s``: epoch time of the latest fill whose id is not known any more, 0 without one.
+    """
 
     def __init__(self, instrument: Instrument) -> None:
         self._instrument = instrument
         self._fills: MutableMapping[str, Fill] = {}
         self._replaced: MutableMapping[str, str | None] = {}  # by which fill; None: busted
+        self._last_of: dict[str, str] = {}  # the newest fill of each decision's order
+        self.forgotten_s = 0.0
 
     @property
     def fills(self) -> list[Fill]:
@@ -46,9 +54,20 @@ class FillRegister:
 
     def add(self, fill: Fill) -> None:
         """Note a fill that ``check`` found to be new."""
+        self._note(fill)
+        if len(self._fills) > KEPT_FILLS:
+            self._forget(self._fills[next(iter(self._fills))])
+
+    def _note(self, fill: Fill) -> None:
         self._fills[fill.fill_id] = fill
         if fill.corrects is not None:
             self._replaced[fill.corrects] = fill.fill_id
+        if fill.decision_id is not None:
+            self._last_of[fill.decision_id] = fill.fill_id
+
+    def has_filled(self, decision_id: str) -> bool:
+        """Return whether one of the fills is of the order of a decision."""
+        return decision_id in self._last_of
 
     def bust(self, fill_id: str) -> None:
         """Note that a fill was undone."""
@@ -67,8 +86,9 @@ class FillRegister:
         Raises:
             RequestError: 422 for a fill in the future, for a correction or bust of a fill that is
                 not known, and for a request without any of them; 409 for an id that was accepted
-                with other values, or is in the request twice with different ones, and for a
-                correction or bust of a fill that no longer counts or is too old.
+                with other values, or is in the request twice with different ones, for a correction
+                or bust of a fill that no longer counts or is too old, and for a fill so old that it
+                may have been accepted.
         """
         if not (request.fills or request.busts):
             raise invalid("fills", "there must be a fill or a bust, found none")
@@ -80,11 +100,13 @@ class FillRegister:
             fill = after._fill(given, f"fills[{i}]", now_s)
             known = after._fills.get(fill.fill_id)
             if known is None:
+                if fill.time_s <= self.forgotten_s:
+                    raise _too_old(f"fills[{i}].timestamp", "it may have been accepted before")
                 if fill.corrects is not None:
                     after._require_in_force(fill.corrects, f"fills[{i}].corrects")
                     _require_kept(fill.corrects, new, is_kept, f"fills[{i}].corrects")
                 new[fill.fill_id] = fill
-                after.add(fill)
+                after._note(fill)
             elif known == fill:
                 repeated += 1
             else:
@@ -104,6 +126,13 @@ class FillRegister:
             busts.append(fill_id)
             after.bust(fill_id)
         return FillPlan(tuple(new.values()), tuple(busts), repeated)
+
+    def _forget(self, fill: Fill) -> None:
+        del self._fills[fill.fill_id]
+        self._replaced.pop(fill.fill_id, None)
+        if fill.decision_id is not None and self._last_of[fill.decision_id] == fill.fill_id:
+            del self._last_of[fill.decision_id]
+        self.forgotten_s = max(self.forgotten_s, fill.time_s)
 
     def _require_in_force(self, fill_id: str, field: str) -> None:
         if fill_id not in self._fills:
@@ -146,9 +175,9 @@ def _require_kept(
     fill_id: str, new: dict[str, Fill], is_kept: Callable[[str], bool], field: str
 ) -> None:
     if fill_id not in new and not is_kept(fill_id):
-        raise RequestError(
-            409,
-            "too_old",
-            f"{field}: {fill_id} is too old to be changed; adopt the broker's account instead",
-            field,
-        )
+        raise _too_old(field, f"{fill_id} cannot be changed any more")
+
+
+def _too_old(field: str, why: str) -> RequestError:
+    text = f"{field}: it is too old: {why}; adopt the broker's account instead"
+    return RequestError(409, "too_old", text, field)

@@ -6,7 +6,6 @@ applies the same records and gets the same state. Nothing here reads a clock or 
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ServiceError
-from serve.api.errors import RequestError, exact, invalid
+from serve.api.errors import exact, invalid
 from serve.api.write_requests import AccountRequest, BarsRequest, FillsRequest, OverrideRequest
 from serve.state.bars import BarBuffer, BarPlan, BufferImage, BufferState
 from serve.state.clock import Witness
@@ -42,6 +41,7 @@ from serve.state.records import (
     Record,
     SessionRecord,
 )
+from serve.state.request_keys import RequestKeys, digest_of, not_in_force
 
 FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
 """Fields of an instrument in which bars and positions are kept: a new bundle must have the same."""
@@ -67,7 +67,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 class MachineImage(msgspec.Struct, frozen=True):
     """Everything that a ``StateMachine`` holds, for snapshots.
 
-    ``instrument`` is that of the first bundle; ``requests`` the operator's orders by request id.
+    ``instrument`` is that of the first bundle; ``requests`` the operator's orders by request id,
+    as ``reports``, ``revisions`` and ``promotions`` are those to /account, /bars, /admin/model.
     """
 
     version: int
@@ -83,6 +84,9 @@ class MachineImage(msgspec.Struct, frozen=True):
     reports: dict[str, str]
     broker_position: float | None
     record_s: float = 0.0
+    revisions: dict[str, str] = {}
+    promotions: dict[str, str] = {}
+    forgotten_s: float = 0.0
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -103,8 +107,8 @@ class StateMachine:
         self.control = Control.NONE
         self.version = 1
         self._record_s, self._resumed = 0.0, 0
-        self._requests: dict[str, str] = {}
-        self._reports: dict[str, str] = {}  # digests of requests to /account by their ids
+        self._requests, self._reports = RequestKeys(), RequestKeys()
+        self._revisions, self._promotions = RequestKeys(), RequestKeys()
         self._broker_position: float | None = None
         self._first_instrument = model.instrument
         self._instrument = from_dict(Instrument, model.instrument, "instrument")
@@ -120,14 +124,17 @@ class StateMachine:
             self._first_instrument,
             self.launched,
             self.control,
-            self._requests,
+            self._requests.image(),
             self._buffer.image(),
             self._ledger.image(),
             self._fills.fills,
             self._fills.busts,
-            self._reports,
+            self._reports.image(),
             self._broker_position,
             self._record_s,
+            self._revisions.image(),
+            self._promotions.image(),
+            self._fills.forgotten_s,
         )
         return _PACK(image)
 
@@ -145,15 +152,18 @@ class StateMachine:
         machine = cls(msgspec.structs.replace(image.model, instrument=image.instrument))
         machine.model, machine.launched = image.model, image.launched
         machine.control, machine.version = image.control, image.version
-        machine._requests = image.requests
+        machine._requests.resume(image.requests)
+        machine._reports.resume(image.reports)
+        machine._revisions.resume(image.revisions)
+        machine._promotions.resume(image.promotions)
         machine._buffer.resume(image.buffer)
         machine._ledger.resume(image.ledger)
         for fill in image.fills:
             machine._fills.add(fill)
         for fill_id in image.busts:
             machine._fills.bust(fill_id)
-        machine._reports, machine._broker_position = image.reports, image.broker_position
-        machine._record_s = image.record_s
+        machine._fills.forgotten_s = image.forgotten_s
+        machine._broker_position, machine._record_s = image.broker_position, image.record_s
         return machine
 
     @property
@@ -165,6 +175,10 @@ class StateMachine:
     def trades_version(self) -> tuple[int, int]:
         """Changes whenever a closed trade is added or put right."""
         return len(self.trades), self._ledger.amended
+
+    def has_filled(self, decision_id: str) -> bool:
+        """Return whether a fill of the order of a decision was reported."""
+        return self._fills.has_filled(decision_id)
 
     @property
     def instrument(self) -> Instrument:
@@ -203,16 +217,37 @@ class StateMachine:
             kept = msgspec.structs.replace(kept, path=given.path)
         return None if kept == self.model else kept
 
+    def check_promotion(self, record: ModelRecord) -> ModelRecord | None:
+        """Return the record to write for a promoted bundle, None when it is a repeat.
+
+        Raises:
+            RequestError: 409 when the request id was used for another bundle, or another bundle
+                was chosen since.
+            ServiceError: see ``check_model``.
+        """
+        if self._promotions.is_repeat(record.request_id, record.bundle_id):
+            if self.model.bundle_id != record.bundle_id:
+                raise not_in_force(f"bundle {self.model.bundle_id[:12]} was chosen since")
+            return None
+        self.check_model(record)
+        return record
+
     def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
         """Return the record to write for a request, None when all its bars are repeats; its plan.
 
         Raises:
-            RequestError: see ``BarBuffer.check``; 422 for another symbol.
+            RequestError: see ``BarBuffer.check``; 422 for another symbol; 409 when the request id
+                was used for another request, or its bars were revised since.
         """
         self._require_symbol(request.symbol)
+        digest = digest_of(request) if request.request_id else ""
+        repeated = self._revisions.is_repeat(request.request_id, digest)
         plan = self._buffer.check(request.bars, now_s, request.revise)
-        rows = plan.rows
-        return BarsRecord(now_s, rows, request.note) if rows else None, plan
+        if not (rows := plan.rows):
+            return None, plan
+        if repeated:
+            raise not_in_force("its bars were revised since")
+        return BarsRecord(now_s, rows, request.note, request.request_id, digest), plan
 
     def check_fills(
         self, request: FillsRequest, now_s: float
@@ -237,12 +272,8 @@ class StateMachine:
                 was used for another request.
         """
         self._require_symbol(request.symbol)
-        digest = hashlib.sha256(msgspec.json.encode(request)).hexdigest()
-        known = self._reports.get(request.request_id)
-        if known is not None:
-            if known != digest:
-                text = "request_id: it was used for another request"
-                raise RequestError(409, "conflict", text, "request_id")
+        digest = digest_of(request)
+        if self._reports.is_repeat(request.request_id, digest):
             return None
         broker = request.broker
         if request.adopt:
@@ -263,17 +294,12 @@ class StateMachine:
         """Return the record to write for an operator's order, None when it is a repeat.
 
         Raises:
-            RequestError: 409 when the request id was used for another order.
+            RequestError: 409 when the request id was used for another order, or another order has
+                replaced its own since.
         """
-        known = self._requests.get(request.request_id or "")
-        if known is not None:
-            if known != request.action:
-                raise RequestError(
-                    409,
-                    "conflict",
-                    f"request_id: it was used for {known}, found {request.action}",
-                    "request_id",
-                )
+        if self._requests.is_repeat(request.request_id, request.action):
+            if self.control is not CONTROLS[request.action]:
+                raise not_in_force(f"{request.action} was replaced by {self.control}")
             return None
         return ControlRecord(now_s, request.action, request.request_id, request.note, request.by)
 
@@ -285,6 +311,7 @@ class StateMachine:
             self._apply_model(record)
         elif isinstance(record, BarsRecord):
             self._ledger.close(self._buffer.push(record.rows, record.at_s))
+            self._revisions.add(record.request_id, record.digest)
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
                 self._fills.add(fill)
@@ -304,8 +331,7 @@ class StateMachine:
             self.control = CONTROLS[record.action]
             if record.action == "resume":
                 self._resumed = self.version
-            if record.request_id:
-                self._requests[record.request_id] = record.action
+            self._requests.add(record.request_id, record.action)
         elif isinstance(record, ProposalRecord):
             self.proposal = record
 
@@ -337,7 +363,7 @@ class StateMachine:
 
     def _apply_account(self, record: AccountRecord) -> None:
         request, broker = record.request, record.request.broker
-        self._reports[request.request_id] = record.digest
+        self._reports.add(request.request_id, record.digest)
         for move in request.cash:
             self._ledger.apply(CashMoved(move.amount, move.kind == "funding"))
         if broker is None:
@@ -359,6 +385,7 @@ class StateMachine:
         self.model, self.proposal = record, None
         if record.launch is not None:
             self.launched = record.bundle_id
+        self._promotions.add(record.request_id, record.bundle_id)
 
     def _require_symbol(self, symbol: str) -> None:
         if symbol != self._instrument.symbol:

@@ -17,8 +17,8 @@ from serve.state.store import STATE, DamagedError, Entry, StoredRecord
 class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     """A bundle was chosen.
 
-    ``launch`` is set when a start of the service named it, None for a promotion. ``live_bars``:
-    bars arrive as they close; false in journals that do not have it.
+    ``launch`` is set when a start of the service named it, None for a promotion, which may have a
+    ``request_id``. ``live_bars``: bars arrive as they close; false in journals that do not have it.
     """
 
     path: str
@@ -28,6 +28,7 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     bar_seconds: int
     launch: str | None = None
     live_bars: bool = False
+    request_id: str | None = None
 
 
 class ProposalRecord(msgspec.Struct, tag="proposal", frozen=True):
@@ -41,12 +42,14 @@ class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
     """Bars were accepted; ``at_s`` is the epoch time, as in every record.
 
     Those up to the newest bar before them came late, or replace what was accepted; ``note`` says
-    why.
+    why. ``digest``: of the request, where it has a ``request_id``.
     """
 
     at_s: float
     rows: tuple[BarRow, ...]
     note: str = ""
+    request_id: str | None = None
+    digest: str = ""
 
 
 class FillsRecord(msgspec.Struct, tag="fills", frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +69,16 @@ def test_an_order_has_an_id_of_its_own_unless_one_is_given() -> None:
     named = calls.override("flatten", "closing early", "desk-7")
     assert named.body == {"action": "flatten", "note": "closing early", "request_id": "desk-7"}
     assert str(named) == "POST /admin/override"
+    described: list[Callable[..., Any]] = [
+        lambda **more: calls.send_bars("TEST", [], revise=True, **more),
+        lambda **more: calls.load_model("bundles/a", **more),
+        lambda **more: calls.account("TEST", "ann", "a deposit", **more),
+    ]
+    for describe in described:
+        first, second = (describe().body["request_id"] for _ in range(2))
+        assert first != second
+        assert describe(request_id="desk-8").body["request_id"] == "desk-8"
+    assert "request_id" not in calls.send_bars("TEST", []).body
 
 
 def test_what_is_asked_for_stands_in_the_query_or_takes_its_time() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -17,7 +18,15 @@ from tests.serve.conftest import request_at
 from tests.serve.journal.answers import kept
 from tests.serve.local import SHORT_LEASE, Cluster, Lost
 from tests.serve.state.stores import valkey_server
-from tests.serve.writes import accepted, bars_body, executing, fill, fills_body, with_service
+from tests.serve.writes import (
+    accepted,
+    bars_body,
+    executing,
+    fill,
+    fills_body,
+    refused,
+    with_service,
+)
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -121,6 +130,27 @@ def test_a_pause_that_is_answered_while_an_order_is_written_is_in_force(
         assert answer["decision_id"] in {r.decision_id for r in kept(journal(cluster))}
 
     with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_an_order_that_was_filled_is_not_given_again(
+    bundle: Bundle, table: FeatureTable, tmp_path: Path
+) -> None:
+    async def work(cluster: Cluster) -> None:
+        t, side = await executing(table, cluster)
+        request = request_at(table, t)
+        answer = await accepted(cluster, "/decide", request)
+        assert await accepted(cluster, "/decide", request, 1) == answer | {"timing": ANY}
+        command = answer["decision"]["execution_command"]
+        filled = fill(1, side, 5.0, 100.0, metadata=command["metadata"], commission=0.0)
+        await accepted(cluster, "/fills", fills_body(filled))
+        await accepted(cluster, "/fills", {"symbol": "TEST", "fills": [], "busts": ["fill-1"]})
+        # the account is as before, and so is the id; the broker knows it
+        found = await refused(cluster, "/decide", request)
+        assert found == (409, "no_longer_in_force", "decision_id")
+        other = request_at(table, t, override_params={"seed": 1})
+        assert (await accepted(cluster, "/decide", other))["decision"]["execute"]
+
+    with_service(bundle, tmp_path, work, replicas=2)
 
 
 def test_what_a_caller_sends_is_bounded() -> None:

@@ -167,5 +167,8 @@ def test_a_request_id_of_another_order_is_refused_without_the_store_too(
                 "request_id",
             )
             assert (await accepted(cluster, "/admin/override", pause))["repeated"]
+            await accepted(cluster, "/admin/override", {"action": "flatten"})
+            superseded = (409, "no_longer_in_force", "request_id")
+            assert await refused(cluster, "/admin/override", pause) == superseded
 
     with_service(bundle, tmp_path, work, replicas=1)

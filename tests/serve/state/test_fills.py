@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from serve.api.errors import RequestError
 from serve.api.write_requests import FillInput, FillsRequest
+from serve.state import fills
 from serve.state.fills import FillPlan, FillRegister
 from serve.state.portfolio import Fill
 from tests.serve.state.test_portfolio import CONTRACT, ORIGIN, given
@@ -48,6 +50,23 @@ def test_clocks_may_differ_by_a_minute() -> None:
     assert check(made, given("1", "BUY", 1.0, 1.0, 1_060)).new
     with pytest.raises(RequestError, match="must not be in the future: now is 1000, found 1061"):
         check(made, given("1", "BUY", 1.0, 1.0, 1_061))
+
+
+def test_old_fills_are_forgotten_and_none_as_old_is_taken_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fills, "KEPT_FILLS", 3)
+    made = FillRegister(CONTRACT)
+    for second in range(10, 15):
+        origin = replace(ORIGIN, decision_id=f"d{second}")
+        accept(made, check(made, given(f"{second}", "BUY", 1.0, 1.0, second, metadata=origin)))
+    assert [fill.fill_id for fill in made.fills] == ["12", "13", "14"]
+    assert [made.has_filled(f"d{second}") for second in (11, 12, 14)] == [False, True, True]
+    for repeated in (given("10", "BUY", 1.0, 1.0, 10), given("new", "BUY", 1.0, 1.0, 11)):
+        with pytest.raises(RequestError, match="may have been accepted before") as caught:
+            check(made, repeated)
+        assert (caught.value.status, caught.value.code) == (409, "too_old")
+    assert check(made, given("late", "BUY", 1.0, 1.0, 12)).new
 
 
 def accept(made: FillRegister, plan: FillPlan) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.simulation.account import Account
+from serve.api.errors import RequestError
 from serve.api.write_requests import (
     BarInput,
     BarsRequest,
@@ -284,14 +285,55 @@ def test_a_request_id_makes_an_order_count_once(bundle: Bundle, tmp_path: Path) 
         pause = {"action": "pause", "request_id": "a"}
         assert not (await accepted(cluster, "/admin/override", pause))["repeated"]
         await accepted(cluster, "/admin/override", {"action": "resume", "request_id": "b"})
-        late = await accepted(cluster, "/admin/override", pause)
-        assert (late["repeated"], late["override"]) == (True, "none")
+        superseded = (409, "no_longer_in_force", "request_id")
+        assert await refused(cluster, "/admin/override", pause) == superseded
+        await accepted(cluster, "/admin/override", {"action": "pause", "request_id": "c"})
+        again = await accepted(cluster, "/admin/override", pause)
+        assert (again["repeated"], again["override"]) == (True, "pause")
         clash = {"action": "flatten", "request_id": "a"}
         assert await refused(cluster, "/admin/override", clash) == (409, "conflict", "request_id")
         wrong = {"action": "stop"}
         assert (await refused(cluster, "/admin/override", wrong))[2] == "action"
 
     with_service(bundle, tmp_path, work, replicas=1)
+
+
+def test_a_repeated_revision_does_not_undo_a_later_one(bundle: Bundle) -> None:
+    machine = machine_of(bundle)
+    bar(machine, TODAY, 100.0)
+
+    def revised(request_id: str, close: float) -> Any:
+        given = BarInput(TODAY, close, close, close, close, 1.0)
+        request = BarsRequest("TEST", [given], revise=True, request_id=request_id)
+        return machine.check_bars(request, TODAY + DAY)
+
+    commit(machine, revised("a", 101.0)[0])
+    again = revised("a", 101.0)
+    assert (again[0], again[1].repeated) == (None, 1)
+    commit(machine, revised("b", 102.0)[0])
+    machine = StateMachine.load(machine.dump())
+    with pytest.raises(RequestError, match="its bars were revised since") as caught:
+        revised("a", 101.0)
+    assert (caught.value.status, caught.value.code) == (409, "no_longer_in_force")
+    with pytest.raises(RequestError, match="used for another request"):
+        revised("b", 103.0)
+
+
+def test_a_repeated_promotion_does_not_undo_a_later_one(bundle: Bundle) -> None:
+    machine = machine_of(bundle)
+    first, second = (
+        msgspec.structs.replace(model_record(bundle), bundle_id=letter * 64, request_id=letter)
+        for letter in "ab"
+    )
+    commit(machine, machine.check_promotion(first))
+    assert machine.check_promotion(first) is None
+    commit(machine, machine.check_promotion(second))
+    machine = StateMachine.load(machine.dump())
+    with pytest.raises(RequestError, match="bundle bbbbbbbbbbbb was chosen since") as caught:
+        machine.check_promotion(first)
+    assert (caught.value.status, caught.value.code) == (409, "no_longer_in_force")
+    with pytest.raises(RequestError, match="used for another request"):
+        machine.check_promotion(msgspec.structs.replace(first, request_id="b"))
 
 
 def test_resume_does_not_lift_a_drawdown_halt(bundle: Bundle, tmp_path: Path) -> None:
