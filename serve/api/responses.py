@@ -252,7 +252,7 @@ class Alert(Struct, frozen=True):
 
 
 class ResourcesHealth(Struct, frozen=True):
-    """Use of the node in percent."""
+    """Use in percent: of the processors, memory and disk that the service may use."""
 
     status: Status
     cpu_percent: float
@@ -269,7 +269,7 @@ class ModelsHealth(Struct, frozen=True):
 
 
 class PipelineHealth(Struct, frozen=True):
-    """Share of requests that failed; ``latency_p95_ms`` is left out before the first decision."""
+    """Share of decisions and writes that failed; no p95 is there before the first decision."""
 
     status: Status
     error_rate: float

@@ -79,7 +79,7 @@ class DecisionApp:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
         self._controller = Controller(self._replica, service.lease_s, self._telemetry.record_error)
-        self._queries = Queries(settings, self._replica, self._telemetry)
+        self._queries = Queries(settings, self._replica, self._telemetry, Path(state.folder))
         handlers: Mapping[Operation[Any], Handler] = {
             DECIDE: self._decide,
             **self._queries.handlers,
@@ -231,7 +231,9 @@ class DecisionApp:
 
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
-            return await ask(self._controller.write(body), limit_s)
+            response = await ask(self._controller.write(body), limit_s)
+            self._telemetry.record_write(operation.path, failed=response.status >= 500)
+            return response
 
         return handler
 

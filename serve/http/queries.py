@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rllib_tactical.bundle.bundle import Bundle
@@ -30,8 +31,9 @@ from serve.http.asgi import HttpRequest, HttpResponse, json_response
 from serve.http.asking import ask, unavailable
 from serve.http.openapi import openapi_document
 from serve.http.settings import AppSettings
-from serve.observability.health import CRITICAL, ResourceProbe, StateAge, health_report
+from serve.observability.health import CRITICAL, StateAge, health_report
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
+from serve.observability.resources import ResourceProbe
 
 
 class Queries:
@@ -41,13 +43,16 @@ class Queries:
         settings: limits and folders.
         replica: the state and what decides on it.
         telemetry: counts and latencies.
+        folder: of the state on this machine.
     """
 
-    def __init__(self, settings: AppSettings, replica: StateReplica, telemetry: Telemetry) -> None:
+    def __init__(
+        self, settings: AppSettings, replica: StateReplica, telemetry: Telemetry, folder: Path
+    ) -> None:
         self._replica, self._telemetry = replica, telemetry
         self._performance, self._service = settings.performance, settings.service
         self._needs_token = settings.token_digest is not None
-        self._probe = ResourceProbe()
+        self._probe = ResourceProbe(folder)
         self.handlers: Mapping[Operation[Any], Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             HEALTH: self._health,
             LIVE: self._live,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
-import psutil
 
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.override import Control
@@ -33,12 +31,12 @@ from serve.api.responses import (
 from serve.decision.risk_state import RiskState
 from serve.journal.recorder import JournalHealth
 from serve.observability.latency_window import Recent
+from serve.observability.resources import Resources
 
 HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
 CRITICAL: Final = "critical"
 _ORDER: Final[tuple[Status, ...]] = (HEALTHY, DEGRADED, CRITICAL)
-_PROBE_EVERY_S: Final = 1.0
 
 LIMITS: Final = {
     "cpu_percent": (80.0, 95.0),
@@ -63,15 +61,6 @@ DRAWDOWN_ALERT: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """Use of the node in percent."""
-
-    cpu_percent: float
-    memory_percent: float
-    disk_percent: float
-
-
-@dataclass(frozen=True, slots=True)
 class StateAge:
     """How old what decisions rely on is, in seconds.
 
@@ -82,31 +71,6 @@ class StateAge:
     state_age_s: float
     lost: bool
     bars_overdue_s: float | None
-
-
-class ResourceProbe:
-    """Reads how busy the node is, at most once a second, without blocking."""
-
-    def __init__(self) -> None:
-        psutil.cpu_percent(interval=None)  # the first reading only starts the measurement
-        self._read_at = time.monotonic()
-        self._last = self._read(cpu_percent=0.0)
-
-    def read(self) -> Resources:
-        """Return the use since the last reading."""
-        now = time.monotonic()
-        if now - self._read_at >= _PROBE_EVERY_S:
-            self._read_at = now
-            self._last = self._read(psutil.cpu_percent(interval=None))
-        return self._last
-
-    @staticmethod
-    def _read(cpu_percent: float) -> Resources:
-        return Resources(
-            cpu_percent=cpu_percent,
-            memory_percent=psutil.virtual_memory().percent,
-            disk_percent=psutil.disk_usage("/").percent,
-        )
 
 
 def worst(statuses: Iterable[Status]) -> Status:
@@ -161,7 +125,7 @@ def health_report(
 
     Args:
         now_s: epoch time.
-        resources: how busy the node is.
+        resources: how much is used of what the service may use.
         recent: the last hour of decisions.
         performance: latency budgets.
         bundle_id: of the bundle that decides.

@@ -31,6 +31,7 @@ _LAYOUT: Final = np.dtype(
         ("minute", np.int64, (MINUTES,)),
         ("decisions", np.int64, (MINUTES,)),
         ("fallbacks", np.int64, (MINUTES,)),
+        ("writes", np.int64, (MINUTES,)),
         ("errors", np.int64, (MINUTES,)),
         ("confidence", np.float64, (MINUTES,)),
     ]
@@ -41,14 +42,15 @@ _LAYOUT: Final = np.dtype(
 class Recent:
     """The last hour. ``stages_ms`` (N, 4): the last N <= 1,000 decisions in milliseconds.
 
-    ``fallbacks`` are the decisions made without the actors; ``errors`` are requests that got no
-    decision because the service failed (refused input is not among them). ``last_decision_s`` is an
-    epoch time.
+    ``fallbacks`` are the decisions made without the actors; ``writes`` the bars, fills and orders
+    that were taken in; ``errors`` are requests that the service failed to answer or to write
+    (refused input is not among them). ``last_decision_s`` is an epoch time.
     """
 
     stages_ms: FloatArray
     decisions: int
     fallbacks: int
+    writes: int
     errors: int
     confidence_sum: float
     last_decision_s: float | None
@@ -65,8 +67,8 @@ class Recent:
 
     @property
     def service_error_rate(self) -> float:
-        """Share of well-formed requests that got no decision."""
-        return self.errors / max(1, self.decisions + self.errors)
+        """Share of well-formed requests, decisions and writes, that failed."""
+        return self.errors / max(1, self.decisions + self.writes + self.errors)
 
 
 class DecisionWindow:
@@ -99,21 +101,26 @@ class DecisionWindow:
         record["fallbacks"][place] += fallback
         record["confidence"][place] += confidence
 
+    def add_write(self, now_s: float) -> None:
+        """Count one change of the state that was written."""
+        self._record[0]["writes"][self._minute(now_s)] += 1
+
     def add_error(self, now_s: float) -> None:
-        """Count one request that got no decision because the service failed."""
+        """Count one request that the service failed to answer or to write."""
         self._record[0]["errors"][self._minute(now_s)] += 1
 
     def recent(self, now_s: float) -> Recent:
         """Return the last hour of all replicas on this node."""
         records = [self._record, *self._others()]
         last = int(now_s // 60)
-        decisions = fallbacks = errors = 0
+        decisions = fallbacks = writes = errors = 0
         confidence = 0.0
         times, stages = [], []
         for record in (part[0] for part in records):
             live = record["minute"] > last - MINUTES
             decisions += int(record["decisions"][live].sum())
             fallbacks += int(record["fallbacks"][live].sum())
+            writes += int(record["writes"][live].sum())
             errors += int(record["errors"][live].sum())
             confidence += float(record["confidence"][live].sum())
             count = min(int(record["written"]), SAMPLES)
@@ -125,6 +132,7 @@ class DecisionWindow:
             stages_ms=all_stages[newest],
             decisions=decisions,
             fallbacks=fallbacks,
+            writes=writes,
             errors=errors,
             confidence_sum=confidence,
             last_decision_s=float(all_times.max()) if len(all_times) else None,
@@ -137,7 +145,7 @@ class DecisionWindow:
         record = self._record[0]
         if record["minute"][place] != minute:
             record["minute"][place] = minute
-            for name in ("decisions", "fallbacks", "errors", "confidence"):
+            for name in ("decisions", "fallbacks", "writes", "errors", "confidence"):
                 record[name][place] = 0
         return place
 

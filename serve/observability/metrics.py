@@ -100,6 +100,12 @@ class Telemetry:
             ["endpoint", "status"],
             registry=registry,
         )
+        self._failed_writes = Counter(
+            "tactical_failed_writes",
+            "Bars, fills, accounts, operator's orders and bundles that could not be written",
+            ["endpoint"],
+            registry=registry,
+        )
         self._fallbacks = Counter(
             "tactical_fallback_decisions",
             "Decisions by the rule-based fallback because the actors failed",
@@ -139,8 +145,16 @@ class Telemetry:
                 self._accuracy.labels(agent).set(share)
 
     def record_error(self) -> None:
-        """Record one request that got no decision because the service failed."""
+        """Record one request that the service failed to answer."""
         self._window.add_error(self._clock())
+
+    def record_write(self, endpoint: str, failed: bool) -> None:
+        """Record a change of the state that was written, or that could not be."""
+        if failed:
+            self._failed_writes.labels(endpoint).inc()
+            self._window.add_error(self._clock())
+        else:
+            self._window.add_write(self._clock())
 
     def record_request(self, endpoint: str, status: int) -> None:
         """Record one answer. ``endpoint`` is a known path, or ``other``."""

@@ -14,7 +14,7 @@ from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import LatencyTargets
 from rllib_tactical.domain.decision.override import Control
 from serve.http.security import token_digest
-from serve.observability.health import Resources
+from serve.observability.resources import Resources
 from serve.state.records import ControlRecord, record_of
 from tests.serve.local import SERVICE, Cluster, Lost
 from tests.serve.writes import (
@@ -82,6 +82,13 @@ def test_a_state_that_cannot_be_written_is_a_503(bundle: Bundle, tmp_path: Path)
         with Lost(cluster.replica()._open.store, "append"):
             found = await refused(cluster, "/bars", bars_body(5, 6))
             assert found[:2] == (503, "state_unavailable")
+            assert (await cluster.get("/health")).json()["components"]["pipeline"] == {
+                "status": "critical",
+                "error_rate": 0.5,  # one of two writes
+            }
+            counts = cluster.apps[0]._telemetry._registry
+            labels = {"endpoint": "/bars"}
+            assert counts.get_sample_value("tactical_failed_writes_total", labels) == 1.0
         assert (await accepted(cluster, "/bars", bars_body(5, 6)))["accepted"] == 1
 
     with_service(bundle, tmp_path, work, replicas=1)

@@ -29,6 +29,10 @@ def test_window_counts_failures_apart() -> None:
     found = window.recent(NOW)
     assert found.model_error_rate == 0.25
     assert found.service_error_rate == 0.2
+    for _ in range(5):
+        window.add_write(NOW)
+    found = window.recent(NOW)
+    assert (found.writes, found.service_error_rate) == (5, 0.1)
 
 
 def test_an_empty_window_has_no_figures() -> None:
