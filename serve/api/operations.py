@@ -182,13 +182,12 @@ METRICS: Final = Operation(
     is_open=True,
 )
 
+WRITES: Final[tuple[Operation[Any], ...]] = (BARS, FILLS, ACCOUNT, OVERRIDE, LOAD_MODEL)
+"""Those that change the state."""
+
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     DECIDE,
-    BARS,
-    FILLS,
-    ACCOUNT,
-    OVERRIDE,
-    LOAD_MODEL,
+    *WRITES,
     HEALTH,
     LIVE,
     READY,

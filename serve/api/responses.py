@@ -225,6 +225,22 @@ class DailyPnl(Struct, frozen=True):
     worst: float | None
 
 
+class BundlePerformance(Struct, frozen=True, kw_only=True):
+    """The trades that one bundle opened; ``bundle_id`` is null where fills did not say."""
+
+    bundle_id: str | None
+    trades: int
+    trades_with_votes: int
+    net_pnl: float
+    win_rate: float | None
+    average_win: float | None
+    average_loss: float | None
+    average_trade: float | None
+    profit_factor: float | None
+    payoff_ratio: float | None
+    accuracy: Accuracy
+
+
 class PerformanceAnswer(Struct, frozen=True):
     """The answer of ``GET /performance``; what cannot be computed is null."""
 
@@ -241,6 +257,7 @@ class PerformanceAnswer(Struct, frozen=True):
     accuracy: Accuracy
     trading_days: int
     daily_pnl: DailyPnl
+    by_bundle: list[BundlePerformance]
 
 
 class Alert(Struct, frozen=True):
@@ -277,7 +294,7 @@ class PipelineHealth(Struct, frozen=True):
 
 
 class AgentsHealth(Struct, frozen=True):
-    """Accuracy per agent over the trades whose votes are known."""
+    """Accuracy per agent over the trades of the bundle that decides whose votes are known."""
 
     status: Status
     accuracy: Accuracy

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.domain.types import Reason
 from rllib_tactical.errors import ServiceError, TacticalError
-from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.decision.writer import StateWriter
@@ -24,7 +23,7 @@ from serve.state.availability import Availability
 from serve.state.clock import ClockWatch
 from serve.state.machine import CONTROLS, StateMachine
 from serve.state.opening import OpenState, StateSettings
-from serve.state.performance import agent_accuracy
+from serve.state.performance import Scores, scores_by_bundle
 from serve.state.records import ControlRecord, ModelRecord, ProposalRecord
 from serve.state.store import StoreError
 
@@ -79,7 +78,8 @@ class StateReplica:
         self._loading: asyncio.Task[None] | None = None
         self._state: RiskState | None = None
         self._of: tuple[int, ControlRecord | None, bool] = (-1, None, False)
-        self._scores = (-1, 0), 0, NO_ACCURACY
+        self._scores: tuple[tuple[int, int], Scores] = (-1, 0), {}
+        self.load_failures = 0
         self._tending: asyncio.Task[None] | None = None
 
     @property
@@ -146,14 +146,13 @@ class StateReplica:
             self._consider(machine.proposal)
         return Active(decider, self._state, hold, machine.version)
 
-    async def scores(self) -> tuple[int, Accuracy]:
-        """Return how many closed trades have known votes, and each agent's share of right ones."""
+    async def scores(self) -> Scores:
+        """Return, by bundle, the closed trades with known votes and how often agents were right."""
         version = self.machine.trades_version
         if self._scores[0] != version:
-            known = [trade for trade in self.machine.trades if trade.votes is not None]
-            accuracy = await asyncio.to_thread(agent_accuracy, known)
-            self._scores = version, len(known), accuracy
-        return self._scores[1:]
+            trades = list(self.machine.trades)
+            self._scores = version, await asyncio.to_thread(scores_by_bundle, trades)
+        return self._scores[1]
 
     async def start(self) -> None:
         """Open the state, load its bundle, and follow both in the background.
@@ -256,6 +255,7 @@ class StateReplica:
         try:
             self._prepared = await asyncio.to_thread(self._loaded, wanted)
         except Exception:
+            self.load_failures += 1
             _LOG.exception("a bundle could not be loaded, trying again")
             await asyncio.sleep(_RETRY_LOAD_S)
 

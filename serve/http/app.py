@@ -14,15 +14,12 @@ from rllib_tactical.errors import ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.errors import RequestError, error_body
 from serve.api.operations import (
-    ACCOUNT,
-    BARS,
     DECIDE,
-    FILLS,
     LOAD_MODEL,
     OPEN_PATHS,
     OPERATIONS,
-    OVERRIDE,
     STREAM_PATH,
+    WRITES,
     Operation,
 )
 from serve.api.write_requests import WriteRequest, read_body
@@ -83,9 +80,7 @@ class DecisionApp:
         handlers: Mapping[Operation[Any], Handler] = {
             DECIDE: self._decide,
             **self._queries.handlers,
-            **{
-                write: self._writes(write) for write in (BARS, FILLS, ACCOUNT, OVERRIDE, LOAD_MODEL)
-            },
+            **{write: self._writes(write) for write in WRITES},
         }
         self._routes: dict[str, dict[str, Handler]] = {}
         for operation in OPERATIONS:
@@ -162,6 +157,8 @@ class DecisionApp:
             if decided is not None:
                 self._telemetry.record_decision(decided)
             self._telemetry.record_request(path if known else "other", status)
+            lost = self._replica.recorder.health.lost
+            self._telemetry.record_totals(lost, self._replica.load_failures)
         except Exception:
             # the answer has been sent: a full disk must not turn it into an error
             _LOG.exception("an answer was not counted")

@@ -25,12 +25,13 @@ from serve.api.operations import (
     Operation,
     Parameter,
 )
-from serve.api.responses import LiveAnswer, ManifestAnswer, ReadyAnswer
+from serve.api.responses import NO_ACCURACY, LiveAnswer, ManifestAnswer, ReadyAnswer
 from serve.decision.replica import StateReplica
 from serve.http.asgi import HttpRequest, HttpResponse, json_response
 from serve.http.asking import ask, unavailable
 from serve.http.openapi import openapi_document
 from serve.http.settings import AppSettings
+from serve.observability.gauges import ReplicaView, StateCollector, SymbolView
 from serve.observability.health import CRITICAL, StateAge, health_report
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
 from serve.observability.resources import ResourceProbe
@@ -79,7 +80,7 @@ class Queries:
             bundle.bundle_id,
             bundle.rules.risk.session_drawdown_limit,
             active.state,
-            await self._replica.scores(),
+            (await self._replica.scores()).get(bundle.bundle_id, (0, NO_ACCURACY)),
             StateAge(
                 state_age_s=availability.age_s,
                 lost=not availability.ok,
@@ -103,11 +104,27 @@ class Queries:
         return unavailable("the state cannot be read or written: decisions hold")
 
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
-        _, accuracy = await self._replica.scores()
-        self._telemetry.show_state(
-            self._replica.active().state.positions, accuracy, self._replica.machine.trades
+        scores, active = await self._replica.scores(), self._replica.active()
+        availability, journal = self._replica.availability, self._replica.recorder.health
+        self._telemetry.record_totals(journal.lost, self._replica.load_failures)
+        bundle = active.decider.bundle
+        symbol = SymbolView(
+            symbol=bundle.instrument.symbol,
+            bundle_id=bundle.bundle_id,
+            state=active.state,
+            drawdown_limit=bundle.rules.risk.session_drawdown_limit,
+            bars_overdue_s=active.state.market_age_s(time.time(), bundle.bar_seconds),
+            trades=self._replica.machine.trades,
+            accuracy={bundle_id: accuracy for bundle_id, (_, accuracy) in scores.items()},
         )
-        return HttpResponse(self._telemetry.scrape(), content_type=CONTENT_TYPE.encode())
+        replica = ReplicaView(
+            state_age_s=availability.age_s,
+            state_available=availability.ok,
+            model_loading=active.hold is Reason.MODEL_LOADING,
+            waiting=journal.waiting,
+        )
+        text = self._telemetry.scrape(StateCollector(replica, [symbol]))
+        return HttpResponse(text, content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
         bundle = self._replica.active().decider.bundle

@@ -6,33 +6,25 @@ can answer a scrape for all of them. Without that variable the metrics are those
 
 from __future__ import annotations
 
-import math
-import os
 import time
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from rllib_tactical.domain.types import AGENTS
-from serve.api.responses import Accuracy
+from serve.api.operations import WRITES
 from serve.decision.decider import STAGES, Decided
 from serve.observability.latency_window import DecisionWindow, Recent
-from serve.state.portfolio import Trade
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 LATENCY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
 STAGE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS)
 CONFIDENCE_BUCKETS: Final = tuple(round(0.1 * i, 1) for i in range(11))
-PNL_BUCKETS: Final = (-500, -100, -50, -25, -10, 0, 10, 25, 50, 100, 500)
 ENSEMBLE: Final = "ensemble"
 
 
@@ -60,19 +52,6 @@ class Telemetry:
             "tactical_decisions",
             "Decisions by action, of each agent and of the ensemble",
             ["action_type", "agent"],
-            registry=registry,
-        )
-        self._positions = Gauge(
-            "tactical_active_positions",
-            "Positions known to the service",
-            multiprocess_mode="livemostrecent",
-            registry=registry,
-        )
-        self._accuracy = Gauge(
-            "tactical_agent_accuracy",
-            "Share of trades in which the agent's vote was right",
-            ["agent_id"],
-            multiprocess_mode="livemostrecent",
             registry=registry,
         )
         self._confidence = Histogram(
@@ -106,17 +85,28 @@ class Telemetry:
             ["endpoint"],
             registry=registry,
         )
+        self._lost = Counter(
+            "tactical_decisions_lost",
+            "Decisions that are missing from the journal",
+            registry=registry,
+        )
+        self._load_failures = Counter(
+            "tactical_model_load_failures",
+            "Attempts of a replica to load the chosen bundle that failed",
+            registry=registry,
+        )
         self._fallbacks = Counter(
             "tactical_fallback_decisions",
             "Decisions by the rule-based fallback because the actors failed",
             registry=registry,
         )
+        for operation in WRITES:  # a rule that looks for an increase needs the zero before it
+            self._failed_writes.labels(operation.path)
         # looked up once: finding a labeled metric costs more than recording a value
         self._stages = [stage.labels(name) for name in STAGES]
         self._breaches = {name: breaches.labels(name) for name in STAGES}
         self._actions: dict[tuple[str, str], Any] = {}
-        self._trades: Sequence[Trade] = ()
-        self._positions.set(0)
+        self._totals = {self._lost: 0, self._load_failures: 0}
 
     def record_decision(self, decided: Decided) -> None:
         """Record one answered decision."""
@@ -136,13 +126,12 @@ class Telemetry:
             self._clock(), decided.stages_ms, decision.confidence, decided.fallback
         )
 
-    def show_state(self, positions: int, accuracy: Accuracy, trades: Sequence[Trade]) -> None:
-        """Take over what the next scrape says of the state: every replica knows all of it."""
-        self._positions.set(positions)
-        self._trades = trades
-        for agent in AGENTS:
-            if (share := getattr(accuracy, agent)) is not None:
-                self._accuracy.labels(agent).set(share)
+    def record_totals(self, lost: int, load_failures: int) -> None:
+        """Take over what this process has counted since its start."""
+        for counter, total in ((self._lost, lost), (self._load_failures, load_failures)):
+            if total > self._totals[counter]:
+                counter.inc(total - self._totals[counter])
+                self._totals[counter] = total
 
     def record_error(self) -> None:
         """Record one request that the service failed to answer."""
@@ -164,58 +153,19 @@ class Telemetry:
         """Return counts and latencies of the last hour, over all replicas of this node."""
         return self._window.recent(self._clock())
 
-    def scrape(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        if self._folder is None:
-            return generate_latest(self._registry) + self._trade_lines()
-        _forget_dead_replicas(self._folder)
-        registry = CollectorRegistry()
-        # prometheus_client leaves its multiprocess module without types
-        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + self._trade_lines()
-
-    def _trade_lines(self) -> bytes:
-        """Return the histogram of all trades in the state: every replica says the same of it."""
-        registry = CollectorRegistry()
-        registry.register(_TradeCollector([trade.pnl for trade in self._trades]))
-        return generate_latest(registry)
+    def scrape(self, state: Collector | None = None) -> bytes:
+        """Return all metrics in Prometheus' text format, with those of the ``state``."""
+        registry, shown = self._registry, CollectorRegistry()
+        if self._folder is not None:
+            registry = CollectorRegistry()
+            # prometheus_client leaves its multiprocess module without types
+            MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        if state is not None:
+            shown.register(state)
+        return generate_latest(registry) + generate_latest(shown)
 
     def _count_action(self, action: str, agent: str) -> None:
         child = self._actions.get((action, agent))
         if child is None:
             child = self._actions[action, agent] = self._decisions.labels(action, agent)
         child.inc()
-
-
-class _TradeCollector(Collector):
-    """Makes one histogram of the P&L of trades, in dollars."""
-
-    def __init__(self, pnl: list[float]) -> None:
-        self._pnl = pnl
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the histogram."""
-        ordered = sorted(self._pnl)
-        buckets = [
-            (str(float(bound)), float(bisect_right(ordered, bound))) for bound in PNL_BUCKETS
-        ]
-        name = "tactical_trade_pnl_dollars"
-        family = HistogramMetricFamily(
-            name,
-            "Net P&L of a trade in dollars",
-            buckets=[*buckets, ("+Inf", float(len(ordered)))],
-            sum_value=None,
-        )
-        # the family leaves these two out where a bucket is below zero
-        family.add_sample(f"{name}_count", {}, float(len(ordered)))
-        family.add_sample(f"{name}_sum", {}, math.fsum(ordered))
-        yield family
-
-
-def _forget_dead_replicas(folder: Path) -> None:
-    """Remove the gauges of processes that have ended; their counters stay."""
-    for path in folder.glob("gauge_live*_*.db"):
-        pid = path.stem.rpartition("_")[2]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-            with suppress(OSError):
-                mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from rllib_tactical.domain.types import Instrument
 from serve.api.errors import RequestError, invalid
@@ -107,7 +108,7 @@ class FillRegister:
                     _require_kept(fill.corrects, new, is_kept, f"fills[{i}].corrects")
                 new[fill.fill_id] = fill
                 after._note(fill)
-            elif known == fill:
+            elif known in (fill, replace(fill, bundle_id=None)):  # older versions kept no bundle
                 repeated += 1
             else:
                 raise RequestError(
@@ -156,8 +157,10 @@ class FillRegister:
         corrected = self._fills.get(given.corrects or "")
         decision_id = None if corrected is None else corrected.decision_id
         votes = None if corrected is None else corrected.votes
+        bundle_id = None if corrected is None else corrected.bundle_id
         if origin is not None:
             decision_id, votes = origin.decision_id, signed_votes(origin.votes)
+            bundle_id = origin.bundle_id
         return Fill(
             fill_id=given.fill_id,
             side=1 if given.side == "BUY" else -1,
@@ -168,6 +171,7 @@ class FillRegister:
             decision_id=decision_id,
             votes=votes,
             corrects=given.corrects,
+            bundle_id=bundle_id,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,10 +12,22 @@ import pandas as pd
 from rllib_tactical.backtest.metrics import Metrics, accuracies, trade_metrics
 from rllib_tactical.data.calendar.sessions import place_bars
 from rllib_tactical.domain.types import AGENTS, Instrument, IntArray
-from serve.api.responses import Accuracy, DailyPnl, PerformanceAnswer
+from serve.api.responses import Accuracy, BundlePerformance, DailyPnl, PerformanceAnswer
 from serve.state.portfolio import Trade
 
 DAY_S: Final = 86_400
+
+_RATIOS: Final = (
+    "win_rate",
+    "average_win",
+    "average_loss",
+    "average_trade",
+    "profit_factor",
+    "payoff_ratio",
+)
+
+Scores = dict[str, tuple[int, Accuracy]]
+"""By bundle: closed trades with known votes, and each agent's share of right ones."""
 
 
 def agent_accuracy(trades: list[Trade]) -> Accuracy:
@@ -22,6 +35,15 @@ def agent_accuracy(trades: list[Trade]) -> Accuracy:
     known = [trade for trade in trades if trade.votes is not None]
     found = accuracies(_table(known))
     return Accuracy(**{agent: found[agent] for agent in AGENTS})
+
+
+def scores_by_bundle(trades: Sequence[Trade]) -> Scores:
+    """Return how often the agents of each bundle were right."""
+    known = [trade for trade in trades if trade.votes is not None]
+    return {
+        bundle_id or "": (len(made), agent_accuracy(made))
+        for bundle_id, made in _by_bundle(known).items()
+    }
 
 
 def performance_report(
@@ -34,22 +56,10 @@ def performance_report(
     defined, such as a mean of nothing, is None.
     """
     recent = [trade for trade in trades if trade.exit_s > now_s - days * DAY_S]
-    pnl = np.array([trade.pnl for trade in recent], dtype=np.float64)
-    metrics = Metrics()
-    trade_metrics(metrics, pnl)
     daily = _daily(recent, instrument, bar_seconds)
     return PerformanceAnswer(
         days=days,
-        trades=len(recent),
-        trades_with_votes=sum(trade.votes is not None for trade in recent),
-        net_pnl=math.fsum(pnl.tolist()),
-        win_rate=metrics.number("win_rate"),
-        average_win=metrics.number("average_win"),
-        average_loss=metrics.number("average_loss"),
-        average_trade=metrics.number("average_trade"),
-        profit_factor=metrics.number("profit_factor"),
-        payoff_ratio=metrics.number("payoff_ratio"),
-        accuracy=agent_accuracy(recent),
+        **_figures(recent),
         trading_days=len(daily),
         daily_pnl=DailyPnl(
             mean=float(daily.mean()) if len(daily) else None,
@@ -57,7 +67,32 @@ def performance_report(
             best=float(daily.max()) if len(daily) else None,
             worst=float(daily.min()) if len(daily) else None,
         ),
+        by_bundle=[
+            BundlePerformance(bundle_id=bundle_id, **_figures(made))
+            for bundle_id, made in _by_bundle(recent).items()
+        ],
     )
+
+
+def _by_bundle(trades: Sequence[Trade]) -> dict[str | None, list[Trade]]:
+    """Return the trades by the bundle that opened them, in order of their first trades."""
+    found: dict[str | None, list[Trade]] = {}
+    for trade in trades:
+        found.setdefault(trade.bundle_id, []).append(trade)
+    return found
+
+
+def _figures(trades: list[Trade]) -> dict[str, Any]:
+    pnl = np.array([trade.pnl for trade in trades], dtype=np.float64)
+    metrics = Metrics()
+    trade_metrics(metrics, pnl)
+    return {
+        "trades": len(trades),
+        "trades_with_votes": sum(trade.votes is not None for trade in trades),
+        "net_pnl": math.fsum(pnl.tolist()),
+        **{name: metrics.number(name) for name in _RATIOS},
+        "accuracy": agent_accuracy(trades),
+    }
 
 
 def _table(trades: list[Trade]) -> pd.DataFrame:

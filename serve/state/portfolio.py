@@ -23,8 +23,8 @@ class Fill(msgspec.Struct, frozen=True):
     """One accepted fill, as the journal stores it.
 
     ``side`` +1 bought or -1 sold; ``quantity`` lots; ``fee`` dollars; ``time_s`` UTC epoch seconds;
-    ``votes`` the signed votes of the decision behind the order, None when unknown; ``corrects`` the
-    id of the fill in whose place this one counts.
+    ``votes`` the signed votes of the decision behind the order, ``bundle_id`` its bundle, None when
+    unknown; ``corrects`` the id of the fill in whose place this one counts.
     """
 
     fill_id: str
@@ -36,16 +36,21 @@ class Fill(msgspec.Struct, frozen=True):
     decision_id: str | None = None
     votes: tuple[int, int, int] | None = None
     corrects: str | None = None
+    bundle_id: str | None = None
 
 
 class Trade(msgspec.Struct, frozen=True):
-    """A position from its entry until it was flat. ``pnl`` in dollars, net of all costs."""
+    """A position from its entry until it was flat. ``pnl`` in dollars, net of all costs.
+
+    ``votes`` and ``bundle_id``: of the decision that opened it, None when unknown.
+    """
 
     side: int
     entry_s: float
     exit_s: float
     pnl: float
     votes: tuple[int, int, int] | None
+    bundle_id: str | None = None
 
 
 class PortfolioState(msgspec.Struct, frozen=True):
@@ -94,7 +99,7 @@ class Portfolio:
         trade = None
         if pnl is not None:
             entry = self._entry or fill
-            trade = Trade(before.side, entry.time_s, fill.time_s, pnl, entry.votes)
+            trade = Trade(before.side, entry.time_s, fill.time_s, pnl, entry.votes, entry.bundle_id)
             self.trades.append(trade)
             self._entry = fill if self.account.side else None
         elif before.side == 0:

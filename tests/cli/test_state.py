@@ -67,7 +67,7 @@ def test_a_damaged_state_keeps_what_is_whole(bundle: Bundle, tmp_path: Path) -> 
     assert told("verify", *where) == "6 records are whole, 0 of them archived\n"
     machine, _, _ = load(store := SqliteStore(folder))
     assert machine is not None
-    assert machine._requests.keys() == {f"request-{i}" for i in range(5)}
+    assert machine._requests.image().keys() == {f"request-{i}" for i in range(5)}
     store.close()
 
 

@@ -215,6 +215,7 @@ def test_a_replica_that_cannot_load_the_chosen_bundle_holds_until_it_can(
         ready = await cluster.get("/ready", 1)
         assert (ready.status_code, ready.json()["error"]["code"]) == (503, "model_loading")
         assert (await cluster.get("/ready", 0)).status_code == 200
+        assert replica.load_failures >= 1
         replica._load = load
         deadline = time.monotonic() + 30.0
         while (await reasons(cluster, table))[1] == "model_loading":

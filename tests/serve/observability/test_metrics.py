@@ -8,8 +8,6 @@ from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView
 from serve.api.decide_request import DecideInput, OverrideParams
 from serve.api.responses import (
-    NO_ACCURACY,
-    Accuracy,
     AgentBreakdown,
     AgentVote,
     DecideAnswer,
@@ -20,7 +18,6 @@ from serve.api.responses import (
 )
 from serve.decision.decider import Circumstances, Decided
 from serve.observability.metrics import Telemetry
-from serve.state.portfolio import Trade
 
 NOW = 1_700_000_000.0
 
@@ -62,7 +59,6 @@ def test_metrics_have_the_specified_names_and_buckets() -> None:
         'tactical_decisions_total{action_type="execute",agent="fvg"} 2.0',
         'tactical_model_confidence_bucket{le="0.7"} 0.0',
         'tactical_model_confidence_bucket{le="0.8"} 2.0',
-        "tactical_active_positions 0.0",
         'tactical_stage_latency_seconds_count{stage="total"} 2.0',
         'tactical_latency_budget_breaches_total{stage="inference"} 2.0',
         "tactical_fallback_decisions_total 1.0",
@@ -73,22 +69,3 @@ def test_metrics_have_the_specified_names_and_buckets() -> None:
         assert f'tactical_inference_latency_seconds_bucket{{le="{float(bound)}"}}' in text
     past = telemetry.recent()
     assert (past.decisions, past.fallbacks, past.errors) == (2, 1, 1)
-
-
-def test_trades_are_counted_by_their_pnl() -> None:
-    telemetry = Telemetry()
-    trades = [Trade(1, 0.0, 1.0, pnl, None) for pnl in (12.0, -30.0)]
-    telemetry.show_state(0, NO_ACCURACY, trades)
-    lines = telemetry.scrape().decode().splitlines()
-    assert "tactical_trade_pnl_dollars_count 2.0" in lines
-    assert "tactical_trade_pnl_dollars_sum -18.0" in lines
-    for bound, count in [("-500.0", 0), ("-25.0", 1), ("0.0", 1), ("10.0", 1), ("25.0", 2)]:
-        assert f'tactical_trade_pnl_dollars_bucket{{le="{bound}"}} {count}.0' in lines
-
-
-def test_the_state_is_shown_at_a_scrape() -> None:
-    telemetry = Telemetry()
-    telemetry.show_state(1, Accuracy(0.75, None, None), [])
-    lines = telemetry.scrape().decode().splitlines()
-    assert "tactical_active_positions 1.0" in lines
-    assert 'tactical_agent_accuracy{agent_id="fvg"} 0.75' in lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -103,9 +104,14 @@ def test_processors_of_others_do_not_count(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_disk_is_that_of_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked: list[str] = []
     real = psutil.disk_usage
-    monkeypatch.setattr(psutil, "disk_usage", lambda path: asked.append(path) or real(path))
+
+    def usage(path: str) -> Any:
+        asked.append(path)
+        return real(path)
+
+    monkeypatch.setattr(psutil, "disk_usage", usage)
     found = ResourceProbe(tmp_path / "state" / "TEST").read()
     assert asked == [str(tmp_path)]  # the folder is made later
     (tmp_path / "state" / "TEST").mkdir(parents=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.types import Instrument
 from serve.api.responses import Accuracy, DailyPnl
-from serve.state.performance import performance_report
+from serve.state.performance import agent_accuracy, performance_report, scores_by_bundle
 from serve.state.portfolio import Trade
 from tests.serve.local import running
 from tests.serve.writes import fill, fills_body
@@ -52,6 +53,21 @@ def test_figures_by_hand() -> None:
     assert msgspec.structs.asdict(found.daily_pnl) == expected
     recent = performance_report(trades, ALWAYS, 14 * DAY, 2, 300)
     assert (recent.trades, recent.net_pnl) == (2, 10.0)
+
+
+def test_every_bundle_has_its_own_figures() -> None:
+    first, second = (replace(trade(10, 30.0), bundle_id=name) for name in "ab")
+    lost = replace(trade(11, -10.0, votes=(-1, 0, 1)), bundle_id="b")
+    unknown = trade(12, 5.0, votes=None)
+    found = performance_report([first, second, lost, unknown], ALWAYS, 14 * DAY, 30, 300)
+    by_bundle = {each.bundle_id: each for each in found.by_bundle}
+    assert list(by_bundle) == ["a", "b", None]
+    assert [each.net_pnl for each in found.by_bundle] == [30.0, 20.0, 5.0]
+    assert (by_bundle["b"].trades, by_bundle["b"].win_rate) == (2, 0.5)
+    assert by_bundle["a"].accuracy == agent_accuracy([first])
+    assert by_bundle[None].accuracy == Accuracy(None, None, None)
+    scores = scores_by_bundle([first, second, lost, unknown])
+    assert scores == {"a": (1, agent_accuracy([first])), "b": (2, agent_accuracy([second, lost]))}
 
 
 def test_without_trades_nothing_is_made_up() -> None:

@@ -77,7 +77,7 @@ def test_a_write_is_checked_again_when_another_came_first(bundle: Bundle, tmp_pa
             asked.append(one.machine.version)
             if len(asked) == 1:  # the other writes between the check and the append
                 other.store.append(1, [entry_of(paused(1))])
-            return None if "request-1" in one.machine._requests else paused(1)
+            return None if "request-1" in one.machine._requests.image() else paused(1)
 
         assert not await one.write(check)
         assert asked == [1, 2]

@@ -1,0 +1,168 @@
+"""What the state is, as metrics: made anew for each scrape, since every replica knows all of it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rllib_tactical.domain.decision.override import Control
+from rllib_tactical.domain.types import AGENTS
+from serve.api.responses import Accuracy
+from serve.decision.risk_state import RiskState
+from serve.state.portfolio import Trade
+
+PNL_BUCKETS: Final = (-500, -100, -50, -25, -10, 0, 10, 25, 50, 100, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolView:
+    """What is shown of one symbol.
+
+    ``bundle_id``: the bundle that decides; ``drawdown_limit``: of a session, as a share of its
+    peak; ``bars_overdue_s``: None without bars; ``accuracy``: by bundle.
+    """
+
+    symbol: str
+    bundle_id: str
+    state: RiskState
+    drawdown_limit: float
+    bars_overdue_s: float | None
+    trades: Sequence[Trade]
+    accuracy: Mapping[str, Accuracy]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaView:
+    """What is shown of the replica that answers.
+
+    ``state_age_s``: since the store last took its write; ``waiting``: decisions that are not in the
+    journal yet.
+    """
+
+    state_age_s: float
+    state_available: bool
+    model_loading: bool
+    waiting: int
+
+
+class StateCollector(Collector):
+    """Makes the metrics of one scrape."""
+
+    def __init__(self, replica: ReplicaView, symbols: Sequence[SymbolView]) -> None:
+        self._replica, self._symbols = replica, symbols
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        yield from self._of_replica()
+        yield from self._of_symbols()
+        yield self._overrides()
+        yield self._accuracy()
+        yield _trade_pnl([trade.pnl for each in self._symbols for trade in each.trades])
+
+    def _of_replica(self) -> Iterator[Metric]:
+        replica = self._replica
+        jump_s = max((each.state.clock_jump_s for each in self._symbols), key=abs, default=0.0)
+        positions = sum(each.state.positions for each in self._symbols)
+        for name, text, value in (
+            ("active_positions", "Positions known to the service", positions),
+            (
+                "state_age_seconds",
+                "Seconds since the store took a write of this replica",
+                replica.state_age_s,
+            ),
+            ("state_available", "1 while the state can be relied on", replica.state_available),
+            ("model_loading", "1 while the chosen bundle is not loaded", replica.model_loading),
+            ("decisions_waiting", "Decisions that are not in the journal yet", replica.waiting),
+            ("clock_jump_seconds", "By how much the clock is wrong, 0 while it is trusted", jump_s),
+        ):
+            family = GaugeMetricFamily(f"tactical_{name}", text)
+            family.add_metric([], float(value))
+            yield family
+
+    def _of_symbols(self) -> Iterator[Metric]:
+        rows = [(each.symbol, _values(each)) for each in self._symbols]
+        for name, text in _BY_SYMBOL.items():
+            family = GaugeMetricFamily(f"tactical_{name}", text, labels=["symbol"])
+            for symbol, values in rows:
+                if (value := values[name]) is not None:
+                    family.add_metric([symbol], float(value))
+            yield family
+        family = GaugeMetricFamily(
+            "tactical_model_info", "1 for the bundle that decides", labels=["symbol", "bundle_id"]
+        )
+        for each in self._symbols:
+            family.add_metric([each.symbol, each.bundle_id], 1.0)
+        yield family
+
+    def _overrides(self) -> Metric:
+        text = "1 for the operator's order that is in force"
+        family = GaugeMetricFamily("tactical_override", text, labels=["symbol", "control"])
+        for each in self._symbols:
+            for control in Control:
+                if control is not Control.NONE:
+                    in_force = float(each.state.control is control)
+                    family.add_metric([each.symbol, control.value], in_force)
+        return family
+
+    def _accuracy(self) -> Metric:
+        text = "Share of a bundle's trades in which the agent's vote was right"
+        labels = ["agent_id", "symbol", "bundle_id"]
+        family = GaugeMetricFamily("tactical_agent_accuracy", text, labels=labels)
+        for each in self._symbols:
+            for bundle_id, accuracy in each.accuracy.items():
+                for agent in AGENTS:
+                    if (share := getattr(accuracy, agent)) is not None:
+                        family.add_metric([agent, each.symbol, bundle_id], share)
+        return family
+
+
+_BY_SYMBOL: Final = {
+    "equity_dollars": "Equity, as last marked",
+    "session_drawdown_ratio": "Share of the session's peak that is lost",
+    "session_drawdown_limit_ratio": "Drawdown at which the session is halted",
+    "halted": "1 while the session is halted by its drawdown",
+    "position_lots": "Lots held, below zero when short",
+    "position_mismatch": "1 while the broker's position is not that of the fills",
+    "bars_overdue_seconds": "By how much the next bar is late; absent before the first",
+    "bars_missing": "1 while bars are missing in the window",
+    "suspect_bars": "Market rules that bars of the window break",
+}
+
+
+def _values(view: SymbolView) -> dict[str, float | None]:
+    """Return the values of ``_BY_SYMBOL``; None for one that is not known."""
+    state, account, market = view.state, view.state.account, view.state.market
+    return {
+        "equity_dollars": account.equity,
+        "session_drawdown_ratio": 1.0 - account.equity / account.session_peak,
+        "session_drawdown_limit_ratio": view.drawdown_limit,
+        "halted": account.halted,
+        "position_lots": account.side * account.quantity,
+        "position_mismatch": state.broker_position is not None,
+        "bars_overdue_seconds": view.bars_overdue_s,
+        "bars_missing": market is not None and market.bars_since_gap is not None,
+        "suspect_bars": len(state.suspect),
+    }
+
+
+def _trade_pnl(pnl: Sequence[float]) -> Metric:
+    """Return the histogram of the P&L of all trades, in dollars."""
+    ordered = sorted(pnl)
+    buckets = [(str(float(bound)), float(bisect_right(ordered, bound))) for bound in PNL_BUCKETS]
+    name = "tactical_trade_pnl_dollars"
+    family = HistogramMetricFamily(
+        name,
+        "Net P&L of a trade in dollars",
+        buckets=[*buckets, ("+Inf", float(len(ordered)))],
+        sum_value=None,
+    )
+    # the family leaves these two out where a bucket is below zero
+    family.add_sample(f"{name}_count", {}, float(len(ordered)))
+    family.add_sample(f"{name}_sum", {}, math.fsum(ordered))
+    return family
