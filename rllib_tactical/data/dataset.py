@@ -22,7 +22,13 @@ from rllib_tactical.data.interpret.interpretation import INTERPRETATION, Interpr
 from rllib_tactical.data.interpret.options import AS_FOUND, ReadOptions
 from rllib_tactical.data.interpret.read import Reading, read_interpreted
 from rllib_tactical.data.sizing import SIZE_FROM, SizeFrom, resolve_size
-from rllib_tactical.data.synergy_events import DETECT, NONE, SYNERGIES, synergies_for
+from rllib_tactical.data.synergy_events import (
+    DETECT,
+    NONE,
+    SYNERGIES,
+    synergies_for,
+    synergy_warnings,
+)
 from rllib_tactical.domain.features.causality import check_causality
 from rllib_tactical.domain.simulation.history import MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, Instrument
@@ -171,9 +177,9 @@ def load_dataset(
     synergies = synergies_for(source.synergies, bars, bar_seconds)
     sessions = sessions_of(bars, source.instrument, bar_seconds)
     history = build_history(bars, sessions, source.instrument, synergies)
-    return UnsizedDataset(
-        source, bar_seconds, file_sha256(source.path), history, reading.interpretation
-    )
+    stated = reading.interpretation
+    stated = dataclasses.replace(stated, warnings=stated.warnings | synergy_warnings(synergies))
+    return UnsizedDataset(source, bar_seconds, file_sha256(source.path), history, stated)
 
 
 def load_bars(

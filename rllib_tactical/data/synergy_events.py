@@ -2,7 +2,8 @@
 
 A file of events holds one ``SYNERGY_DETECTED`` event per line as JSON: ``event_id``, ``timestamp``
 (ISO-8601 or epoch seconds, UTC), ``synergy_type``, ``direction``, ``confidence``; the keys
-``event``, ``signal_sequence`` and ``market_context`` are accepted and not used.
+``event``, ``signal_sequence`` and ``market_context`` are accepted and not used. A type other than
+TYPE_1 to TYPE_4 counts with equal weights, and is a warning.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import msgspec
 import numpy as np
 
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.domain.features.synergy import IN_FORCE, SynergyTrack
-from rllib_tactical.domain.types import SYNERGY_TYPES, Bars
+from rllib_tactical.domain.features.synergy import IN_FORCE, SynergyTrack, synergy_kind
+from rllib_tactical.domain.types import UNKNOWN_SYNERGY, Bars
 from rllib_tactical.errors import DataError, UnreadableError
 
 DETECT: Final = "detect"
 NONE: Final = "none"
 OF_FILE: Final = "file"
+
+UNKNOWN_TYPE: Final[Literal["unknown_synergy_type"]] = "unknown_synergy_type"
+"""Name of the warning."""
 
 SYNERGIES: Final = "synergies"
 """Under this key run folders, bundles and results say which of the three it was."""
@@ -32,7 +36,7 @@ class SynergyEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
 
     event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     timestamp: datetime | float
-    synergy_type: Literal["TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4"]
+    synergy_type: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     direction: Literal[1, -1]
     confidence: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     event: Literal["SYNERGY_DETECTED"] = "SYNERGY_DETECTED"
@@ -94,10 +98,16 @@ def track_events(
         if first == len(bars) or event.time_s < bars.timestamp_s[0]:
             continue
         force = slice(first, first + IN_FORCE)
-        kind[force] = SYNERGY_TYPES.index(event.synergy_type)
+        kind[force] = synergy_kind(event.synergy_type)
         direction[force] = event.direction
         confidence[force] = event.confidence
     return SynergyTrack(kind, direction, confidence)
+
+
+def synergy_warnings(track: SynergyTrack | None) -> dict[str, int]:
+    """Return on how many bars a synergy of an unknown type is in force, by name, if on any."""
+    count = 0 if track is None else int((track.kind == UNKNOWN_SYNERGY).sum())
+    return {UNKNOWN_TYPE: count} if count else {}
 
 
 def synergies_for(source: str, bars: Bars, bar_seconds: int = BAR_SECONDS) -> SynergyTrack | None:

@@ -38,6 +38,10 @@ HOLD: Final = 0
 SHORT: Final = -1
 
 SYNERGY_TYPES: Final = ("NONE", "TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4")
+UNKNOWN_SYNERGY: Final = len(SYNERGY_TYPES)
+"""Kind of a synergy whose type is none of these: weights as for NONE, but its direction counts."""
+
+SYNERGY_KINDS: Final = UNKNOWN_SYNERGY + 1
 
 
 class StrictConfig:

@@ -18,11 +18,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rllib_tactical.domain.features.fvg import MAX_AGE
 from rllib_tactical.domain.features.indicators import EMA_WEIGHT, MOMENTUM_LIMIT
-from rllib_tactical.domain.features.synergy import NO_SYNERGY, Synergy
+from rllib_tactical.domain.features.synergy import NO_SYNERGY, Synergy, synergy_kind
 from rllib_tactical.domain.types import (
     FEATURE_NAMES,
     NUM_FEATURES,
-    SYNERGY_TYPES,
     WINDOW,
     FloatArray,
 )
@@ -62,10 +61,12 @@ class MarketContext(Struct, forbid_unknown_fields=True, frozen=True):
 class SynergyContext(Struct, forbid_unknown_fields=True, frozen=True):
     """A detected synergy.
 
-    ``market_context`` may hold anything; its symbol, current_price and atr_5min are checked.
+    ``synergy_type``: TYPE_1 to TYPE_4; with any other the agents have equal weights, and the answer
+    has a warning. ``market_context`` may hold anything; its symbol, current_price and atr_5min are
+    checked.
     """
 
-    synergy_type: Literal["TYPE_1", "TYPE_2", "TYPE_3", "TYPE_4"]
+    synergy_type: Annotated[str, Meta(min_length=1, max_length=64)]
     direction: Literal[1, -1]
     confidence: Annotated[float, Meta(ge=0.0, le=1.0)]
     signal_sequence: Annotated[list[Signal], Meta(max_length=256)] = []
@@ -115,7 +116,7 @@ class BarWindow(NamedTuple):
 class DecideInput:
     """A checked request.
 
-    ``matrix`` (60, 7) float64 raw; ``price`` and ``atr`` in price units; ``synergy_kind`` 0..4 and
+    ``matrix`` (60, 7) float64 raw; ``price`` and ``atr`` in price units; ``synergy_kind`` 0..5 and
     ``synergy_direction`` +1, -1, 0 when there is none; ``canonical`` identifies the request,
     whatever the order of its keys or its white space. ``from_bars``: matrix, price and ATR are
     from the bars that the service was sent, and so is the synergy where the request has none.
@@ -196,7 +197,7 @@ def read_request(
     synergy = request.synergy_context
     kind, direction = detected.kind, detected.direction
     if synergy is not None:
-        kind, direction = SYNERGY_TYPES.index(synergy.synergy_type), synergy.direction
+        kind, direction = synergy_kind(synergy.synergy_type), synergy.direction
     try:
         known = synergy if synergy is not None or not kind else detected
         rest = _ENCODER.encode((known, symbol, price, atr, overrides))

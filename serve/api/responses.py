@@ -18,6 +18,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Source = Literal["policy", "fallback", "override"]
 Stance = Literal["trend_following", "counter_trend", "neutral"]
+WarningCode = Literal["unknown_synergy_type"]
 Status = Literal["healthy", "degraded", "critical"]
 
 # mypy asks for literal members; a second list of the reasons would have to be kept equal by hand
@@ -115,7 +116,11 @@ class Timing(Struct, frozen=True):
 
 
 class DecideAnswer(Struct, frozen=True):
-    """The answer of ``POST /decide``."""
+    """The answer of ``POST /decide``.
+
+    ``warnings``: ``unknown_synergy_type``: the synergy's type is none of the known ones, so that
+    the agents have equal weights.
+    """
 
     decision: DecisionPart
     agent_breakdown: AgentBreakdown
@@ -123,6 +128,7 @@ class DecideAnswer(Struct, frozen=True):
     source: Source
     decision_id: str
     bundle_id: str
+    warnings: list[WarningCode] = []
 
 
 class Gap(Struct, frozen=True):

@@ -18,7 +18,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, probabilities
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
-from rllib_tactical.data.synergy_events import DETECT
+from rllib_tactical.data.synergy_events import DETECT, UNKNOWN_TYPE
 from rllib_tactical.domain.decision.override import Control, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
@@ -28,6 +28,7 @@ from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.domain.types import (
     NUM_FEATURES,
+    UNKNOWN_SYNERGY,
     WINDOW,
     Float32Array,
     FloatArray,
@@ -210,6 +211,7 @@ class Decider:
                 source=source,
                 decision_id=decision_id,
                 bundle_id=bundle_id,
+                warnings=[UNKNOWN_TYPE] if request.synergy_kind == UNKNOWN_SYNERGY else [],
             ),
             stages_ms=stages_ms,
             breaches=self._breaches(stages_ms),

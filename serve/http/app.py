@@ -236,7 +236,8 @@ class DecisionApp:
 
 
 def _log_decision(decided: Decided) -> None:
-    level = logging.WARNING if decided.breaches or decided.fallback else logging.INFO
+    warns = decided.breaches or decided.fallback or decided.answer.warnings
+    level = logging.WARNING if warns else logging.INFO
     if not _LOG.isEnabledFor(level):
         return
     answer = decided.answer
@@ -251,6 +252,8 @@ def _log_decision(decided: Decided) -> None:
     }
     if decided.breaches:
         fields["over_budget"] = decided.breaches
+    if answer.warnings:
+        fields["warnings"] = answer.warnings
     _LOG.log(level, "decision", extra={"fields": fields})
 
 

@@ -85,6 +85,11 @@ class Telemetry:
             ["endpoint"],
             registry=registry,
         )
+        self._unknown_synergies = Counter(
+            "tactical_unknown_synergies",
+            "Decisions with a synergy of an unknown type",
+            registry=registry,
+        )
         self._lost = Counter(
             "tactical_decisions_lost",
             "Decisions that are missing from the journal",
@@ -122,6 +127,8 @@ class Telemetry:
             self._breaches[name].inc()
         if decided.fallback:
             self._fallbacks.inc()
+        if decided.answer.warnings:
+            self._unknown_synergies.inc()
         self._window.add_decision(
             self._clock(), decided.stages_ms, decision.confidence, decided.fallback
         )

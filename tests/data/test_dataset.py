@@ -63,6 +63,11 @@ def test_synergies_are_those_of_the_source(path: Path, tmp_path: Path) -> None:
     assert told.describe()["synergies"] == hashlib.sha256(events.read_bytes()).hexdigest()
     assert source.synergies_name == "events.jsonl"
     assert DataSource(path, INSTRUMENT, "none").synergies_name == "none"
+    assert "unknown_synergy_type" not in told.describe()["interpretation"]["warnings"]
+    events.write_text(events.read_text().replace("TYPE_2", "TYPE_9"))
+    warned = load_dataset(source).interpretation
+    assert warned.warnings["unknown_synergy_type"] == 3
+    assert "unknown_synergy_type 3" in warned.line("bars.csv")
 
 
 def test_the_source_decides_on_the_size_before_the_command(path: Path) -> None:

@@ -3,7 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from rllib_tactical.data.synergy_events import read_events, synergies_for, track_events
+from rllib_tactical.data.synergy_events import (
+    read_events,
+    synergies_for,
+    synergy_warnings,
+    track_events,
+)
+from rllib_tactical.domain.features.synergy import SynergyTrack
 from rllib_tactical.domain.simulation.history import build_history
 from rllib_tactical.errors import DataError, UnreadableError
 from tests.market import INSTRUMENT, random_bars, sessions_of_length
@@ -62,6 +68,16 @@ def test_a_later_event_replaces_and_a_repeated_id_counts_once(tmp_path):
     assert track.kind[9:13].tolist() == [2, 1, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["TYPE_9", "NONE", "type_1"])
+def test_an_unknown_type_is_in_force_and_warned_of(tmp_path, name):
+    path = write(tmp_path / "e", event(timestamp=T0 + 300 * 10, synergy_type=name))
+    track = track_events(read_events(path), BARS)
+    assert track.kind[9:14].tolist() == [5, 5, 5, 0, 0]
+    assert track.direction[9:14].tolist() == [-1, -1, -1, 0, 0]
+    assert synergy_warnings(track) == {"unknown_synergy_type": 3}
+    assert synergy_warnings(SynergyTrack.none(5)) == synergy_warnings(None) == {}
+
+
 def test_events_outside_the_history_are_left_out(tmp_path):
     path = write(
         tmp_path / "e",
@@ -74,7 +90,7 @@ def test_events_outside_the_history_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"synergy_type": "TYPE_9"}, "synergy_type"),
+        ({"synergy_type": 9}, "synergy_type"),
         ({"direction": 0}, "direction"),
         ({"confidence": 1.5}, "confidence"),
         ({"timestamp": "yesterday"}, "timestamp"),

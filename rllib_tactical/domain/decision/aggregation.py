@@ -17,6 +17,7 @@ from rllib_tactical.domain.types import (
     NUM_ACTIONS,
     NUM_AGENTS,
     SHORT,
+    SYNERGY_KINDS,
     SYNERGY_TYPES,
     BoolArray,
     FloatArray,
@@ -30,8 +31,8 @@ SIDES: Final[IntArray] = np.array([[LONG], [SHORT], [HOLD]])
 
 TOLERANCE: Final = 1e-9
 
-_CASES: Final = (NUM_ACTIONS, NUM_ACTIONS, NUM_ACTIONS, len(SYNERGY_TYPES), len(SIDES))
-"""Votes of fvg, momentum and entry, synergy type, synergy direction + 1."""
+_CASES: Final = (NUM_ACTIONS, NUM_ACTIONS, NUM_ACTIONS, SYNERGY_KINDS, len(SIDES))
+"""Votes of fvg, momentum and entry, synergy kind, synergy direction + 1."""
 
 _CASE_SIGNS: Final = tuple(
     SIGNS[agent][np.indices(_CASES)[agent].ravel()] for agent in range(NUM_AGENTS)
@@ -136,7 +137,7 @@ def aggregate(
     Args:
         index: (N, 3) integer in 0..2, the votes of fvg, momentum and entry.
         confidence: (N, 3) float64 in [0, 1].
-        synergy_kind: (N,) integer, 0 for none, 1..4.
+        synergy_kind: (N,) integer, 0 for none, 1..4, 5 for an unknown type.
         synergy_direction: (N,) integer, +1, -1 or 0.
         config: thresholds, weights and the entry veto.
 
@@ -191,13 +192,13 @@ def aggregate_constant(
 ) -> Aggregate:
     """Return what ``aggregate`` does for votes that all have one confidence, several times faster.
 
-    Three votes, the synergy's type and its direction make 405 cases: they are computed once and
+    Three votes, the synergy's type and its direction make 486 cases: they are computed once and
     looked up in every step of training.
 
     Args:
         index: (N, 3) integer in 0..2, the votes of fvg, momentum and entry.
         confidence: of every vote.
-        synergy_kind: (N,) integer, 0 for none, 1..4.
+        synergy_kind: (N,) integer, 0 for none, 1..4, 5 for an unknown type.
         synergy_direction: (N,) integer, +1, -1 or 0.
         config: thresholds, weights and the entry veto.
 
@@ -218,7 +219,7 @@ def aggregate_constant(
 
 @lru_cache(maxsize=16)
 def _constant_cases(confidence: float, config: AggregationConfig) -> Aggregate:
-    """Return the outcome of each of the 405 cases."""
+    """Return the outcome of each of the 486 cases."""
     *index, kind, direction = np.indices(_CASES).reshape(len(_CASES), -1)
     same = np.full((len(kind), NUM_AGENTS), confidence)
     outcome = aggregate(np.stack(index, axis=1), same, kind, direction - 1, config)
@@ -238,7 +239,7 @@ def _case(
         case: IntArray = np.ravel_multi_index(chosen, _CASES)
     except ValueError as error:
         raise ArrayError(
-            "votes must be 0..2, synergy kinds 0..4 and directions -1..1, found "
+            "votes must be 0..2, synergy kinds 0..5 and directions -1..1, found "
             f"{range_of(index)}, {range_of(synergy_kind)} and {range_of(synergy_direction)}"
         ) from error
     return case
@@ -246,7 +247,7 @@ def _case(
 
 @lru_cache(maxsize=16)
 def _weight_table(weights: SynergyTypeWeights) -> FloatArray:
-    """Return the weights (5, 3) by synergy type, row 0: none or unknown."""
-    table = np.array([getattr(weights, kind) for kind in SYNERGY_TYPES])
+    """Return the weights (6, 3) by synergy kind."""
+    table = np.array([*(getattr(weights, kind) for kind in SYNERGY_TYPES), weights.NONE])
     table.flags.writeable = False
     return table

@@ -48,7 +48,7 @@ class MarketSnapshot:
     """What N decisions see of the market. Arrays have shape (N,).
 
     ``price`` is the close of the decision bar and ``atr`` its ATR, both in price units;
-    ``synergy_kind`` 0..4 and ``synergy_direction`` +1, -1, 0 describe the synergy in force.
+    ``synergy_kind`` 0..5 and ``synergy_direction`` +1, -1, 0 describe the synergy in force.
     ``after_gap`` bool: bars are missing so shortly before that nothing is ordered, and nothing is
     closed by an order either; None: nowhere.
     """

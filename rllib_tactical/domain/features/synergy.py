@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.preconditions import require_shape
-from rllib_tactical.domain.types import NUM_FEATURES, BoolArray, FloatArray, IntArray
+from rllib_tactical.domain.types import (
+    NUM_FEATURES,
+    SYNERGY_TYPES,
+    UNKNOWN_SYNERGY,
+    BoolArray,
+    FloatArray,
+    IntArray,
+)
 from rllib_tactical.errors import FeatureError
 
 LOOKBACK: Final = 10
@@ -47,12 +54,18 @@ class Synergy(NamedTuple):
 NO_SYNERGY: Final = Synergy(0, 0, 0.0)
 
 
+def synergy_kind(synergy_type: str) -> int:
+    """Return the kind of a synergy that an event reports, ``UNKNOWN_SYNERGY`` for other types."""
+    known = synergy_type in SYNERGY_TYPES[1:]
+    return SYNERGY_TYPES.index(synergy_type) if known else UNKNOWN_SYNERGY
+
+
 @dataclass(frozen=True, slots=True)
 class SynergyTrack:
     """The synergy in force at the close of each bar. Arrays have shape (T,).
 
-    ``kind`` int8: 0 none, 1..4 for TYPE_1..TYPE_4; ``direction`` int8: +1, -1, 0 when none;
-    ``confidence`` float64 in [0, 1], 0 when none.
+    ``kind`` int8: 0 none, 1..4 for TYPE_1..TYPE_4, 5 for another type; ``direction`` int8: +1, -1,
+    0 when none; ``confidence`` float64 in [0, 1], 0 when none.
     """
 
     kind: NDArray[np.int8]

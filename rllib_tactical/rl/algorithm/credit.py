@@ -23,7 +23,7 @@ from rllib_tactical.domain.preconditions import range_of, require_shape
 from rllib_tactical.domain.types import (
     NUM_ACTIONS,
     NUM_AGENTS,
-    SYNERGY_TYPES,
+    SYNERGY_KINDS,
     AnyArray,
     BoolArray,
     FloatArray,
@@ -53,7 +53,7 @@ def decisive_votes(
         actions: (R, K, 3) indices of the votes of K accounts on each of R bars.
         position_side: (R, K) +1, -1 or 0 before the step.
         refused: (R, K) whether every order is refused: the session is halted or closed.
-        synergy_kind: (R,) 0 for none, 1..4.
+        synergy_kind: (R,) 0 for none, 1..4, 5 for an unknown type.
         synergy_direction: (R,) +1, -1 or 0.
         confidence: with which every vote counts.
         rules: aggregation and order sizes.
@@ -79,7 +79,7 @@ def decisive_votes(
         )
     except ValueError as error:
         raise ArrayError(
-            "votes must be 0..2, synergy kinds 0..4, directions -1..1 and position sides finite, "
+            "votes must be 0..2, synergy kinds 0..5, directions -1..1 and position sides finite, "
             f"found {range_of(actions)}, {range_of(synergy_kind)}, "
             f"{range_of(synergy_direction)} and {range_of(position_side)}"
         ) from error
@@ -92,7 +92,7 @@ def _decisive_cases(
     confidence: float, aggregation: AggregationConfig, orders: OrderConfig
 ) -> AnyArray:
     """Return (votes 3 x 3 x 3, kinds, directions, position sides, agents) bool."""
-    shape = (*_VOTES, len(SYNERGY_TYPES), _DIRECTIONS)
+    shape = (*_VOTES, SYNERGY_KINDS, _DIRECTIONS)
     *index, kind, direction = np.indices(shape).reshape(len(shape), -1)
     vote = aggregate_constant(np.stack(index, axis=1), confidence, kind, direction - 1, aggregation)
     cap = np.where(vote.aggressive, orders.cap_aggressive, orders.cap_execute)

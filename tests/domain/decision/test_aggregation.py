@@ -18,7 +18,7 @@ from rllib_tactical.domain.decision.aggregation import (
     aggregate_constant,
 )
 from rllib_tactical.domain.decision.votes import Votes, constant_votes
-from rllib_tactical.domain.types import SYNERGY_TYPES, AnyArray, Reason
+from rllib_tactical.domain.types import SYNERGY_TYPES, UNKNOWN_SYNERGY, AnyArray, Reason
 from rllib_tactical.errors import ArrayError, ConfigError
 from tests.domain.builders import seeds
 from tests.domain.reference_simulator import reference_vote
@@ -98,12 +98,19 @@ def test_hold_votes_count_for_hold() -> None:
         (2, (0.4, 0.4, 0.2)),
         (3, (0.3, 0.5, 0.2)),
         (4, (0.35, 0.35, 0.3)),
+        (UNKNOWN_SYNERGY, (0.33, 0.33, 0.34)),
     ],
 )
 def test_weights_by_synergy_type(kind: int, weights: tuple[float, float, float]) -> None:
     # fvg long, momentum down, entry waits: each weight shows up in a score of its own
     out = one((0, 2, WAIT), (1.0, 1.0, 1.0), kind=kind)
     np.testing.assert_allclose(out.scores, [weights], rtol=1e-12)
+
+
+def test_a_synergy_of_an_unknown_type_has_a_direction() -> None:
+    for direction, factor in ((1, 1.0), (-1, 0.7)):
+        out = one((0, 0, EXECUTE), (1.0, 1.0, 1.0), kind=UNKNOWN_SYNERGY, direction=direction)
+        assert out.score[0] == pytest.approx(factor)
 
 
 def test_threshold_has_a_tolerance() -> None:
@@ -117,7 +124,7 @@ def test_threshold_has_a_tolerance() -> None:
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.7, 1.0, 1 / 3])
-@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize("kind", range(6))
 def test_equal_scores_hold_whatever_the_rounding(kind: int, confidence: float) -> None:
     """TYPE_1 at .9: momentum .3 and entry .2 sum to a bit more than fvg's .5 in floating point."""
     config = AggregationConfig(execution_threshold=0.1)
@@ -228,7 +235,7 @@ def test_unknown_vote_is_refused(agent: int, vote: int, constant: bool) -> None:
         votes.aggregate(zero, zero, RULES)
 
 
-@pytest.mark.parametrize(("kind", "direction"), [(-1, 0), (5, 0), (1, 2), (1, -2)])
+@pytest.mark.parametrize(("kind", "direction"), [(-1, 0), (6, 0), (1, 2), (1, -2)])
 @pytest.mark.parametrize("constant", [True, False])
 def test_unknown_synergy_is_refused(kind: int, direction: int, constant: bool) -> None:
     index = np.ones((1, 3), dtype=np.int64)

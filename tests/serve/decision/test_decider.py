@@ -130,6 +130,21 @@ def test_synergy_aligned_and_counter(
     assert decision["execution_command"]["metadata"]["synergy_aligned"] is aligned
 
 
+@pytest.mark.parametrize(
+    ("kind", "warnings"), [("TYPE_1", []), ("TYPE_9", ["unknown_synergy_type"])]
+)
+def test_a_synergy_of_an_unknown_type_has_equal_weights_and_a_warning(
+    bundle: Bundle, table: FeatureTable, kind: str, warnings: list[str]
+) -> None:
+    synergy = {"synergy_type": kind, "direction": 1, "confidence": 0.9}
+    split = np.array([[3.0, 0.0, 0.0], [0.0, 0.0, 3.0], [3.0, 0.0, 0.0]])
+    found = ask(fixed(bundle, split), request_at(table, 300, synergy_context=synergy))
+    assert found["warnings"] == warnings
+    scores = found["decision"]["scores"]
+    weights = (0.33, 0.33) if warnings else (0.5, 0.3)
+    assert scores["short"] / scores["long"] == pytest.approx(weights[1] / weights[0])
+
+
 def test_counter_synergy_below_the_threshold_is_held(bundle: Bundle, table: FeatureTable) -> None:
     request = request_at(
         table,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from rllib_tactical.domain.decision.override import Control
@@ -22,7 +25,9 @@ from serve.observability.metrics import Telemetry
 NOW = 1_700_000_000.0
 
 
-def decided(confidence: float = 0.8, fallback: bool = False) -> Decided:
+def decided(
+    confidence: float = 0.8, fallback: bool = False, warnings: Sequence[Any] = ()
+) -> Decided:
     vote = AgentVote(0, 1, None, 1.0, "execute", 1.0)
     answer = DecideAnswer(
         DecisionPart(
@@ -33,6 +38,7 @@ def decided(confidence: float = 0.8, fallback: bool = False) -> Decided:
         "policy",
         "d",
         "b",
+        list(warnings),
     )
     account = AccountView(*(np.zeros(1, dtype) for dtype in (float, float, int, float, bool, bool)))
     return Decided(
@@ -48,7 +54,7 @@ def decided(confidence: float = 0.8, fallback: bool = False) -> Decided:
 def test_metrics_have_the_specified_names_and_buckets() -> None:
     telemetry = Telemetry(clock=lambda: NOW)
     telemetry.record_decision(decided())
-    telemetry.record_decision(decided(fallback=True))
+    telemetry.record_decision(decided(fallback=True, warnings=["unknown_synergy_type"]))
     telemetry.record_request("/decide", 200)
     telemetry.record_error()
     text = telemetry.scrape().decode()
@@ -62,6 +68,7 @@ def test_metrics_have_the_specified_names_and_buckets() -> None:
         'tactical_stage_latency_seconds_count{stage="total"} 2.0',
         'tactical_latency_budget_breaches_total{stage="inference"} 2.0',
         "tactical_fallback_decisions_total 1.0",
+        "tactical_unknown_synergies_total 1.0",
         'tactical_requests_total{endpoint="/decide",status="200"} 1.0',
     ):
         assert line in text.splitlines()
