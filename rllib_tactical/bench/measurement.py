@@ -109,6 +109,12 @@ def _plain(measurement: Measurement) -> dict[str, float | None]:
     }
 
 
+def single(name: str, unit: str, value: float, target: float | None = None) -> Row:
+    """Return the row of a value that was measured once, where lower is better."""
+    measurement = Measurement(float(value), float(value), float(value))
+    return Row(name=name, unit=unit, measurement=measurement, target=target, higher_is_better=False)
+
+
 def summarize(values: list[float]) -> Measurement:
     """Return median, smallest and largest of one or more values."""
     return Measurement(float(np.median(values)), min(values), max(values))

@@ -1,16 +1,15 @@
-"""Servers to compare the service with: an echo on Ray Serve, and the decision on uvicorn alone.
+"""Servers to compare the service with: the decision on uvicorn and in LitServe, an echo on Serve.
 
-Run as a module, this is the uvicorn server: ``plain_servers BUNDLE PORT``.
+Run as a module: ``plain_servers uvicorn|litserve|echo BUNDLE PORT``.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 Message = MutableMapping[str, Any]
 _HEADERS = [(b"content-type", b"application/json")]
@@ -55,26 +54,38 @@ echo_app = Echo()
 
 
 def run_uvicorn(bundle_path: Path, port: int) -> None:
-    """Decide with a bundle on a flat account, without Ray, state, limits or telemetry."""
+    """Decide on uvicorn alone, without Ray, state, limits or telemetry."""
     import uvicorn
 
-    from rllib_tactical.bundle.bundle import load_bundle
-    from rllib_tactical.config.service import PerformanceConfig
-    from rllib_tactical.domain.simulation.account import Account
-    from serve.decision.decider import Decider
-    from serve.decision.risk_state import RiskState
+    from rllib_tactical.bench.decide_alone import decide_alone
 
-    bundle = load_bundle(bundle_path)
-    decider = Decider(bundle, PerformanceConfig())
-    decider.warm_up()
-    state = RiskState(Account.opened(bundle.rules.risk.initial_equity))
-    encode = msgspec.json.Encoder().encode
+    decide = decide_alone(bundle_path)
 
     async def app(scope: Message, receive: Any, send: Any) -> None:
-        await send_all(send, encode(decider.answer(await read_all(receive), state).answer))
+        body = await read_all(receive)
+        await send_all(send, decide(body) if body else b"{}")
 
     uvicorn.run(app, port=port, log_level="error", lifespan="off", access_log=False)
 
 
+def run_litserve(bundle_path: Path, port: int) -> None:
+    """Decide in LitServe."""
+    from rllib_tactical.bench.lit_server import run
+
+    run(bundle_path, port)
+
+
+def run_echo(bundle_path: Path, port: int) -> None:
+    """Answer with the body on Ray Serve."""
+    import threading
+
+    from rllib_tactical.bench.stock_serve import start_plain
+
+    with suppress(KeyboardInterrupt), start_plain(echo_app, port):
+        threading.Event().wait()
+
+
+RUN = {"uvicorn": run_uvicorn, "litserve": run_litserve, "echo": run_echo}
+
 if __name__ == "__main__":
-    run_uvicorn(Path(sys.argv[1]), int(sys.argv[2]))
+    RUN[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,167 +1,132 @@
-"""Section "service": decisions in the process and over HTTP, reloads, crashes, bad requests."""
+"""Section "service": decisions in the process and over HTTP, beside other servers in turns.
+
+The servers take turns round by round, so that other work on the machine meets all of them alike:
+their ratios are worth more than their times.
+"""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
+import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import httpx
 import numpy as np
-import psutil
 
-from rllib_tactical.bench.bad_requests import bad_requests
-from rllib_tactical.bench.load import LoadResult, http_request, send_load
-from rllib_tactical.bench.measurement import Baseline, Measurement, Row, summarize
-from rllib_tactical.bench.plain_servers import echo_app
-from rllib_tactical.bench.stock_serve import start_plain
-from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
-from rllib_tactical.bundle.weights import WEIGHTS
+from rllib_tactical.bench.load import LoadResult, send_load
+from rllib_tactical.bench.measurement import Baseline, Measurement, Row, single, summarize
+from rllib_tactical.bench.reload import reload_rows
+from rllib_tactical.bench.requests import (
+    REPLAY,
+    bars_body,
+    matrix_body,
+    numbered,
+    split_by_order,
+    symbol_body,
+    untrained_bundle,
+)
+from rllib_tactical.bench.servers import NOTES, burning_a_core, missing, plain_server
+from rllib_tactical.bench.service_process import served
+from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig
-from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
-from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.domain.simulation.history import MarketHistory
-from rllib_tactical.domain.types import AGENTS, NUM_FEATURES, WINDOW, Float32Array
 from rllib_tactical.synthetic import make_market
 from serve.decision.deadline import bundle_engine, under_time_limit
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
-from serve.deploy.launcher import start_service
 
-SEED = 1
-HOST = "127.0.0.1"
-CLIENTS = 16
-PARTS = 5
+SEED: Final = 1
+CLIENTS: Final = 16
+OURS: Final = "tactical serve"
+WARM_UP: Final = 50
+_PARTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSize:
-    """Sizes of the measurements. The defaults take 4 minutes, 20 on a busy machine."""
+    """Sizes of the measurements. The defaults take some 2 minutes on two idle cores.
 
-    decisions: int = 5_000
-    requests: int = 20_000
-    rate_requests: int = 20_000
-    memory_requests: int = 100_000
-    bad_requests: int = 50_000
-    kills: int = 5
+    ``requests``, ``orders`` and ``many`` count for each server and round.
+    """
+
+    decisions: int = 3_000
+    rounds: int = 5
+    requests: int = 500
+    orders: int = 100
+    many: int = 2_000
+    beside: int = 20_000
     bars: int = 2_000
 
 
-def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> list[Row]:
-    """Measure every row of the section.
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The servers, ours under ``OURS``, by name; and what is asked."""
+
+    urls: dict[str, str]
+    absent: dict[str, str]
+    by_symbol: list[bytes]
+    holds: list[bytes]
+    orders: list[bytes]
+
+
+Timings = dict[str, list[LoadResult]]
+"""By server: a result of each round."""
+
+
+def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> Iterator[Row]:
+    """Measure every row of the section, each as soon as it is known.
 
     Args:
         size: sizes of the measurements.
         progress: called with the name of each measurement before it starts.
     """
-    with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tactical-bench-")))
         history = make_market("momentum", SEED, size.bars).history()
         bundle = untrained_bundle(folder / "bundle", history)
-        bodies = [_body(history, t) for t in range(400, min(len(history), 656))]
+        bodies = [matrix_body(history, t) for t in range(400, min(len(history), 656))]
+        holds, orders = split_by_order(bundle, bodies)
         progress("decision in the process")
-        rows = _in_process(bundle, bodies, size)
-        progress("uvicorn alone")
-        with uvicorn_server(bundle.path) as url:
-            plain = _timed(url, bodies, size)
-        progress("Ray Serve echo")
-        with start_plain(echo_app) as url:
-            echo = _timed(url, bodies, size)
+        yield from _in_process(bundle, bodies, size)
         progress("start of the service")
-        begun = time.perf_counter()
-        with start_service(bundle.path, port=0, state=folder / "state") as service:
-            seconds = time.perf_counter() - begun
-            rows.append(_single("start to first answer", "s", seconds))
-            progress("requests")
-            rows += _over_http(_timed(service.url, bodies, size), echo, plain)
-            progress("memory")
-            rows.append(_memory(service.url, bodies, size))
-            progress("reload under load")
-            rows += _reload(service.url, bundle, bodies, folder)
-            progress("bad requests")
-            rows += _refusals(service.url, bodies, size)
-        progress("killed replicas")
-        with start_service(bundle.path, port=0, replicas=2, state=folder / "state") as service:
-            rows.append(_killed(service.url, bodies, size))
-    return rows
+        service = stack.enter_context(served(_arguments(bundle, folder)))
+        yield single("start to first answer", "s", service.started_s)
+        urls, absent = {OURS: service.url}, {}
+        for kind in NOTES:
+            if (why := missing(kind)) is not None:
+                absent[kind] = why
+                continue
+            progress(f"start of {kind}")
+            urls[kind] = stack.enter_context(plain_server(kind, bundle.path))
+        by_symbol = [_bars_that_hold(service.url, history)]
+        running = _Running(urls, absent, by_symbol, holds, orders)
+        yield from _one_client(running, folder, size, progress)
+        progress(f"{CLIENTS} clients")
+        memory = service.memory_mb()
+        many = _in_turns(running, numbered(holds), size.many, size.rounds, CLIENTS)
+        yield _rates(many, running)
+        yield single("memory grown meanwhile, all processes", "MB", service.memory_mb() - memory)
+        progress("beside a process that burns a core")
+        yield from _beside(running, size)
+        yield from reload_rows(service.url, bundle, holds, folder, progress)
 
 
-def untrained_bundle(folder: Path, history: MarketHistory) -> Bundle:
-    """Write a bundle with random weights; its decisions do not matter here."""
-    import torch
-
-    from rllib_tactical.bundle.networks import Actor, actor_weights
-
-    weights: dict[str, Float32Array] = {}
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED)
-        for agent in AGENTS:
-            actor = Actor((1 / NUM_FEATURES,) * NUM_FEATURES, 1.0)
-            torch.nn.init.normal_(actor.out.weight, std=6.0)
-            weights |= actor_weights(agent, actor)
-    return export_bundle(
-        folder,
-        weights=weights,
-        rules=Rules(),
-        instrument=replace(
-            history.instrument, base_quantity=history.instrument.base_quantity or 1.0
-        ),
-        bar_seconds=BAR_SECONDS,
-        temperature_scale=0.5,
-        training={},
-        metrics={},
-    )
+def _arguments(bundle: Bundle, folder: Path) -> list[str | Path]:
+    config = folder / "service.yaml"
+    config.write_text(REPLAY, encoding="utf-8")
+    state = folder / "state"
+    return ["--bundle", bundle.path, "--port", "0", "--config", config, "--state", state]
 
 
-@contextmanager
-def uvicorn_server(bundle: Path) -> Iterator[str]:
-    """Run ``plain_servers`` in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "rllib_tactical.bench.plain_servers", str(bundle), str(port)]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    try:
-        _wait_for_port(port, process)
-        yield f"http://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=30.0)
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection((HOST, port), timeout=1.0):
-            return
-        time.sleep(0.05)
-    raise TimeoutError("uvicorn did not start")
-
-
-def _body(history: MarketHistory, t: int) -> bytes:
-    market = {
-        "symbol": history.instrument.symbol,
-        "current_price": float(history.features.close[t]),
-        "atr_5min": float(history.features.atr[t]),
-    }
-    matrix = history.features.raw[t - WINDOW + 1 : t + 1].tolist()
-    return json.dumps({"matrix_state": matrix, "market_context": market}).encode()
-
-
-def _in_process(bundle: Bundle, bodies: list[bytes], size: ServiceSize) -> list[Row]:
+def _in_process(bundle: Bundle, bodies: Sequence[bytes], size: ServiceSize) -> list[Row]:
     decider = Decider(bundle, PerformanceConfig(), under_time_limit(bundle_engine(bundle), 1.0))
     state = RiskState(Account.opened(bundle.rules.risk.initial_equity))
     took = []
@@ -170,224 +135,176 @@ def _in_process(bundle: Bundle, bodies: list[bytes], size: ServiceSize) -> list[
         decider.answer(bodies[i % len(bodies)], state)
         took.append((time.perf_counter() - start) * 1e3)
     return [
-        _quantile_row(f"decision in the process p{share * 100:g}", took[100:], share, target)
+        Row(
+            name=f"decision in the process p{share * 100:g}",
+            unit="ms",
+            measurement=_quantiles(took[100:], share),
+            target=target,
+            higher_is_better=False,
+        )
         for share, target in ((0.5, 0.6), (0.99, 2.0))
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    one: LoadResult
-    many: LoadResult
+def _bars_that_hold(url: str, history: MarketHistory) -> bytes:
+    """Send bars until the answer by symbol is hold; return the request for it."""
+    body = symbol_body(history)
+    with httpx.Client(base_url=url, trust_env=False, timeout=60.0) as client:
+        for stop in range(400, len(history)):
+            first = 0 if stop == 400 else stop - 1
+            client.post("/bars", json=bars_body(history, first, stop)).raise_for_status()
+            answer = client.post("/decide", content=body).raise_for_status().json()
+            if not answer["decision"]["execute"]:
+                return body
+    raise ValueError("the market must have a bar that is answered with hold")
 
 
-def _timed(url: str, bodies: list[bytes], size: ServiceSize) -> _Timed:
-    requests = _requests(bodies, 300)
-    send_load(url, requests, 4)  # a warm-up
-    one = send_load(url, _requests(bodies, size.requests), 1)
-    many = send_load(url, _requests(bodies, size.rate_requests), CLIENTS)
-    return _Timed(one, many)
+def _one_client(
+    running: _Running, folder: Path, size: ServiceSize, progress: Callable[[str], None]
+) -> Iterator[Row]:
+    progress("hold by symbol")
+    ours_alone = _Running({OURS: running.urls[OURS]}, {}, [], [], [])
+    plain = numbered(running.holds)
+    symbol, matrix = numbered(running.by_symbol), numbered(running.holds, 10_000_000)
+    send_load(running.urls[OURS], itertools.islice(symbol, WARM_UP), 1)
+    by_symbol: Timings = {OURS: []}
+    by_matrix: Timings = {name: [] for name in running.urls}
+    for _ in range(size.rounds):
+        for name, found in _in_turns(ours_alone, symbol, size.requests, 1, 1).items():
+            by_symbol[name] += found
+        for name, url in running.urls.items():
+            requests = itertools.islice(matrix if name == OURS else plain, size.requests)
+            by_matrix[name].append(send_load(url, requests, 1))
+    others = {name: found for name, found in by_matrix.items() if name != OURS}
+    for name, timings, target in (
+        ("hold by symbol", {**others, **by_symbol}, 1.3),
+        ("hold by matrix", by_matrix, 1.6),
+    ):
+        yield _p50(f"{name}, 1 client p50", timings, running)
+        yield _times_uvicorn(f"{name}, 1 client p50, times uvicorn's", timings, target)
+    progress("orders")
+    ordered: list[LoadResult] = []
+    written: list[float] = []
+    orders = numbered(running.orders)
+    for _ in range(size.rounds):
+        requests = itertools.islice(orders, size.orders)
+        ordered.append(send_load(running.urls[OURS], requests, 1))
+        written += _durable_writes(folder, size.orders)
+    one_write = _quantiles(written, 0.5)
+    hold = _quantiles(_all(by_matrix[OURS]), 0.5)
+    yield Row(name="one durable write (4 KB and fsync) p50", unit="ms", measurement=one_write)
+    yield Row(
+        name="order by matrix, 1 client p50; target: hold and one write",
+        unit="ms",
+        measurement=_quantiles(_all(ordered), 0.5),
+        target=hold.median + one_write.median,
+        higher_is_better=False,
+    )
+    failed = sum(
+        r.failures() for found in (by_symbol[OURS], by_matrix[OURS], ordered) for r in found
+    )
+    yield single("requests without a 200", "requests", failed, 0.0)
 
 
-def _requests(bodies: list[bytes], count: int) -> Iterator[bytes]:
-    prepared = [http_request("/decide", body, HOST) for body in bodies]
-    return itertools.islice(itertools.cycle(prepared), count)
-
-
-def _over_http(ours: _Timed, echo: _Timed, plain: _Timed) -> list[Row]:
-    def others(measurement: Callable[[_Timed], Measurement]) -> tuple[Baseline, ...]:
-        return (
-            Baseline(
-                "Serve echo", measurement(echo), "Ray Serve, same flags, answers with the body"
-            ),
-            Baseline(
-                "uvicorn", measurement(plain), "same decision on uvicorn alone, without state"
-            ),
-        )
-
-    def quantile(share: float) -> Callable[[_Timed], Measurement]:
-        return lambda timed: _quantiles(timed.one.latency_ms, share)
-
-    def rate(timed: _Timed) -> Measurement:
-        return Measurement(timed.many.rate, timed.many.rate, timed.many.rate)
-
-    failures = ours.one.failures() + ours.many.failures()
-    return [
-        Row(
-            name="1 client p50",
-            unit="ms",
-            measurement=quantile(0.5)(ours),
-            target=3.0 * quantile(0.5)(echo).median,
-            higher_is_better=False,
-            baselines=others(quantile(0.5)),
-        ),
-        Row(
-            name="1 client p99.9",
-            unit="ms",
-            measurement=_quantiles(ours.one.latency_ms, 0.999),
-            target=100.0,
-            higher_is_better=False,
-            baselines=others(quantile(0.999)),
-        ),
-        Row(
-            name=f"{CLIENTS} clients",
-            unit="requests/s",
-            measurement=rate(ours),
-            target=800.0,
-            baselines=others(rate),
-        ),
-        _single("requests without a 200", "requests", failures, 0.0),
-    ]
-
-
-def _memory(url: str, bodies: list[bytes], size: ServiceSize) -> Row:
-    before = _resident_mb()
-    send_load(url, _requests(bodies, size.memory_requests), CLIENTS)
-    grown = _resident_mb() - before
-    return _single(f"memory grown by {size.memory_requests:,} requests", "MB", grown, 50.0)
-
-
-def _resident_mb() -> float:
-    """Return the resident memory in MB of the replicas that this process's Ray has started."""
-    return sum(process.memory_info().rss for process in _replicas()) / 1e6
-
-
-def _replicas() -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if "ServeReplica" in " ".join(process.cmdline()):
-                found.append(process)
+def _in_turns(
+    running: _Running, requests: Iterator[bytes], count: int, rounds: int, clients: int
+) -> Timings:
+    """Return what each server did with ``count`` requests in each round, one after another."""
+    found: Timings = {name: [] for name in running.urls}
+    for _ in range(rounds):
+        for name, url in running.urls.items():
+            found[name].append(send_load(url, itertools.islice(requests, count), clients))
     return found
 
 
-def _reload(url: str, bundle: Bundle, bodies: list[bytes], folder: Path) -> list[Row]:
-    other = export_bundle(
-        folder / "other",
-        weights=bundle.weights,
-        rules=bundle.rules,
-        instrument=bundle.instrument,
-        bar_seconds=bundle.bar_seconds,
-        temperature_scale=1.0,
-        training={},
-        metrics={},
+def _durable_writes(folder: Path, count: int) -> list[float]:
+    """Return how long each of ``count`` appended and synced blocks took, in ms."""
+    took, block = [], os.urandom(4096)
+    with (folder / "writes").open("ab", buffering=0) as file:
+        for _ in range(count):
+            start = time.perf_counter()
+            file.write(block)
+            os.fsync(file.fileno())
+            took.append((time.perf_counter() - start) * 1e3)
+    return took
+
+
+def _beside(running: _Running, size: ServiceSize) -> Iterator[Row]:
+    """Measure the slowest answers beside a busy process, uvicorn's in turns."""
+    names = [name for name in (OURS, "uvicorn") if name in running.urls]
+    pair = _Running({name: running.urls[name] for name in names}, {}, [], [], [])
+    with burning_a_core():
+        requests = numbered(running.holds, 20_000_000)
+        found: Timings = {name: [] for name in pair.urls}
+        for _ in range(_PARTS):
+            for name, url in pair.urls.items():
+                # a quarter for the comparison: these take most of the section's time
+                count = size.beside // _PARTS // (1 if name == OURS else 4)
+                found[name].append(send_load(url, itertools.islice(requests, count), 1))
+    yield Row(
+        name=f"p99.9 of {size.beside:,}, 1 client, beside a process that burns a core",
+        unit="ms",
+        measurement=_quantiles(_all(found[OURS]), 0.999),
+        target=20.0,
+        higher_is_better=False,
+        baselines=_baselines(found, pair, lambda results: _quantiles(_all(results), 0.999)),
     )
-    broken = folder / "broken"
-    shutil.copytree(other.path, broken)
-    weights = broken / WEIGHTS
-    weights.write_bytes(weights.read_bytes()[:-1])
-    statuses: list[int] = []
-
-    def reload(path: Path) -> None:
-        reply = httpx.post(
-            f"{url}/admin/model", json={"path": str(path)}, timeout=120.0, trust_env=False
-        )
-        statuses.append(reply.status_code)
-
-    rows = []
-    for name, path, wanted in (
-        ("lost during a reload", other.path, 200),
-        ("lost during a refused reload", broken, 422),
-    ):
-        result = _load_while(url, bodies, lambda path=path: reload(path))  # type: ignore[misc]
-        lost = result.failures() + (statuses[-1] != wanted)
-        rows.append(_single(f"{name} ({len(result.latency_ms):,} sent)", "requests", lost, 0.0))
-    expected = load_bundle(other.path).bundle_id
-    shown = httpx.get(f"{url}/model", timeout=30.0, trust_env=False).json()["bundle_id"]
-    rows.append(_single("wrong bundle after a refused reload", "bundles", shown != expected, 0.0))
-    return rows
+    failed = sum(result.failures() for result in found[OURS])
+    yield single("requests without a 200 beside it", "requests", failed, 0.0)
 
 
-def _load_while(
-    url: str,
-    bodies: list[bytes],
-    work: Callable[[], None],
-    after_s: float = 1.0,
-    repeats: int = 0,
-) -> LoadResult:
-    """Send requests while ``work`` runs, and ``after_s`` seconds before and after it."""
-    done = threading.Event()
+def _rates(many: Timings, running: _Running) -> Row:
+    def rate(results: list[LoadResult]) -> Measurement:
+        return summarize([result.rate for result in results])
 
-    def run() -> None:
-        try:
-            time.sleep(after_s)
-            work()
-            time.sleep(after_s)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    requests = _requests(bodies, 10_000_000)
-    result = send_load(url, requests, 4, until=done.is_set, repeats=repeats)
-    thread.join()
-    return result
+    return Row(
+        name=f"{CLIENTS} clients, holds by matrix",
+        unit="requests/s",
+        measurement=rate(many[OURS]),
+        target=1_200.0,
+        baselines=_baselines(many, running, rate),
+    )
 
 
-def _killed(url: str, bodies: list[bytes], size: ServiceSize) -> Row:
-    def kill() -> None:
-        for _ in range(size.kills):
-            _replicas()[0].kill()
-            deadline = time.monotonic() + 60.0
-            while time.monotonic() < deadline and len(_replicas()) < 2:
-                time.sleep(0.2)
-            time.sleep(8.0)  # until the new replica gets requests
+def _p50(name: str, timings: Timings, running: _Running) -> Row:
+    def median(results: list[LoadResult]) -> Measurement:
+        return summarize([result.quantile(0.5) for result in results])
 
-    # a replica that dies takes its connections with it: their clients must ask again
-    result = _load_while(url, bodies, kill, repeats=3)
-    sent = f"{len(result.latency_ms):,} sent, {result.repeated} of them again"
-    name = f"lost in {size.kills} SIGKILLs of a replica ({sent})"
-    return _single(name, "requests", result.failures(), 0.0)
-
-
-def _refusals(url: str, bodies: list[bytes], size: ServiceSize) -> list[Row]:
-    good = {
-        "/decide": json.loads(bodies[0]),
-        "/bars": {"symbol": "X", "bars": [_bar(0), _bar(BAR_SECONDS)]},
-        "/fills": {"symbol": "X", "fills": [_fill()]},
-        "/admin/override": {"action": "pause", "request_id": "a"},
-        "/admin/model": {"path": "nowhere"},
-    }
-    broken = itertools.islice(bad_requests(good, SEED), size.bad_requests)
-    requests = (http_request(path, body, HOST) for path, body in broken)
-    unnamed = send_load(url, requests, 4, keep=lambda status, body: status == 422)
-    failed = sum(count for status, count in unnamed.statuses.items() if status >= 500)
-    accepted = sum(count for status, count in unnamed.statuses.items() if status < 400)
-    nameless = sum(b'"field"' not in body for body in unnamed.bodies)
-    of = f"of {size.bad_requests:,} bad requests"
-    return [
-        _single(f"5xx {of}", "answers", failed, 0.0),
-        _single(f"accepted {of}", "answers", accepted, 0.0),
-        _single(f"hung or cut {of}", "requests", unnamed.hung + unnamed.lost, 0.0),
-        _single(f"422 without a field {of}", "answers", nameless, 0.0),
-    ]
-
-
-def _bar(time_s: int) -> dict[str, Any]:
-    return {"timestamp": time_s, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}
-
-
-def _fill() -> dict[str, Any]:
-    return {"fill_id": "a", "side": "BUY", "quantity": 1.0, "price": 1.0, "timestamp": 0}
-
-
-def _quantile_row(name: str, took: list[float], share: float, target: float) -> Row:
     return Row(
         name=name,
         unit="ms",
-        measurement=_quantiles(took, share),
-        target=target,
+        measurement=median(timings[OURS]),
         higher_is_better=False,
+        baselines=_baselines(timings, running, median),
     )
+
+
+def _times_uvicorn(name: str, timings: Timings, target: float) -> Row:
+    """Return our p50 divided by that of uvicorn in the same round."""
+    rounds = zip(timings[OURS], timings["uvicorn"], strict=True)
+    ratios = [ours.quantile(0.5) / theirs.quantile(0.5) for ours, theirs in rounds]
+    measurement = Measurement(statistics.median(ratios), min(ratios), max(ratios))
+    return Row(
+        name=name, unit="times", measurement=measurement, target=target, higher_is_better=False
+    )
+
+
+def _baselines(
+    timings: Timings, running: _Running, measure: Callable[[list[LoadResult]], Measurement]
+) -> tuple[Baseline, ...]:
+    measured = [
+        Baseline(name, measure(results), NOTES[name])
+        for name, results in timings.items()
+        if name != OURS
+    ]
+    return (*measured, *(Baseline(name, None, why) for name, why in running.absent.items()))
+
+
+def _all(results: list[LoadResult]) -> list[float]:
+    return [value for result in results for value in result.latency_ms]
 
 
 def _quantiles(took: list[float], share: float) -> Measurement:
     """Return the quantile, with the smallest and the largest of those of five parts."""
-    parts = [float(np.quantile(part, share)) for part in np.array_split(took, PARTS)]
-    spread = summarize(parts)
+    spread = summarize([float(np.quantile(part, share)) for part in np.array_split(took, _PARTS)])
     return Measurement(float(np.quantile(took, share)), spread.low, spread.high)
-
-
-def _single(name: str, unit: str, value: float, target: float | None = None) -> Row:
-    measurement = Measurement(float(value), float(value), float(value))
-    return Row(name=name, unit=unit, measurement=measurement, target=target, higher_is_better=False)

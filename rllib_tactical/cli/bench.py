@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name != LEARNING)
 
 METHOD = (
     "Medians, with smallest and largest; rates and latencies by processor time of one thread, "
-    "unless a row says otherwise."
+    "those of servers by the clock, unless a row says otherwise."
 )
 VERDICTS = {None: "", True: "met", False: "missed"}
 
@@ -108,25 +109,48 @@ def bench_command(
 
     Other packages come with the extra "bench"; a row of one that is not installed says so.
 
+    Rows are written to --out as they come. Ctrl-C or SIGTERM ends the measurements: what there is
+    by then is printed and written.
+
     Section "learning" trains on synthetic markets, run after run, for hours: it keeps each finished
     run and goes on from there when it is called again.
     """
     sizes = _learning_sizes(sections, learning)
     if out is not None:
         require_output_file(out)
+    report: dict[str, list[Row]] = {}
+    stopped = False
+
+    def record(name: str, row: Row) -> None:
+        report.setdefault(name, []).append(row)
+        if out is not None:
+            atomic_write_text(out, json.dumps(as_document(report, False), indent=2) + "\n")
+
     # Ray prints messages of its workers to stdout, which is for the measurements alone
-    with redirect_stdout(sys.stderr):
-        report = run_sections(
-            sections or DEFAULT_SECTIONS, lambda text: click.echo(text, err=True), **sizes
-        )
-    document = as_document(report)
+    with redirect_stdout(sys.stderr), _interrupted_by_sigterm():
+        try:
+            run_sections(
+                sections or DEFAULT_SECTIONS,
+                lambda text: click.echo(text, err=True),
+                record=record,
+                **sizes,
+            )
+        except KeyboardInterrupt:
+            stopped = True
+    document = as_document(report, not stopped)
     if out is not None:
         atomic_write_text(out, json.dumps(document, indent=2) + "\n")
+    _show(report, document, as_json)
+    if stopped:
+        raise click.Abort
+
+
+def _show(report: dict[str, list[Row]], document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2))
         return
     # a pipe has no width of its own, and folded numbers are hard to read
-    console = Console(width=None if sys.stdout.isatty() else 240 if LEARNING in report else 120)
+    console = Console(width=None if sys.stdout.isatty() else 240 if LEARNING in report else 160)
     for name, rows in report.items():
         print_table(as_table(name, rows), console)
         for line in footnotes(rows):
@@ -149,8 +173,25 @@ def _learning_sizes(sections: tuple[str, ...], given: dict[str, Any]) -> dict[st
     return {"sizes": {LEARNING: getattr(importlib.import_module(module), size_class)(**chosen)}}
 
 
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_sections(
-    names: tuple[str, ...], progress: Callable[[str], None], sizes: dict[str, Any] | None = None
+    names: tuple[str, ...],
+    progress: Callable[[str], None],
+    sizes: dict[str, Any] | None = None,
+    record: Callable[[str, Row], None] | None = None,
 ) -> dict[str, list[Row]]:
     """Return the rows of each named section.
 
@@ -158,22 +199,29 @@ def run_sections(
         names: keys of ``SECTIONS``.
         progress: called with what is measured next.
         sizes: sizes by section, where they are not the defaults.
+        record: called with the section and each row, as soon as it is known.
     """
-    report = {}
+    report: dict[str, list[Row]] = {}
     for name in names:
         module_name, function, size_class = SECTIONS[name]
         module = importlib.import_module(module_name)
         size = (sizes or {}).get(name) or getattr(module, size_class)()
-        report[name] = getattr(module, function)(
+        measured = getattr(module, function)(
             size, lambda text, name=name: progress(f"{name}: {text}")
         )
+        rows = report.setdefault(name, [])
+        for row in measured:
+            rows.append(row)
+            if record is not None:
+                record(name, row)
     return report
 
 
-def as_document(report: dict[str, list[Row]]) -> dict[str, Any]:
-    """Return the machine and all rows as plain values."""
+def as_document(report: dict[str, list[Row]], complete: bool = True) -> dict[str, Any]:
+    """Return the machine and all rows as plain values; ``complete``: none is missing."""
     return {
         "format": 1,
+        "complete": complete,
         "method": METHOD,
         "machine": machine_facts(),
         "sections": {name: [row.document() for row in rows] for name, rows in report.items()},

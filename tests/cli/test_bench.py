@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from rllib_tactical.bench import market
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row
 from rllib_tactical.cli import bench as command
 from rllib_tactical.errors import UsageError
@@ -27,9 +32,10 @@ ROWS = [
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_sections(names: tuple[str, ...], progress: Any) -> dict[str, list[Row]]:
+    def run_sections(names: tuple[str, ...], progress: Any, record: Any) -> None:
         print("what Ray says about a worker")
-        return {"market": ROWS}
+        for row in ROWS:
+            record("market", row)
 
     monkeypatch.setattr(command, "run_sections", run_sections)
 
@@ -53,8 +59,40 @@ def test_writes_and_prints_json_with_machine_facts(tmp_path: Path) -> None:
     document = json.loads(out.read_text())
     assert json.loads(result.stdout) == document
     assert document["sections"]["market"][0]["met"] is True
+    assert document["complete"] is True
     assert {"cpu", "cores", "python", "numpy"} <= set(document["machine"])
     assert str(tmp_path) not in out.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_measured_by_then_is_kept_when_it_is_stopped(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bench.json"
+    seen: list[Any] = []
+    closed: list[bool] = []
+
+    def measure(size: Any, progress: Any) -> Iterator[Row]:
+        try:
+            yield ROWS[0]
+            seen.append(json.loads(out.read_text()))  # before the section ends
+            os.kill(os.getpid(), number)
+            time.sleep(10.0)
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(market, "measure_market", measure)
+    before = signal.getsignal(signal.SIGTERM)
+    result = CliRunner().invoke(
+        command.bench_command, ["--section", "market", "--section", "engine", "--out", str(out)]
+    )
+    assert (result.exit_code, closed) == (1, [True])
+    assert "1,234" in result.output
+    document = json.loads(out.read_text())
+    assert [row["name"] for row in document["sections"]["market"]] == ["speed"]
+    assert document["complete"] is False
+    assert seen[0]["sections"] == document["sections"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_unknown_folder_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
