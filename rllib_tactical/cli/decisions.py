@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from rllib_tactical.cli.options import FILE
+from rllib_tactical.cli.options import BUNDLE_FOLDERS, FILE
 from rllib_tactical.errors import UsageError
-from serve.journal.explain import explain
+from serve.journal.explain import Explanation, explain
 from serve.journal.reading import (
     epoch_s,
     find_journal,
@@ -32,13 +32,6 @@ _FROM = click.option(
     "--from", "first", metavar="TIME", help="First date or time, ISO-8601; UTC without a zone."
 )
 _TO = click.option("--to", "last", metavar="TIME", help="Date or time before which to end.")
-_BUNDLE = click.option(
-    "--bundle",
-    "bundles",
-    multiple=True,
-    type=FILE,
-    help="Folder of a bundle that is neither where it was nor among the state's copies.",
-)
 
 
 def _span(first: str | None, last: str | None) -> tuple[float | None, float | None]:
@@ -80,7 +73,7 @@ def decisions_command(
 @_SYMBOL
 @_FROM
 @_TO
-@_BUNDLE
+@BUNDLE_FOLDERS
 def replay_command(
     state: str,
     symbol: str | None,
@@ -100,14 +93,37 @@ def replay_command(
     raise click.exceptions.Exit(1)
 
 
+def _draw(found: Explanation, picture: Path) -> None:
+    """Write the picture; its packages are not those of the service.
+
+    Raises:
+        UsageError: they are not installed, or the file cannot be written.
+    """
+    try:
+        from serve.journal.picture import write_picture
+
+        write_picture(found, picture)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--picture needs the extra 'report' ({error.name} is not installed): "
+            "pip install 'rllib-tactical[report]'"
+        ) from error
+
+
 @click.command("explain")
 @click.argument("decision_id")
 @_STATE
 @_SYMBOL
-@_BUNDLE
+@BUNDLE_FOLDERS
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every bar.")
+@click.option("--picture", type=FILE, metavar="OUT", help="Draw it as an HTML page, too.")
 def explain_command(
-    decision_id: str, state: str, symbol: str | None, bundles: tuple[Path, ...], as_json: bool
+    decision_id: str,
+    state: str,
+    symbol: str | None,
+    bundles: tuple[Path, ...],
+    as_json: bool,
+    picture: Path | None,
 ) -> None:
     """Say which bars and features mattered to a decision, and what other votes would have done.
 
@@ -115,4 +131,6 @@ def explain_command(
     by the window's average; the agents then vote again.
     """
     found = explain(find_journal(state, symbol), decision_id, bundles)
+    if picture is not None:
+        _draw(found, picture)
     click.echo(msgspec.json.encode(found.plain()).decode() if as_json else found.text())

@@ -14,6 +14,14 @@ from rllib_tactical.data.synergy_events import DETECT
 
 FILE = click.Path(path_type=Path)
 
+BUNDLE_FOLDERS = click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    type=FILE,
+    help="Folder of a bundle that is neither where it was nor among the state's copies.",
+)
+
 
 class FolderType(click.ParamType[Any]):
     """Type of an option that takes a path (gives a ``Path``) or a URI (gives a ``str``)."""

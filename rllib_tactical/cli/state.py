@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
+from rllib_tactical.cli.options import BUNDLE_FOLDERS
 from rllib_tactical.errors import ServiceError
+from serve.journal.verification import has_journal, verify_journal
 from serve.state.history import LIVE_RECORDS
 from serve.state.inspection import (
     archive_state,
@@ -41,12 +44,29 @@ def show_command(state: str) -> None:
 
 @state_group.command("verify")
 @_STATE
-def verify_command(state: str) -> None:
-    """Check every record, the archive and the head. A service may be running."""
-    image, found = verify_state(find_state(state))
+@BUNDLE_FOLDERS
+def verify_command(state: str, bundles: tuple[Path, ...]) -> None:
+    """Check every record, the archive and the head, of the state and of its journal of decisions.
+
+    Of the journal also whether each decision can be read, and whether its bundle is there. A
+    service may be running. Exit code 1 when something is wrong.
+    """
+    name = find_state(state)
+    image, found = verify_state(name)
     if found is not None:
         raise ServiceError(f"{found.problem}; everything is whole up to record {found.whole}")
     click.echo(f"{image.head.sequence} records are whole, {image.head.archived} of them archived")
+    if not has_journal(name):
+        return
+    journal = verify_journal(name, bundles)
+    for problem in journal.problems:
+        click.echo(f"journal: {problem}")
+    if journal.problems:
+        raise click.exceptions.Exit(1)
+    click.echo(
+        f"journal: {journal.decisions} decisions of {journal.bundles} bundles are whole, "
+        f"{journal.archived} of them archived"
+    )
 
 
 @state_group.command("restore")

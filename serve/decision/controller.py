@@ -105,12 +105,21 @@ class Controller:
             raise not_in_force(f"the order {decision_id} has been filled", "decision_id")
 
 
-def caller_of(headers: Mapping[bytes, bytes], address: str | None) -> Caller:
-    """Return who asks: ``X-Request-Id`` (its first 128 characters) and a valid ``traceparent``."""
+def caller_of(
+    headers: Mapping[bytes, bytes], address: str | None, token: str | None = None
+) -> Caller:
+    """Return who asks: ``X-Request-Id`` (its first 128 characters) and a valid ``traceparent``.
+
+    Args:
+        headers: of the request, names in lower case.
+        address: that the connection comes from.
+        token: name of the token that the request carried.
+    """
     request_id = headers.get(b"x-request-id", b"").decode("latin-1")[:_MAX_REQUEST_ID]
     trace = headers.get(b"traceparent", b"")
     return Caller(
         request_id=request_id or None,
         traceparent=trace.decode() if _TRACEPARENT.fullmatch(trace) else None,
         address=address,
+        token=token,
     )

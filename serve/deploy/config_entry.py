@@ -23,6 +23,7 @@ from serve.http.security import (
     admin_token_digest,
     require_strong_token,
     token_digest,
+    token_name,
 )
 from serve.http.settings import AppSettings
 from serve.observability.logs import log_level
@@ -76,6 +77,8 @@ def build(args: dict[str, Any]) -> Any:
         telemetry_folder=f"{local}/telemetry-{bundle.bundle_id[:12]}",
         token_digest=token_digest(token),
         admin_digest=admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token),
+        token_name=token_name(TOKEN_VARIABLE, "token"),
+        admin_name=token_name(ADMIN_TOKEN_VARIABLE, "admin"),
         log_folder=f"{local}/logs",
         log_level=level,
     )

@@ -45,6 +45,7 @@ from serve.http.security import (
     admin_token_digest,
     require_safe_binding,
     token_digest,
+    token_name,
 )
 from serve.http.settings import AppSettings
 from serve.observability.logs import log_level
@@ -112,7 +113,8 @@ def start_service(
 
     A Ray instance that this process is already connected to is used; otherwise the cluster that
     ``RAY_ADDRESS`` names, or a new local one. The tokens are read from
-    ``TACTICAL_TOKEN`` and ``TACTICAL_ADMIN_TOKEN``.
+    ``TACTICAL_TOKEN`` and ``TACTICAL_ADMIN_TOKEN``, their names for records from the same with
+    ``_NAME`` behind.
 
     Args:
         bundle_path: the bundle to decide with; it has to be there on every node with a replica.
@@ -138,6 +140,10 @@ def start_service(
     token = os.environ.get(TOKEN_VARIABLE) or None
     require_safe_binding(host, token)
     admin = admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token)
+    name, admin_name = (
+        token_name(TOKEN_VARIABLE, "token"),
+        token_name(ADMIN_TOKEN_VARIABLE, "admin"),
+    )
     if replicas < 1:
         raise ServiceError(f"replicas must be >= 1, found {replicas}")
     level = log_level()
@@ -180,6 +186,8 @@ def start_service(
             log_level=level,
             token_digest=None if token is None else token_digest(token),
             admin_digest=admin,
+            token_name=name,
+            admin_name=admin_name,
         )
         start_serve()
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")

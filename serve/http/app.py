@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from rllib_tactical.errors import ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
 from serve.api.errors import RequestError, error_body
@@ -22,7 +24,7 @@ from serve.api.operations import (
     WRITES,
     Operation,
 )
-from serve.api.write_requests import WriteRequest, read_body
+from serve.api.write_requests import OverrideRequest, WriteRequest, read_body
 from serve.decision.controller import Controller, caller_of
 from serve.decision.decider import Decided
 from serve.decision.loading import load_decider
@@ -68,6 +70,7 @@ class DecisionApp:
         folder = Path(settings.telemetry_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings, self._digest = settings, settings.token_digest
+        self._token_name = None if settings.token_digest is None else settings.token_name
         self._service = service = settings.service
         name = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         load = partial(load_decider, performance=settings.performance, service=service)
@@ -193,7 +196,7 @@ class DecisionApp:
         except RequestError:
             await refuse_stream(receive, send)
             return
-        caller = caller_of(headers, client_address(scope))
+        caller = caller_of(headers, client_address(scope), self._token_name)
         async for message in stream_messages(receive, send, MAX_BODY_BYTES):
             decided = None
             try:
@@ -213,12 +216,20 @@ class DecisionApp:
 
     async def _decide(self, request: HttpRequest) -> Answered:
         body = await request.body(MAX_BODY_BYTES)
-        return await self._decided(body, caller_of(request.headers, request.address))
+        return await self._decided(
+            body, caller_of(request.headers, request.address, self._token_name)
+        )
 
     async def _decided(self, body: bytes, caller: Caller) -> Answered:
         decided = await self._controller.answer(body, caller)
         _log_decision(decided)  # before it is sent: every answer has its line
         return json_response(decided.answer), decided
+
+    def _operator(self, request: HttpRequest) -> str:
+        """Return who gives an order, where the request does not say it."""
+        settings = self._settings
+        name = self._token_name if settings.admin_digest is None else settings.admin_name
+        return f"{name or 'somebody'} from {request.address or 'nowhere known'}"
 
     def _writes(self, operation: Operation[Any]) -> Handler:
         kind: Any = operation.request
@@ -228,6 +239,8 @@ class DecisionApp:
 
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
+            if isinstance(body, OverrideRequest) and not body.by:
+                body = replace(body, by=self._operator(request))
             response = await ask(self._controller.write(body), limit_s)
             self._telemetry.record_write(operation.path, failed=response.status >= 500)
             return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
@@ -18,6 +19,7 @@ ADMIN_PATHS: Final = "/admin/"
 """What paths begin with that need the admin token, where there is one."""
 
 MIN_TOKEN_LENGTH: Final = 16
+MAX_NAME_LENGTH: Final = 64
 _SCHEME: Final = "bearer "
 
 
@@ -89,6 +91,21 @@ def require_local_caller(headers: Mapping[bytes, bytes]) -> None:
 def token_digest(token: str) -> bytes:
     """Return what replicas keep instead of the token."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def token_name(variable: str, default: str) -> str:
+    """Return what records call the holder of a token: the value of ``variable``_NAME, if set.
+
+    Raises:
+        ServiceError: it is longer than 64 characters or has others than printable ASCII.
+    """
+    name = os.environ.get(f"{variable}_NAME") or default
+    if len(name) > MAX_NAME_LENGTH or not (name.isascii() and name.isprintable()):
+        raise ServiceError(
+            f"{variable}_NAME must be printable ASCII of at most {MAX_NAME_LENGTH} characters, "
+            f"found {name!r}"
+        )
+    return name
 
 
 def admin_token_digest(admin: str | None, token: str | None) -> bytes | None:

@@ -98,7 +98,7 @@ class Explanation:
         """Return it as lines for people."""
         lines = [
             f"decision {self.decision_id}",
-            f"{_votes_text(self.votes)}: {_outcome_text(self.outcome)}",
+            f"{votes_text(self.votes)}: {outcome_text(self.outcome)}",
             "",
             "features, by how much the probability of each vote falls without them:",
             *map(_occlusion_text, sorted(self.columns, key=lambda each: -each.size)),
@@ -241,11 +241,13 @@ def _bar_name(before: int) -> str:
     return "the last bar" if before == 0 else f"{before} before the last"
 
 
-def _votes_text(votes: dict[str, str]) -> str:
+def votes_text(votes: dict[str, str]) -> str:
+    """Return votes for people."""
     return ", ".join(f"{agent} {label}" for agent, label in votes.items())
 
 
-def _outcome_text(outcome: Outcome) -> str:
+def outcome_text(outcome: Outcome) -> str:
+    """Return an outcome for people."""
     size = f" {outcome.quantity:g}" if outcome.quantity else ""
     return f"{outcome.action}{size} ({outcome.reason}), score {outcome.score:.4f}"
 
@@ -257,4 +259,4 @@ def _occlusion_text(each: Occlusion) -> str:
 
 def _other_text(other: OtherVotes) -> str:
     known = "" if other.probability is None else f", probability {other.probability:.4f}"
-    return f"  {_votes_text(other.votes)}{known}: {_outcome_text(other.outcome)}"
+    return f"  {votes_text(other.votes)}{known}: {outcome_text(other.outcome)}"

@@ -141,10 +141,11 @@ def line_of(record: DecisionRecord) -> str:
     row = row_of(record)
     order = f" {row['order_side']} {row['quantity']:g}" if row["order_side"] else ""
     votes = "/".join(row[f"{agent}_vote"] for agent in AGENTS)
+    who = " from ".join(filter(None, (row["token"], row["address"]))) or "-"
     return (
         f"{row['time'].isoformat(timespec='seconds')}  {record.decision_id[:_SHOWN_ID]}  "
         f"{row['symbol']}  {row['action']:<5}  {row['reason']}{order}  "
-        f"{votes}  {row['source']}"
+        f"{votes}  {row['source']}  {who}"
     )
 
 

@@ -23,11 +23,15 @@ DECISION: Final = "decision"
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who asked, as far as it said so: ids of the request and of its trace, network address."""
+    """Who asked: ids of the request and of its trace, network address, name of the token.
+
+    ``token`` is None where the service asks for none.
+    """
 
     request_id: str | None = None
     traceparent: str | None = None
     address: str | None = None
+    token: str | None = None
 
 
 class AccountFields(Struct, frozen=True):

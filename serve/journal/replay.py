@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rllib_tactical.bundle.bundle import load_bundle
+from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
 from rllib_tactical.errors import DataError, TacticalError
 from serve.api.decide_request import DecideInput
@@ -129,17 +129,36 @@ class Deciders:
         return self._loaded[bundle_id]
 
     def _load(self, bundle_id: str) -> Decider:
-        places = [*self._given, *self._paths.get(bundle_id, ())]
-        if not is_remote(self._name):
-            places.insert(len(self._given), Path(self._name) / COPIES / bundle_id)
-        for place in places:
-            try:
-                bundle = load_bundle(place)
-            except TacticalError:
-                continue
-            if bundle.bundle_id == bundle_id:
-                return Decider(bundle, PerformanceConfig(), bundle_engine(bundle))
-        raise DataError(f"bundle {bundle_id} must be in a folder named by --bundle, found nowhere")
+        bundle = find_bundle(self._name, bundle_id, self._paths, self._given)
+        if bundle is None:
+            raise DataError(
+                f"bundle {bundle_id} must be in a folder named by --bundle, found nowhere"
+            )
+        return Decider(bundle, PerformanceConfig(), bundle_engine(bundle))
+
+
+def find_bundle(
+    name: str, bundle_id: str, paths: Mapping[str, Sequence[Path]], given: Sequence[Path] = ()
+) -> Bundle | None:
+    """Return a verified bundle, None when it is in none of the folders where it may be.
+
+    Args:
+        name: of the state, whose folder has copies of bundles.
+        bundle_id: of the bundle.
+        paths: where bundles were, by id.
+        given: folders to look into first.
+    """
+    places = [*given, *paths.get(bundle_id, ())]
+    if not is_remote(name):
+        places.insert(len(given), Path(name) / COPIES / bundle_id)
+    for place in places:
+        try:
+            bundle = load_bundle(place)
+        except TacticalError:
+            continue
+        if bundle.bundle_id == bundle_id:
+            return bundle
+    return None
 
 
 def replay(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +14,8 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.cli.main import main
 from rllib_tactical.domain.features.table import FeatureTable, compute_features
 from rllib_tactical.errors import UsageError
+from serve.state.opening import journal_name, open_store
+from serve.state.store import Entry
 from tests.serve.conftest import request_at, walk
 from tests.serve.journal.test_replay import rewritten
 from tests.serve.local import Cluster
@@ -61,8 +64,26 @@ def test_decisions_are_listed_replayed_and_explained(
     text = told("explain", ids[0][:12], *where)
     assert text.startswith(f"decision {ids[0]}\n")
     assert json.loads(told("explain", ids[0], *where, "--json"))["decision_id"] == ids[0]
+    picture = tmp_path / "why.html"
+    assert told("explain", ids[0], *where, "--picture", str(picture)) == text
+    assert f"Decision {ids[0]}" in picture.read_text(encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "jinja2", None)
+        patch.delitem(sys.modules, "serve.journal.picture")
+        patch.delitem(sys.modules, "rllib_tactical.reporting.html")
+        with pytest.raises(UsageError, match=r"--picture needs the extra 'report' \(jinja2"):
+            told("explain", ids[0], *where, "--picture", str(picture))
+    assert told("state", "verify", *where).splitlines() == [
+        "1 records are whole, 0 of them archived",
+        "journal: 3 decisions of 1 bundles are whole, 0 of them archived",
+    ]
 
     rewritten(str(tmp_path / "state"), lambda data: data["answer"]["decision"].update(side="?"), 1)
     found = told("replay", *where, code=1)
     assert found.startswith("1 of 3 decisions differ; the first: decision ")
     assert "decision.side was '?', recomputed " in found
+    journal = open_store(journal_name(str(tmp_path / "state")))
+    journal.append(3, [Entry("decision", b"{}", "x")])
+    journal.close()
+    found = told("state", "verify", *where, code=1)
+    assert "journal: decision record 4 cannot be read" in found

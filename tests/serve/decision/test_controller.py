@@ -12,6 +12,7 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from serve.decision.controller import caller_of
+from serve.http.security import token_digest
 from serve.journal.record import Caller
 from serve.state.store import Store
 from tests.serve.conftest import request_at
@@ -28,6 +29,7 @@ from tests.serve.writes import (
     with_service,
 )
 
+TOKEN = "a-token-of-sufficient-length"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -59,16 +61,20 @@ def test_what_is_kept_says_who_asked_what_and_on_which_state(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
     async def work(cluster: Cluster) -> None:
+        cluster.clients[0].headers["authorization"] = f"Bearer {TOKEN}"
         await accepted(cluster, "/bars", bars_body(0, 400))
         headers = {"X-Request-Id": "r-1", "traceparent": TRACE}
         answer = await cluster.clients[0].post("/decide", json={"symbol": "TEST"}, headers=headers)
         await cluster.replica().recorder.stop()
         (record,) = kept(journal(cluster))
         assert record.decision_id == answer.json()["decision_id"]
-        assert record.caller == Caller(request_id="r-1", traceparent=TRACE, address="127.0.0.1")
+        assert record.caller == Caller(
+            request_id="r-1", traceparent=TRACE, address="127.0.0.1", token="desk"
+        )
         assert (record.state_version, record.matrix) == (2, None)
 
-    with_service(bundle, tmp_path, work, replicas=1)
+    named = {"token_digest": token_digest(TOKEN), "token_name": "desk"}
+    with_service(bundle, tmp_path, work, replicas=1, **named)
 
 
 def test_an_order_that_cannot_be_made_durable_holds_and_counts_as_an_error(
@@ -156,4 +162,4 @@ def test_an_order_that_was_filled_is_not_given_again(
 def test_what_a_caller_sends_is_bounded() -> None:
     headers = {b"x-request-id": b"x" * 200, b"traceparent": b"00-zz"}
     assert caller_of(headers, None) == Caller(request_id="x" * 128)
-    assert caller_of({}, "10.0.0.1") == Caller(address="10.0.0.1")
+    assert caller_of({}, "10.0.0.1", "desk") == Caller(address="10.0.0.1", token="desk")

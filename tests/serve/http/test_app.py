@@ -141,9 +141,14 @@ def test_what_an_operator_does_needs_the_admin_token_and_is_recorded_with_who_an
         record = record_of(stored)
         assert isinstance(record, ControlRecord)
         assert (record.action, record.note, record.by) == ("pause", "a news day", "ann")
+        assert await status("/admin/override", orders, {"action": "flatten"}) == 200
+        (stored,) = cluster.replica()._open.store.read_after(2)
+        record = record_of(stored)
+        assert isinstance(record, ControlRecord)
+        assert record.by == "the desk from 127.0.0.1"
 
     digests = {"token_digest": token_digest(decides), "admin_digest": token_digest(orders)}
-    with_service(bundle, tmp_path, work, replicas=1, **digests)
+    with_service(bundle, tmp_path, work, replicas=1, **digests, admin_name="the desk")
 
 
 def test_a_fault_of_the_service_is_a_500_without_its_details(

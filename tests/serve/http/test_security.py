@@ -14,9 +14,20 @@ from serve.http.security import (
     require_local_caller,
     require_safe_binding,
     token_digest,
+    token_name,
 )
 
 TOKEN = "a-token-of-sufficient-length"
+
+
+def test_a_token_has_a_name_for_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert token_name(TOKEN_VARIABLE, "token") == "token"
+    monkeypatch.setenv(f"{TOKEN_VARIABLE}_NAME", "desk 7")
+    assert token_name(TOKEN_VARIABLE, "token") == "desk 7"
+    for wrong in ("x" * 65, "line\nbreak", "tür"):
+        monkeypatch.setenv(f"{TOKEN_VARIABLE}_NAME", wrong)
+        with pytest.raises(ServiceError, match="TACTICAL_TOKEN_NAME must be printable ASCII"):
+            token_name(TOKEN_VARIABLE, "token")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

@@ -32,7 +32,8 @@ def folder(bundle: Bundle, table: FeatureTable, tmp_path: Path) -> Iterator[str]
     """Return the folder of a state with ten decisions in its journal, the first four archived."""
     open_store(str(tmp_path / "TEST")).close()
     store = open_store(journal_name(str(tmp_path / "TEST")))
-    entries = [decision_entry(d, 1, Caller(request_id="r")) for d in decisions(bundle, table)]
+    caller = Caller(request_id="r", token="desk", address="10.0.0.7")
+    entries = [decision_entry(d, 1, caller) for d in decisions(bundle, table)]
     store.append(0, entries)
     store.archive(4)
     store.append(10, entries[:1])  # a repeat whose record is archived is written again
@@ -95,6 +96,8 @@ def test_a_row_has_all_that_was_decided_on(
     assert row["fvg_probabilities"] == made.answer.agent_breakdown.fvg.probabilities
     assert row["score_long"] == made.answer.decision.scores.long
     line = line_of(record)
+    assert line.endswith("  policy  desk from 10.0.0.7")
+    assert row["token"] == "desk"
     assert line.startswith(f"1970-01-01T00:05:10+00:00  {record.decision_id[:12]}  TEST")
     written = tmp_path / "out.parquet"
     assert write_parquet(read_decisions(folder), written) == 10
