@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -209,6 +210,9 @@ class StateReplica:
 
     def _follow(self, opened: OpenState) -> Reason | None:
         if not self.availability.ok:
+            if opened.store.local and not self.availability.hangs:
+                with suppress(StoreError):  # a full disk can be read: flatten closes what is held
+                    opened.shared.refresh()
             return Reason.STATE_UNAVAILABLE
         try:
             opened.shared.refresh()

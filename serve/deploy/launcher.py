@@ -46,6 +46,7 @@ from serve.http.security import (
     require_safe_binding,
     token_digest,
     token_name,
+    tokens_hidden,
 )
 from serve.http.settings import AppSettings
 from serve.observability.logs import log_level
@@ -171,7 +172,8 @@ def start_service(
             owned.append(owner.problem)
         cleanup.callback(_claimed(shared).release)
         progress("starting Ray")
-        started_ray = connect_ray()
+        with tokens_hidden():  # Ray's processes keep the environment that they are started in
+            started_ray = connect_ray()
         if started_ray:
             cleanup.callback(ray.shutdown)
         cleanup.callback(stop_serve)

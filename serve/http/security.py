@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
@@ -86,6 +87,17 @@ def require_local_caller(headers: Mapping[bytes, bytes]) -> None:
             f"without a token the service answers programs on this machine alone, by the name of "
             f"127.0.0.1 or localhost and not from a web page: set {TOKEN_VARIABLE} for others",
         )
+
+
+@contextmanager
+def tokens_hidden() -> Iterator[None]:
+    """Take the tokens out of the environment meanwhile: processes started in it have none."""
+    names = (TOKEN_VARIABLE, ADMIN_TOKEN_VARIABLE)
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def token_digest(token: str) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from serve.state.inspection import show_state
+from serve.state.store import StoreError
 from tests.serve.conftest import request_at
 from tests.serve.decision.test_replica import until
 from tests.serve.local import SHORT_LEASE, Cluster, Lost
@@ -75,6 +76,8 @@ def test_with_a_full_disk_flatten_closes_the_position(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
     async def work(cluster: Cluster) -> None:
+        # the other replica finds the disk full before it has seen the fill
+        cluster.replica(1).availability.failed(StoreError("the disk is full"))
         await accepted(cluster, "/fills", fills_body(fill(1, "BUY", 5.0, 100.0)))
         with full_disk():
             await refused(cluster, "/bars", bars_body(0, 5))

@@ -15,9 +15,7 @@ from serve.api.operations import OPERATIONS
 from serve.deploy import launcher as run
 from serve.deploy.ray_serve import Progress
 from serve.deploy.watch import ClusterWatch
-from serve.http.security import (
-    TOKEN_VARIABLE,
-)
+from serve.http.security import ADMIN_TOKEN_VARIABLE, TOKEN_VARIABLE
 from serve.state.opening import FolderLock
 from serve.state.ownership import StateOwner
 from serve.state.redis_store import RedisStore
@@ -37,6 +35,23 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(run, "connect_ray", refuse)
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+
+
+def test_rays_processes_get_no_token(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (TOKEN_VARIABLE, ADMIN_TOKEN_VARIABLE)
+    for name in names:
+        monkeypatch.setenv(name, f"{TOKEN}-{name}")
+    seen: list[str] = []
+
+    def connect() -> bool:
+        seen.extend(name for name in names if name in os.environ)
+        raise ServiceError("as far as here")
+
+    monkeypatch.setattr(run, "connect_ray", connect)
+    with pytest.raises(ServiceError, match="as far as here"):
+        run.start_service(bundle.path, port=0)
+    assert seen == []
+    assert [os.environ[name] for name in names] == [f"{TOKEN}-{name}" for name in names]
 
 
 def test_unsafe_binding_is_refused(bundle: Bundle) -> None:
