@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,24 @@ def test_a_long_order_by_hand(bundle: Bundle, table: FeatureTable) -> None:
     assert body["agent_breakdown"]["fvg"]["expected_action"] == pytest.approx(
         chosen - (1.0 - chosen) / 2.0
     )
+
+
+def shape(value: Any) -> Any:
+    """Return names and nesting of a JSON value, without what stands in it."""
+    return {key: shape(each) for key, each in value.items()} if isinstance(value, dict) else None
+
+
+def test_the_documented_answer_has_the_fields_of_the_real_one(
+    bundle: Bundle, table: FeatureTable, project_root: Path
+) -> None:
+    text = (project_root / "docs/howto/service.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition("The answer (numbers shortened):")
+    documented = json.loads(rest.split("```json")[1].split("```")[0])
+    found = ask(fixed(bundle), request_at(table, 300))
+    del documented["timing"]  # ``ask`` has checked it
+    assert shape(documented) == shape(found)
+    command = documented["decision"]["execution_command"]
+    assert command["action"] == found["decision"]["execution_command"]["action"] == "execute_trade"
 
 
 @pytest.mark.parametrize(("direction", "factor", "aligned"), [(1, 1.0, True), (-1, 0.7, False)])
