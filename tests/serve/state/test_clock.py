@@ -77,6 +77,14 @@ def test_a_new_bar_confirms_a_clock_by_which_it_has_just_ended(
     assert (clocks.watch.jump_s(newer) == 0.0) is trusted
 
 
+def test_a_bar_from_before_the_jump_confirms_nothing(clocks: Clocks) -> None:
+    clocks.watch.jump_s(BEFORE)
+    clocks.passes(1.0, 51.0)
+    for _ in range(3):  # by the wrong clock it has just ended
+        assert clocks.watch.jump_s(BEFORE) == pytest.approx(50.0)
+    assert clocks.watch.jump_s(BEFORE._replace(bar_end_s=BAR_END + 100.0)) == 0.0
+
+
 def test_an_operators_resume_confirms_the_clock(clocks: Clocks) -> None:
     clocks.watch.jump_s(BEFORE)
     clocks.passes(1.0, -500.0)
