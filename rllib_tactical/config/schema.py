@@ -153,6 +153,18 @@ class TacticalConfig(StrictConfig):
 
     def __post_init__(self) -> None:
         require(self.enabled, "enabled must be true", self.enabled)
+        exact = self.training.credit == "counterfactual"
+        require(
+            not exact or self.model.actors == "separate",
+            "model.actors must be separate with training.credit counterfactual",
+            self.model.actors,
+        )
+        own = ModelConfig().network
+        require(
+            not exact or self.model.network == own or not self._pretrains,
+            f"training.counterfactual.pretraining_passes must be 0 unless model.network is {own}",
+            self.training.counterfactual.pretraining_passes,
+        )
 
     @property
     def learning_rates(self) -> dict[str, float]:
@@ -166,6 +178,10 @@ class TacticalConfig(StrictConfig):
     def shares_actor_lr(self) -> bool:
         """Whether some agent learns at ``training.actor_lr``."""
         return None in self._own_rates.values()
+
+    @property
+    def _pretrains(self) -> bool:
+        return self.training.counterfactual_from_here.pretraining_passes > 0
 
     @property
     def _own_rates(self) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -147,6 +148,42 @@ class WarmStartConfig(StrictConfig):
     layers: Literal["conv", "all"] = "conv"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterfactualConfig(StrictConfig):
+    """Learning from what trades on either side of every training bar would have brought.
+
+    Used with ``credit: counterfactual``. ``pretraining_passes``: how often each training bar is
+    seen by the regression that the actors start from; 0 for none, as with a warm start.
+    ``temperature``: reward that is worth one unit of a vote's logit, and the weight of the entropy.
+    ``outcome_coef``: weight of the squared error of predicted outcomes in the actors' loss.
+    ``mirror``: up and down are taken as alike, so that half of the bars are turned upside down;
+    false where a market's drift is real.
+    """
+
+    pretraining_passes: float = 2.0
+    temperature: float = 0.25
+    outcome_coef: float = 1.0
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        where = "training.counterfactual"
+        require(
+            0 <= self.pretraining_passes < math.inf,
+            f"{where}.pretraining_passes must be finite and >= 0",
+            self.pretraining_passes,
+        )
+        require(
+            0 < self.temperature < math.inf,
+            f"{where}.temperature must be finite and > 0",
+            self.temperature,
+        )
+        require(
+            0 <= self.outcome_coef < math.inf,
+            f"{where}.outcome_coef must be finite and >= 0",
+            self.outcome_coef,
+        )
+
+
 def check_curriculum(stages: tuple[StageConfig, ...]) -> None:
     """Check what stages must keep together.
 
@@ -210,7 +247,8 @@ class TrainingConfig(StrictConfig):
     episodes have; 8,192 when both are null. ``num_env_runners`` Ray actors (0: the driver) step
     ``num_envs`` accounts each. The steps are learnt from for ``epochs`` passes in batches of
     ``batch_size`` account steps. ``actor_lr`` is the rate of every agent without one of its own.
-    ``credit``: the policy gradient counts every vote, or only those that decided something.
+    ``credit``: the policy gradient counts every vote, only those that decided something, or the
+    exact advantages of all votes on all training bars; see ``CounterfactualConfig``.
     ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands the
     critic's value. ``actor_lr`` and ``entropy_coef`` change linearly over ``iterations``, to their
     ``end_factor`` times what they were. ``accounts_per_bar`` accounts replay the same bars side by
@@ -232,7 +270,8 @@ class TrainingConfig(StrictConfig):
     critic_lr: float = 1e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    credit: Literal["all", "decisive"] = "decisive"
+    credit: Literal["all", "decisive", "counterfactual"] = "decisive"
+    counterfactual: CounterfactualConfig = field(default_factory=CounterfactualConfig)
     trace: Literal["episode", "trade"] = "trade"
     clip_ratio: float = 0.2
     entropy_coef: float = 0.01
@@ -317,6 +356,13 @@ class TrainingConfig(StrictConfig):
             return self.steps_per_update
         steps = (self.episodes_per_update or 0) * self.episodes.length
         return -(-steps // self._all) * self._all
+
+    @property
+    def counterfactual_from_here(self) -> CounterfactualConfig:
+        """The settings of counterfactual credit; actors with a warm start are not pre-trained."""
+        if self.warm_start.path is None:
+            return self.counterfactual
+        return dataclasses.replace(self.counterfactual, pretraining_passes=0.0)
 
     @property
     def _all(self) -> int:

@@ -16,12 +16,12 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.features.table import mirrored_inputs
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.domain.types import BoolArray, FloatArray
 from rllib_tactical.selftest.perturb import (
     history_of,
     mirrored_history,
-    mirrored_inputs,
     other_future,
     permuted_history,
 )

@@ -8,7 +8,7 @@ from rllib_tactical.data.calendar.sessions import sessions_of
 from rllib_tactical.domain.decision.orders import round_to_tick
 from rllib_tactical.domain.features.synergy import SynergyTrack
 from rllib_tactical.domain.simulation.history import MarketHistory, build_history
-from rllib_tactical.domain.types import Bars, Float32Array, FloatArray, Instrument
+from rllib_tactical.domain.types import Bars, FloatArray, Instrument
 
 
 def history_of(bars: Bars, instrument: Instrument, bar_seconds: int) -> MarketHistory:
@@ -46,14 +46,6 @@ def mirrored_history(history: MarketHistory) -> MarketHistory:
         history.synergy.kind, np.asarray(-history.synergy.direction), history.synergy.confidence
     )
     return build_history(turned, history.sessions, history.instrument, synergy)
-
-
-def mirrored_inputs(inputs: Float32Array) -> Float32Array:
-    """Return network inputs (N, 60, 7) as they would be if up was down."""
-    out = inputs.copy()
-    out[..., 0], out[..., 1] = inputs[..., 1], inputs[..., 0]
-    out[..., 2], out[..., 5] = -inputs[..., 2], -inputs[..., 5]
-    return out
 
 
 def permuted_history(

@@ -89,6 +89,7 @@ QUESTIONS: Final = {
             ("every vote", {"training.credit": "all"}),
             ("returns across trades", {"training.trace": "episode"}),
             ("both", {"training.credit": "all", "training.trace": "episode"}),
+            ("exact, of all votes", {"training.credit": "counterfactual"}),
         ),
         _question(
             "scale_of_reward",

@@ -48,3 +48,33 @@ def test_the_steps_of_an_update(sizes, steps):
 def test_sizes_that_do_not_fit_are_refused_with_some_that_do(sizes, message):
     with pytest.raises(ConfigError, match=message):
         parsed(training=sizes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pretraining_passes": -1.0}, r"pretraining_passes must be finite and >= 0, found -1\.0"),
+        ({"temperature": 0.0}, r"counterfactual\.temperature must be finite and > 0, found 0\.0"),
+        ({"outcome_coef": -0.5}, r"outcome_coef must be finite and >= 0, found -0\.5"),
+    ],
+)
+def test_settings_of_counterfactual_credit_are_checked(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        parsed(training={"counterfactual": settings})
+
+
+def test_actors_with_a_warm_start_are_not_pre_trained():
+    cold, warm = parsed(), parsed(training={"warm_start": {"path": "runs/first"}})
+    assert cold.training.counterfactual_from_here == cold.training.counterfactual
+    assert warm.training.counterfactual.pretraining_passes > 0
+    assert warm.training.counterfactual_from_here.pretraining_passes == 0
+
+
+def test_what_counterfactual_credit_cannot_be_combined_with():
+    training = {"credit": "counterfactual"}
+    with pytest.raises(ConfigError, match=r"actors must be separate with .* found 'joint'"):
+        parsed(training=training, model={"actors": "joint"})
+    with pytest.raises(ConfigError, match=r"must be 0 unless model.network is conv, found 2\.0"):
+        parsed(training=training, model={"network": "mine"})
+    own = training | {"counterfactual": {"pretraining_passes": 0.0}}
+    assert parsed(training=own, model={"network": "mine"}).model.network == "mine"

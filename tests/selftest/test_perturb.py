@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rllib_tactical.domain.features.table import mirrored_inputs
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.selftest.perturb import (
     history_of,
     mirrored_history,
-    mirrored_inputs,
     other_future,
     permuted_history,
 )

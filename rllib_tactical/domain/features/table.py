@@ -239,6 +239,14 @@ def network_input(raw: FloatArray, close_now: FloatArray, atr_now: FloatArray) -
     return out.astype(np.float32)
 
 
+def mirrored_inputs(inputs: Float32Array) -> Float32Array:
+    """Return network inputs (N, 60, 7) as they would be if up was down."""
+    out = inputs.copy()
+    out[..., 0], out[..., 1] = inputs[..., 1], inputs[..., 0]
+    out[..., 2], out[..., 5] = -inputs[..., 2], -inputs[..., 5]
+    return out
+
+
 _ViewState = tuple[Float32Array, FloatArray, NDArray[np.int32], FloatArray, FloatArray]
 
 

@@ -18,6 +18,7 @@ from rllib_tactical.bundle.networks import Critic, Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.types import NUM_AGENTS, FloatArray
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
+from rllib_tactical.rl.algorithm.counterfactual import CounterfactualBatch, CounterfactualLearner
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.modules import CriticModule
 from rllib_tactical.rl.names import CRITIC
@@ -121,6 +122,7 @@ ABLATIONS: Final[Mapping[tuple[str, str], tuple[type, ...]]] = {
     ("model.actors", "joint"): (JointAction, JointLearner),
     ("model.critic", "independent"): (IndependentCriticModule,),
     ("training.credit", "all"): (EveryVote,),
+    ("training.credit", "counterfactual"): (CounterfactualBatch, CounterfactualLearner),
     ("training.trace", "episode"): (WholeEpisodes,),
 }
 """Subclasses of the product's classes by setting and value; other values are the product's."""

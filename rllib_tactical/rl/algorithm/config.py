@@ -23,6 +23,7 @@ from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.ablations import class_for
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
+from rllib_tactical.rl.algorithm.counterfactual import COUNTERFACTUAL
 from rllib_tactical.rl.algorithm.learner import BATCH, MappoLearner
 from rllib_tactical.rl.algorithm.mappo import Mappo
 from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
@@ -107,6 +108,7 @@ def build_config(
             learner_config_dict={
                 BATCH: class_for(CentralizedBatch, config),
                 EXTENSIONS: extensions,
+                COUNTERFACTUAL: training.counterfactual_from_here,
             },
         )
         .multi_agent(

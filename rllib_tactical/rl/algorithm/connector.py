@@ -69,37 +69,22 @@ class CentralizedBatch(ConnectorV2):
         inputs = torch.from_numpy(self._histories.gather(t)).to(device)
         state = self._state(t, account, device)
         advantages, targets = generalized_advantages(
-            _values(critic, inputs, state),
+            values_of(critic, inputs, state),
             np.concatenate([part.rewards for part in parts]).astype(np.float64),
             np.concatenate([part.terminated for part in parts])[..., None],
             lengths,
             self._gamma,
             self.trace(parts),
         )
-        advantages, weight = self.credited(advantages, self.vote_weights(parts))
-        mean, square = self._moments(advantages, device, weight)
-        variance = np.maximum(square - mean**2, 0.0)  # rounding may leave less than nothing
-        advantages = (advantages - mean) / np.maximum(np.sqrt(variance), 1e-4)
-        if weight is not None:
-            advantages *= weight / np.maximum(self._moments(weight, device)[0], 1e-4)
-        moments = self._moments(targets, device)
-        if not np.isfinite(moments).all():  # the running moments would never recover
-            raise TrainingError("rewards or values are not finite")
-        critic.track_targets(*moments)
-
         step = np.ones(len(t), dtype=np.bool_)
         step[np.cumsum(lengths + 1) - 1] = False  # the state after a segment is no step
         is_step = torch.from_numpy(step).to(device)
         inputs = inputs[is_step]
-        actions = np.concatenate([part.actions for part in parts])
-        logp = np.concatenate([part.logp for part in parts])
-        for i, agent in enumerate(AGENTS):
-            batch[agent] = {
-                Columns.OBS: inputs,
-                Columns.ACTIONS: _column(actions, i, device),
-                Columns.ACTION_LOGP: _column(logp, i, device),
-                Postprocessing.ADVANTAGES: _column(advantages.astype(np.float32), i, device),
-            }
+        batch |= self.of_actors(rl_module, parts, advantages, inputs)
+        moments = self._moments(targets, device)
+        if not np.isfinite(moments).all():  # the running moments would never recover
+            raise TrainingError("rewards or values are not finite")
+        critic.track_targets(*moments)
         batch[CRITIC] = {
             Columns.OBS: inputs,
             STATE: state[is_step],
@@ -108,6 +93,36 @@ class CentralizedBatch(ConnectorV2):
             ),
         }
         return batch
+
+    def of_actors(
+        self, rl_module: Any, parts: list[JointEpisode], advantages: FloatArray, inputs: Tensor
+    ) -> Batch:
+        """Return every actor's columns of R rows: what was voted, and the advantages of it.
+
+        Args:
+            rl_module: the modules before the update.
+            parts: what was sampled, R bars.
+            advantages: (R, K, 3) of the three agents' rewards.
+            inputs: (R, 60, 7) of the bars.
+        """
+        device = inputs.device
+        advantages, weight = self.credited(advantages, self.vote_weights(parts))
+        mean, square = self._moments(advantages, device, weight)
+        variance = np.maximum(square - mean**2, 0.0)  # rounding may leave less than nothing
+        advantages = (advantages - mean) / np.maximum(np.sqrt(variance), 1e-4)
+        if weight is not None:
+            advantages *= weight / np.maximum(self._moments(weight, device)[0], 1e-4)
+        actions = np.concatenate([part.actions for part in parts])
+        logp = np.concatenate([part.logp for part in parts])
+        return {
+            agent: {
+                Columns.OBS: inputs,
+                Columns.ACTIONS: _column(actions, i, device),
+                Columns.ACTION_LOGP: _column(logp, i, device),
+                Postprocessing.ADVANTAGES: _column(advantages.astype(np.float32), i, device),
+            }
+            for i, agent in enumerate(AGENTS)
+        }
 
     def _state(self, t: IntArray, account: Float32Array, device: torch.device) -> Tensor:
         """Return the critic's features (S, K, 13) of accounts (S, K, 4) on bars (S,)."""
@@ -187,18 +202,20 @@ class Minibatches:
         rows, accounts = self._batch[CRITIC][STATE].shape[:2]
         for _ in range(self._epochs):
             for chosen in torch.randperm(rows).tensor_split(self._count):
-                yield Minibatch(self._pick(chosen), len(chosen) * accounts)
+                yield Minibatch(pick(self._batch, chosen), len(chosen) * accounts)
 
-    def _pick(self, rows: Tensor) -> Batch:
-        picked: dict[int, Tensor] = {}
-        minibatch: Batch = {}
-        for module, columns in self._batch.items():
-            minibatch[module] = {}
-            for name, values in columns.items():
-                if id(values) not in picked:
-                    picked[id(values)] = values[rows.to(values.device)]
-                minibatch[module][name] = picked[id(values)]
-        return minibatch
+
+def pick(batch: Batch, rows: Tensor) -> Batch:
+    """Return ``rows`` of every column; a tensor that modules share is indexed once."""
+    picked: dict[int, Tensor] = {}
+    minibatch: Batch = {}
+    for module, columns in batch.items():
+        minibatch[module] = {}
+        for name, values in columns.items():
+            if id(values) not in picked:
+                picked[id(values)] = values[rows.to(values.device)]
+            minibatch[module][name] = picked[id(values)]
+    return minibatch
 
 
 def as_joint_episode(episode: Any) -> JointEpisode:
@@ -225,7 +242,7 @@ def as_joint_episode(episode: Any) -> JointEpisode:
     )
 
 
-def _values(critic: Any, inputs: Tensor, state: Tensor) -> FloatArray:
+def values_of(critic: Any, inputs: Tensor, state: Tensor) -> FloatArray:
     """Return the critic's values (S, K, 3) float64."""
     chunks = [slice(i, i + VALUE_ROWS) for i in range(0, len(inputs), VALUE_ROWS)]
     values = torch.cat([critic.values(inputs[chunk], state[chunk]) for chunk in chunks])

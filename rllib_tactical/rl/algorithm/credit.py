@@ -1,12 +1,14 @@
-"""Who gets credit for what: votes that decided something, and returns that end with a trade.
+"""Who gets credit for what: votes that decided something, returns that end with a trade, what if.
 
-Both leave the policy gradient's expectation as it is (the second one only as far as the critic is
-right) and take noise out of it.
+The first two leave the policy gradient's expectation as it is (the second one only as far as the
+critic is right) and take noise out of it.
 
 - A vote is decisive where another vote of the same agent, the others' votes as they were, would
   have led to another order. Elsewhere what follows does not depend on the vote, so that its
   expected contribution to the gradient is zero whatever the advantage, and its actual one noise.
 - After a trade is over the account is as if it were new: later rewards are of later decisions.
+- Where the outcome of a trade on either side is known, every vote of every agent has an exact
+  value, and nothing is left to chance but the bars.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_tactical.domain.decision.actions import AGGRESSIVE, EXECUTE
 from rllib_tactical.domain.decision.aggregation import AggregationConfig, aggregate_constant
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.preconditions import range_of, require_shape
 from rllib_tactical.domain.types import (
+    LONG,
     NUM_ACTIONS,
     NUM_AGENTS,
+    SHORT,
     SYNERGY_KINDS,
     AnyArray,
     BoolArray,
@@ -87,19 +92,92 @@ def decisive_votes(
     return found & ~refused[..., None]
 
 
+def counterfactual_advantages(
+    traded: FloatArray,
+    flat: FloatArray,
+    probabilities: FloatArray,
+    synergy_kind: NDArray[np.integer],
+    synergy_direction: NDArray[np.integer],
+    confidence: float,
+    rules: Rules,
+) -> FloatArray:
+    """Return the exact advantage (N, 3 agents, 3 votes) of each vote of an account that is flat.
+
+    Q_i(a) is the mean of Q(votes) over the other two agents' votes, and A_i(a) = Q_i(a) minus its
+    mean over the agent's own. Q(votes) is ``flat`` where the votes open nothing; where they open a
+    trade it is ``flat`` plus what the trade of the unanimous vote is worth more, in proportion to
+    the size of the order.
+
+    Args:
+        traded: (N, 2 sides, 3 agents) value of the trade that three agents open who agree, long and
+            short, an entry agent that executes among them.
+        flat: (N, 3 agents) value of opening none.
+        probabilities: (N, 3 agents, 3 votes) of the policies that are credited.
+        synergy_kind: (N,) 0 for none, 1..4, 5 for an unknown type.
+        synergy_direction: (N,) +1, -1 or 0.
+        confidence: with which every vote counts.
+        rules: aggregation and order sizes.
+
+    Raises:
+        ArrayError: another rank, shape or dtype.
+    """
+    require_shape(flat, ("N", NUM_AGENTS), np.float64, "flat")
+    count = len(flat)
+    require_shape(traded, (count, 2, NUM_AGENTS), np.float64, "traded")
+    shape = (count, NUM_AGENTS, NUM_ACTIONS)
+    require_shape(probabilities, shape, np.float64, "probabilities")
+    require_shape(synergy_kind, (count,), np.integer, "synergy_kind")
+    require_shape(synergy_direction, (count,), np.integer, "synergy_direction")
+    share = _opened(confidence, rules.aggregation, rules.orders)[
+        ..., synergy_kind.astype(np.int64), synergy_direction.astype(np.int64) + 1
+    ]
+    fvg, momentum, entry = np.moveaxis(probabilities, 1, 0)
+    more = traded - flat[:, None]
+    advantages = np.zeros(shape)
+    for column, (side, votes) in enumerate(((LONG, (0, 0)), (SHORT, (2, 2)))):
+        unanimous = share[(*votes, EXECUTE)]
+        size = np.where(share * side > 0, np.abs(share), 0.0)
+        size = np.divide(size, np.abs(unanimous), out=np.zeros_like(size), where=unanimous != 0)
+        of_votes = (
+            np.einsum("abcn,nb,nc->na", size, momentum, entry),
+            np.einsum("abcn,na,nc->nb", size, fvg, entry),
+            np.einsum("abcn,na,nb->nc", size, fvg, momentum),
+        )
+        advantages += np.stack(of_votes, axis=1) * more[:, column, :, None]
+    mean: FloatArray = (advantages * probabilities).sum(axis=-1, keepdims=True)
+    return advantages - mean
+
+
+def aggressive_size(confidence: float, rules: Rules) -> float:
+    """Return the size of an aggressive order as a share of an executed one, all agents agreeing."""
+    share = _opened(confidence, rules.aggregation, rules.orders)[0, 0, :, 0, 1]
+    return float(share[AGGRESSIVE] / share[EXECUTE]) if share[EXECUTE] else 1.0
+
+
 @lru_cache(maxsize=16)
-def _decisive_cases(
-    confidence: float, aggregation: AggregationConfig, orders: OrderConfig
-) -> AnyArray:
-    """Return (votes 3 x 3 x 3, kinds, directions, position sides, agents) bool."""
+def _opened(confidence: float, aggregation: AggregationConfig, orders: OrderConfig) -> FloatArray:
+    """Return what a flat account opens: (votes 3 x 3 x 3, kinds, directions) share of the base.
+
+    Above zero for long, below zero for short.
+    """
     shape = (*_VOTES, SYNERGY_KINDS, _DIRECTIONS)
     *index, kind, direction = np.indices(shape).reshape(len(shape), -1)
     vote = aggregate_constant(np.stack(index, axis=1), confidence, kind, direction - 1, aggregation)
     cap = np.where(vote.aggressive, orders.cap_aggressive, orders.cap_execute)
     side = np.where(vote.execute, vote.side, 0)
-    opens = side * np.minimum(vote.score / orders.full_size_confidence, cap)
+    opens: FloatArray = side * np.minimum(vote.score / orders.full_size_confidence, cap)
+    return opens.reshape(shape)
+
+
+@lru_cache(maxsize=16)
+def _decisive_cases(
+    confidence: float, aggregation: AggregationConfig, orders: OrderConfig
+) -> AnyArray:
+    """Return (votes 3 x 3 x 3, kinds, directions, position sides, agents) bool."""
+    opens = _opened(confidence, aggregation, orders)
+    side = np.sign(opens)
     closes = [np.where(side == -held, side, 0.0) for held in (-1, 1)]
-    order: FloatArray = np.stack([closes[0], opens, closes[1]], axis=-1).reshape(*shape, _SIDES)
+    order: FloatArray = np.stack([closes[0], opens, closes[1]], axis=-1)
     return _varies(order)
 
 

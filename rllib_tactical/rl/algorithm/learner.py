@@ -21,7 +21,7 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.rl.algorithm.connector import Minibatch, Minibatches
+from rllib_tactical.rl.algorithm.connector import Batch, Minibatch, Minibatches
 from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
@@ -50,13 +50,16 @@ class MappoLearner(PPOTorchLearner):
         restore_extensions(settings[EXTENSIONS])  # before the modules, which may be a user's
         super().build()
         disable_uninitialized_memory_fill()
-        self._learner_connector.append(
-            settings[BATCH](
-                market=self.config.env_config["market"],
-                gamma=self.config.gamma,
-                lambda_=self.config.lambda_,
-                distributed=self.config.num_learners > 1,
-            )
+        self._learner_connector.append(self.make_connector(settings[BATCH]))
+
+    def make_connector(self, batch_class: Any, **more: Any) -> Any:
+        """Return the connector: a ``CentralizedBatch`` or a subclass, which may need ``more``."""
+        return batch_class(
+            market=self.config.env_config["market"],
+            gamma=self.config.gamma,
+            lambda_=self.config.lambda_,
+            distributed=self.config.num_learners > 1,
+            **more,
         )
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -136,10 +139,10 @@ class MappoLearner(PPOTorchLearner):
     def updates_per_batch(self) -> int:
         """Minibatches per sampled batch: metrics are means over them."""
         epochs: int = self.config.num_epochs
-        return epochs * self._minibatches
+        return epochs * self.minibatch_count
 
     @property
-    def _minibatches(self) -> int:
+    def minibatch_count(self) -> int:
         """Minibatches per epoch, whatever a batch holds: the same for every learner."""
         rows, minibatch = self.config.train_batch_size_per_learner, self.config.minibatch_size
         return max(1, round(float(rows / (minibatch or rows))))
@@ -203,7 +206,11 @@ class MappoLearner(PPOTorchLearner):
             for module_id, columns in batch.items()
             if module_id == CRITIC or self.should_module_be_updated(module_id, batch)
         }
-        return Minibatches(trained, num_epochs, min(self._minibatches, fewest))
+        return self.minibatches(trained, num_epochs, min(self.minibatch_count, fewest))
+
+    def minibatches(self, batch: Batch, epochs: int, count: int) -> Minibatches:
+        """Return what the learner steps through: ``epochs`` passes in ``count`` minibatches."""
+        return Minibatches(batch, epochs, count)
 
     def _fewest(self, rows: int) -> int:
         """Return the smallest number of rows of any learner: all must make as many steps."""
