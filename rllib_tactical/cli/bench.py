@@ -83,6 +83,16 @@ VERDICTS = {None: "", True: "met", False: "missed"}
     help='Of section "learning": sessions of the unseen market.  [default: 200]',
 )
 @click.option(
+    "--train-bars",
+    type=click.IntRange(min=1),
+    help='Of section "learning": bars of the market that is trained on.  [default: 400000]',
+)
+@click.option(
+    "--difficulty",
+    type=click.FloatRange(0, 1),
+    help='Of section "learning": of both markets.  [default: 0]',
+)
+@click.option(
     "--minutes",
     type=click.FloatRange(min=0),
     help='Of section "learning": start no run after this time; 0 only reports finished runs, '
@@ -166,9 +176,8 @@ def _learning_sizes(sections: tuple[str, ...], given: dict[str, Any]) -> dict[st
     if not chosen:
         return {}
     if LEARNING not in sections:
-        raise UsageError(
-            f"--{min(chosen).rstrip('s')} and other options of a study go with --section learning"
-        )
+        names = ", ".join(sorted(name.replace("_", " ") for name in chosen))
+        raise UsageError(f"options of a study go with --section learning, found {names}")
     module, _, size_class = SECTIONS[LEARNING]
     return {"sizes": {LEARNING: getattr(importlib.import_module(module), size_class)(**chosen)}}
 

@@ -153,16 +153,18 @@ class CounterfactualConfig(StrictConfig):
     """Learning from what trades on either side of every training bar would have brought.
 
     Used with ``credit: counterfactual``. ``pretraining_passes``: how often each training bar is
-    seen by the regression that the actors start from; 0 for none, as with a warm start.
+    seen by the regression that the actors start from, but no more than ``pretraining_bars`` bars
+    are seen altogether; 0 for none, as with a warm start.
     ``temperature``: reward that is worth one unit of a vote's logit, and the weight of the entropy.
     ``outcome_coef``: weight of the squared error of predicted outcomes in the actors' loss.
     ``mirror``: up and down are taken as alike, so that half of the bars are turned upside down;
     false where a market's drift is real.
     """
 
-    pretraining_passes: float = 2.0
+    pretraining_passes: float = 4.0
+    pretraining_bars: int = 500_000
     temperature: float = 0.25
-    outcome_coef: float = 1.0
+    outcome_coef: float = 10.0
     mirror: bool = True
 
     def __post_init__(self) -> None:
@@ -171,6 +173,11 @@ class CounterfactualConfig(StrictConfig):
             0 <= self.pretraining_passes < math.inf,
             f"{where}.pretraining_passes must be finite and >= 0",
             self.pretraining_passes,
+        )
+        require(
+            self.pretraining_bars >= 1,
+            f"{where}.pretraining_bars must be >= 1",
+            self.pretraining_bars,
         )
         require(
             0 < self.temperature < math.inf,

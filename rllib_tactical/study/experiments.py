@@ -89,7 +89,12 @@ QUESTIONS: Final = {
             ("every vote", {"training.credit": "all"}),
             ("returns across trades", {"training.trace": "episode"}),
             ("both", {"training.credit": "all", "training.trace": "episode"}),
-            ("exact, of all votes", {"training.credit": "counterfactual"}),
+        ),
+        _question(
+            "exact",
+            "Credit for what was sampled, or exact credit on all bars?",
+            ("exact credit", {"training.credit": "counterfactual", "training.epochs": 1}),
+            markets=MARKETS,
         ),
         _question(
             "scale_of_reward",

@@ -121,3 +121,15 @@ def test_a_study_goes_with_its_section_only() -> None:
     with pytest.raises(UsageError, match="go with --section learning"):
         CliRunner().invoke(command.bench_command, ["--seeds", "2"], catch_exceptions=False)
     assert "learning" not in command.DEFAULT_SECTIONS
+
+
+def test_bars_and_difficulty_are_those_of_the_runs(tmp_path: Path) -> None:
+    size = LearningSize(
+        folder=tmp_path, questions=("agents",), seeds=1, train_bars=90_000, difficulty=0.5
+    )
+    keep_all(tmp_path, size.runs(QUESTIONS["agents"]))
+    asked = ["--section", "learning", "--results", str(tmp_path), "--question", "agents"]
+    asked += ["--seeds", "1", "--train-bars", "90000", "--difficulty", "0.5"]
+    result = CliRunner().invoke(command.bench_command, asked)
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 runs are finished" in result.output

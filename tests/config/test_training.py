@@ -54,6 +54,7 @@ def test_sizes_that_do_not_fit_are_refused_with_some_that_do(sizes, message):
     ("settings", "message"),
     [
         ({"pretraining_passes": -1.0}, r"pretraining_passes must be finite and >= 0, found -1\.0"),
+        ({"pretraining_bars": 0}, "pretraining_bars must be >= 1, found 0"),
         ({"temperature": 0.0}, r"counterfactual\.temperature must be finite and > 0, found 0\.0"),
         ({"outcome_coef": -0.5}, r"outcome_coef must be finite and >= 0, found -0\.5"),
     ],
@@ -74,7 +75,7 @@ def test_what_counterfactual_credit_cannot_be_combined_with():
     training = {"credit": "counterfactual"}
     with pytest.raises(ConfigError, match=r"actors must be separate with .* found 'joint'"):
         parsed(training=training, model={"actors": "joint"})
-    with pytest.raises(ConfigError, match=r"must be 0 unless model.network is conv, found 2\.0"):
+    with pytest.raises(ConfigError, match=r"must be 0 unless model.network is conv, found 4\.0"):
         parsed(training=training, model={"network": "mine"})
     own = training | {"counterfactual": {"pretraining_passes": 0.0}}
     assert parsed(training=own, model={"network": "mine"}).model.network == "mine"

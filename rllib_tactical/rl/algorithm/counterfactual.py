@@ -200,7 +200,7 @@ class CounterfactualLearner(MappoLearner):
             pretrain(
                 {agent: self.module[agent].unwrapped().actor for agent in AGENTS},
                 self._teacher,
-                settings.pretraining_passes,
+                min(settings.pretraining_passes * len(self._teacher), settings.pretraining_bars),
                 settings.temperature,
                 self._size,
                 settings.mirror,

@@ -29,7 +29,7 @@ LONG, SHORT, BETTER = 0, 1, 2
 def pretrain(
     actors: Mapping[str, nn.Module],
     teacher: Teacher,
-    passes: float,
+    bars: float,
     temperature: float,
     aggressive: float,
     mirror: bool,
@@ -43,7 +43,7 @@ def pretrain(
     Args:
         actors: by agent, changed in place; all are ``Actor``.
         teacher: the outcomes.
-        passes: how often each bar is seen on average.
+        bars: how many are seen, drawn anew for each update.
         temperature: reward that is worth one unit of a vote's logit.
         aggressive: size of an aggressive order as a share of an executed one.
         mirror: whether up and down are taken as alike.
@@ -54,7 +54,7 @@ def pretrain(
     network = _regressor(first).to(device)
     draws = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
-    updates = max(1, round(passes * len(teacher) / BATCH))
+    updates = max(1, round(bars / BATCH))
     for k in range(updates):
         lesson = teacher.lesson(draws.integers(0, len(teacher), BATCH))
         if mirror:
