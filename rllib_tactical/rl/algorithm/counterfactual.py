@@ -73,7 +73,7 @@ class CounterfactualBatch(CentralizedBatch):
 
         ``ACTION_LOGP`` and ``ADVANTAGES`` (N, 3) of all three votes; ``OUTCOMES`` and ``KNOWN``.
         """
-        lesson = self._teacher.lesson(torch.randint(len(self._teacher), (self._count,)).numpy())
+        lesson = self._teacher.lesson(self._drawn())
         critic = rl_module[CRITIC].unwrapped()
         device = inputs.device
         flat = self._gamma * self._flat_values(critic, lesson.next, device)
@@ -109,6 +109,15 @@ class CounterfactualBatch(CentralizedBatch):
                 KNOWN: torch.from_numpy(known).to(device),
             }
         return columns
+
+    def _drawn(self) -> IntArray:
+        """Return the rows of the table for one batch; learners that draw alike share the draw."""
+        rank, learners = 0, 1
+        if self._distributed:
+            rank, learners = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        drawn = torch.randint(len(self._teacher), (self._count * learners,)).numpy()
+        mine: IntArray = drawn[rank::learners]
+        return mine
 
     def _flat_values(self, critic: Any, t: IntArray, device: torch.device) -> FloatArray:
         """Return the critic's values (N, 3) of a fresh account that is flat on bars ``t`` (N,)."""
@@ -196,9 +205,10 @@ class CounterfactualLearner(MappoLearner):
 
     def _pretrain(self) -> None:
         settings = self._settings
-        if settings.pretraining_passes:
+        learning = [agent for agent in AGENTS if self.should_module_be_updated(agent)]
+        if settings.pretraining_passes and learning:
             pretrain(
-                {agent: self.module[agent].unwrapped().actor for agent in AGENTS},
+                {agent: self.module[agent].unwrapped().actor for agent in learning},
                 self._teacher,
                 min(settings.pretraining_passes * len(self._teacher), settings.pretraining_bars),
                 settings.temperature,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import CounterfactualConfig
 from rllib_tactical.domain.features.table import mirrored_inputs
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.algorithm.config import module_spec
+from rllib_tactical.rl.algorithm.config import build_config, module_spec
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch, values_of
 from rllib_tactical.rl.algorithm.counterfactual import (
     KNOWN,
@@ -27,8 +28,9 @@ from rllib_tactical.rl.algorithm.counterfactual import (
 from rllib_tactical.rl.algorithm.credit import counterfactual_advantages
 from rllib_tactical.rl.algorithm.teacher import Lesson, Teacher
 from rllib_tactical.rl.names import CRITIC
+from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from tests.market import random_spec
-from tests.rl.algorithm.batches import configured, update, weights_of
+from tests.rl.algorithm.batches import SCALE, configured, update, weights_of
 from tests.rl.segments import open_market, segment
 
 SPEC = random_spec()
@@ -243,3 +245,39 @@ def test_actors_are_pre_trained_with_the_first_update_and_never_again(build: Any
     restored.set_state(learner.get_state())
     restored._pretrain = pytest.fail
     restored.update(episodes=EPISODES, num_epochs=1, minibatch_size=192, timesteps={})
+
+
+@pytest.mark.ray
+def test_learners_stay_in_step_and_draw_different_bars(build: Any) -> None:
+    """Each is pre-trained alike; one that drew what the other draws would teach nothing."""
+    config = learner_config()
+    training = dataclasses.replace(
+        config.training, num_learners=2, batch_size=4, accounts_per_bar=1
+    )
+    algorithm = build(dataclasses.replace(config, training=training))
+    episodes = [segment(13, 400), segment(12, 700)]
+    algorithm.learner_group.update(episodes=episodes, num_epochs=2, minibatch_size=2, timesteps={})
+
+    def seen(learner: Any) -> tuple[Any, Any]:
+        torch.manual_seed(4)
+        drawn = learner._learner_connector[-1]._drawn()
+        return learner.get_state()["rl_module"]["fvg"]["actor.fc1.weight"], drawn
+
+    one, other = (each.get() for each in algorithm.learner_group.foreach_learner(seen))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert len(one[1]) == len(other[1])
+    assert np.any(one[1] != other[1])
+
+
+@pytest.mark.ray
+def test_a_frozen_actor_is_not_pre_trained(ray_instance: None) -> None:
+    config = build_config(learner_config(), MarketHandle(SPEC), SCALE)
+    algorithm = config.multi_agent(policies_to_train=["momentum"]).build_algo()
+    try:
+        before = weights_of(algorithm)
+        update(algorithm, 1)
+        after = weights_of(algorithm)
+        moved = {m for m in after for n, v in after[m].items() if np.any(v != before[m][n])}
+        assert moved == {"momentum", CRITIC}
+    finally:
+        algorithm.stop()
