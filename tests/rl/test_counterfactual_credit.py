@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rllib_tactical.backtest.engine import bundle_votes, run_backtest
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import CounterfactualConfig
+from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl import train
 from rllib_tactical.synthetic import make_market
 from tests.rl.small import small_config
@@ -39,6 +41,11 @@ def test_a_resumed_run_is_the_uninterrupted_one_and_its_bundle_trades(bars, tmp_
     for name, value in one.items():
         np.testing.assert_array_equal(other[name], value)
     assert np.any(begun["entry.fc1.weight"] != one["entry.fc1.weight"])
+
+    # the error of predicted outcomes is watched like any other loss
+    rows = [json.loads(line) for line in (cut / "progress.jsonl").read_text().splitlines()]
+    assert len(rows) == 3
+    assert all(row[f"outcome_loss_{agent}"] > 0 for row in rows for agent in AGENTS)
 
     # a bundle has the actors' weights and nothing of the table
     bundle = export_run(whole, tmp_path / "bundle")

@@ -40,7 +40,7 @@ from rllib_tactical.rl.algorithm.credit import aggressive_size, counterfactual_a
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.pretraining import pretrain
 from rllib_tactical.rl.algorithm.teacher import Teacher
-from rllib_tactical.rl.names import CRITIC
+from rllib_tactical.rl.names import CRITIC, OUTCOME_LOSS
 from rllib_tactical.rl.sampling.episode import JointEpisode
 
 OUTCOMES: Final = "outcomes"
@@ -247,7 +247,7 @@ class CounterfactualLearner(MappoLearner):
                     ENTROPY_KEY: entropy,
                     "approximate_kl": (weight * (ratio - 1 - log_ratio)).sum(-1).mean(),
                     "clip_fraction": (weight * (ratio != clipped)).sum(-1).mean(),
-                    "outcome_loss": error,
+                    OUTCOME_LOSS: error,
                 },
                 key=module_id,
                 window=self.updates_per_batch,

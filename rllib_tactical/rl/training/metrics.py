@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.names import CRITIC, MONITOR
+from rllib_tactical.rl.names import CRITIC, MONITOR, OUTCOME_LOSS
 from rllib_tactical.rl.training.callbacks import Row
 from rllib_tactical.rl.training.validator import ValidationResult
 
@@ -44,6 +44,8 @@ def iteration_metrics(result: Row, iteration: int, seconds: float) -> Row:
         row[f"policy_loss_{agent}"] = float(learner["policy_loss"])
         row[f"kl_{agent}"] = float(learner["approximate_kl"])
         row[f"clip_fraction_{agent}"] = float(learner["clip_fraction"])
+        if OUTCOME_LOSS in learner:
+            row[f"{OUTCOME_LOSS}_{agent}"] = float(learner[OUTCOME_LOSS])
     monitored: Row = result.get(MONITOR, {})
     return row | monitored
 
