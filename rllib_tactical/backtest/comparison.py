@@ -232,11 +232,51 @@ def compare_votes(
 ) -> Comparison:
     """Backtest any votes and the baselines; arguments as of ``compare_bundle``.
 
+    ``rewards`` are those of the policy's training, the defaults when None; the others as of
+    ``compare_result``.
+    """
+    if stage is not None:
+        stage(label.lower())
+    return compare_result(
+        run_backtest(history, votes, rules, start, stop, rewards),
+        label=label,
+        train_confidence=train_confidence,
+        seed=seed,
+        with_baselines=with_baselines,
+        is_baseline=is_baseline,
+        extra=extra,
+        active=active,
+        with_statistics=with_statistics,
+        trials=trials,
+        targets=targets,
+        stage=stage,
+    )
+
+
+def compare_result(
+    traded: BacktestResult,
+    *,
+    label: str = "Policy",
+    train_confidence: float | None = TrainingConfig().train_confidence,
+    seed: int = 0,
+    with_baselines: bool = True,
+    is_baseline: str | None = None,
+    extra: dict[str, tuple[str, Votes]] | None = None,
+    active: BoolArray | None = None,
+    with_statistics: bool = True,
+    trials: Trials | None = None,
+    targets: tuple[Target, ...] = TARGETS,
+    stage: Stage | None = None,
+) -> Comparison:
+    """Set what was traded, by a backtest or in a session, beside the baselines.
+
     ``train_confidence`` is None where nothing was trained. ``is_baseline`` names the baseline that
     the votes themselves are, which is not run once more. ``active`` (K,) names the bars on which
     the policy may vote, all when None; on the others the baselines stay out too. ``targets`` are
-    those of the report; ``rewards`` those of the policy's training, the defaults when None.
+    those of the report. Other arguments as of ``compare_bundle``.
     """
+    history, votes, rules = traded.history, traded.votes, traded.rules
+    start, stop = traded.start, traded.stop
 
     def log(text: str) -> None:
         if stage is not None:
@@ -247,8 +287,6 @@ def compare_votes(
         result = run_backtest(history, its_votes, rules, start, stop)
         return Run(name, text, result, compute_metrics(result))
 
-    log(label.lower())
-    traded = run_backtest(history, votes, rules, start, stop, rewards)
     log("what each vote would have earned")
     outcomes = vote_outcomes(history, votes, rules, start, stop)
     traded = dataclasses.replace(traded, outcomes=outcomes)

@@ -251,7 +251,7 @@ def _run_lanes(
     while active.any():
         row = np.where(active, simulator.t - start, spare)
         step = simulator.step(Votes(index[row], confidence[row]))
-        report = _report(step, simulator)
+        report = step_report(step, simulator)
         if not log:
             log.update({k: np.zeros((steps, *v.shape[1:]), v.dtype) for k, v in report.items()})
         row = row[active]
@@ -266,7 +266,7 @@ def _run_lanes(
     lanes.tried[todo] = lanes.opening[todo]
 
 
-def _report(step: Step, simulator: Simulator) -> dict[str, NDArray[Any]]:
+def step_report(step: Step, simulator: Simulator) -> dict[str, NDArray[Any]]:
     """Return what is kept of one step: arrays with the account as first axis."""
     decision = step.decision
     return {

@@ -14,6 +14,7 @@ from rllib_tactical.backtest.comparison import ORACLE, Comparison, compare_bundl
 from rllib_tactical.backtest.engine import Progress
 from rllib_tactical.backtest.policies import AS_BASELINE, POLICIES, planted_votes, policy_votes
 from rllib_tactical.backtest.report_context import ReportContext
+from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.sources import Source
 from rllib_tactical.backtest.targets import TARGETS, Target
 from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
@@ -103,10 +104,10 @@ def backtest_source(
     comparison = _compare(request, history, start, stop, progress, stage)
     stage("report")
     seen = seen_in_training(bundle, dataset.sha256, comparison.policy.result) if bundle else None
-    config = _config(request, dataset, comparison)
+    config = describe(_identity(request), dataset, comparison.policy.result, request.seed)
     context = ReportContext(
         title=f"Backtest of {history.instrument.symbol} with {request.name}",
-        facts=_facts(config),
+        facts=facts_of(config),
         seen=seen,
         notes=(*((source.note,) if source.note else ()), *warning_notes(config["data"])),
     )
@@ -204,21 +205,35 @@ def _compare(
     )
 
 
-def _config(request: Request, dataset: Dataset, comparison: Comparison) -> dict[str, Any]:
-    result, bundle = comparison.policy.result, request.bundle
+def identity_of(bundle: Bundle) -> dict[str, Any]:
+    """Return what config.json says of a bundle."""
     return {
-        **(
-            {
-                "bundle_id": bundle.bundle_id,
-                "bundle_commit": bundle.manifest["git_commit"],
-                "temperature_scale": bundle.temperature_scale,
-                "mode": "greedy",
-            }
-            if bundle is not None
-            else {"policy": request.policy}
-        ),
+        "bundle_id": bundle.bundle_id,
+        "bundle_commit": bundle.manifest["git_commit"],
+        "temperature_scale": bundle.temperature_scale,
+        "mode": "greedy",
+    }
+
+
+def _identity(request: Request) -> dict[str, Any]:
+    return {"policy": request.policy} if request.bundle is None else identity_of(request.bundle)
+
+
+def describe(
+    identity: dict[str, Any], dataset: Dataset, result: BacktestResult, seed: int
+) -> dict[str, Any]:
+    """Return the content of config.json: policy, data, range, instrument and rules.
+
+    Args:
+        identity: which policy it was, see ``identity_of``.
+        dataset: the bars.
+        result: what was traded on them.
+        seed: of the baselines and the statistics.
+    """
+    return {
+        **identity,
         "commit": git_commit(),
-        "seed": request.seed,
+        "seed": seed,
         "data": {
             "name": dataset.source.path.name,
             "sha256": dataset.sha256,
@@ -235,7 +250,8 @@ def _config(request: Request, dataset: Dataset, comparison: Comparison) -> dict[
     }
 
 
-def _facts(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def facts_of(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what a report says of a ``describe``, as pairs of a name and a text."""
     policy = [("policy", str(config["policy"]))] if "policy" in config else []
     if "bundle_id" in config:
         policy.append(("bundle", config["bundle_id"]))

@@ -154,7 +154,7 @@ def backtest_command(
         click.echo(json.dumps({"out": str(out), **document}, indent=2, allow_nan=False))
         return
     title = ", ".join(outcomes)
-    _print(f"{title}, net of costs", rows, text)
+    print_runs(f"{title}, net of costs", rows, text)
     for outcome in outcomes.values():
         for note in _notes(outcome):
             click.echo(f"Note: {note}")
@@ -203,7 +203,8 @@ def _notes(outcome: Outcome) -> list[str]:
     return notes
 
 
-def _print(title: str, rows: list[tuple[str, Metrics]], text: str) -> None:
+def print_runs(title: str, rows: list[tuple[str, Metrics]], text: str) -> None:
+    """Print the metrics of policies below each other, and the verdict."""
     console = Console()
     table = Table(title=escape(title))
     columns = {

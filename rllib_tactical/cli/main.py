@@ -58,6 +58,11 @@ _COMMANDS = {
         "List and compare runs, sweeps and backtests.",
     ),
     "serve": ("rllib_tactical.cli.serve", "serve_command", "Answer POST /decide over HTTP."),
+    "paper": (
+        "rllib_tactical.cli.paper",
+        "paper_command",
+        "Trade bars on paper with the service.",
+    ),
     "state": (
         "rllib_tactical.cli.state",
         "state_group",
@@ -100,6 +105,7 @@ _EXTRAS = {
     "selftest": ("report",),
     "runs": ("train",),
     "serve": ("serve",),
+    "paper": ("report",),
     "state": ("serve",),
     "decisions": ("serve",),
     "replay": ("serve",),

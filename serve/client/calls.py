@@ -28,6 +28,7 @@ from serve.api.responses import (
     ErrorAnswer,
     FillsAnswer,
     HealthAnswer,
+    ManifestAnswer,
     ModelAnswer,
     OverrideAnswer,
     PerformanceAnswer,
@@ -238,6 +239,11 @@ def load_model(
     request_id = request_id or uuid.uuid4().hex
     body = {"path": path, "bundle_id": bundle_id, "request_id": request_id}
     return Call(operations.LOAD_MODEL, body, timeout_s=RELOAD_TIMEOUT_S)
+
+
+def model() -> Call[ManifestAnswer]:
+    """Return the public part of the manifest of the bundle that decides."""
+    return Call(operations.MODEL)
 
 
 def performance(days: int = operations.DAYS.default) -> Call[PerformanceAnswer]:

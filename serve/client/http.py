@@ -74,6 +74,7 @@ class DecisionClient:
     account = blocking(calls.account)
     override = blocking(calls.override)
     load_model = blocking(calls.load_model)
+    model = blocking(calls.model)
     performance = blocking(calls.performance)
     health = blocking(calls.health)
 
@@ -133,6 +134,7 @@ class AsyncDecisionClient:
     account = awaited(calls.account)
     override = awaited(calls.override)
     load_model = awaited(calls.load_model)
+    model = awaited(calls.model)
     performance = awaited(calls.performance)
     health = awaited(calls.health)
 

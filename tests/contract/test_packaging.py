@@ -34,6 +34,7 @@ EXTRAS = {
     "selftest": "report",
     "runs": "train",
     "serve": "serve",
+    "paper": "report",
     "state": "serve",
     "decisions": "serve",
     "replay": "serve",

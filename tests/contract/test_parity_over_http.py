@@ -19,7 +19,7 @@ import pytest
 from rllib_tactical.backtest.result import END_OF_DATA, BacktestResult
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.live.paper import PaperResult, PaperSession, follow, paper_session
+from rllib_tactical.live.paper import Calls, PaperResult, follow, paper_session
 from serve.client import AsyncDecisionClient, DecisionClient
 from serve.http.security import TOKEN_VARIABLE
 from tests.contract import parity
@@ -42,7 +42,7 @@ MARKETS: dict[str, Callable[[], Case]] = {
 }
 
 
-async def followed(client: AsyncDecisionClient, session: PaperSession) -> PaperResult:
+async def followed(client: AsyncDecisionClient, session: Calls) -> PaperResult:
     answer: Any = None
     while True:
         try:

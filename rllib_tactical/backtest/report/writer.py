@@ -67,9 +67,25 @@ def write_backtest(
         UsageError: the folder holds anything else, cannot be made or cannot be written to.
     """
     require_own_folder(out_dir)
-    paths = _write(out_dir, _content(comparison, context, config))
+    paths = write_session(comparison, out_dir, context, {"kind": KIND, **config})
     drop_other_parts(out_dir, ())
     return paths
+
+
+def write_session(
+    comparison: Comparison, out_dir: Path, context: ReportContext, config: dict[str, Any]
+) -> list[Path]:
+    """Write the files of ``FILES`` beside whatever else is in a folder of the caller's.
+
+    Arguments as of ``write_backtest``; ``config`` says what ``kind`` of folder it is.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        UsageError: the folder cannot be made or cannot be written to.
+    """
+    return _write(out_dir, _content(comparison, context, config))
 
 
 def write_portfolio(
@@ -97,7 +113,10 @@ def write_portfolio(
         UsageError: the folder holds anything else, cannot be made or cannot be written to.
     """
     require_own_folder(out_dir)
-    contents = {name: _content(portfolio.parts[name], *parts[name]) for name in portfolio.parts}
+    contents = {
+        name: _content(portfolio.parts[name], described, {"kind": KIND, **its_config})
+        for name, (described, its_config) in parts.items()
+    }
     reports = {name: f"{PARTS}/{name}/report.html" for name in contents}
     facts = {name: described.facts for name, (described, _) in parts.items()}
     results = {name: part.policy.result for name, part in portfolio.parts.items()}
@@ -135,7 +154,7 @@ def _content(comparison: Comparison, context: ReportContext, config: dict[str, A
         texts={
             "kpis.json": _json(kpis),
             "trades.csv": trades_csv(result.trades),
-            CONFIG: _json({"kind": KIND, **config}),
+            CONFIG: _json(config),
             "report.html": render_report(comparison, context),
         },
         tables={"equity.parquet": result.equity, "decisions.parquet": result.decisions},
