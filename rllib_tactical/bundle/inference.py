@@ -8,6 +8,7 @@ the fallback where ONNX Runtime is missing.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,18 @@ from rllib_tactical.errors import BundleError
 BATCH = 256
 
 
+def _runtime() -> Any:
+    """Return ONNX Runtime, told not to report to its maker.
+
+    It would send events over HTTPS from each process, and keep them in one database of the user
+    that all processes share.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
+    import onnxruntime
+
+    return onnxruntime
+
+
 class LogitsEngine(Protocol):
     """Anything that maps network inputs (N, 60, 7) float32 to logits (N, 3, 3) float32."""
 
@@ -45,8 +58,7 @@ class OnnxEngine:
     name = "onnx"
 
     def __init__(self, model: bytes) -> None:
-        import onnxruntime
-
+        onnxruntime = _runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -62,7 +74,7 @@ class OnnxEngine:
     @staticmethod
     def run_options() -> Any:
         """Return options for one run; setting their ``terminate`` has that run stopped."""
-        import onnxruntime
+        onnxruntime = _runtime()
 
         return onnxruntime.RunOptions()
 
