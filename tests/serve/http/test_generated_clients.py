@@ -75,12 +75,13 @@ def needs(tool: str) -> pytest.MarkDecorator:
 
 
 @contextmanager
-def serving(bundle: Bundle, folder: Path) -> Iterator[str]:
-    """Run the service behind a real socket, with a token, and yield its address."""
+def serving(bundle: Bundle, folder: Path, with_token: bool = True) -> Iterator[str]:
+    """Run the service behind a real socket, and yield its address."""
+    digest = token_digest(TOKEN) if with_token else None
     servers: list[uvicorn.Server] = []
 
     async def serve(listener: socket.socket) -> None:
-        async with running(bundle, folder, token_digest=token_digest(TOKEN)) as cluster:
+        async with running(bundle, folder, token_digest=digest) as cluster:
             config = uvicorn.Config(cluster.apps[0], log_level="error", lifespan="off")
             servers.append(uvicorn.Server(config))
             await servers[0].serve(sockets=[listener])
