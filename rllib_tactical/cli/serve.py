@@ -12,10 +12,12 @@ from rllib_tactical.config.loader import load_config
 @click.command("serve")
 @click.option(
     "--bundle",
+    "bundles",
     required=True,
+    multiple=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Policy bundle to decide with.",
+    help="Policy bundle to decide with; again for each further symbol.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -36,7 +38,7 @@ from rllib_tactical.config.loader import load_config
     "--config",
     type=click.Path(path_type=Path),
     metavar="YAML",
-    help="Configuration; its sections performance and service are used.",
+    help="Configuration; its sections performance and service are used, and limits over the sum.",
 )
 @click.option(
     "--state",
@@ -53,7 +55,7 @@ from rllib_tactical.config.loader import load_config
     help="Without effect: the replicas listen themselves.",
 )
 def serve_command(
-    bundle: Path,
+    bundles: tuple[Path, ...],
     host: str,
     port: int,
     replicas: int,
@@ -76,7 +78,7 @@ def serve_command(
 
     serve_forever(
         lambda progress: start_service(
-            bundle,
+            bundles,
             host,
             port,
             replicas,

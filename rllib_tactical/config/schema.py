@@ -137,6 +137,30 @@ class AgentsConfig(StrictConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RiskSection(RiskConfig):
+    """The limits of each account, and those over the sum of a service's accounts.
+
+    ``total_drawdown_limit``: share of the session's highest sum; None: with several symbols the
+    largest ``session_drawdown_limit`` of their bundles, with one no limit of its own.
+    ``total_daily_loss_limit``: share of the sum at the session's start; None: no limit.
+    """
+
+    total_drawdown_limit: float | None = None
+    total_daily_loss_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        RiskConfig.__post_init__(self)
+        for name in ("total_drawdown_limit", "total_daily_loss_limit"):
+            value = getattr(self, name)
+            require(value is None or 0.0 < value <= 1.0, f"risk.{name} must be in (0, 1]", value)
+
+    @property
+    def of_account(self) -> RiskConfig:
+        """The limits of each account, which bundles and backtests have."""
+        return RiskConfig(**{name: getattr(self, name) for name in RiskConfig.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TacticalConfig(StrictConfig):
     """The whole configuration. ``enabled`` is true: what is not wanted is not started."""
 
@@ -147,7 +171,7 @@ class TacticalConfig(StrictConfig):
     rewards: RewardConfig = field(default_factory=RewardConfig.pnl_only)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     orders: OrderConfig = field(default_factory=OrderConfig)
-    risk: RiskConfig = field(default_factory=RiskConfig)
+    risk: RiskSection = field(default_factory=RiskSection)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
     service: ServiceConfig = field(default_factory=ServiceConfig)
 
@@ -190,4 +214,4 @@ class TacticalConfig(StrictConfig):
     @property
     def rules(self) -> Rules:
         """The rules that turn votes into orders."""
-        return Rules(aggregation=self.aggregation, orders=self.orders, risk=self.risk)
+        return Rules(aggregation=self.aggregation, orders=self.orders, risk=self.risk.of_account)

@@ -122,7 +122,8 @@ class LocalService:
         if record is not None:
             self._machine.apply(record)
         machine = self._machine
-        return OverrideAnswer(machine.control, repeated=record is None, version=machine.version)
+        control = machine.of().control
+        return OverrideAnswer(control, repeated=record is None, version=machine.version)
 
     def _state(self) -> RiskState:
         version = self._machine.version

@@ -7,7 +7,7 @@ field that is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -140,23 +140,46 @@ _NO_MARKET: Final = MarketContext()
 _NEEDED: Final = ("symbol", "current_price", "atr_5min")
 
 
-def read_request(
-    body: bytes,
-    symbol: str,
-    base_quantity: float,
-    bar_window: Callable[[], BarWindow] | None = None,
-) -> DecideInput:
-    """Decode and check a request body.
+class AskedRequest(NamedTuple):
+    """A decoded request; ``given`` has its symbol, price and ATR from wherever they stood.
+
+    ``from_bars``: it has no matrix.
+    """
+
+    request: DecideRequest
+    given: dict[str, Any]
+    from_bars: bool
+
+    @property
+    def symbol(self) -> str:
+        """The symbol that it is for."""
+        return str(self.given["symbol"])
+
+    def require_symbol(self, known: Collection[str]) -> None:
+        """Refuse a symbol that is not known.
+
+        Raises:
+            RequestError: 422; names those that are.
+        """
+        if self.symbol not in known:
+            names = ", ".join(map(repr, known))
+            raise invalid(
+                "symbol" if self.request.symbol is not UNSET else "market_context.symbol",
+                f"this service decides for {names}, found {self.symbol!r}",
+                "wrong_symbol",
+            )
+
+
+def parse_request(body: bytes, by_bars: bool = True) -> AskedRequest:
+    """Decode a request body and find its symbol, price and ATR.
 
     Args:
         body: the JSON document.
-        symbol: of the instrument that the bundle decides for.
-        base_quantity: of that instrument in lots, the most an override may ask for.
-        bar_window: returns the bars that the service was sent, for a request without a matrix.
+        by_bars: whether a request may do without a matrix.
 
     Raises:
         RequestError: 400 when the body is not one JSON document with unique keys, 422 when a field
-            is missing, unknown, of another type or out of range; what ``bar_window`` raises.
+            is missing, unknown or of another type.
     """
     try:
         request = _DECODER.decode(body)
@@ -164,7 +187,7 @@ def read_request(
         raise explain(body, error) from error
     refuse_duplicate_keys(body)
     given = _market(request)
-    from_bars = request.matrix_state is UNSET and bar_window is not None
+    from_bars = request.matrix_state is UNSET and by_bars
     if from_bars:
         _require_symbol_alone(given)
     missing = next(
@@ -174,12 +197,24 @@ def read_request(
         raise invalid("matrix_state", "is required", "missing_field")
     if missing is not None:
         raise invalid(f"market_context.{missing}", "is required", "missing_field")
-    if given["symbol"] != symbol:
-        raise invalid(
-            "symbol" if request.symbol is not UNSET else "market_context.symbol",
-            f"this service decides for {symbol!r}, found {given['symbol']!r}",
-            "wrong_symbol",
-        )
+    return AskedRequest(request, given, from_bars)
+
+
+def checked_request(
+    asked: AskedRequest, base_quantity: float, bar_window: Callable[[], BarWindow] | None = None
+) -> DecideInput:
+    """Check a decoded request for its symbol.
+
+    Args:
+        asked: the request.
+        base_quantity: of the symbol's instrument in lots, the most an override may ask for.
+        bar_window: returns the bars that the service was sent, for a request without a matrix.
+
+    Raises:
+        RequestError: 422 when a field is out of range; what ``bar_window`` raises.
+    """
+    request, given, from_bars = asked
+    symbol = asked.symbol
     detected = NO_SYNERGY
     if bar_window is not None and from_bars:
         matrix, price, atr, detected = bar_window()
@@ -214,6 +249,18 @@ def read_request(
         canonical=matrix.tobytes() + rest,
         from_bars=from_bars,
     )
+
+
+def read_request(
+    body: bytes,
+    symbol: str,
+    base_quantity: float,
+    bar_window: Callable[[], BarWindow] | None = None,
+) -> DecideInput:
+    """Decode and check a request body for one symbol; see the functions that it calls."""
+    asked = parse_request(body, bar_window is not None)
+    asked.require_symbol((symbol,))
+    return checked_request(asked, base_quantity, bar_window)
 
 
 def _check_matrix(matrix: FloatArray) -> None:

@@ -36,6 +36,14 @@ class Parameter:
     default: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextParameter:
+    """A text of at most ``longest`` characters in the query string, which may be left out."""
+
+    name: str
+    longest: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operation(Generic[AnswerT]):
     """One path with its method.
@@ -46,7 +54,7 @@ class Operation(Generic[AnswerT]):
         summary: one line for people.
         answer: type of the body that comes with 200.
         request: type of the request's body, None without one.
-        query: the parameter of the query string, None without one.
+        queries: the parameters of the query string.
         statuses: refusals of its own; those of every operation come on top.
         also: statuses besides 200 that come with the answer's body.
         is_open: whether it is answered without a token and to web pages.
@@ -58,7 +66,7 @@ class Operation(Generic[AnswerT]):
     summary: str
     answer: type[AnswerT]
     request: type[Struct] | None = None
-    query: Parameter | None = None
+    queries: tuple[Parameter | TextParameter, ...] = ()
     statuses: tuple[int, ...] = ()
     also: tuple[int, ...] = ()
     is_open: bool = False
@@ -82,6 +90,9 @@ _WRITES: Final = (*_READS_BODY, 503)
 DAYS: Final = Parameter(name="days", minimum=1, maximum=3650, default=30)
 STRICT: Final = Parameter(name="strict", minimum=0, maximum=1, default=0)
 """Whether a critical health is answered with 503, for programs that look at the status alone."""
+
+SYMBOL: Final = TextParameter(name="symbol", longest=64)
+"""Which symbol is meant; it has to be given when the service has several."""
 
 DECIDE: Final = Operation(
     path="/decide",
@@ -136,7 +147,7 @@ PERFORMANCE: Final = Operation(
     method="GET",
     summary="Trading metrics from the fills",
     answer=responses.PerformanceAnswer,
-    query=DAYS,
+    queries=(DAYS, SYMBOL),
     statuses=(422, 503),
 )
 MODEL: Final = Operation(
@@ -144,6 +155,8 @@ MODEL: Final = Operation(
     method="GET",
     summary="The public part of the bundle's manifest",
     answer=responses.ManifestAnswer,
+    queries=(SYMBOL,),
+    statuses=(422,),
 )
 OPENAPI: Final[Operation[dict[str, Any]]] = Operation(
     path="/openapi.json", method="GET", summary="This document", answer=dict
@@ -153,7 +166,7 @@ HEALTH: Final = Operation(
     method="GET",
     summary="Components, latencies and alerts",
     answer=responses.HealthAnswer,
-    query=STRICT,
+    queries=(STRICT,),
     statuses=(422,),
     also=(503,),
     is_open=True,

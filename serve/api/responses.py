@@ -196,11 +196,16 @@ class AccountAnswer(Struct, frozen=True):
 
 
 class OverrideAnswer(Struct, frozen=True):
-    """The answer of ``POST /admin/override``: the order that is in force."""
+    """The answer of ``POST /admin/override``: the order that is in force.
+
+    With several symbols ``overrides`` has each one's, and ``override`` is the strictest of those
+    that the order was for.
+    """
 
     override: Control
     repeated: bool
     version: int
+    overrides: dict[str, Control] | UnsetType = UNSET
 
 
 class ModelAnswer(Struct, frozen=True):
@@ -378,8 +383,40 @@ class Latency(Struct, frozen=True):
     total: StageLatency
 
 
+class SymbolHealth(Struct, frozen=True):
+    """Health of one of several symbols; ``status`` is that of its bundle, agents and bars."""
+
+    status: Status
+    bundle_id: str
+    active_positions: int
+    override: Control
+    halted: bool
+    bars: int
+    bars_overdue_s: float | None
+    gap: bool
+    suspect: list[str]
+    accuracy: Accuracy
+    trades: int
+
+
+class TotalHealth(Struct, frozen=True):
+    """The sum of all accounts: equity in dollars, drawdown of the session, and its limits.
+
+    The limits are shares, null where there is none.
+    """
+
+    equity: float
+    drawdown: float
+    drawdown_limit: float | None
+    daily_loss_limit: float | None
+    halted: bool
+
+
 class HealthAnswer(Struct, frozen=True):
-    """The answer of ``GET /health``; ``status`` is that of the worst component."""
+    """The answer of ``GET /health``; ``status`` is that of the worst component.
+
+    ``total`` and ``symbols`` are there when the service has several symbols.
+    """
 
     status: Status
     timestamp: str
@@ -387,6 +424,8 @@ class HealthAnswer(Struct, frozen=True):
     metrics: ServiceMetrics
     latency: Latency
     alerts: list[Alert]
+    total: TotalHealth | UnsetType = UNSET
+    symbols: dict[str, SymbolHealth] | UnsetType = UNSET
 
 
 class LiveAnswer(Struct, frozen=True):

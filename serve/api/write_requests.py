@@ -127,13 +127,15 @@ class AccountRequest(Struct, forbid_unknown_fields=True, frozen=True):
 class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The body of ``POST /admin/override``. A repeat with the same ``request_id`` does nothing.
 
-    ``note`` says why, ``by`` who ordered it; both are recorded.
+    ``note`` says why, ``by`` who ordered it; both are recorded. Without a symbol the order is for
+    all.
     """
 
     action: Literal["pause", "resume", "flatten", "force_hold"]
     request_id: Name | None = None
     note: Note = ""
     by: Note = ""
+    symbol: Symbol | None = None
 
 
 class ModelRequest(Struct, forbid_unknown_fields=True, frozen=True):

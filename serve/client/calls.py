@@ -222,13 +222,22 @@ def account(
 
 
 def override(
-    action: str, note: str = "", request_id: str | None = None, by: str = ""
+    action: str,
+    note: str = "",
+    request_id: str | None = None,
+    by: str = "",
+    symbol: str | None = None,
 ) -> Call[OverrideAnswer]:
-    """Order pause, resume, flatten or force_hold; ``note`` says why, ``by`` who orders it."""
+    """Order pause, resume, flatten or force_hold for a symbol, or for all when it is omitted.
+
+    ``note`` says why, ``by`` who orders it.
+    """
     # an id of its own makes the order count once, however often the request is repeated
     body = {"action": action, "note": note, "request_id": request_id or uuid.uuid4().hex}
     if by:
         body["by"] = by
+    if symbol is not None:
+        body["symbol"] = symbol
     return Call(operations.OVERRIDE, body)
 
 
@@ -241,14 +250,19 @@ def load_model(
     return Call(operations.LOAD_MODEL, body, timeout_s=RELOAD_TIMEOUT_S)
 
 
-def model() -> Call[ManifestAnswer]:
-    """Return the public part of the manifest of the bundle that decides."""
-    return Call(operations.MODEL)
+def model(symbol: str | None = None) -> Call[ManifestAnswer]:
+    """Return the public part of the bundle's manifest; of several symbols one has to be named."""
+    return Call(operations.MODEL, params=None if symbol is None else {"symbol": symbol})
 
 
-def performance(days: int = operations.DAYS.default) -> Call[PerformanceAnswer]:
-    """Return the trading metrics of the last days."""
-    return Call(operations.PERFORMANCE, params={operations.DAYS.name: str(days)})
+def performance(
+    days: int = operations.DAYS.default, symbol: str | None = None
+) -> Call[PerformanceAnswer]:
+    """Return the trading metrics of the last days; of several symbols one has to be named."""
+    params = {operations.DAYS.name: str(days)}
+    if symbol is not None:
+        params[operations.SYMBOL.name] = symbol
+    return Call(operations.PERFORMANCE, params=params)
 
 
 def health() -> Call[HealthAnswer]:

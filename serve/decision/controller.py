@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Final
 
 from rllib_tactical.domain.types import Reason
+from serve.api.decide_request import AskedRequest, parse_request
 from serve.api.write_requests import WriteRequest
 from serve.decision.decider import Decided
 from serve.decision.replica import Active, StateReplica
@@ -45,12 +47,15 @@ class Controller:
 
         Raises:
             RequestError: the body is refused, see ``Decider.answer``; 409 when it is a repeat whose
-                order has been filled since.
+                order has been filled since; 422 for a symbol that is not served.
         """
-        active = self._replica.active()
-        decided = active.decider.answer(body, active.state, active.hold)
+        start = perf_counter()
+        asked = parse_request(body)
+        asked.require_symbol(self._replica.symbols)
+        active = self._replica.active(asked.symbol)
+        decided = active.decider.answer_asked(asked, active.state, active.hold, start=start)
         if decided.orders:
-            return await self._secured(body, active, decided, caller)
+            return await self._secured(asked, active, decided, caller)
         self._replica.recorder.keep(decided, active.version, caller)
         return decided
 
@@ -59,7 +64,7 @@ class Controller:
         return await self._replica.writer.answer(request)
 
     async def _secured(
-        self, body: bytes, active: Active, decided: Decided, caller: Caller
+        self, asked: AskedRequest, active: Active, decided: Decided, caller: Caller
     ) -> Decided:
         """Return a decision with an order once it is durable, else one that holds.
 
@@ -81,18 +86,18 @@ class Controller:
                 # an operator's order to close the position does not wait for a disk
                 recorder.keep(decided, active.version, caller)
                 return decided
-            before, active = active, self._replica.active()
+            before, active = active, self._replica.active(asked.symbol)
             same = active.state is before.state and active.decider is before.decider
             if same and active.hold is None:
                 return decided
-            again = active.decider.answer(body, active.state, active.hold)
+            again = active.decider.answer_asked(asked, active.state, active.hold)
             if again.answer.decision_id == decided.answer.decision_id:
                 return decided
             decided = again
             if not decided.orders:
                 recorder.keep(decided, active.version, caller)
                 return decided
-        decided = active.decider.answer(body, active.state, Reason.STATE_UNAVAILABLE)
+        decided = active.decider.answer_asked(asked, active.state, Reason.STATE_UNAVAILABLE)
         recorder.keep(decided, active.version, caller)
         return decided
 
@@ -101,7 +106,7 @@ class Controller:
         command, decision_id = decided.answer.decision.execution_command, decided.answer.decision_id
         if command is None or command.stop_loss is None:
             return  # nothing keeps a position from being closed
-        if self._replica.machine.has_filled(decision_id):
+        if self._replica.machine.of(command.symbol).has_filled(decision_id):
             raise not_in_force(f"the order {decision_id} has been filled", "decision_id")
 
 

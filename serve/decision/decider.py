@@ -35,7 +35,14 @@ from rllib_tactical.domain.types import (
     Instrument,
     Reason,
 )
-from serve.api.decide_request import BarWindow, DecideInput, OverrideParams, read_request
+from serve.api.decide_request import (
+    AskedRequest,
+    BarWindow,
+    DecideInput,
+    OverrideParams,
+    checked_request,
+    parse_request,
+)
 from serve.api.errors import RequestError
 from serve.api.responses import DecideAnswer, Source, Timing
 from serve.decision.answer_parts import breakdown_of, decision_part
@@ -124,16 +131,29 @@ class Decider:
         """Read a request body and decide; see ``decide``.
 
         Raises:
-            RequestError: the body is refused, see ``read_request``; 409 when a decision by symbol
+            RequestError: the body is refused, see ``parse_request``; 409 when a decision by symbol
                 has too few bars.
         """
         start = perf_counter()
-        request = read_request(
-            body,
-            self.bundle.instrument.symbol,
-            self._base_quantity,
-            lambda: self.window(state),
-        )
+        asked = parse_request(body)
+        asked.require_symbol((self.bundle.instrument.symbol,))
+        return self.answer_asked(asked, state, hold, now_s, start)
+
+    def answer_asked(
+        self,
+        asked: AskedRequest,
+        state: RiskState,
+        hold: Reason | None = None,
+        now_s: float | None = None,
+        start: float | None = None,
+    ) -> Decided:
+        """Check a decoded request for the bundle's symbol and decide; see ``decide``.
+
+        Raises:
+            RequestError: see ``checked_request``; 409 when a decision by symbol has too few bars.
+        """
+        start = perf_counter() if start is None else start
+        request = checked_request(asked, self._base_quantity, lambda: self.window(state))
         return self.decide(request, state, hold, now_s, start)
 
     def decide(
@@ -147,7 +167,7 @@ class Decider:
         """Decide on a checked request.
 
         Args:
-            request: from ``read_request``.
+            request: from ``checked_request``.
             state: the risk state to decide on.
             hold: why the answer has to be hold: that state, or its bundle, may not be current.
             now_s: epoch time of the decision; the clock's when omitted.
@@ -166,7 +186,7 @@ class Decider:
         """Decide on a checked request under given circumstances: now, or again for a replay.
 
         Args:
-            request: from ``read_request``.
+            request: from ``checked_request``.
             given: what else the decision depends on.
             start: ``perf_counter`` at which work on the request began; now when omitted.
             fallback: let the rule-based votes answer, as when the actors fail.

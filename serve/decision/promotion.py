@@ -71,7 +71,7 @@ class Promotion:
                 raise _refused(str(error)) from error
             if request.bundle_id not in (None, record.bundle_id):
                 raise _refused(f"bundle_id: the folder holds {record.bundle_id}", "bundle_id")
-            previous = machine.model
+            previous = machine.of(record.symbol).model
             if (record.bundle_id, record.path) != (previous.bundle_id, previous.path):
                 if record.bundle_id != previous.bundle_id:
                     await self._ready(record)
@@ -82,7 +82,7 @@ class Promotion:
     async def _ready(self, record: ModelRecord) -> None:
         """Warm a bundle up and copy it; give the other replicas time to do the same."""
         begun = time.monotonic()
-        proposal = ProposalRecord(record.path, record.bundle_id)
+        proposal = ProposalRecord(record.path, record.bundle_id, record.symbol)
         try:
             await asyncio.wait_for(
                 asyncio.to_thread(self._prepare, record), self._service.reload_timeout_s
@@ -110,7 +110,8 @@ class Promotion:
         if not (self._copies / record.bundle_id).is_dir():
             copy_bundle(Path(record.path), record.bundle_id, self.copy_of(record))
         copies = sorted(self._copies.iterdir(), key=lambda copy: copy.stat().st_mtime)
-        kept = {record.bundle_id, self._commit.shared.machine.model.bundle_id}
+        machines = self._commit.shared.machine.symbols.values()
+        kept = {record.bundle_id, *(machine.model.bundle_id for machine in machines)}
         for copy in copies[:-KEPT_COPIES]:
             if copy.name not in kept:
                 shutil.rmtree(copy, ignore_errors=True)

@@ -67,7 +67,7 @@ class StateWriter:
         self._commit = Commits(opened.shared, availability)
         self.promotion = Promotion(self._commit, folder / COPIES, service, prepare)
         self._orders = OperatorOrders(
-            self._commit, opened.order, service.lease_s, lambda: self.clock()
+            self._commit, opened.orders, service.lease_s, lambda: self.clock()
         )
 
     async def answer(self, request: WriteRequest) -> Reply:
@@ -92,9 +92,9 @@ class StateWriter:
             return 503, _JSON(error_body("state_unavailable", told))
         return 200, _JSON(answer)
 
-    async def performance(self, days: int) -> Reply:
-        """Return the trading metrics of the last ``days`` days."""
-        machine = self._shared.machine
+    async def performance(self, days: int, symbol: str) -> Reply:
+        """Return the trading metrics of the last ``days`` days of a symbol that is served."""
+        machine = self._shared.machine.of(symbol)
         try:
             report = await asyncio.to_thread(
                 performance_report,
@@ -147,7 +147,7 @@ class StateWriter:
             changed["revised"] = [row.time_s for row in plan.revised]
             last = plan.rows[-1].time_s
             self._commit.log("bars", bars=len(plan.rows), last_timestamp=last, **changed)
-        return bars_answer(machine, plan)
+        return bars_answer(machine, plan, request.symbol)
 
     async def _fills(self, request: FillsRequest) -> FillsAnswer:
         machine = self._shared.machine
@@ -161,15 +161,15 @@ class StateWriter:
         if await self._commit(check):
             named = [{"fill_id": f.fill_id, "decision_id": f.decision_id} for f in plan.new]
             self._commit.log("fills", fills=named, busts=list(plan.busts), note=request.note)
-        return fills_answer(machine, plan)
+        return fills_answer(machine, plan, request.symbol)
 
     async def _account(self, request: AccountRequest) -> AccountAnswer:
         machine = self._shared.machine
-        before = machine.snapshot().account
+        before = machine.asked(request.symbol).account
 
         def check() -> AccountRecord | None:
             nonlocal before
-            before = machine.snapshot().account
+            before = machine.asked(request.symbol).account
             return machine.check_account(request, self.clock())
 
         if written := await self._commit(check):

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import ray
 from ray import serve as ray_serve
 
-from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
 from serve.api.operations import OPEN_PATHS, paths_by_method
 from serve.deploy.deployment import listening_deployment
+from serve.deploy.launch import launch_records, load_bundles, total_limits
 from serve.deploy.ray_serve import (
     APP_NAME,
     Progress,
@@ -56,9 +56,8 @@ from serve.state.opening import (
     is_remote,
     open_store,
     shared_state,
-    store_name,
 )
-from serve.state.records import model_record
+from serve.state.places import place_state
 
 if TYPE_CHECKING:
     from serve.state.ownership import StateOwner
@@ -66,14 +65,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Service:
-    """A running service. Use it as a context manager, or call ``stop``."""
+    """A running service. Use it as a context manager, or call ``stop``.
+
+    ``bundles``: ids by symbol; ``left_out``: by symbol the lots of a position in the state that no
+    bundle was given for.
+    """
 
     url: str
-    bundle_id: str
+    bundles: dict[str, str]
     replicas: int
     authenticated: bool
     state: str
     logs: Path
+    left_out: dict[str, float]
     _tear_down: Callable[[], None] = field(repr=False)
     watch: ClusterWatch = field(repr=False)
     _stopped: bool = field(default=False, repr=False)
@@ -102,7 +106,7 @@ class Service:
 
 
 def start_service(
-    bundle_path: Path,
+    bundle_path: Path | Sequence[Path],
     host: str = "127.0.0.1",
     port: int = 8001,
     replicas: int = 1,
@@ -118,26 +122,29 @@ def start_service(
     ``_NAME`` behind.
 
     Args:
-        bundle_path: the bundle to decide with; it has to be there on every node with a replica.
+        bundle_path: the bundle to decide with, or several, each for a symbol of its own; they have
+            to be there on every node with a replica.
         host: address to listen on.
         port: port to listen on; 0 chooses a free one.
         replicas: number of processes that decide.
-        config: latency budgets and the service's own settings are taken from it.
-        state: folder of the states; this one's is in it under the instrument's symbol; or the URL
-            of a Redis or Valkey server. Without it the state ends with the service.
+        config: latency budgets, limits over the sum of the accounts and the service's own settings
+            are taken from it.
+        state: folder of the states, see ``place_state``; or the URL of a Redis or Valkey server.
+            Without it the state ends with the service.
         progress: called with what is done next, and often with nothing while waiting; what it
             raises ends the start.
 
     Raises:
         UnreadableError: there is no bundle.
         BundleError: the bundle is incomplete, altered or made for another version.
-        ServiceError: the host needs a token, the port is in use, the state folder cannot be used,
-            Serve already runs on this Ray, or the service did not come up.
+        ServiceError: two bundles are for one symbol, the host needs a token, the port is in use,
+            the state folder cannot be used, Serve already runs on this Ray, or the service did
+            not come up.
     """
     config = config or TacticalConfig()
-    bundle_path = Path(bundle_path).resolve()
-    progress("verifying the bundle")
-    bundle = load_bundle(bundle_path)
+    paths = [bundle_path] if isinstance(bundle_path, str | Path) else bundle_path
+    progress("verifying the bundle" if len(paths) == 1 else "verifying the bundles")
+    bundles = load_bundles([Path(path) for path in paths])
     token = os.environ.get(TOKEN_VARIABLE) or None
     require_safe_binding(host, token)
     admin = admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token)
@@ -157,12 +164,14 @@ def start_service(
     cleanup.callback(claim.close)
     cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
-        store = store_name(str(state or folder / "states"), bundle.instrument.symbol)
+        symbols = [bundle.instrument.symbol for bundle in bundles]
+        store = place_state(str(state or folder / "states"), symbols)
         own = folder / "local" if is_remote(store) else Path(store)
         shared = StateSettings(
             store=store,
             folder=str(own),
-            model=model_record(bundle, uuid.uuid4().hex, config.service.live_bars),
+            models=launch_records(bundles, uuid.uuid4().hex, config),
+            limits=total_limits(bundles, config),
         )
         progress("reading the state")
         owned = []
@@ -170,7 +179,8 @@ def start_service(
             owner = _owned(store, progress)
             cleanup.callback(owner.release)
             owned.append(owner.problem)
-        cleanup.callback(_claimed(shared).release)
+        lock, left_out = _claimed(shared)
+        cleanup.callback(lock.release)
         progress("starting Ray")
         with tokens_hidden():  # Ray's processes keep the environment that they are started in
             started_ray = connect_ray()
@@ -210,11 +220,12 @@ def start_service(
         raise ServiceError(f"the service did not start: {reason}") from error
     return Service(
         url=url,
-        bundle_id=bundle.bundle_id,
+        bundles={bundle.instrument.symbol: bundle.bundle_id for bundle in bundles},
         replicas=replicas,
         authenticated=token is not None,
         state=store,
         logs=own / "logs",
+        left_out=left_out,
         _tear_down=lambda: quietly(cleanup.close),
         watch=watch,
     )
@@ -233,8 +244,11 @@ def _owned(store: str, progress: Progress) -> StateOwner:
     return StateOwner(RedisStore(store), progress)
 
 
-def _claimed(settings: StateSettings) -> FolderLock:
-    """Open the state once, before its replicas do, and return the lock that keeps others out.
+def _claimed(settings: StateSettings) -> tuple[FolderLock, dict[str, float]]:
+    """Open the state once, before its replicas do.
+
+    Returns:
+        The lock that keeps others out, and by symbol the positions that are not served.
 
     Raises:
         ServiceError: it is in use, is damaged or belongs to another market than the bundle.
@@ -246,14 +260,16 @@ def _claimed(settings: StateSettings) -> FolderLock:
     try:
         store = open_store(settings.store)
         try:
-            shared_state(store, settings.model)
+            machine = shared_state(store, *settings.models, limits=settings.limits).machine
+            accounts = {symbol: machine.symbols[symbol].account for symbol in machine.left_out}
+            left_out = {symbol: each.side * each.quantity for symbol, each in accounts.items()}
         finally:
             store.close()
         lock.share()
     except BaseException:
         lock.release()
         raise
-    return lock
+    return lock, left_out
 
 
 def serve_forever(
@@ -312,14 +328,22 @@ def serve_forever(
 
 
 def describe(service: Service) -> list[str]:
-    """Return the start message: address, operations, folders and token."""
+    """Return the start message: address, operations, folders, token, what is not served."""
+    plural = "s" if service.replicas > 1 else ""
+    chosen = [f"bundle {bundle_id[:12]}" for bundle_id in service.bundles.values()]
+    if len(service.bundles) > 1:
+        chosen = [f"{symbol} {bundle_id[:12]}" for symbol, bundle_id in service.bundles.items()]
     lines = [
-        f"listening on {service.url} ({service.replicas} replica"
-        f"{'s' if service.replicas > 1 else ''}, bundle {service.bundle_id[:12]})",
+        f"listening on {service.url} ({service.replicas} replica{plural}, {', '.join(chosen)})",
         *(f"{method:<4} {' '.join(paths)}" for method, paths in paths_by_method().items()),
         f"state in {service.state}, logs in {service.logs}",
         f"token required except for {' '.join(sorted(OPEN_PATHS))} ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",
+        *(
+            f"the state also holds {symbol}, for which no bundle was given: its position of "
+            f"{held:g} lots is kept and not traded"
+            for symbol, held in service.left_out.items()
+        ),
     ]
     return lines

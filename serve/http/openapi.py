@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from rllib_tactical import __version__
-from serve.api.operations import JSON, OPERATIONS, Operation, Parameter
+from serve.api.operations import JSON, OPERATIONS, Operation, Parameter, TextParameter
 from serve.api.responses import ErrorAnswer
 
 _REF: Final = "#/components/schemas/{name}"
@@ -49,8 +49,8 @@ def _operation(operation: Operation[Any], schema_of: dict[Any, Any], token: bool
     if operation.request is not None:
         content = {JSON: {"schema": schema_of[operation.request]}}
         found["requestBody"] = {"required": True, "content": content}
-    if operation.query is not None:
-        found["parameters"] = [_parameter(operation.query)]
+    if operation.queries:
+        found["parameters"] = [_parameter(query) for query in operation.queries]
     answer = {operation.content_type: {"schema": schema_of[operation.answer]}}
     refusal = {JSON: {"schema": schema_of[ErrorAnswer]}}
     found["responses"] = {
@@ -63,11 +63,15 @@ def _operation(operation: Operation[Any], schema_of: dict[Any, Any], token: bool
     return found
 
 
-def _parameter(query: Parameter) -> dict[str, Any]:
-    schema = {
-        "type": "integer",
-        "minimum": query.minimum,
-        "maximum": query.maximum,
-        "default": query.default,
-    }
+def _parameter(query: Parameter | TextParameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "minLength": 1}
+    if isinstance(query, TextParameter):
+        schema["maxLength"] = query.longest
+    else:
+        schema = {
+            "type": "integer",
+            "minimum": query.minimum,
+            "maximum": query.maximum,
+            "default": query.default,
+        }
     return {"name": query.name, "in": "query", "required": False, "schema": schema}

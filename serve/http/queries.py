@@ -22,6 +22,7 @@ from serve.api.operations import (
     PERFORMANCE,
     READY,
     STRICT,
+    SYMBOL,
     Operation,
     Parameter,
 )
@@ -35,6 +36,7 @@ from serve.observability.gauges import ReplicaView, StateCollector, SymbolView
 from serve.observability.health import CRITICAL, StateAge, health_report
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
 from serve.observability.resources import ResourceProbe
+from serve.observability.several import combined
 
 
 class Queries:
@@ -65,73 +67,103 @@ class Queries:
         }
 
     async def _show_performance(self, request: HttpRequest) -> HttpResponse:
-        days = _whole_number(request, DAYS)
-        return await ask(self._replica.writer.performance(days), self._service.write_timeout_s)
+        given = _given(request, PERFORMANCE)
+        days = _whole_number(given, DAYS)
+        question = self._replica.writer.performance(days, self._symbol(given))
+        return await ask(question, self._service.write_timeout_s)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
-        strict = _whole_number(request, STRICT)
-        active, now_s = self._replica.active(), time.time()
-        bundle, availability = active.decider.bundle, self._replica.availability
-        report = health_report(
-            now_s,
-            self._probe.read(),
-            self._telemetry.recent(),
-            self._performance,
-            bundle.bundle_id,
-            bundle.rules.risk.session_drawdown_limit,
-            active.state,
-            (await self._replica.scores()).get(bundle.bundle_id, (0, NO_ACCURACY)),
-            StateAge(
-                state_age_s=availability.age_s,
-                lost=not availability.ok,
-                bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
-            ),
-            self._replica.recorder.health,
-        )
+        strict = _whole_number(_given(request, HEALTH), STRICT)
+        now_s, availability = time.time(), self._replica.availability
+        resources, recent = self._probe.read(), self._telemetry.recent()
+        reports = {}
+        for symbol, active in self._replica.all_active().items():
+            bundle = active.decider.bundle
+            reports[symbol] = health_report(
+                now_s,
+                resources,
+                recent,
+                self._performance,
+                bundle.bundle_id,
+                bundle.rules.risk.session_drawdown_limit,
+                active.state,
+                (await self._replica.scores(symbol)).get(bundle.bundle_id, (0, NO_ACCURACY)),
+                StateAge(
+                    state_age_s=availability.age_s,
+                    lost=not availability.ok,
+                    bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
+                ),
+                self._replica.recorder.health,
+            )
+        report = combined(reports, self._replica.machine)
         return json_response(report, 503 if strict and report.status == CRITICAL else 200)
 
     async def _live(self, request: HttpRequest) -> HttpResponse:
         return json_response(LiveAnswer())
 
     async def _ready(self, request: HttpRequest) -> HttpResponse:
-        hold = self._replica.active().hold
-        if hold is None and self._replica.availability.ok:
+        holds = [active.hold for active in self._replica.all_active().values()]
+        if all(hold is None for hold in holds) and self._replica.availability.ok:
             return json_response(ReadyAnswer())
-        if hold is Reason.MODEL_LOADING:
+        if Reason.STATE_UNAVAILABLE not in holds and Reason.MODEL_LOADING in holds:
             return json_response(
-                error_body(hold.code, "the chosen bundle is being loaded: decisions hold"), 503
+                error_body(
+                    Reason.MODEL_LOADING.code, "the chosen bundle is being loaded: decisions hold"
+                ),
+                503,
             )
         return unavailable("the state cannot be read or written: decisions hold")
 
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
-        scores, active = await self._replica.scores(), self._replica.active()
         availability, journal = self._replica.availability, self._replica.recorder.health
         self._telemetry.record_totals(journal.lost, self._replica.load_failures)
-        bundle = active.decider.bundle
-        symbol = SymbolView(
-            symbol=bundle.instrument.symbol,
-            bundle_id=bundle.bundle_id,
-            state=active.state,
-            drawdown_limit=bundle.rules.risk.session_drawdown_limit,
-            bars_overdue_s=active.state.market_age_s(time.time(), bundle.bar_seconds),
-            trades=self._replica.machine.trades,
-            accuracy={bundle_id: accuracy for bundle_id, (_, accuracy) in scores.items()},
-        )
+        views, holds, machine = [], [], self._replica.machine
+        for symbol, active in self._replica.all_active().items():
+            scores, bundle = await self._replica.scores(symbol), active.decider.bundle
+            holds.append(active.hold)
+            views.append(
+                SymbolView(
+                    symbol=symbol,
+                    bundle_id=bundle.bundle_id,
+                    state=active.state,
+                    drawdown_limit=bundle.rules.risk.session_drawdown_limit,
+                    bars_overdue_s=active.state.market_age_s(time.time(), bundle.bar_seconds),
+                    trades=machine.symbols[symbol].trades,
+                    accuracy={bundle_id: share for bundle_id, (_, share) in scores.items()},
+                )
+            )
         replica = ReplicaView(
             state_age_s=availability.age_s,
             state_available=availability.ok,
-            model_loading=active.hold is Reason.MODEL_LOADING,
+            model_loading=Reason.MODEL_LOADING in holds,
             waiting=journal.waiting,
         )
-        text = self._telemetry.scrape(StateCollector(replica, [symbol]))
+        text = self._telemetry.scrape(StateCollector(replica, views, machine))
         return HttpResponse(text, content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
-        bundle = self._replica.active().decider.bundle
+        symbol = self._symbol(_given(request, MODEL))
+        bundle = self._replica.active(symbol).decider.bundle
         return json_response(public_manifest(bundle, self._performance))
 
     async def _document(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(openapi_document(self._needs_token))
+
+    def _symbol(self, given: Mapping[str, str]) -> str:
+        """Return the symbol that a query is about.
+
+        Raises:
+            RequestError: 422 when it is not served, or left out where there are several.
+        """
+        known = list(self._replica.symbols)
+        names = ", ".join(map(repr, known))
+        symbol = given.get(SYMBOL.name, known[0] if len(known) == 1 else None)
+        if symbol is None:
+            raise invalid(SYMBOL.name, f"is required, one of {names}", "missing_field")
+        if symbol not in known:
+            text = f"must be one of {names}, found {symbol!r}"
+            raise invalid(SYMBOL.name, text, "wrong_symbol")
+        return symbol
 
 
 def public_manifest(bundle: Bundle, performance: PerformanceConfig) -> ManifestAnswer:
@@ -143,14 +175,18 @@ def public_manifest(bundle: Bundle, performance: PerformanceConfig) -> ManifestA
     return ManifestAnswer(**shown, **more)
 
 
-def _whole_number(request: HttpRequest, parameter: Parameter) -> int:
-    """Return the only parameter of a request's query.
+def _given(request: HttpRequest, operation: Operation[Any]) -> dict[str, str]:
+    return request.query(tuple(query.name for query in operation.queries))
+
+
+def _whole_number(given: Mapping[str, str], parameter: Parameter) -> int:
+    """Return a parameter of a query.
 
     Raises:
         RequestError: 422 when it is no whole number within its limits.
     """
     name, least, most = parameter.name, parameter.minimum, parameter.maximum
-    text = request.query((name,)).get(name, str(parameter.default))
+    text = given.get(name, str(parameter.default))
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else least - 1
     if not least <= number <= most:
         raise invalid(name, f"must be a whole number in {least}..{most}, found {text}")

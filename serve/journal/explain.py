@@ -128,8 +128,8 @@ def explain(name: str, decision_id: str, bundles: Sequence[Path] = ()) -> Explan
         DamagedError: journal or state are not what was written to them.
     """
     record = find_decision(name, decision_id)
-    versions = [record.state_version] if record.matrix is None else []
-    states = PastStates(name, versions)
+    own = record.state_version, record.parts.symbol
+    states = PastStates(name, [own] if record.matrix is None else [])
     decider = Deciders(name, states.paths, bundles).of(record.answered["bundle_id"])
     request = request_of(record, decider, states)
     if isinstance(request, Difference):

@@ -13,7 +13,7 @@ from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import DataError, UsageError
 from serve.journal.record import DecisionRecord, decision_of, input_of
 from serve.state.inspection import find_state
-from serve.state.opening import is_remote, journal_name, open_journal, store_name
+from serve.state.opening import is_remote, journal_name, open_journal
 from serve.state.sqlite_store import FILE_NAME
 from serve.state.store import unpack
 
@@ -30,11 +30,7 @@ def find_journal(where: str, symbol: str | None = None) -> str:
     Raises:
         UsageError: there is none.
     """
-    if symbol is not None:
-        named = store_name(where.partition("#")[0], symbol)
-        if is_remote(where) or Path(named).is_dir():
-            where = named
-    name = find_state(where)
+    name = find_state(where, symbol)
     if not is_remote(name) and not (Path(journal_name(name)) / FILE_NAME).is_file():
         raise UsageError(f"--state must hold a journal of decisions, found none: {name}")
     return name

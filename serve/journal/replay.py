@@ -60,35 +60,39 @@ class PastStates:
 
     Args:
         name: of the state.
-        versions: those to keep.
+        wanted: versions and symbols to keep.
 
     Raises:
         DamagedError: the state cannot be read for what it was.
     """
 
-    def __init__(self, name: str, versions: Iterable[int]) -> None:
+    def __init__(self, name: str, wanted: Iterable[tuple[int, str]]) -> None:
         self.paths: dict[str, list[Path]] = {}
-        self._states: dict[int, RiskState] = {}
-        wanted = set(versions)
+        self._states: dict[tuple[int, str], RiskState] = {}
+        symbols: dict[int, set[str]] = {}
+        for version, symbol in wanted:
+            symbols.setdefault(version, set()).add(symbol)
         store = open_store(name)
         try:
             for machine in self._machines(store):
-                if machine.version in wanted:
-                    self._states[machine.version] = RiskState.of(
-                        machine.snapshot(), ServiceConfig()
-                    )
+                for symbol in symbols.get(machine.version, ()):
+                    if symbol in machine.symbols:
+                        snapshot = machine.snapshot(symbol)
+                        self._states[machine.version, symbol] = RiskState.of(
+                            snapshot, ServiceConfig()
+                        )
         finally:
             store.close()
 
-    def at(self, version: int) -> RiskState:
-        """Return the state at a version.
+    def at(self, version: int, symbol: str) -> RiskState:
+        """Return the state of a symbol at a version.
 
         Raises:
             DataError: there was none.
         """
-        if version not in self._states:
-            raise DataError(f"the state must have version {version}, found none")
-        return self._states[version]
+        if (version, symbol) not in self._states:
+            raise DataError(f"the state must have version {version} of {symbol}, found none")
+        return self._states[version, symbol]
 
     def _machines(self, store: Store) -> Iterator[StateMachine]:
         image = store.image(archives=True)
@@ -175,7 +179,8 @@ def replay(
         DamagedError: journal or state are not what was written to them.
     """
     records = list(read_decisions(name, start_s, end_s, symbol))
-    states = PastStates(name, (r.state_version for r in records if r.matrix is None))
+    on_bars = (r for r in records if r.matrix is None)
+    states = PastStates(name, ((r.state_version, r.parts.symbol) for r in on_bars))
     deciders = Deciders(name, states.paths, bundles)
     found = [
         difference
@@ -207,7 +212,7 @@ def request_of(
         return input_of(record)
     parts = record.parts
     try:
-        window = decider.window(states.at(record.state_version))
+        window = decider.window(states.at(record.state_version, parts.symbol))
     except RequestError as error:
         raise DataError(f"state {record.state_version}: {error}") from error
     for field, recorded, found in (

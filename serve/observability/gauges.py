@@ -15,6 +15,7 @@ from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import AGENTS
 from serve.api.responses import Accuracy
 from serve.decision.risk_state import RiskState
+from serve.state.machine import StateMachine
 from serve.state.portfolio import Trade
 
 PNL_BUCKETS: Final = (-500, -100, -50, -25, -10, 0, 10, 25, 50, 100, 500)
@@ -52,15 +53,27 @@ class ReplicaView:
 
 
 class StateCollector(Collector):
-    """Makes the metrics of one scrape."""
+    """Makes the metrics of one scrape.
 
-    def __init__(self, replica: ReplicaView, symbols: Sequence[SymbolView]) -> None:
-        self._replica, self._symbols = replica, symbols
+    Args:
+        replica: what is shown of the replica that answers.
+        symbols: what is shown of each symbol.
+        machine: the state, for the sum of the accounts and symbols that are not served.
+    """
+
+    def __init__(
+        self,
+        replica: ReplicaView,
+        symbols: Sequence[SymbolView],
+        machine: StateMachine | None = None,
+    ) -> None:
+        self._replica, self._symbols, self._machine = replica, symbols, machine
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         yield from self._of_replica()
         yield from self._of_symbols()
+        yield from self._of_total()
         yield self._overrides()
         yield self._accuracy()
         yield _trade_pnl([trade.pnl for each in self._symbols for trade in each.trades])
@@ -99,6 +112,32 @@ class StateCollector(Collector):
         for each in self._symbols:
             family.add_metric([each.symbol, each.bundle_id], 1.0)
         yield family
+
+    def _of_total(self) -> Iterator[Metric]:
+        """Yield what is known of the sum of all accounts."""
+        if self._machine is None:
+            return
+        total = self._machine.total
+        for name, text, value in (
+            ("equity_dollars", "Equity of all accounts, as last marked", total.equity),
+            ("drawdown_ratio", "Share of the sum's peak that is lost", total.drawdown),
+            (
+                "drawdown_limit_ratio",
+                "Drawdown of the sum at which trading halts; absent without one",
+                total.limits.drawdown,
+            ),
+            ("halted", "1 while a limit of the sum halts all trading", total.halted),
+        ):
+            family = GaugeMetricFamily(f"tactical_total_{name}", text)
+            if value is not None:
+                family.add_metric([], float(value))
+            yield family
+        text = "Lots held of a symbol that no bundle was given for"
+        left_out = GaugeMetricFamily("tactical_left_out_lots", text, labels=["symbol"])
+        for symbol in self._machine.left_out:
+            account = self._machine.symbols[symbol].account
+            left_out.add_metric([symbol], account.side * account.quantity)
+        yield left_out
 
     def _overrides(self) -> Metric:
         text = "1 for the operator's order that is in force"

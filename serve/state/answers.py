@@ -10,11 +10,12 @@ from serve.state.fills import FillPlan
 from serve.state.machine import StateMachine
 
 
-def bars_answer(machine: StateMachine, plan: BarPlan) -> BarsAnswer:
-    """Return the answer to bars that were accepted by ``plan``."""
-    market = machine.market()
+def bars_answer(machine: StateMachine, plan: BarPlan, symbol: str | None = None) -> BarsAnswer:
+    """Return the answer to bars of a symbol (the only one if omitted) accepted by ``plan``."""
+    own = machine.of(symbol)
+    market = own.market()
     return BarsAnswer(
-        symbol=machine.instrument.symbol,
+        symbol=own.symbol,
         accepted=len(plan.new) + len(plan.late),
         late=len(plan.late),
         revised=len(plan.revised),
@@ -28,11 +29,12 @@ def bars_answer(machine: StateMachine, plan: BarPlan) -> BarsAnswer:
     )
 
 
-def fills_answer(machine: StateMachine, plan: FillPlan) -> FillsAnswer:
-    """Return the answer to fills that were accepted by ``plan``."""
-    account = machine.snapshot().account
+def fills_answer(machine: StateMachine, plan: FillPlan, symbol: str | None = None) -> FillsAnswer:
+    """Return the answer to fills of a symbol (the only one if omitted) accepted by ``plan``."""
+    own = machine.of(symbol)
+    account = machine.snapshot(own.symbol).account
     return FillsAnswer(
-        symbol=machine.instrument.symbol,
+        symbol=own.symbol,
         accepted=len(plan.new),
         corrected=sum(fill.corrects is not None for fill in plan.new),
         busted=len(plan.busts),
@@ -55,7 +57,7 @@ def account_answer(
         before: the account before it.
         written: whether it was new.
     """
-    snapshot, broker = machine.snapshot(), request.broker
+    snapshot, broker = machine.snapshot(request.symbol), request.broker
     account = snapshot.account
     moved = sum(move.amount for move in request.cash) if written else 0.0
     known = None if broker is None else broker.equity

@@ -2,68 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.errors import UsageError
-from serve.state.conversion import JOURNAL
 from serve.state.history import Finding, check_image, load, restored
-from serve.state.opening import FolderLock, is_remote, open_store
-from serve.state.sqlite_store import FILE_NAME, HEAD_NAME, SqliteStore, set_aside
-from serve.state.standing_order import StandingOrder
+from serve.state.machine import StateMachine
+from serve.state.opening import FolderLock, is_remote, open_store, store_name
+from serve.state.places import holds_state, shared_name
+from serve.state.sqlite_store import SqliteStore, set_aside
+from serve.state.standing_order import StandingOrders
 from serve.state.store import DamagedError, Image, Store
 
-_FILES: Final = (FILE_NAME, HEAD_NAME, JOURNAL)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolSummary:
+    """What ``tactical state show`` tells of a symbol; money in dollars, ``position`` in lots.
+
+    ``served``: whether the service was last started with a bundle for it.
+    """
+
+    symbol: str
+    bundle_id: str
+    bundle_path: str
+    launched_with: str
+    override: Control
+    standing_order: str | None
+    bars: int
+    trades: int
+    position: float
+    equity: float
+    halted: bool
+    served: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSummary:
-    """What ``tactical state show`` tells; money in dollars, ``position`` in lots."""
+    """What ``tactical state show`` tells; ``total_equity`` of all symbols in dollars."""
 
     store: str
     records: int
     archived: int
     head: str
     snapshots: tuple[int, ...]
-    symbol: str = ""
-    bundle_id: str = ""
-    bundle_path: str = ""
-    launched_with: str = ""
-    override: Control = Control.NONE
-    standing_order: str | None = None
-    bars: int = 0
-    trades: int = 0
-    position: float = 0.0
-    equity: float = 0.0
-    halted: bool = False
+    total_equity: float = 0.0
+    total_halted: bool = False
+    symbols: tuple[SymbolSummary, ...] = ()
 
 
-def find_state(where: str) -> str:
+def find_state(where: str, symbol: str | None = None) -> str:
     """Return the name of the one state at ``where``, see ``open_store``.
+
+    Args:
+        where: the folder of a state, the folder around several, or a server's URL.
+        symbol: which of several.
 
     Raises:
         UsageError: there is none, or there are several.
+        StoreError: the server cannot be reached.
     """
+    own = None if symbol is None else store_name(where, symbol)
     if is_remote(where):
-        if "#" not in where:
+        if "#" in where:
+            return where
+        if own is None:
             raise UsageError(f"--state must end with # and the symbol, found {where}")
-        return where
-    folder = Path(where)
-    if _holds_state(folder):
-        return str(folder.resolve())
-    found = [child for child in sorted(folder.glob("*")) if _holds_state(child)]
+        return own if holds_state(own) else shared_name(where)
+    for name in (own, shared_name(where)):
+        if name is not None and holds_state(name):
+            return name
+    found = [child for child in sorted(Path(where).glob("*")) if holds_state(str(child))]
     if len(found) != 1:
         names = ", ".join(child.name for child in found) or "none"
         raise UsageError(f"--state must hold the state of one symbol, found {names}: {where}")
     return str(found[0].resolve())
 
 
-def show_state(name: str) -> StateSummary:
-    """Return what the state is now; a service may be using it.
+def show_state(name: str, symbol: str | None = None) -> StateSummary:
+    """Return what the state is now, of one symbol or of all; a service may be using it.
 
     Raises:
+        UsageError: the symbol is not in the state.
         DamagedError: see ``history.load``.
         StoreError: it cannot be read.
     """
@@ -73,35 +93,47 @@ def show_state(name: str) -> StateSummary:
         image = store.image()
     finally:
         store.close()
-    told = {
-        "store": store.name,
-        "records": head.sequence,
-        "archived": head.archived,
-        "head": head.hash,
-        "snapshots": tuple(snapshot.sequence for snapshot in image.snapshots),
-    }
+    told = StateSummary(
+        store=store.name,
+        records=head.sequence,
+        archived=head.archived,
+        head=head.hash,
+        snapshots=tuple(snapshot.sequence for snapshot in image.snapshots),
+    )
     if machine is None:
-        return StateSummary(**told)  # type: ignore[arg-type]
-    snapshot = machine.snapshot()
-    order = None
-    if store.local:
-        standing = StandingOrder(Path(name))
-        given = standing.read()
-        standing.close()
-        order = None if given is None else given.action
-    return StateSummary(
-        **told,  # type: ignore[arg-type]
-        symbol=machine.instrument.symbol,
-        bundle_id=machine.model.bundle_id,
-        bundle_path=machine.model.path,
-        launched_with=machine.launched,
-        override=machine.control,
-        standing_order=order,
+        return told
+    if symbol is not None and symbol not in machine.symbols:
+        known = ", ".join(machine.symbols)
+        raise UsageError(f"--symbol must be one of {known}, found {symbol}")
+    chosen = machine.symbols if symbol is None else (symbol,)
+    orders = StandingOrders(Path(name), machine.served) if store.local else None
+    summaries = tuple(_summary(machine, each, orders) for each in chosen)
+    if orders is not None:
+        orders.close()
+    return replace(
+        told,
+        total_equity=machine.total.equity,
+        total_halted=machine.total.halted,
+        symbols=summaries,
+    )
+
+
+def _summary(machine: StateMachine, symbol: str, orders: StandingOrders | None) -> SymbolSummary:
+    own, snapshot = machine.symbols[symbol], machine.snapshot(symbol)
+    order = None if orders is None else orders.read(symbol)
+    return SymbolSummary(
+        symbol=symbol,
+        bundle_id=own.model.bundle_id,
+        bundle_path=own.model.path,
+        launched_with=own.launched,
+        override=own.control,
+        standing_order=None if order is None else order.action,
         bars=0 if snapshot.market is None else snapshot.market.bars,
-        trades=len(machine.trades),
+        trades=len(own.trades),
         position=snapshot.account.side * snapshot.account.quantity,
         equity=snapshot.account.equity,
         halted=snapshot.account.halted,
+        served=symbol in machine.served,
     )
 
 
@@ -172,10 +204,6 @@ def archive_state(name: str, keep: int) -> int:
         return store.archive(min(snapshot.sequence, store.head().sequence - keep))
     finally:
         store.close()
-
-
-def _holds_state(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _FILES)
 
 
 def _image_of(name: str) -> Image:

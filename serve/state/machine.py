@@ -1,4 +1,4 @@
-"""The state of the service, a state machine: bars, fills, operator's orders, the bundle.
+"""The state of the service, a state machine: all symbols, and the limits over their sum.
 
 A write is checked against the state, written to the store as a record, and applied. Every replica
 applies the same records and gets the same state. Nothing here reads a clock or a file.
@@ -6,56 +6,36 @@ applies the same records and gets the same state. Nothing here reads a clock or 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 import msgspec
 
-from rllib_tactical.config.loader import from_dict
 from rllib_tactical.domain.decision.override import Control
-from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.simulation.account import Account
-from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import ServiceError
-from serve.api.errors import exact, invalid
+from serve.api.errors import invalid
 from serve.api.write_requests import AccountRequest, BarsRequest, FillsRequest, OverrideRequest
-from serve.state.bars import BarBuffer, BarPlan, BufferImage, BufferState
+from serve.state.bars import BarPlan, BufferState
 from serve.state.clock import Witness
-from serve.state.fills import FillPlan, FillRegister
-from serve.state.ledger import (
-    Adopted,
-    CashMoved,
-    Filled,
-    Ledger,
-    LedgerImage,
-    RulesChosen,
-    SessionBegan,
-)
-from serve.state.portfolio import Fill, Trade
+from serve.state.fills import FillPlan
 from serve.state.records import (
     AccountRecord,
     BarsRecord,
     ControlRecord,
     FillsRecord,
     ModelRecord,
-    ProposalRecord,
     Record,
-    SessionRecord,
+    ServingRecord,
 )
-from serve.state.request_keys import RequestKeys, digest_of, not_in_force
-
-FIXED: Final = ("symbol", "point_value", "calendar", "timezone", "tick_size", "lot_step")
-"""Fields of an instrument in which bars and positions are kept: a new bundle must have the same."""
-
-CONTROLS: Final = {
-    "pause": Control.PAUSE,
-    "resume": Control.NONE,
-    "flatten": Control.FLATTEN,
-    "force_hold": Control.FORCE_HOLD,
-}
+from serve.state.request_keys import RequestKeys, not_in_force
+from serve.state.symbol_machine import CONTROLS, SymbolImage, SymbolMachine
+from serve.state.total import Total, TotalState
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What a decision needs to know of the state at one version."""
+    """What a decision needs to know of one symbol at one version of the state."""
 
     control: Control
     account: Account
@@ -67,26 +47,15 @@ class Snapshot(msgspec.Struct, frozen=True):
 class MachineImage(msgspec.Struct, frozen=True):
     """Everything that a ``StateMachine`` holds, for snapshots.
 
-    ``instrument`` is that of the first bundle; ``requests`` the operator's orders by request id,
-    as ``reports``, ``revisions`` and ``promotions`` are those to /account, /bars, /admin/model.
+    ``requests`` has the operator's orders by request id.
     """
 
     version: int
-    model: ModelRecord
-    instrument: dict[str, Any]
-    launched: str
-    control: Control
+    record_s: float
     requests: dict[str, str]
-    buffer: BufferImage
-    ledger: LedgerImage
-    fills: list[Fill]
-    busts: list[str]
-    reports: dict[str, str]
-    broker_position: float | None
-    record_s: float = 0.0
-    revisions: dict[str, str] = {}
-    promotions: dict[str, str] = {}
-    forgotten_s: float = 0.0
+    symbols: list[SymbolImage]
+    served: tuple[str, ...]
+    total: TotalState
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -96,45 +65,31 @@ _UNPACK: Final = msgspec.msgpack.Decoder(MachineImage).decode
 class StateMachine:
     """The state of the service.
 
+    ``symbols``: the state of each symbol, also of those that the service was last started without;
+    ``served``: those that it was last started with.
+
     Args:
-        model: the first record; it names the bundle and so the instrument.
+        model: the first record; it names the first symbol's bundle.
     """
 
     def __init__(self, model: ModelRecord) -> None:
-        self.model = model
-        self.launched = model.bundle_id
-        self.proposal: ProposalRecord | None = None
-        self.control = Control.NONE
+        first = SymbolMachine(model)
+        self.symbols = {first.symbol: first}
+        self.served: tuple[str, ...] = (first.symbol,)
+        self.total = Total(first.account.equity)
         self.version = 1
-        self._record_s, self._resumed = 0.0, 0
-        self._requests, self._reports = RequestKeys(), RequestKeys()
-        self._revisions, self._promotions = RequestKeys(), RequestKeys()
-        self._broker_position: float | None = None
-        self._first_instrument = model.instrument
-        self._instrument = from_dict(Instrument, model.instrument, "instrument")
-        self._buffer = BarBuffer(self._instrument, model.bar_seconds)
-        self._fills = FillRegister(self._instrument)
-        self._ledger = Ledger(self._instrument, model.bar_seconds, _rules_of(model))
+        self._record_s, self._resumed, self._bar_end_s = 0.0, 0, 0.0
+        self._requests = RequestKeys()
 
     def dump(self) -> bytes:
         """Return all of the state, which ``load`` makes a machine of."""
         image = MachineImage(
             self.version,
-            self.model,
-            self._first_instrument,
-            self.launched,
-            self.control,
-            self._requests.image(),
-            self._buffer.image(),
-            self._ledger.image(),
-            self._fills.fills,
-            self._fills.busts,
-            self._reports.image(),
-            self._broker_position,
             self._record_s,
-            self._revisions.image(),
-            self._promotions.image(),
-            self._fills.forgotten_s,
+            self._requests.image(),
+            [machine.image() for machine in self.symbols.values()],
+            self.served,
+            self.total.state(),
         )
         return _PACK(image)
 
@@ -149,252 +104,195 @@ class StateMachine:
             image = _UNPACK(data)
         except msgspec.DecodeError as error:
             raise ServiceError(f"the snapshot is of another version: {error}") from error
-        machine = cls(msgspec.structs.replace(image.model, instrument=image.instrument))
-        machine.model, machine.launched = image.model, image.launched
-        machine.control, machine.version = image.control, image.version
+        machines = [SymbolMachine.resumed(each) for each in image.symbols]
+        machine = cls(machines[0].model)
+        machine.symbols = {each.symbol: each for each in machines}
+        machine.version, machine._record_s = image.version, image.record_s
         machine._requests.resume(image.requests)
-        machine._reports.resume(image.reports)
-        machine._revisions.resume(image.revisions)
-        machine._promotions.resume(image.promotions)
-        machine._buffer.resume(image.buffer)
-        machine._ledger.resume(image.ledger)
-        for fill in image.fills:
-            machine._fills.add(fill)
-        for fill_id in image.busts:
-            machine._fills.bust(fill_id)
-        machine._fills.forgotten_s = image.forgotten_s
-        machine._broker_position, machine._record_s = image.broker_position, image.record_s
+        machine.served = image.served
+        machine.total.resume(image.total, machine._equity())
+        for each in machines:
+            machine._note_bar(each)
         return machine
 
-    @property
-    def trades(self) -> list[Trade]:
-        """Closed trades, in order of their exits."""
-        return self._ledger.now.portfolio.trades
-
-    @property
-    def trades_version(self) -> tuple[int, int]:
-        """Changes whenever a closed trade is added or put right."""
-        return len(self.trades), self._ledger.amended
-
-    def has_filled(self, decision_id: str) -> bool:
-        """Return whether a fill of the order of a decision was reported."""
-        return self._fills.has_filled(decision_id)
-
-    @property
-    def instrument(self) -> Instrument:
-        """The instrument that is traded."""
-        return self._instrument
-
-    def check_model(self, record: ModelRecord) -> None:
-        """Refuse a bundle for another market than that of the state.
+    def of(self, symbol: str | None = None) -> SymbolMachine:
+        """Return the state of one symbol; of the only one when it is omitted.
 
         Raises:
-            ServiceError: the instrument or the bar length differs; names how.
+            ServiceError: there is no such symbol, or more than one.
         """
-        differ = [
-            f"{name} {record.instrument.get(name)!r} instead of {self.model.instrument.get(name)!r}"
-            for name in FIXED
-            if record.instrument.get(name) != self.model.instrument.get(name)
-        ]
-        if record.bar_seconds != self.model.bar_seconds:
-            differ.append(f"bars of {record.bar_seconds} s instead of {self.model.bar_seconds}")
-        if differ:
-            raise ServiceError(f"the bundle is for another market: {', '.join(differ)}")
+        if symbol is None and len(self.symbols) == 1:
+            return next(iter(self.symbols.values()))
+        if symbol not in self.symbols:
+            known = ", ".join(self.symbols)
+            raise ServiceError(f"symbol must be one of {known}, found {symbol}")
+        return self.symbols[symbol]
 
-    def check_launch(self, given: ModelRecord) -> ModelRecord | None:
-        """Return the record to write when the service is started with a bundle, None for none.
-
-        A bundle that was promoted stays, unless the start names another one than the last start.
-
-        Raises:
-            ServiceError: see ``check_model``.
-        """
-        if given.bundle_id != self.launched:
-            self.check_model(given)
-            return given
-        kept = msgspec.structs.replace(self.model, live_bars=given.live_bars)
-        if given.bundle_id == self.model.bundle_id:
-            kept = msgspec.structs.replace(kept, path=given.path)
-        return None if kept == self.model else kept
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Symbols whose state is kept, and that the service was started without."""
+        return tuple(symbol for symbol in self.symbols if symbol not in self.served)
 
     def check_promotion(self, record: ModelRecord) -> ModelRecord | None:
         """Return the record to write for a promoted bundle, None when it is a repeat.
 
         Raises:
-            RequestError: 409 when the request id was used for another bundle, or another bundle
-                was chosen since.
-            ServiceError: see ``check_model``.
+            RequestError: see ``SymbolMachine.check_promotion``.
+            ServiceError: the bundle is for a market that is not served; names how it differs.
         """
-        if self._promotions.is_repeat(record.request_id, record.bundle_id):
-            if self.model.bundle_id != record.bundle_id:
-                raise not_in_force(f"bundle {self.model.bundle_id[:12]} was chosen since")
-            return None
-        self.check_model(record)
-        return record
+        symbol = record.symbol
+        if symbol not in self.served:
+            if len(self.served) > 1:
+                known = ", ".join(self.served)
+                raise ServiceError(f"the bundle must be for one of {known}, found {symbol!r}")
+            symbol = self.served[0]  # which says how the other market differs
+        return self.symbols[symbol].check_promotion(record)
 
-    def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
-        """Return the record to write for a request, None when all its bars are repeats; its plan.
+    def check_launch(self, given: Sequence[ModelRecord], serving: ServingRecord) -> Record | None:
+        """Return the next record to write when the service is started, None when none is left.
+
+        Args:
+            given: the bundles, one for each symbol.
+            serving: the symbols and the limits over their sum.
 
         Raises:
-            RequestError: see ``BarBuffer.check``; 422 for another symbol; 409 when the request id
-                was used for another request, or its bars were revised since.
+            ServiceError: see ``SymbolMachine.check_model``.
         """
-        self._require_symbol(request.symbol)
-        digest = digest_of(request) if request.request_id else ""
-        repeated = self._revisions.is_repeat(request.request_id, digest)
-        plan = self._buffer.check(request.bars, now_s, request.revise)
-        if not (rows := plan.rows):
-            return None, plan
-        if repeated:
-            raise not_in_force("its bars were revised since")
-        return BarsRecord(now_s, rows, request.note, request.request_id, digest), plan
+        for model in given:
+            known = self.symbols.get(model.symbol)
+            if known is None and len(given) == len(self.symbols) == 1:
+                known = self.of()  # which refuses the other market
+            record = model if known is None else known.check_launch(model)
+            if record is not None:
+                return record
+        return None if serving == self._serving else serving
+
+    def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
+        """See ``SymbolMachine.check_bars``; 422 for a symbol that is not served."""
+        return self.asked(request.symbol).check_bars(request, now_s)
 
     def check_fills(
         self, request: FillsRequest, now_s: float
     ) -> tuple[FillsRecord | None, FillPlan]:
-        """Return the record to write for a request, None when all its fills are repeats; its plan.
-
-        Raises:
-            RequestError: see ``FillRegister.check``; 422 for another symbol.
-        """
-        self._require_symbol(request.symbol)
-        plan = self._fills.check(request, now_s, self._ledger.holds)
-        if not (plan.new or plan.busts):
-            return None, plan
-        return FillsRecord(now_s, plan.new, plan.busts, request.note), plan
+        """See ``SymbolMachine.check_fills``; 422 for a symbol that is not served."""
+        return self.asked(request.symbol).check_fills(request, now_s)
 
     def check_account(self, request: AccountRequest, now_s: float) -> AccountRecord | None:
-        """Return the record to write for what was said of the account, None when it is a repeat.
-
-        Raises:
-            RequestError: 422 for another symbol, for an adoption without the broker's account or
-                without a price, and for a withdrawal that leaves nothing; 409 when the request id
-                was used for another request.
-        """
-        self._require_symbol(request.symbol)
-        digest = digest_of(request)
-        if self._reports.is_repeat(request.request_id, digest):
-            return None
-        broker = request.broker
-        if request.adopt:
-            if broker is None:
-                raise invalid("broker", "is required to adopt it", "missing_field")
-            if broker.position and not (broker.entry_price or self._ledger.now.price):
-                text = "is required while there is no price"
-                raise invalid("broker.entry_price", text, "missing_field")
-        left = self._ledger.now.portfolio.account.equity + sum(move.amount for move in request.cash)
-        if (
-            any(move.amount < 0.0 and move.kind == "transfer" for move in request.cash)
-            and left <= 0
-        ):
-            raise invalid("cash", f"must leave equity above 0, found {exact(left)}")
-        return AccountRecord(now_s, request, digest)
+        """See ``SymbolMachine.check_account``; 422 for a symbol that is not served."""
+        return self.asked(request.symbol).check_account(request, now_s)
 
     def check_control(self, request: OverrideRequest, now_s: float) -> ControlRecord | None:
         """Return the record to write for an operator's order, None when it is a repeat.
 
         Raises:
             RequestError: 409 when the request id was used for another order, or another order has
-                replaced its own since.
+                replaced its own since; 422 for a symbol that is not served.
         """
-        if self._requests.is_repeat(request.request_id, request.action):
-            if self.control is not CONTROLS[request.action]:
-                raise not_in_force(f"{request.action} was replaced by {self.control}")
+        asked = [self.symbols[symbol] for symbol in self.served]
+        if request.symbol is not None:
+            asked = [self.asked(request.symbol)]
+        action, order = request.action, _order_text(request.action, request.symbol)
+        if self._requests.is_repeat(request.request_id, order):
+            for machine in asked:
+                if machine.control is not CONTROLS[action]:
+                    raise not_in_force(f"{action} was replaced by {machine.control}")
             return None
-        return ControlRecord(now_s, request.action, request.request_id, request.note, request.by)
+        return ControlRecord(
+            now_s, action, request.request_id, request.note, request.by, request.symbol
+        )
+
+    def asked(self, symbol: str) -> SymbolMachine:
+        """Return the state of the symbol of a request.
+
+        Raises:
+            RequestError: 422 when it is not served; names those that are.
+        """
+        if symbol not in self.served:
+            known = ", ".join(map(repr, self.served))
+            text = f"this service is for {known}, found {symbol!r}"
+            raise invalid("symbol", text, "wrong_symbol")
+        return self.symbols[symbol]
 
     def apply(self, record: Record | None) -> None:
         """Apply a record that was checked, or read from the store; None only counts."""
         self.version += 1
         self._record_s = getattr(record, "at_s", self._record_s)
-        if isinstance(record, ModelRecord):
-            self._apply_model(record)
-        elif isinstance(record, BarsRecord):
-            self._ledger.close(self._buffer.push(record.rows, record.at_s))
-            self._revisions.add(record.request_id, record.digest)
-        elif isinstance(record, FillsRecord):
-            for fill in record.fills:
-                self._fills.add(fill)
-                if fill.corrects is None:
-                    self._ledger.apply(Filled(fill))
-                else:
-                    self._ledger.correct(fill.corrects, fill)
-            for fill_id in record.busts:
-                self._fills.bust(fill_id)
-                self._ledger.correct(fill_id, None)
-            self._compare(self._broker_position)
-        elif isinstance(record, AccountRecord):
-            self._apply_account(record)
-        elif isinstance(record, SessionRecord):
-            self._ledger.apply(SessionBegan(record.at_s))
+        if record is None:
+            return
+        if isinstance(record, ServingRecord):
+            self.served = record.symbols
+            self.total.limit(record.limits)
         elif isinstance(record, ControlRecord):
-            self.control = CONTROLS[record.action]
-            if record.action == "resume":
-                self._resumed = self.version
-            self._requests.add(record.request_id, record.action)
-        elif isinstance(record, ProposalRecord):
-            self.proposal = record
-
-    def market(self) -> BufferState:
-        """Return what decisions see of the market at the last bar.
-
-        Raises:
-            ServiceError: no bar has been accepted yet.
-        """
-        market = self._buffer.state(self.model.live_bars)
-        if market is None:
-            raise ServiceError("the market must have a bar, found none")
-        return market
+            self._apply_control(record)
+        elif isinstance(record, ModelRecord) and record.symbol not in self.symbols:
+            added = SymbolMachine(record)
+            self.symbols[added.symbol] = added
+            self.total.move(added.account.equity)
+        else:
+            self._apply_to_one(record)
 
     def witness(self) -> Witness:
         """Return what the state says of the time."""
-        last_s = self._buffer.last_s
-        bar_end_s = 0.0 if last_s is None else float(last_s + self.model.bar_seconds)
-        return Witness(self._record_s, bar_end_s, self._resumed)
+        return Witness(self._record_s, self._bar_end_s, self._resumed)
 
-    def snapshot(self) -> Snapshot:
-        """Return what decisions need to know."""
+    def snapshot(self, symbol: str | None = None) -> Snapshot:
+        """Return what decisions need to know of one symbol, of the only one when omitted."""
+        machine = self.of(symbol)
+        account = machine.account
+        if self.total.halted:
+            account = replace(account, halted=True)
         return Snapshot(
-            self.control,
-            self._ledger.now.portfolio.account,
-            self._buffer.state(self.model.live_bars),
-            self._broker_position,
+            machine.control,
+            account,
+            machine.buffer.state(machine.model.live_bars),
+            machine.broker_position,
         )
 
-    def _apply_account(self, record: AccountRecord) -> None:
-        request, broker = record.request, record.request.broker
-        self._reports.add(request.request_id, record.digest)
-        for move in request.cash:
-            self._ledger.apply(CashMoved(move.amount, move.kind == "funding"))
-        if broker is None:
-            return
-        if request.adopt:
-            self._ledger.apply(Adopted(broker.position, broker.equity, broker.entry_price))
-        self._compare(broker.position)
+    @property
+    def _serving(self) -> ServingRecord:
+        return ServingRecord(self.served, self.total.limits)
 
-    def _compare(self, broker_position: float | None) -> None:
-        """Note a position of the broker's that is not the one of the fills."""
-        portfolio = self._ledger.now.portfolio
-        agrees = broker_position is None or portfolio.is_position(broker_position)
-        self._broker_position = None if agrees else broker_position
+    def _apply_control(self, record: ControlRecord) -> None:
+        if record.action == "resume":
+            self._resumed = self.version
+        self._requests.add(record.request_id, _order_text(record.action, record.symbol))
+        for symbol, machine in self.symbols.items():
+            if record.symbol in (None, symbol):
+                machine.apply(record)
 
-    def _apply_model(self, record: ModelRecord) -> None:
-        rules = _rules_of(record)
-        if rules != self._ledger.now.rules:
-            self._ledger.apply(rules)
-        self.model, self.proposal = record, None
-        if record.launch is not None:
-            self.launched = record.bundle_id
-        self._promotions.add(record.request_id, record.bundle_id)
-
-    def _require_symbol(self, symbol: str) -> None:
-        if symbol != self._instrument.symbol:
-            raise invalid(
-                "symbol",
-                f"this service is for {self._instrument.symbol!r}, found {symbol!r}",
-                "wrong_symbol",
+    def _apply_to_one(self, record: Record) -> None:
+        machine = self.symbols[_symbol_of(record) or next(iter(self.symbols))]
+        amended = machine.amended
+        machine.apply(record)
+        if isinstance(record, BarsRecord):
+            self._note_bar(machine)
+        if isinstance(record, AccountRecord):
+            self.total.move(
+                sum(move.amount for move in record.request.cash if move.kind == "transfer")
             )
+        equity = self._equity()
+        if machine.amended != amended:
+            peaks = (each.account.session_peak for each in self.symbols.values())
+            self.total.correct(equity, sum(peaks))
+        else:
+            served = ((symbol, self.symbols[symbol].sessions) for symbol in self.served)
+            self.total.mark(equity, {name: count for name, count in served if count is not None})
+
+    def _note_bar(self, machine: SymbolMachine) -> None:
+        if machine.buffer.last_s is not None:
+            end_s = float(machine.buffer.last_s + machine.model.bar_seconds)
+            self._bar_end_s = max(self._bar_end_s, end_s)
+
+    def _equity(self) -> float:
+        return sum(machine.account.equity for machine in self.symbols.values())
 
 
-def _rules_of(model: ModelRecord) -> RulesChosen:
-    return RulesChosen(from_dict(RiskConfig, model.risk, "risk"), model.live_bars)
+def _symbol_of(record: Record) -> str | None:
+    """Return the symbol of a record; None where an older version left it out."""
+    if isinstance(record, AccountRecord):
+        return record.request.symbol
+    return getattr(record, "symbol", None)
+
+
+def _order_text(action: str, symbol: str | None) -> str:
+    return action if symbol is None else f"{action} {symbol}"

@@ -16,8 +16,9 @@ from serve.state.history import check_image, damaged
 from serve.state.records import ModelRecord
 from serve.state.shared import SharedState
 from serve.state.sqlite_store import SqliteStore
-from serve.state.standing_order import StandingOrder
+from serve.state.standing_order import StandingOrders, plain_name
 from serve.state.store import DamagedError, Store, StoreError
+from serve.state.total import NO_LIMITS, TotalLimits
 
 _REDIS: Final = ("redis://", "rediss://", "unix://")
 _LOCK: Final = "lock"
@@ -29,12 +30,14 @@ class StateSettings:
     """What a replica needs to find the state.
 
     ``store``: see ``store_name``. ``folder``: on this machine, for copies of bundles and the
-    standing order. ``model``: the bundle that the service was started with.
+    standing order. ``models``: the bundles that the service was started with, one for each symbol;
+    ``limits``: those over the sum of their accounts.
     """
 
     store: str
     folder: str
-    model: ModelRecord
+    models: tuple[ModelRecord, ...]
+    limits: TotalLimits = NO_LIMITS
 
 
 def is_remote(where: str) -> bool:
@@ -44,8 +47,7 @@ def is_remote(where: str) -> bool:
 
 def store_name(where: str, symbol: str) -> str:
     """Return what names the state of one symbol in a folder or on a server."""
-    plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in symbol)
-    plain = plain.lstrip(".")
+    plain = plain_name(symbol)
     return f"{where}#{plain}" if is_remote(where) else str((Path(where) / plain).resolve())
 
 
@@ -97,14 +99,16 @@ def open_journal(name: str) -> Store:
     return journal
 
 
-def shared_state(store: Store, model: ModelRecord) -> SharedState:
-    """Return the state that a store holds, for a service that is started with ``model``.
+def shared_state(
+    store: Store, *models: ModelRecord, limits: TotalLimits = NO_LIMITS
+) -> SharedState:
+    """Return the state that a store holds, for a service that is started with ``models``.
 
     Raises:
         ServiceError: see ``SharedState``.
     """
     try:
-        return SharedState(store, model)
+        return SharedState(store, *models, limits=limits)
     except (StoreError, DamagedError):
         raise
     except ServiceError as error:
@@ -155,9 +159,9 @@ class OpenState:
             self.lock.release()
             raise
         try:
-            self.shared = shared_state(self.store, settings.model)
+            self.shared = shared_state(self.store, *settings.models, limits=settings.limits)
             self.journal = open_journal(settings.store)
-            self.order = StandingOrder(folder)
+            self.orders = StandingOrders(folder, self.shared.machine.served)
         except BaseException:
             self.store.close()
             self.lock.release()
@@ -165,7 +169,7 @@ class OpenState:
 
     def close(self) -> None:
         """Close the state."""
-        self.order.close()
+        self.orders.close()
         self.journal.close()
         self.store.close()
         self.lock.release()

@@ -54,15 +54,16 @@ class Trade(msgspec.Struct, frozen=True):
 
 
 class PortfolioState(msgspec.Struct, frozen=True):
-    """Where a ``Portfolio`` stands: its account, the fill that opened it, the number of trades."""
+    """Where a ``Portfolio`` stands: its account, the fill that opened it, and counts."""
 
     account: Account
     entry: Fill | None
     trades: int
+    sessions: int = 0
 
 
 class Portfolio:
-    """Account and trades of one instrument.
+    """Account and trades of one instrument; ``sessions`` counts those that have begun.
 
     Args:
         instrument: gives point value and commission.
@@ -73,16 +74,18 @@ class Portfolio:
         self.risk = risk
         self.account = Account.opened(risk.initial_equity)
         self.trades: list[Trade] = []
+        self.sessions = 0
         self._instrument = instrument
         self._entry: Fill | None = None
 
     def state(self) -> PortfolioState:
         """Return what ``go_back`` needs to be here again."""
-        return PortfolioState(self.account, self._entry, len(self.trades))
+        return PortfolioState(self.account, self._entry, len(self.trades), self.sessions)
 
     def go_back(self, state: PortfolioState) -> None:
         """Be where ``state`` was taken; trades that closed since then are forgotten."""
         self.account, self._entry = state.account, state.entry
+        self.sessions = state.sessions
         del self.trades[state.trades :]
 
     def apply(self, fill: Fill) -> Trade | None:
@@ -133,6 +136,7 @@ class Portfolio:
         """Mark the account to market; see ``mark_account``."""
         point_value = self._instrument.point_value
         self.account = mark_account(self.account, price, new_session, point_value, self.risk)
+        self.sessions += new_session
 
 
 def signed_votes(labels: VoteLabels) -> tuple[int, int, int]:

@@ -1,4 +1,7 @@
-"""The records of the state: what was accepted, in the words in which the store keeps it."""
+"""The records of the state: what was accepted, in the words in which the store keeps it.
+
+Records without a symbol are those of older versions, whose states have one symbol.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from serve.api.write_requests import AccountRequest
 from serve.state.bar_streams import BarRow
 from serve.state.portfolio import Fill
 from serve.state.store import STATE, DamagedError, Entry, StoredRecord
+from serve.state.total import NO_LIMITS, TotalLimits
 
 
 class ModelRecord(msgspec.Struct, tag="model", frozen=True):
@@ -30,12 +34,18 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     live_bars: bool = False
     request_id: str | None = None
 
+    @property
+    def symbol(self) -> str:
+        """The symbol that the bundle is for."""
+        return str(self.instrument["symbol"])
+
 
 class ProposalRecord(msgspec.Struct, tag="proposal", frozen=True):
     """A bundle is about to be chosen: replicas load it meanwhile."""
 
     path: str
     bundle_id: str
+    symbol: str | None = None
 
 
 class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
@@ -50,6 +60,7 @@ class BarsRecord(msgspec.Struct, tag="bars", frozen=True):
     note: str = ""
     request_id: str | None = None
     digest: str = ""
+    symbol: str | None = None
 
 
 class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
@@ -59,6 +70,7 @@ class FillsRecord(msgspec.Struct, tag="fills", frozen=True):
     fills: tuple[Fill, ...]
     busts: tuple[str, ...] = ()
     note: str = ""
+    symbol: str | None = None
 
 
 class AccountRecord(msgspec.Struct, tag="account", frozen=True):
@@ -70,19 +82,27 @@ class AccountRecord(msgspec.Struct, tag="account", frozen=True):
 
 
 class ControlRecord(msgspec.Struct, tag="control", frozen=True):
-    """An operator gave an order; ``note`` says why, ``by`` who it was."""
+    """An operator gave an order; ``note`` says why, ``by`` who it was; without a symbol for all."""
 
     at_s: float
     action: str
     request_id: str | None
     note: str = ""
     by: str = ""
+    symbol: str | None = None
 
 
 class SessionRecord(msgspec.Struct, tag="session", frozen=True):
     """A session began by the clock: older versions wrote it, now only bars begin sessions."""
 
     at_s: float
+
+
+class ServingRecord(msgspec.Struct, tag="serving", frozen=True):
+    """The service was started with these symbols and limits over the sum of their accounts."""
+
+    symbols: tuple[str, ...]
+    limits: TotalLimits = NO_LIMITS
 
 
 Record = (
@@ -93,6 +113,7 @@ Record = (
     | AccountRecord
     | ControlRecord
     | SessionRecord
+    | ServingRecord
 )
 
 _DECODE: Final = msgspec.json.Decoder(Record).decode

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from serve.state.history import SNAPSHOT_EVERY, damaged, keep_short, load
 from serve.state.machine import StateMachine
-from serve.state.records import ModelRecord, Record, entry_of, record_of
+from serve.state.records import ModelRecord, Record, ServingRecord, entry_of, record_of
 from serve.state.store import (
     ConflictError,
     DamagedError,
@@ -19,6 +19,7 @@ from serve.state.store import (
     StoreError,
     record_hash,
 )
+from serve.state.total import NO_LIMITS, TotalLimits
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,24 +31,26 @@ class SharedState:
 
     Args:
         store: open; the first record is written if it is empty.
-        given: the bundle that the service was started with.
+        given: the bundles that the service was started with, one for each symbol.
+        limits: over the sum of their accounts.
 
     Raises:
         DamagedError: the store does not hold what was written to it.
         StoreError: it cannot be read or written.
-        ServiceError: the bundle is for another market than the state.
+        ServiceError: a bundle is for another market than the state.
     """
 
-    def __init__(self, store: Store, given: ModelRecord) -> None:
+    def __init__(self, store: Store, *given: ModelRecord, limits: TotalLimits = NO_LIMITS) -> None:
         self.store = store
         self._broken: str | None = None
         machine, self._head, replayed = load(store)
         while machine is None:
             with suppress(ConflictError):  # another replica was first
-                store.append(0, [entry_of(given)])
+                store.append(0, [entry_of(given[0])])
             machine, self._head, replayed = load(store)
         self.machine: StateMachine = machine
-        while (record := machine.check_launch(given)) is not None:
+        serving = ServingRecord(tuple(model.symbol for model in given), limits)
+        while (record := machine.check_launch(given, serving)) is not None:
             with suppress(ConflictError):
                 store.append(self._head.sequence, [entry_of(record)])
             self.refresh()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -31,14 +31,14 @@ UNREADABLE: Final = ControlRecord(0.0, "pause", None, "the standing order cannot
 
 
 class StandingOrder:
-    """The order in ``folder``, which exists; its file is made if needed.
+    """The order in the file ``name`` of ``folder``, which exists; the file is made if needed.
 
     Raises:
         ServiceError: the file cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
+    def __init__(self, folder: Path, name: str = FILE_NAME) -> None:
+        self.path = folder / name
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             if os.fstat(self._file).st_size < _SIZE:
@@ -100,6 +100,61 @@ class StandingOrder:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+class StandingOrders:
+    """The order for all symbols in ``folder``, and one for each where there are several.
+
+    Raises:
+        ServiceError: a file cannot be made.
+    """
+
+    def __init__(self, folder: Path, symbols: Sequence[str]) -> None:
+        self._all = StandingOrder(folder)
+        self._of: dict[str, StandingOrder] = {}
+        if len(symbols) > 1:
+            self._of = {symbol: StandingOrder(folder, order_name(symbol)) for symbol in symbols}
+
+    def read(self, symbol: str) -> ControlRecord | None:
+        """Return the order that stands for a symbol, the newest where there are two."""
+        order = self._all.read()
+        own = self._of.get(symbol)
+        given = None if own is None else own.read()
+        if order is None or (given is not None and given.at_s > order.at_s):
+            return given
+        return order
+
+    def standing(self) -> list[ControlRecord]:
+        """Return all orders that stand, oldest first."""
+        found = (order.read() for order in (self._all, *self._of.values()))
+        return sorted((each for each in found if each is not None), key=lambda each: each.at_s)
+
+    def write(self, order: ControlRecord) -> bool:
+        """See ``StandingOrder.write``."""
+        return self._file_of(order).write(order)
+
+    def clear(self, order: ControlRecord) -> None:
+        """See ``StandingOrder.clear``."""
+        self._file_of(order).clear(order)
+
+    def close(self) -> None:
+        """Close the files."""
+        for order in (self._all, *self._of.values()):
+            order.close()
+
+    def _file_of(self, order: ControlRecord) -> StandingOrder:
+        return self._of.get(order.symbol or "", self._all)
+
+
+def order_name(symbol: str) -> str:
+    """Return the name of the file of a symbol's order, which no other symbol has."""
+    return f"{FILE_NAME}-{plain_name(symbol)}-{zlib.crc32(symbol.encode()):08x}"
+
+
+def plain_name(symbol: str) -> str:
+    """Return what a symbol is called in names of files and keys."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in symbol)
+    return plain.lstrip(".")
 
 
 def _decoded(raw: bytes) -> ControlRecord | None:

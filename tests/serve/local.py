@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from serve.state.machine import StateMachine
 from serve.state.opening import StateSettings
 from serve.state.records import model_record
 from serve.state.store import Store, StoreError
+from serve.state.total import NO_LIMITS, TotalLimits
 
 # a lease that does not run out by itself, however busy the machine is
 SERVICE = ServiceConfig(
@@ -66,22 +67,29 @@ class Lost:
 
 
 def state_settings(
-    bundle: Bundle, folder: Path, service: ServiceConfig = SERVICE, store: str | None = None
+    bundle: Bundle | Sequence[Bundle],
+    folder: Path,
+    service: ServiceConfig = SERVICE,
+    store: str | None = None,
+    limits: TotalLimits = NO_LIMITS,
 ) -> StateSettings:
+    bundles = [bundle] if isinstance(bundle, Bundle) else bundle
     return StateSettings(
         store=store or str(folder),
         folder=str(folder),
-        model=model_record(bundle, "first", service.live_bars),
+        models=tuple(model_record(each, "first", service.live_bars) for each in bundles),
+        limits=limits,
     )
 
 
 @asynccontextmanager
 async def running(
-    bundle: Bundle,
+    bundle: Bundle | Sequence[Bundle],
     folder: Path,
     replicas: int = 1,
     service: ServiceConfig = SERVICE,
     store: str | None = None,
+    limits: TotalLimits = NO_LIMITS,
     **settings: Any,
 ) -> AsyncIterator[Cluster]:
     """Run the service; its state is in ``folder`` / state, or in ``store``."""
@@ -91,7 +99,7 @@ async def running(
         "telemetry_folder": str(folder / "telemetry"),
         **settings,
     }
-    state = state_settings(bundle, folder / "state", service, store)
+    state = state_settings(bundle, folder / "state", service, store, limits)
     apps = [DecisionApp(AppSettings(**values), state) for _ in range(replicas)]
     try:
         for app in apps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def fills_body(*fills: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_service(
-    bundle: Bundle,
+    bundle: Bundle | Sequence[Bundle],
     folder: Path,
     work: Callable[[Cluster], Awaitable[None]],
     replicas: int = 3,

@@ -84,6 +84,8 @@ def test_an_order_has_an_id_of_its_own_unless_one_is_given() -> None:
 def test_what_is_asked_for_stands_in_the_query_or_takes_its_time() -> None:
     assert calls.performance(7).params == {"days": "7"}
     assert calls.performance().params == {"days": "30"}
+    assert calls.performance(symbol="ES").params == {"days": "30", "symbol": "ES"}
+    assert calls.override("pause", symbol="ES").body["symbol"] == "ES"
     assert calls.health().timeout_s is None
     timeout_s = calls.load_model("bundles/a").timeout_s
     assert timeout_s is not None

@@ -16,14 +16,13 @@ from rllib_tactical.config.service import LatencyTargets, PerformanceConfig
 from rllib_tactical.domain.decision.actions import ACTION_NAMES, LABELS
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, decide
 from rllib_tactical.domain.decision.risk import AccountView
-from rllib_tactical.domain.decision.rule_policy import rule_votes
 from rllib_tactical.domain.decision.votes import greedy_votes
 from rllib_tactical.domain.features.table import FeatureTable, InputViews, network_input
 from rllib_tactical.domain.types import AGENTS, FloatArray, Reason
 from serve.api.decide_request import read_request
 from serve.decision.decider import Decider
 from tests.serve.conftest import request_at
-from tests.serve.decision.deciding import FLAT, LONG_LOGITS, BrokenEngine, FixedEngine, ask, fixed
+from tests.serve.decision.deciding import FLAT, LONG_LOGITS, ask, fixed
 
 BARS = np.arange(310, 600)
 
@@ -91,33 +90,6 @@ def test_service_equals_batch_bit_for_bit(
             )
     sides = Counter(decision.action.tolist())
     assert min(sides[1], sides[0], sides[-1]) > 10  # the comparison saw every kind of answer
-
-
-def test_a_long_order_by_hand(bundle: Bundle, table: FeatureTable) -> None:
-    request = request_at(table, 300)
-    request["market_context"].update(current_price=100.0, atr_5min=0.5)
-    # temperature scale 0.5: the chosen action has probability e^6 / (e^6 + 2) = 0.99507
-    body = ask(fixed(bundle), request)
-    command = body["decision"]["execution_command"]
-    assert command["side"] == "BUY"
-    assert (command["order_type"], command["time_in_force"]) == ("MARKET", "IOC")
-    assert (command["stop_loss"], command["take_profit"]) == (99.0, 101.5)
-    assert command["quantity"] == 200.0  # 0.995 / 0.8 is capped at 1
-    chosen = np.exp(6.0) / (np.exp(6.0) + 2.0)
-    assert body["decision"]["confidence"] == pytest.approx(chosen, abs=1e-12)
-    assert command["metadata"] == {
-        "source": "policy",
-        "decision_id": body["decision_id"],
-        "bundle_id": bundle.bundle_id,
-        "confidence": body["decision"]["confidence"],
-        "votes": {"fvg": "long", "momentum": "up", "entry": "execute"},
-        "synergy_aligned": None,
-    }
-    entry = body["agent_breakdown"]["entry"]
-    assert entry["expected_action"] == pytest.approx(0.0, abs=1e-12)  # wait and aggressive cancel
-    assert body["agent_breakdown"]["fvg"]["expected_action"] == pytest.approx(
-        chosen - (1.0 - chosen) / 2.0
-    )
 
 
 def shape(value: Any) -> Any:
@@ -200,52 +172,6 @@ def test_a_repeat_gives_the_same_answer(decider: Decider, table: FeatureTable) -
     assert ask(decider, dict(reversed(request.items()))) == first
     assert len(first["decision_id"]) == 64
     assert ask(decider, request_at(table, 401))["decision_id"] != first["decision_id"]
-
-
-def test_sampling_is_seeded_by_the_request_or_by_seed(bundle: Bundle, table: FeatureTable) -> None:
-    flat = fixed(bundle, np.zeros((3, 3)))
-
-    def sampled(t: int, **more: Any) -> tuple[int, ...]:
-        request = request_at(table, t, override_params={"mode": "sample", **more})
-        body = ask(flat, request)
-        assert ask(flat, request) == body
-        return tuple(body["agent_breakdown"][agent]["index"] for agent in AGENTS)
-
-    draws = [sampled(t) for t in range(300, 360)]
-    assert len(set(draws)) > 10  # 27 are possible
-    assert sampled(300, seed=1) == sampled(310, seed=1)
-    assert len({sampled(300, seed=seed) for seed in range(30)}) > 5
-
-
-@pytest.mark.parametrize("engine", [BrokenEngine(), FixedEngine(np.full((3, 3), np.nan))])
-def test_rule_based_votes_answer_when_the_actors_fail(
-    bundle: Bundle, table: FeatureTable, engine: Any
-) -> None:
-    failing = Decider(bundle, PerformanceConfig(), engine=engine)
-    decided = failing.answer(json.dumps(request_at(table, 300)).encode(), FLAT)
-    votes = rule_votes(table.raw[300:301], table.close[300:301])
-    assert decided.fallback
-    assert decided.answer.source == "fallback"
-    for i, agent in enumerate(AGENTS):
-        part = getattr(decided.answer.agent_breakdown, agent)
-        assert (part.action, part.index, part.confidence) == (
-            votes.signed[0, i],
-            votes.index[0, i],
-            votes.confidence[0, i],
-        )
-        assert part.probabilities is None
-
-
-@pytest.mark.parametrize(
-    ("momentum", "stance"),
-    [(0.4, "trend_following"), (-0.4, "counter_trend"), (0.0, "neutral")],
-)
-def test_stance_of_the_momentum_agent(
-    bundle: Bundle, table: FeatureTable, momentum: float, stance: str
-) -> None:
-    request = request_at(table, 300)
-    request["matrix_state"][-1][5] = momentum
-    assert ask(fixed(bundle), request)["agent_breakdown"]["momentum"]["stance"] == stance
 
 
 def test_stages_over_their_budget_are_named(bundle: Bundle, table: FeatureTable) -> None:

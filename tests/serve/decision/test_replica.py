@@ -287,10 +287,10 @@ def test_a_redis_that_is_gone_means_hold_and_its_return_goes_on(
 
             async def recorded() -> bool:
                 ready = await cluster.get("/ready")
-                return ready.status_code == 200 and str(cluster.machine().control) == "flatten"
+                return ready.status_code == 200 and str(cluster.machine().of().control) == "flatten"
 
             await until(recorded)
-            assert cluster.replica()._open.order.read() is None
+            assert cluster.replica()._open.orders.read("TEST") is None
             await accepted(cluster, "/admin/override", {"action": "resume"})
             assert (await accepted(cluster, "/fills", fills_body(fill(1, side, 5.0, 100.0))))[
                 "repeated"

@@ -43,10 +43,8 @@ def test_the_arguments_become_the_settings_of_replicas(
     monkeypatch.setenv(ADMIN_TOKEN_VARIABLE, "an-admin-token-of-its-own")
     deployment, app, shared = built(bundle.path, tmp_path, config=str(config))
     assert shared.store == shared.folder == str(tmp_path / "TEST")
-    assert (shared.model.path, shared.model.bundle_id) == (
-        str(bundle.path),
-        bundle.bundle_id,
-    )
+    (model,) = shared.models
+    assert (model.path, model.bundle_id) == (str(bundle.path), bundle.bundle_id)
     assert app.service.lease_s == 7.5
     assert is_authorised(f"Bearer {TOKEN}", app.token_digest)
     assert not is_authorised("Bearer another", app.token_digest)

@@ -82,11 +82,12 @@ def test_the_start_message_lists_every_operation(authenticated: bool) -> None:
     lines = run.describe(
         run.Service(
             url="http://127.0.0.1:8001",
-            bundle_id="b" * 64,
+            bundles={"TEST": "b" * 64},
             replicas=2,
             authenticated=authenticated,
             state="state",
             logs=Path("logs"),
+            left_out={},
             _tear_down=lambda: None,
             watch=ClusterWatch("http://127.0.0.1:9"),
         )
@@ -139,11 +140,12 @@ def test_a_state_on_a_server_is_of_one_service(bundle: Bundle, tmp_path: Path) -
 def running(folder: Path, stopped: list[str]) -> run.Service:
     return run.Service(
         url="http://127.0.0.1:8001",
-        bundle_id="ab" * 32,
+        bundles={"TEST": "ab" * 32},
         replicas=2,
         authenticated=False,
         state=str(folder),
         logs=folder / "logs",
+        left_out={},
         _tear_down=lambda: stopped.append("stopped"),
         watch=ClusterWatch("http://127.0.0.1:9"),
     )

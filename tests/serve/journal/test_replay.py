@@ -50,8 +50,7 @@ def session(table: FeatureTable) -> Callable[[Cluster], Any]:
                 raise BundleError("no actors")
 
         replica = cluster.replica()
-        assert replica._decider is not None
-        replica._decider._engine = Failing()
+        replica.active().decider._engine = Failing()
         answer = await accepted(cluster, "/decide", request_at(table, 426))
         assert answer["source"] == "fallback"
 
@@ -141,7 +140,7 @@ def test_bars_that_are_no_longer_those_of_then_are_a_difference(
     assert found.first is not None
     assert (found.first.field, found.first.recorded) == ("price", table.close[399])
     rewritten(name, lambda data: data.update(state_version=99), 0)
-    with pytest.raises(DataError, match="must have version 99, found none"):
+    with pytest.raises(DataError, match="must have version 99 of TEST, found none"):
         replay(name)
 
 

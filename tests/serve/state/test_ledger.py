@@ -55,7 +55,8 @@ def is_wrong(machine: StateMachine, bar: BarInput) -> bool:
 
 def observed(machine: StateMachine) -> Any:
     """Return all that decisions and reports see, and all that later ones will be made from."""
-    return machine._buffer.image(), msgspec.structs.replace(machine._ledger.image(), amended=0)
+    own = machine.of()
+    return own.buffer.image(), msgspec.structs.replace(own._ledger.image(), amended=0)
 
 
 @pytest.mark.parametrize("live_bars", [True, False])
@@ -150,7 +151,7 @@ def test_corrected_and_busted_fills_have_never_been(
         again = wrong.check_fills(pending[place], TODAY + 9 * DAY)
         assert (again[0], again[1].repeated) == (None, 1)
     assert wrong.snapshot() == right.snapshot()
-    assert wrong.trades == right.trades
+    assert wrong.of().trades == right.of().trades
 
 
 def test_events_older_than_those_kept_count_and_are_not_put_right(

@@ -238,7 +238,7 @@ def test_money_that_moves_is_no_profit_and_no_drawdown(bundle: Bundle, tmp_path:
         funding = said("c", cash=[{"kind": "funding", "amount": -1_100.0}])
         assert (await accepted(cluster, "/account", funding))["halted"]  # 2.2% of the peak
         await accepted(cluster, "/fills", fills_body(posted(2, "SELL", 100.0, 100.0, commission=0)))
-        assert [trade.pnl for trade in cluster.machine().trades] == [-1_100.0]
+        assert [trade.pnl for trade in cluster.machine().of().trades] == [-1_100.0]
 
     with_service(bundle, tmp_path, work, replicas=2)
 

@@ -59,12 +59,12 @@ def test_a_corrected_and_a_busted_fill_leave_nothing_behind(bundle: Bundle, tmp_
             assert (answer["position"], answer["halted"]) == (60.0, False)
             assert answer["corrected"] + answer["repeated"] == 1
         await accepted(cluster, "/fills", fills_body(fill(4, "SELL", 60.0, 101.0)))
-        assert len(cluster.machine().trades) == 1
+        assert len(cluster.machine().of().trades) == 1
         bust: dict[str, Any] = {"symbol": "TEST", "fills": [], "busts": ["fill-4"]}
         for busted in (1, 0):
             answer = await accepted(cluster, "/fills", bust, 1)
             assert (answer["busted"], answer["position"]) == (busted, 60.0)
-            assert cluster.machine(1).trades == []
+            assert cluster.machine(1).of().trades == []
         unknown = {"symbol": "TEST", "fills": [], "busts": ["fill-9"]}
         assert await refused(cluster, "/fills", unknown) == (422, "unknown_fill", "busts[0]")
         empty = {"symbol": "TEST", "fills": []}

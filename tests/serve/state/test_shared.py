@@ -147,8 +147,8 @@ def test_what_a_service_is_started_with_counts_when_it_changes(
 
     def started(model: ModelRecord) -> tuple[str, int, bool]:
         with shared(tmp_path, model) as state:
-            machine = state.machine
-            return machine.model.bundle_id, machine.version, machine.model.live_bars
+            machine, model = state.machine, state.machine.of().model
+            return model.bundle_id, machine.version, model.live_bars
 
     assert started(first) == (first.bundle_id, 1, True)
     assert started(replace(first, launch="again")) == (first.bundle_id, 1, True)
@@ -161,7 +161,7 @@ def test_what_a_service_is_started_with_counts_when_it_changes(
     moved = replace(first, live_bars=False, path="elsewhere")
     assert started(moved) == (first.bundle_id, 6, False)
     with shared(tmp_path, moved) as state:
-        assert state.machine.model.path == "elsewhere"
+        assert state.machine.of().model.path == "elsewhere"
     foreign = replace(second, bar_seconds=60, instrument=first.instrument | {"symbol": "OTHER"})
     with pytest.raises(ServiceError, match="symbol 'OTHER' instead of 'TEST', bars of 60 s") as no:
         started(foreign)
@@ -225,7 +225,7 @@ def test_a_machine_goes_on_from_its_image_bit_for_bit(bundle: Bundle, seed: int)
             copy = StateMachine.load(copy.dump())
             assert plain(copy) == plain(machine)
     assert copy.snapshot() == machine.snapshot()
-    assert len(machine.trades) > 5
+    assert len(machine.of().trades) > 5
 
 
 WRITER = """

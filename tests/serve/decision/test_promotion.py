@@ -166,7 +166,7 @@ def test_a_replica_that_starts_after_the_folder_was_written_again_loads_what_was
         shutil.rmtree(folder)
         shutil.copytree(second.path, folder)
         state = state_settings(load_bundle(second.path), tmp_path / "state")
-        state = replace(state, model=cluster.machine().model)
+        state = replace(state, models=(cluster.machine().of().model,))
         late = DecisionApp(cluster.apps[0]._settings, state)
         await late.start()
         assert late._replica.active().decider.bundle.bundle_id == chosen
@@ -184,13 +184,13 @@ def test_a_bundle_that_takes_too_long_is_refused(
     bundle: Bundle, second: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
     async def work(cluster: Cluster) -> None:
-        load = cluster.replica()._load
+        load = cluster.replica()._of("TEST")._load
 
         def late(path: str, bundle_id: str) -> Any:
             time.sleep(1.0)
             return load(path, bundle_id)
 
-        cluster.replica()._load = late
+        cluster.replica()._of("TEST")._load = late
         response = await cluster.post("/admin/model", {"path": str(second.path)})
         assert response.status_code == 422
         assert "it was not loaded after 0.2 s" in response.json()["error"]["message"]
@@ -204,7 +204,8 @@ def test_a_replica_that_cannot_load_the_chosen_bundle_holds_until_it_can(
     bundle: Bundle, second: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
     async def work(cluster: Cluster) -> None:
-        load, replica = cluster.replica(1)._load, cluster.replica(1)
+        replica = cluster.replica(1)._of("TEST")
+        load = replica._load
 
         def fail(path: str, bundle_id: str) -> Any:
             raise BundleError("the disk of this machine is damaged")
