@@ -61,7 +61,7 @@ class FaultSize:
     """
 
     kills: int = 5
-    bars: int = 4_000
+    bars: int = 1_500
     pause_s: float = 0.05
     bad_requests: int = 50_000
     month_bars: int = 6_048
@@ -102,8 +102,6 @@ def measure_faults(size: FaultSize, progress: Callable[[str], None]) -> Iterator
         for kind in REPLACED:
             yield from _replaced(run, kind, 1)
         yield from _replaced(run, "replica", 2)
-        for kind in ENDING:
-            yield from _ending(run, kind)
         yield from _helpers(run)
         yield from _disk_full(run)
         yield from _server_gone(run)
@@ -111,6 +109,8 @@ def measure_faults(size: FaultSize, progress: Callable[[str], None]) -> Iterator
         month = make_market("momentum", SEED, size.month_bars).history()
         fast = Market(bundle=bundle, history=month, config=config)
         yield from month_rows(fast, folder / "month", progress)
+        for kind in ENDING:
+            yield from _ending(run, kind)
 
 
 @contextmanager
