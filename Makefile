@@ -26,7 +26,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 define STATE_CODE
 import hashlib, os, sys
 digest = hashlib.sha256(os.getcwd().encode())
-for name in ("pyproject.toml", "constraints.txt"):
+for name in ("pyproject.toml", "constraints.txt", "constraints-nautilus.txt"):
     digest.update(open(name, "rb").read())
 print(digest.hexdigest())
 endef
@@ -70,6 +70,20 @@ venv: ## create .venv or bring it up to date; the other targets do this by thems
 	    echo "make: the installation failed; the log ends with:" >&2; tail -n 15 $(PIP_LOG) >&2; exit 1; }; \
 	echo "$$state" > $(STAMP).new && mv $(STAMP).new $(STAMP); \
 	echo "$(VENV) is ready"
+
+# nautilus_trader's pins do not fit those of constraints.txt: an environment of its own.
+NAUTILUS_VENV ?= .venv-nautilus
+NAUTILUS_STAMP = $(NAUTILUS_VENV)/.complete
+
+.PHONY: nautilus
+nautilus: ## create .venv-nautilus, the environment of the gateway to nautilus_trader
+	@state=$$("$(PYTHON)" -c "$$STATE_CODE"); \
+	if [ -x "$(NAUTILUS_VENV)/bin/python" ] && [ "$$(cat $(NAUTILUS_STAMP) 2>/dev/null)" = "$$state" ]; then exit 0; fi; \
+	"$(PYTHON)" -m venv --clear "$(NAUTILUS_VENV)"; \
+	echo "Installing nautilus_trader into $(NAUTILUS_VENV) (once; a minute)"; \
+	"$(NAUTILUS_VENV)/bin/python" -m pip install -q -c constraints-nautilus.txt -e ".[nautilus]" pytest; \
+	echo "$$state" > $(NAUTILUS_STAMP); \
+	echo "$(NAUTILUS_VENV) is ready"
 
 .PHONY: demo
 demo: venv ## the main job, small, end to end (DATA=FILE for your bars, OUT=DIR for the results)

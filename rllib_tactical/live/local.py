@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
+from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
 from serve.api import operations
 from serve.api.errors import RequestError
@@ -93,6 +94,10 @@ class LocalService:
                 error.status, error.code, error.message, error.field
             ) from error
         return answer
+
+    def account(self) -> Account:
+        """Return the account as of the last fill and the last bar."""
+        return self._machine.snapshot().account
 
     def _decide(self, body: bytes) -> DecideAnswer:
         return self._decider.answer(body, self._state(), None, self._clock()).answer

@@ -90,7 +90,9 @@ def test_what_python_does_not_take_for_a_number_is_text(text: str) -> None:
 
 
 TEXT = st.text(st.characters(max_codepoint=0xD7FF))
-KEYS = st.text(st.characters(max_codepoint=0xD7FF), max_size=100)  # at most 1,024 characters in YAML
+KEYS = st.text(
+    st.characters(max_codepoint=0xD7FF), max_size=100
+)  # at most 1,024 characters in YAML
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
 
 

@@ -116,7 +116,8 @@ def _third_party_imports(root: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.slow
 def test_every_imported_package_is_declared(project_root: Path) -> None:
-    declared = _declared(project_root, "serve", "redis", "train", "mlflow", "bench", "databento")
+    extras = ("serve", "redis", "train", "mlflow", "bench", "databento", "nautilus")
+    declared = _declared(project_root, *extras)
     # jinja2 and Ray Serve bring these two; both belong to their published interface.
     declared |= {"markupsafe", "uvicorn"}
     owners = {"mlflow": ["mlflow-skinny"], **packages_distributions()}

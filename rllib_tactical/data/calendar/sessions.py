@@ -219,6 +219,21 @@ def opens_between(before_s: int, now_s: int, instrument: Instrument) -> bool:
     return bool(((opens > before_s) & (opens <= now_s)).any())
 
 
+def session_close_s(now_s: int, instrument: Instrument) -> int | None:
+    """Return when the session that is open at ``now_s`` closes, in epoch seconds; None for none.
+
+    None also where the calendar does not cover that time.
+    """
+    try:
+        schedule = trading_schedule(instrument.calendar, now_s, now_s)
+    except DataError:
+        return None
+    place = int(np.searchsorted(schedule.open_s, now_s, side="right")) - 1
+    if place < 0 or now_s >= schedule.close_s[place]:
+        return None
+    return int(schedule.close_s[place])
+
+
 class MarketClock:
     """Tells at any moment whether a market is open, without a look at the calendar each time."""
 

@@ -1,0 +1,1 @@
+"""Gateways to brokers: each an extra, imported by whoever uses it and by nothing else."""
