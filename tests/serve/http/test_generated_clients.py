@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +115,7 @@ def document(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def calls(bundle: Bundle, table: FeatureTable) -> list[Call]:
     """Return a call of every operation, each of which the service accepts."""
     by_matrix = request_at(
@@ -130,7 +131,7 @@ def calls(bundle: Bundle, table: FeatureTable) -> list[Call]:
         (DECIDE, {"symbol": "TEST", "synergy_context": None}),
         (FILLS, fills),
         (ACCOUNT, {"symbol": "TEST", "request_id": "a", "by": "ops", "note": "daily"}),
-        (OVERRIDE, {"action": "pause", "request_id": "a", "note": "lunch"}),
+        (OVERRIDE, {"action": "pause", "request_id": uuid.uuid4().hex, "note": "lunch"}),
         (OVERRIDE, {"action": "resume"}),
         (LOAD_MODEL, {"path": str(bundle.path), "bundle_id": bundle.bundle_id}),
         *((read, None) for read in (HEALTH, LIVE, READY, METRICS, PERFORMANCE, MODEL, OPENAPI)),
