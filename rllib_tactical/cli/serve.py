@@ -49,6 +49,14 @@ from rllib_tactical.config.loader import load_config
     "redis://HOST:PORT/DB of a Redis or Valkey server, for replicas on several nodes.",
 )
 @click.option(
+    "--bus",
+    envvar="REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="redis://HOST:PORT/DB of a Redis or Valkey server: take events, bars and fills from its "
+    "streams, and publish orders there.",
+)
+@click.option(
     "--haproxy/--no-haproxy",
     default=None,
     hidden=True,
@@ -61,6 +69,7 @@ def serve_command(
     replicas: int,
     config: Path | None,
     state: str,
+    bus: str | None,
     haproxy: bool | None,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.
@@ -85,6 +94,7 @@ def serve_command(
             settings,
             state=state,
             progress=progress,
+            bus=bus,
         ),
         click.echo,
     )

@@ -78,6 +78,8 @@ class Reason(IntEnum):
     DATA_SUSPECT = 21
     POSITION_MISMATCH = 22
     CLOCK_JUMPED = 23
+    EVENT_LATE = 24
+    EVENT_EARLY = 25
 
     @property
     def code(self) -> str:

@@ -312,8 +312,26 @@ class AgentsHealth(Struct, frozen=True):
     trades: int
 
 
+class StreamsHealth(Struct, frozen=True):
+    """The bus on a Redis or Valkey server; counts are null before the first connection.
+
+    ``reads``: the process that answers is the one that reads, others stand by. ``lag``: entries
+    that nobody has read; ``pending``: those read and not answered; ``oldest_s``: age of the oldest
+    of these.
+    """
+
+    connected: bool
+    reads: bool
+    lag: int | None
+    pending: int | None
+    oldest_s: float | None
+    dead_letters: int | None
+
+
 class BusHealth(Struct, frozen=True):
     """Age of the input in seconds; ``bars_overdue_s`` is null before the first bar.
+
+    ``streams`` is null where events come over HTTP alone.
 
     ``suspect`` names the rules of ``tactical data check`` that bars of the window break.
     """
@@ -324,6 +342,7 @@ class BusHealth(Struct, frozen=True):
     bars: int
     gap: bool
     suspect: list[str]
+    streams: StreamsHealth | None
 
 
 class StoreHealth(Struct, frozen=True):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.errors import ServiceError
+from serve.bus.status import BUS_VARIABLE, bus_settings
 from serve.deploy.deployment import bound_deployment
 from serve.deploy.launch import launch_records, load_bundles, total_limits
 from serve.http.security import (
@@ -37,7 +38,8 @@ class Arguments(BaseModel):
     ``bundle``: the bundle's folder, at the same path on every node; or a list of them, each for a
     symbol of its own, whose state is then one for all. ``state``: folder of the
     states, on the head, where the replicas run then; or the URL of a Redis or Valkey server for
-    replicas on every node. ``config``: file of settings, there on every node too.
+    replicas on every node. ``config``: file of settings, there on every node too. ``bus``: URL of
+    the server with the bus; ``REDIS_URL`` when left out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,6 +47,7 @@ class Arguments(BaseModel):
     bundle: str | list[str]
     state: str
     config: str | None = None
+    bus: str | None = None
 
 
 def build(args: dict[str, Any]) -> Any:
@@ -86,6 +89,7 @@ def build(args: dict[str, Any]) -> Any:
         admin_name=token_name(ADMIN_TOKEN_VARIABLE, "admin"),
         log_folder=f"{local}/logs",
         log_level=level,
+        bus=bus_settings(given.bus or os.environ.get(BUS_VARIABLE)),
     )
     folder = f"{local}/state" if is_remote(store) else store
     limits = total_limits(bundles, settings)

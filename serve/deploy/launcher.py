@@ -21,6 +21,7 @@ from ray import serve as ray_serve
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
 from serve.api.operations import OPEN_PATHS, paths_by_method
+from serve.bus.status import BUS_VARIABLE, bus_settings
 from serve.deploy.deployment import listening_deployment
 from serve.deploy.launch import launch_records, load_bundles, total_limits
 from serve.deploy.ray_serve import (
@@ -80,6 +81,7 @@ class Service:
     left_out: dict[str, float]
     _tear_down: Callable[[], None] = field(repr=False)
     watch: ClusterWatch = field(repr=False)
+    bus: str | None = None
     _stopped: bool = field(default=False, repr=False)
 
     def stop(self) -> None:
@@ -113,6 +115,7 @@ def start_service(
     config: TacticalConfig | None = None,
     state: str | Path | None = None,
     progress: Progress = no_progress,
+    bus: str | None = None,
 ) -> Service:
     """Start the service and return once it answers.
 
@@ -133,13 +136,14 @@ def start_service(
             Without it the state ends with the service.
         progress: called with what is done next, and often with nothing while waiting; what it
             raises ends the start.
+        bus: URL of the Redis or Valkey server with the bus; None for events over HTTP alone.
 
     Raises:
         UnreadableError: there is no bundle.
         BundleError: the bundle is incomplete, altered or made for another version.
-        ServiceError: two bundles are for one symbol, the host needs a token, the port is in use,
-            the state folder cannot be used, Serve already runs on this Ray, or the service did
-            not come up.
+        ServiceError: two bundles are for one symbol, the host needs a token, the bus is no URL,
+            the port is in use, the state folder cannot be used, Serve already runs on this Ray,
+            or the service did not come up.
     """
     config = config or TacticalConfig()
     paths = [bundle_path] if isinstance(bundle_path, str | Path) else bundle_path
@@ -155,6 +159,7 @@ def start_service(
     if replicas < 1:
         raise ServiceError(f"replicas must be >= 1, found {replicas}")
     level = log_level()
+    streams = bus_settings(bus)
     port = reserve_port(host, port)
     claim = claimed_port(port)
     folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
@@ -200,6 +205,7 @@ def start_service(
             admin_digest=admin,
             token_name=name,
             admin_name=admin_name,
+            bus=streams,
         )
         start_serve()
         progress(f"starting {replicas} replica{'s' if replicas > 1 else ''}")
@@ -226,6 +232,7 @@ def start_service(
         state=store,
         logs=own / "logs",
         left_out=left_out,
+        bus=None if streams is None else streams.shown,
         _tear_down=lambda: quietly(cleanup.close),
         watch=watch,
     )
@@ -337,6 +344,7 @@ def describe(service: Service) -> list[str]:
         f"listening on {service.url} ({service.replicas} replica{plural}, {', '.join(chosen)})",
         *(f"{method:<4} {' '.join(paths)}" for method, paths in paths_by_method().items()),
         f"state in {service.state}, logs in {service.logs}",
+        f"bus at {service.bus}" if service.bus else f"no bus: set --bus or {BUS_VARIABLE} for one",
         f"token required except for {' '.join(sorted(OPEN_PATHS))} ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ from serve.api.operations import (
     Operation,
 )
 from serve.api.write_requests import OverrideRequest, WriteRequest, read_body
+from serve.bus.status import BusStatus
 from serve.decision.controller import Controller, caller_of
 from serve.decision.decider import Decided
 from serve.decision.loading import load_decider
@@ -50,6 +51,9 @@ from serve.journal.record import Caller
 from serve.observability.logs import log_to_folder
 from serve.observability.metrics import Telemetry
 from serve.state.opening import StateSettings
+
+if TYPE_CHECKING:
+    from serve.bus.consumer import BusConsumer
 
 _LOG = logging.getLogger(__name__)
 Answered = tuple[HttpResponse, Decided | None]
@@ -78,8 +82,19 @@ class DecisionApp:
         if settings.log_folder is not None:
             log_to_folder(Path(settings.log_folder), f"replica-{name}", settings.log_level)
         self._telemetry = Telemetry(folder)
-        self._controller = Controller(self._replica, service.lease_s, self._telemetry.record_error)
-        self._queries = Queries(settings, self._replica, self._telemetry, Path(state.folder))
+        self._controller = Controller(
+            self._replica, service.lease_s, self._telemetry.record_error, service.live_bars
+        )
+        self._queries = Queries(
+            settings, self._replica, self._telemetry, Path(state.folder), self._bus_status
+        )
+        self._bus: BusConsumer | None = None
+        if settings.bus is not None:
+            from serve.bus.consumer import BusConsumer  # only where it is used: an extra
+
+            self._bus = BusConsumer(
+                settings.bus, self._controller, self._queries.health, self._count_of_bus
+            )
         handlers: Mapping[Operation[Any], Handler] = {
             DECIDE: self._decide,
             **self._queries.handlers,
@@ -99,9 +114,13 @@ class DecisionApp:
             TacticalError: the bundle or the state cannot be used.
         """
         await self._replica.start()
+        if self._bus is not None:
+            self._bus.start()
 
     async def stop(self) -> None:
-        """Close the state."""
+        """Leave the bus and close the state."""
+        if self._bus is not None:
+            await self._bus.stop()
         await self._replica.stop()
 
     def check_health(self) -> None:
@@ -165,6 +184,18 @@ class DecisionApp:
         except Exception:
             # the answer has been sent: a full disk must not turn it into an error
             _LOG.exception("an answer was not counted")
+
+    def _count_of_bus(self, outcome: str, decided: Decided | None) -> None:
+        try:
+            self._telemetry.record_bus(outcome)
+            if decided is not None:
+                _log_decision(decided)
+                self._telemetry.record_decision(decided)
+        except Exception:
+            _LOG.exception("an entry of the bus was not counted")
+
+    def _bus_status(self) -> BusStatus | None:
+        return None if self._bus is None else self._bus.status
 
     async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
         digest = self._digest

@@ -26,7 +26,14 @@ from serve.api.operations import (
     Operation,
     Parameter,
 )
-from serve.api.responses import NO_ACCURACY, LiveAnswer, ManifestAnswer, ReadyAnswer
+from serve.api.responses import (
+    NO_ACCURACY,
+    HealthAnswer,
+    LiveAnswer,
+    ManifestAnswer,
+    ReadyAnswer,
+)
+from serve.bus.status import BusStatus
 from serve.decision.replica import StateReplica
 from serve.http.asgi import HttpRequest, HttpResponse, json_response
 from serve.http.asking import ask, unavailable
@@ -47,12 +54,18 @@ class Queries:
         replica: the state and what decides on it.
         telemetry: counts and latencies.
         folder: of the state on this machine.
+        bus: returns how the bus is, None without one.
     """
 
     def __init__(
-        self, settings: AppSettings, replica: StateReplica, telemetry: Telemetry, folder: Path
+        self,
+        settings: AppSettings,
+        replica: StateReplica,
+        telemetry: Telemetry,
+        folder: Path,
+        bus: Callable[[], BusStatus | None] = lambda: None,
     ) -> None:
-        self._replica, self._telemetry = replica, telemetry
+        self._replica, self._telemetry, self._bus = replica, telemetry, bus
         self._performance, self._service = settings.performance, settings.service
         self._needs_token = settings.token_digest is not None
         self._probe = ResourceProbe(folder)
@@ -74,6 +87,11 @@ class Queries:
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
         strict = _whole_number(_given(request, HEALTH), STRICT)
+        report = await self.health()
+        return json_response(report, 503 if strict and report.status == CRITICAL else 200)
+
+    async def health(self) -> HealthAnswer:
+        """Return the answer of ``GET /health``."""
         now_s, availability = time.time(), self._replica.availability
         resources, recent = self._probe.read(), self._telemetry.recent()
         reports = {}
@@ -94,9 +112,9 @@ class Queries:
                     bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
                 ),
                 self._replica.recorder.health,
+                self._bus(),
             )
-        report = combined(reports, self._replica.machine)
-        return json_response(report, 503 if strict and report.status == CRITICAL else 200)
+        return combined(reports, self._replica.machine)
 
     async def _live(self, request: HttpRequest) -> HttpResponse:
         return json_response(LiveAnswer())
@@ -138,7 +156,7 @@ class Queries:
             model_loading=Reason.MODEL_LOADING in holds,
             waiting=journal.waiting,
         )
-        text = self._telemetry.scrape(StateCollector(replica, views, machine))
+        text = self._telemetry.scrape(StateCollector(replica, views, machine, self._bus()))
         return HttpResponse(text, content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import AGENTS
 from serve.api.responses import Accuracy
+from serve.bus.status import BusStatus
 from serve.decision.risk_state import RiskState
 from serve.state.machine import StateMachine
 from serve.state.portfolio import Trade
@@ -59,6 +60,7 @@ class StateCollector(Collector):
         replica: what is shown of the replica that answers.
         symbols: what is shown of each symbol.
         machine: the state, for the sum of the accounts and symbols that are not served.
+        bus: how the bus is; its metrics have no values where there is none.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class StateCollector(Collector):
         replica: ReplicaView,
         symbols: Sequence[SymbolView],
         machine: StateMachine | None = None,
+        bus: BusStatus | None = None,
     ) -> None:
+        self._bus = bus
         self._replica, self._symbols, self._machine = replica, symbols, machine
 
     def collect(self) -> Iterator[Metric]:
@@ -74,6 +78,7 @@ class StateCollector(Collector):
         yield from self._of_replica()
         yield from self._of_symbols()
         yield from self._of_total()
+        yield from _of_bus(self._bus)
         yield self._overrides()
         yield self._accuracy()
         yield _trade_pnl([trade.pnl for each in self._symbols for trade in each.trades])
@@ -160,6 +165,34 @@ class StateCollector(Collector):
                         family.add_metric([agent, each.symbol, bundle_id], share)
         return family
 
+
+def _of_bus(bus: BusStatus | None) -> Iterator[Metric]:
+    figures = None if bus is None else bus.figures
+    values: dict[str, float] = {}
+    if bus is not None:
+        values = {"bus_connected": bus.unreachable is None, "bus_reads": bus.reads}
+    if figures is not None:
+        values |= {
+            "bus_lag": math.nan if figures.lag is None else figures.lag,
+            "bus_pending": figures.pending,
+            "bus_oldest_seconds": figures.oldest_s,
+            "bus_dead_letters": figures.dead,
+        }
+    for name, text in _OF_BUS.items():
+        family = GaugeMetricFamily(f"tactical_{name}", text)
+        if name in values:
+            family.add_metric([], float(values[name]))
+        yield family
+
+
+_OF_BUS: Final = {
+    "bus_connected": "1 while the bus can be used",
+    "bus_reads": "1 while this replica reads the bus; the others stand by",
+    "bus_lag": "Entries of the bus that nobody has read",
+    "bus_pending": "Entries of the bus that were read and not answered",
+    "bus_oldest_seconds": "Age of the oldest of these",
+    "bus_dead_letters": "Entries of the bus that could not be answered",
+}
 
 _BY_SYMBOL: Final = {
     "equity_dollars": "Equity, as last marked",

@@ -27,7 +27,9 @@ from serve.api.responses import (
     StageLatency,
     Status,
     StoreHealth,
+    StreamsHealth,
 )
+from serve.bus.status import BusStatus
 from serve.decision.risk_state import RiskState
 from serve.journal.recorder import JournalHealth
 from serve.observability.latency_window import Recent
@@ -58,6 +60,11 @@ LATENCY_ALERT_MS: Final = 150.0
 
 DRAWDOWN_ALERT: Final = 0.5
 """Share of the session's drawdown limit above which there is an alert."""
+
+BUS_SLOW_S: Final = 1.0
+BUS_WAIT_S: Final = 5.0
+BUS_LAG: Final = 1_000
+"""The bus is degraded when its server takes longer, an entry waits longer, more are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ def health_report(
     scores: tuple[int, Accuracy],
     age: StateAge,
     journal: JournalHealth,
+    bus: BusStatus | None = None,
 ) -> HealthAnswer:
     """Return the answer of ``GET /health``.
 
@@ -134,6 +142,7 @@ def health_report(
         scores: number of trades with known votes, and the accuracy of each agent over them.
         age: how old the state and the bars are.
         journal: what became of the decisions that were to be kept.
+        bus: how the bus is, None without one.
     """
     latency = latency_report(recent.stages_ms, performance)
     alerts: list[Alert] = []
@@ -142,7 +151,7 @@ def health_report(
         models=_models(recent.model_error_rate, bundle_id, alerts),
         pipeline=_pipeline(recent.service_error_rate, latency.total.p95, alerts),
         agents=_agents(*scores, alerts),
-        bus=_bus(state, age, alerts),
+        bus=_bus(state, age, bus, alerts),
         store=_store(journal, alerts),
     )
     alerts += _account_alerts(state, drawdown_limit)
@@ -231,7 +240,7 @@ def _agents(trades: int, accuracy: Accuracy, alerts: list[Alert]) -> AgentsHealt
     return AgentsHealth(worst(statuses), accuracy, trades)
 
 
-def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
+def _bus(state: RiskState, age: StateAge, bus: BusStatus | None, alerts: list[Alert]) -> BusHealth:
     """Return how current the input is: the state and the bars that were sent."""
     statuses: list[Status] = []
     if age.lost:
@@ -258,6 +267,7 @@ def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
         statuses.append(DEGRADED)
         text = f"bars inside the window may be wrong ({', '.join(state.suspect)}): decisions hold"
         alerts.append(_message("bus", DEGRADED, text))
+    streams = None if bus is None else _streams(bus, statuses, alerts)
     return BusHealth(
         status=worst(statuses),
         state_age_s=round(age.state_age_s, 3),
@@ -265,6 +275,39 @@ def _bus(state: RiskState, age: StateAge, alerts: list[Alert]) -> BusHealth:
         bars=0 if market is None else market.bars,
         gap=gap,
         suspect=list(state.suspect),
+        streams=streams,
+    )
+
+
+def _streams(bus: BusStatus, statuses: list[Status], alerts: list[Alert]) -> StreamsHealth:
+    """Return how the bus is: whatever it is, the service goes on over HTTP."""
+    troubles = []
+    figures = bus.figures
+    if bus.unreachable is not None:
+        troubles.append(f"the bus cannot be used: {bus.unreachable}")
+    elif bus.refused is not None:
+        troubles.append(f"the bus does not take what it is given: {bus.refused}")
+    elif figures is not None:
+        if bus.took_s > BUS_SLOW_S:
+            troubles.append(f"the bus takes {bus.took_s:.1f} s to answer")
+        if figures.oldest_s > BUS_WAIT_S:
+            troubles.append(f"entries of the bus wait for {figures.oldest_s:.0f} s to be answered")
+        if (figures.lag or 0) > BUS_LAG:
+            troubles.append(f"{figures.lag} entries of the bus have not been read")
+    if bus.dead_recently and figures is not None:
+        troubles.append(f"{figures.dead} dead letters are on the bus, some of the last hour")
+    if bus.warning is not None:
+        alerts.append(_message("bus", DEGRADED, bus.warning))
+    for text in troubles:
+        statuses.append(DEGRADED)
+        alerts.append(_message("bus", DEGRADED, text))
+    return StreamsHealth(
+        connected=bus.unreachable is None,
+        reads=bus.reads,
+        lag=None if figures is None else figures.lag,
+        pending=None if figures is None else figures.pending,
+        oldest_s=None if figures is None else round(figures.oldest_s, 3),
+        dead_letters=None if figures is None else figures.dead,
     )
 
 

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from rllib_tactical.domain.types import AGENTS
 from serve.api.operations import WRITES
+from serve.bus.status import OUTCOMES
 from serve.decision.decider import STAGES, Decided
 from serve.observability.latency_window import DecisionWindow, Recent
 
@@ -105,8 +106,16 @@ class Telemetry:
             "Decisions by the rule-based fallback because the actors failed",
             registry=registry,
         )
+        self._bus_entries = Counter(
+            "tactical_bus_entries",
+            "Entries of the bus by what came of them",
+            ["outcome"],
+            registry=registry,
+        )
         for operation in WRITES:  # a rule that looks for an increase needs the zero before it
             self._failed_writes.labels(operation.path)
+        for outcome in OUTCOMES:
+            self._bus_entries.labels(outcome)
         # looked up once: finding a labeled metric costs more than recording a value
         self._stages = [stage.labels(name) for name in STAGES]
         self._breaches = {name: breaches.labels(name) for name in STAGES}
@@ -139,6 +148,10 @@ class Telemetry:
             if total > self._totals[counter]:
                 counter.inc(total - self._totals[counter])
                 self._totals[counter] = total
+
+    def record_bus(self, outcome: str) -> None:
+        """Record what came of one entry of the bus."""
+        self._bus_entries.labels(outcome).inc()
 
     def record_error(self) -> None:
         """Record one request that the service failed to answer."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rllib_tactical.errors import ServiceError
+from serve.api.redis_url import is_redis
 from serve.state.conversion import convert_journal
 from serve.state.history import check_image, damaged
 from serve.state.records import ModelRecord
@@ -20,7 +21,6 @@ from serve.state.standing_order import StandingOrders, plain_name
 from serve.state.store import DamagedError, Store, StoreError
 from serve.state.total import NO_LIMITS, TotalLimits
 
-_REDIS: Final = ("redis://", "rediss://", "unix://")
 _LOCK: Final = "lock"
 _OPENING: Final = "opening.lock"
 
@@ -42,7 +42,7 @@ class StateSettings:
 
 def is_remote(where: str) -> bool:
     """Return whether ``--state`` names a Redis or Valkey server, not a folder."""
-    return where.startswith(_REDIS)
+    return is_redis(where)
 
 
 def store_name(where: str, symbol: str) -> str:

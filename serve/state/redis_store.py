@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import time
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from serve.api.redis_url import split_name, without_password
 from serve.state.store import (
     Archive,
     ConflictError,
@@ -85,8 +85,8 @@ class RedisStore(Store):
     local = False
 
     def __init__(self, url: str) -> None:
-        address, _, name = url.partition("#")
-        self.name = _without_password(address) + f"#{name}"
+        address, name = split_name(url)
+        self.name = without_password(address) + f"#{name}"
         self._prefix = f"tactical:{name}"
         self._keys = [f"{self._prefix}:{part}" for part in _PARTS]
         head, records, keys, snapshots, archives, probe = self._keys
@@ -288,12 +288,6 @@ class RedisStore(Store):
             yield
         except (redis.exceptions.RedisError, OSError) as error:
             raise StoreError(f"{self.name}: {error}") from error
-
-
-def _without_password(address: str) -> str:
-    """Return a URL for messages."""
-    login, at, _ = urlsplit(address).netloc.rpartition("@")
-    return address.replace(login + at, "", 1) if at else address
 
 
 def _head(raw: bytes | None) -> Head:

@@ -33,8 +33,13 @@ _ORDERED: Final = {
 }
 
 
-_UNKNOWN: Final = (Reason.STATE_UNAVAILABLE, Reason.MODEL_LOADING)
-"""What to decide on, or with, is not known here."""
+_NO_ORDER: Final = (
+    Reason.STATE_UNAVAILABLE,
+    Reason.MODEL_LOADING,
+    Reason.EVENT_LATE,
+    Reason.EVENT_EARLY,
+)
+"""What to decide on, or with, is not known here; or what it was about is not now."""
 
 _UNSURE: Final = (Reason.CLOCK_JUMPED, Reason.POSITION_MISMATCH, Reason.DATA_SUSPECT)
 """What is known may be wrong: an operator has to decide."""
@@ -57,19 +62,20 @@ def override_for(
 ) -> Override | None:
     """Return the override of one account's vote (N = 1), None when there is none.
 
-    The first that applies counts: an unknown state or one whose bundle is not loaded (no order at
-    all); the operator's order; a clock that has jumped, a position that is not the broker's, and
-    bars that may be wrong, which may also have caused a halt; a session halted by its drawdown (the
-    position is closed, as the simulator does at the next open); data that are stale. (After missing
-    bars ``decide`` itself holds.)
+    The first that applies counts: an unknown state, one whose bundle is not loaded, and an event
+    that came too late or too early (no order at all); the operator's order; a clock that has
+    jumped, a position that is not the broker's, and bars that may be wrong, which may also have
+    caused a halt; a session halted by its drawdown (the position is closed, as the simulator does
+    at the next open); data that are stale. (After missing bars ``decide`` itself holds.)
 
     Args:
         control: the operator's order.
         account: the account as it is now.
-        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``CLOCK_JUMPED``,
-            ``POSITION_MISMATCH``, ``DATA_SUSPECT`` or ``DATA_STALE`` when that is the case.
+        data_issue: ``STATE_UNAVAILABLE``, ``MODEL_LOADING``, ``EVENT_LATE``, ``EVENT_EARLY``,
+            ``CLOCK_JUMPED``, ``POSITION_MISMATCH``, ``DATA_SUSPECT`` or ``DATA_STALE`` when that is
+            the case.
     """
-    if data_issue in _UNKNOWN:
+    if data_issue in _NO_ORDER:
         return Override(data_issue)
     if control is not Control.NONE:
         return Override(_ORDERED[control], control is Control.FLATTEN, operator=True)

@@ -39,6 +39,8 @@ def long_decision(account: AccountView) -> Decision:
         (Control.PAUSE, 1, True, None, Override(Reason.PAUSED, operator=True)),
         (Control.NONE, 1, True, Reason.DATA_SUSPECT, Override(Reason.DATA_SUSPECT)),
         (Control.FLATTEN, 1, True, Reason.DATA_SUSPECT, Override(Reason.FLATTEN, True, True)),
+        (Control.FLATTEN, 1, True, Reason.EVENT_LATE, Override(Reason.EVENT_LATE)),
+        (Control.NONE, 1, True, Reason.EVENT_EARLY, Override(Reason.EVENT_EARLY)),
         (Control.NONE, 1, True, Reason.CLOCK_JUMPED, Override(Reason.CLOCK_JUMPED)),
         (Control.FLATTEN, 1, True, Reason.CLOCK_JUMPED, Override(Reason.FLATTEN, True, True)),
         (Control.FORCE_HOLD, 0, False, None, Override(Reason.FORCED_HOLD, operator=True)),

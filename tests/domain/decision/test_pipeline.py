@@ -129,7 +129,7 @@ def test_every_reason_is_covered() -> None:
     # see test_override
     above_the_vote = {each for each in Reason if Reason.PAUSED <= each <= Reason.DATA_STALE}
     above_the_vote |= {Reason.MODEL_LOADING, Reason.DATA_SUSPECT, Reason.POSITION_MISMATCH}
-    above_the_vote |= {Reason.CLOCK_JUMPED}
+    above_the_vote |= {Reason.CLOCK_JUMPED, Reason.EVENT_LATE, Reason.EVENT_EARLY}
     assert {case[0] for case in cases} == set(Reason) - above_the_vote
 
 

@@ -299,7 +299,7 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
     # these stand above the vote and do not occur in a simulation
     above = {reason for reason in Reason if Reason.PAUSED <= reason <= Reason.DATA_STALE}
     above |= {Reason.MODEL_LOADING, Reason.DATA_SUSPECT, Reason.POSITION_MISMATCH}
-    above |= {Reason.CLOCK_JUMPED}
+    above |= {Reason.CLOCK_JUMPED, Reason.EVENT_LATE, Reason.EVENT_EARLY}
     assert reasons == set(Reason) - above
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
-from serve.decision.controller import caller_of
+from rllib_tactical.domain.types import Reason
+from serve.decision.controller import caller_of, untimely_event
 from serve.http.security import token_digest
 from serve.journal.record import Caller
 from serve.state.store import Store
@@ -157,6 +158,29 @@ def test_an_order_that_was_filled_is_not_given_again(
         assert (await accepted(cluster, "/decide", other))["decision"]["execute"]
 
     with_service(bundle, tmp_path, work, replicas=2)
+
+
+@pytest.mark.parametrize(
+    ("event_s", "expected"),
+    [
+        (1_200.0, None),  # the bar closes at 1,200: its first one
+        (301.0, None),  # 1,200 is the third close from then on
+        (300.0, Reason.EVENT_LATE),
+        (9_999.0, None),  # only bars tell the time
+    ],
+)
+def test_an_event_is_in_force_for_three_bars(event_s: float, expected: Reason | None) -> None:
+    assert untimely_event(event_s, 900, 300, None) is expected
+    assert untimely_event(event_s, None, 300, None) is None
+
+
+def test_clocks_tell_events_of_another_time() -> None:
+    clocks = (10_000.0, 10_010.0)
+    assert untimely_event(10_060.0, None, 300, clocks) is None
+    assert untimely_event(10_060.1, None, 300, clocks) is Reason.EVENT_EARLY
+    # the third bar closes at 8,811 + 900 at the latest, and arrives within another bar's length
+    assert untimely_event(8_811.0, None, 300, clocks) is None
+    assert untimely_event(8_810.0, None, 300, clocks) is Reason.EVENT_LATE
 
 
 def test_what_a_caller_sends_is_bounded() -> None:

@@ -16,7 +16,9 @@ from serve.api.responses import (
     Accuracy,
     HealthAnswer,
     StageLatency,
+    StreamsHealth,
 )
+from serve.bus.status import BusFigures, BusStatus
 from serve.decision.decider import STAGES
 from serve.decision.risk_state import RiskState
 from serve.journal.recorder import JournalHealth
@@ -70,6 +72,7 @@ def report(
     age: StateAge | None = None,
     scores: tuple[int, Accuracy] = (0, NO_ACCURACY),
     journal: JournalHealth = KEPT,
+    bus: BusStatus | None = None,
 ) -> HealthAnswer:
     return health_report(
         NOW,
@@ -82,6 +85,7 @@ def report(
         scores,
         age or CURRENT,
         journal,
+        bus,
     )
 
 
@@ -256,3 +260,42 @@ def test_decisions_that_are_not_kept_degrade_the_store(
     assert store.status == ("healthy" if message is None else "degraded")
     told = [alert.message for alert in found.alerts if alert.component == "store"]
     assert told == ([] if message is None else [message])
+
+
+READ = BusStatus(unreachable=None, leads=True, figures=BusFigures(3, 2, 0, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"unreachable": "refused"}, "the bus cannot be used: refused"),
+        ({"refused": "full"}, "the bus does not take what it is given: full"),
+        ({"took_s": 2.0}, "the bus takes 2.0 s to answer"),
+        ({"figures": BusFigures(1_001, 0, 0, 0.0)}, "1001 entries of the bus have not been read"),
+        (
+            {"figures": BusFigures(0, 1, 0, 6.0)},
+            "entries of the bus wait for 6 s to be answered",
+        ),
+        (
+            {"figures": BusFigures(0, 0, 4, 0.0), "dead_recently": True},
+            "4 dead letters are on the bus, some of the last hour",
+        ),
+    ],
+)
+def test_a_bus_in_trouble_degrades(changes: dict[str, Any], message: str | None) -> None:
+    found = report(bus=replace(READ, **changes))
+    assert found.components.bus.status == (HEALTHY if message is None else DEGRADED)
+    assert [alert.message for alert in found.alerts] == ([] if message is None else [message])
+
+
+def test_the_health_of_the_bus_says_how_much_waits() -> None:
+    assert report().components.bus.streams is None
+    assert report(bus=READ).components.bus.streams == StreamsHealth(True, True, 3, 2, 0.1, 0)
+    first = report(bus=BusStatus()).components.bus.streams
+    assert first == StreamsHealth(False, False, None, None, None, None)
+
+
+def test_a_server_that_may_lose_something_is_an_alert_of_a_healthy_bus() -> None:
+    found = report(bus=replace(READ, warning="it may"))
+    assert (found.status, [alert.message for alert in found.alerts]) == (HEALTHY, ["it may"])
