@@ -68,6 +68,11 @@ _COMMANDS = {
         "state_group",
         "Show, verify, restore and archive the service's state.",
     ),
+    "bus": (
+        "rllib_tactical.cli.bus",
+        "bus_group",
+        "Send events to the service and see its answers.",
+    ),
     "decisions": (
         "rllib_tactical.cli.decisions",
         "decisions_command",
@@ -107,6 +112,7 @@ _EXTRAS = {
     "serve": ("serve",),
     "paper": ("report",),
     "state": ("serve",),
+    "bus": ("redis",),
     "decisions": ("serve",),
     "replay": ("serve",),
     "explain": ("serve",),
