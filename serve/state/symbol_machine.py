@@ -285,6 +285,9 @@ class SymbolMachine:
         elif isinstance(record, FillsRecord):
             for fill in record.fills:
                 self._fills.add(fill)
+                if fill.votes is not None and fill.bundle_id is None:
+                    # older versions kept no bundle: it is the one that decided then
+                    fill = msgspec.structs.replace(fill, bundle_id=self.model.bundle_id)
                 if fill.corrects is None:
                     self._ledger.apply(Filled(fill))
                 else:

@@ -7,7 +7,8 @@ import msgspec
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.decision.override import Control
 from serve.api.write_requests import AccountRequest, BarInput, BarsRequest, FillInput, FillsRequest
-from serve.state.records import ControlRecord, model_record
+from serve.state.portfolio import Fill
+from serve.state.records import ControlRecord, FillsRecord, model_record
 from serve.state.symbol_machine import SymbolImage, SymbolMachine
 
 DAY = 86_400
@@ -47,3 +48,15 @@ def test_an_image_has_everything(bundle: Bundle) -> None:
     assert again.image() == machine.image()
     assert (again.version, again.control, again.account.quantity) == (5, Control.FLATTEN, 5.0)
     assert again.check_account(AccountRequest("TEST", "a", "ann", "none"), NOW) is None
+
+
+def test_a_trade_of_an_older_version_is_of_the_bundle_that_decided_then(bundle: Bundle) -> None:
+    machine = SymbolMachine(model_record(bundle))
+    made = [
+        Fill("1", 1, 3.0, 100.0, 0.0, 10.0, "d", (1, 1, 0)),
+        Fill("2", -1, 3.0, 101.0, 0.0, 20.0),
+        Fill("3", 1, 3.0, 100.0, 0.0, 30.0),
+        Fill("4", -1, 3.0, 101.0, 0.0, 40.0),
+    ]
+    machine.apply(FillsRecord(50.0, tuple(made)))
+    assert [trade.bundle_id for trade in machine.trades] == [bundle.bundle_id, None]
