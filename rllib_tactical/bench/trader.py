@@ -75,7 +75,8 @@ class Trader:
         self._session = paper_session(history, initial_equity)
         self.trades = Trades()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="trader")
+        # a daemon: a benchmark that is stopped does not wait for requests that nobody answers
+        self._thread = threading.Thread(target=self._run, name="trader", daemon=True)
         self._error: BaseException | None = None
 
     def start(self) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +54,20 @@ def test_a_request_that_nobody_answers_is_lost(monkeypatch: pytest.MonkeyPatch) 
     trader = Trader("http://127.0.0.1:9", history, 100_000.0)
     trader.start()
     assert trader.wait().lost == 1
+
+
+def test_a_program_that_is_stopped_does_not_wait_for_a_lost_request() -> None:
+    code = (
+        "from rllib_tactical.bench.trader import Trader\n"
+        "from rllib_tactical.synthetic import make_market\n"
+        "history = make_market('momentum', 1, 500).history()\n"
+        "Trader('http://127.0.0.1:9', history, 1e5).start()\n"
+        "raise KeyboardInterrupt\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, timeout=120.0, check=False
+    )
+    assert done.returncode != 0
 
 
 @pytest.mark.slow
