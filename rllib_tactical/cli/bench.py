@@ -31,13 +31,15 @@ SECTIONS = {
     "sweep": ("rllib_tactical.bench.sweep", "measure_sweep", "SweepSize"),
     "service": ("rllib_tactical.bench.service", "measure_service", "ServiceSize"),
     "faults": ("rllib_tactical.bench.faults", "measure_faults", "FaultSize"),
+    "bus": ("rllib_tactical.bench.bus", "measure_bus", "BusSize"),
     "learning": ("rllib_tactical.study", "measure_learning", "LearningSize"),
 }
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
 
 LEARNING = "learning"
-DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in (LEARNING, "faults"))
-"""What runs unless sections are named: the study of learning takes hours, the faults long."""
+LONG = ("faults", "bus", LEARNING)
+DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in LONG)
+"""What runs unless sections are named: faults and kills take long, the study of learning hours."""
 
 METHOD = (
     "Medians, with smallest and largest; rates and latencies by processor time of one thread, "
@@ -52,7 +54,8 @@ VERDICTS = {None: "", True: "met", False: "missed"}
     "sections",
     multiple=True,
     type=click.Choice(list(SECTIONS)),
-    help='Section to run; may be given several times. All but "faults" and "learning" by default.',
+    help="Section to run; may be given several times. "
+    'All but "faults", "bus" and "learning" by default.',
 )
 @click.option(
     "--question",

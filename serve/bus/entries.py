@@ -61,7 +61,8 @@ class EntryAnswers:
     def __init__(
         self, bus: RedisBus, controller: Controller, clock: Callable[[], float] = time.time
     ) -> None:
-        self._bus, self._controller, self._clock = bus, controller, clock
+        self.controller = controller
+        self._bus, self._clock = bus, clock
 
     async def events(self, entries: Sequence[Entry]) -> list[Answered]:
         """Return what comes of some events, in their order; those that have to wait are left out.
@@ -104,7 +105,7 @@ class EntryAnswers:
         """Return what comes of bars or fills once they are durable; None when they have to wait."""
         try:
             request = self._read(entry)
-            status, body = await self._controller.write(request)
+            status, body = await self.controller.write(request)
         except RequestError as error:
             return Answered(self._dead(entry, error.code, error.message))
         except Exception:
@@ -121,7 +122,7 @@ class EntryAnswers:
             request_id=event.event_id[:128], address=f"bus {entry.stream.name} {entry.entry_id}"
         )
         try:
-            decided = await self._controller.event(event, entry.received_s, caller)
+            decided = await self.controller.event(event, entry.received_s, caller)
         except RequestError as error:
             return Answered(self._dead(entry, error.code, error.message))
         except Exception:

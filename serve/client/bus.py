@@ -28,6 +28,7 @@ from redis.retry import Retry
 
 from rllib_tactical.data.synergy_events import SynergyEvent
 from rllib_tactical.errors import ServiceError
+from serve.api.errors import RequestError
 from serve.api.redis_url import without_password
 from serve.api.streams import (
     BARS,
@@ -195,6 +196,14 @@ class BusReader(_Client):
             found = self._redis.xrevrange(self._key(stream), count=count)
         return [_received(stream, *entry) for entry in reversed(found)]
 
+    def wait(self, stream: Stream, after: str = BEGIN, limit_s: float = 0.5) -> list[Received[Any]]:
+        """Return messages after an entry; waits for one up to ``limit_s``, see ``read``."""
+        with self._calling():
+            block = max(1, round(limit_s * 1e3))
+            found = self._redis.xread({self._key(stream): after}, count=100, block=block)
+        pairs = found.items() if isinstance(found, dict) else found or ()
+        return [_received(stream, *entry) for _, entries in pairs for entry in entries]
+
     def follow(self, stream: Stream, after: str = END) -> Iterator[Received[Any]]:
         """Yield messages as they come, without end; see ``read``.
 
@@ -202,27 +211,23 @@ class BusReader(_Client):
         """
         pauses = self._retries.pauses()
         while True:
-            if after == END:
-                newest = self.newest(stream, 1)
-                after = newest[0].entry_id if newest else BEGIN
-            with self._calling():
-                try:
-                    found = self._redis.xread({self._key(stream): after}, count=100, block=500)
-                except ResponseError:
+            try:
+                if after == END:
+                    newest = self.newest(stream, 1)
+                    after = newest[0].entry_id if newest else BEGIN
+                found = self.wait(stream, after)
+            except RequestError:
+                raise
+            except ServiceError:
+                pause_s = next(pauses, None)
+                if pause_s is None:
                     raise
-                except (RedisError, OSError):
-                    pause_s = next(pauses, None)
-                    if pause_s is None:
-                        raise
-                    time.sleep(pause_s)
-                    continue
+                time.sleep(pause_s)
+                continue
             pauses = self._retries.pauses()
-            pairs = found.items() if isinstance(found, dict) else found or ()
-            for _, entries in pairs:
-                for entry in entries:
-                    received = _received(stream, *entry)
-                    after = received.entry_id
-                    yield received
+            for received in found:
+                after = received.entry_id
+                yield received
 
     def inputs(self, count: int = 100) -> list[InputState]:
         """Return how far the services are with each stream; up to ``count`` that wait in each."""

@@ -65,6 +65,8 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Answered]]
 class DecisionApp:
     """The service as an ASGI application. Knows nothing of Ray.
 
+    ``bus`` reads the bus for this process, None without one.
+
     Args:
         settings: limits and folders.
         state: where the state is.
@@ -88,11 +90,11 @@ class DecisionApp:
         self._queries = Queries(
             settings, self._replica, self._telemetry, Path(state.folder), self._bus_status
         )
-        self._bus: BusConsumer | None = None
+        self.bus: BusConsumer | None = None
         if settings.bus is not None:
             from serve.bus.consumer import BusConsumer  # only where it is used: an extra
 
-            self._bus = BusConsumer(
+            self.bus = BusConsumer(
                 settings.bus, self._controller, self._queries.health, self._count_of_bus
             )
         handlers: Mapping[Operation[Any], Handler] = {
@@ -114,13 +116,13 @@ class DecisionApp:
             TacticalError: the bundle or the state cannot be used.
         """
         await self._replica.start()
-        if self._bus is not None:
-            self._bus.start()
+        if self.bus is not None:
+            self.bus.start()
 
     async def stop(self) -> None:
         """Leave the bus and close the state."""
-        if self._bus is not None:
-            await self._bus.stop()
+        if self.bus is not None:
+            await self.bus.stop()
         await self._replica.stop()
 
     def check_health(self) -> None:
@@ -195,7 +197,7 @@ class DecisionApp:
             _LOG.exception("an entry of the bus was not counted")
 
     def _bus_status(self) -> BusStatus | None:
-        return None if self._bus is None else self._bus.status
+        return None if self.bus is None else self.bus.status
 
     async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
         digest = self._digest

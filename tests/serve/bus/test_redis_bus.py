@@ -42,8 +42,8 @@ def waiting(bus: Bus) -> bool:
 
 
 def of(app: DecisionApp) -> BusConsumer:
-    assert app._bus is not None
-    return app._bus
+    assert app.bus is not None
+    return app.bus
 
 
 def server_of(bus: Bus) -> Any:
