@@ -34,6 +34,7 @@ from rllib_tactical.bench.requests import (
 )
 from rllib_tactical.bench.servers import NOTES, burning_a_core, missing, plain_server
 from rllib_tactical.bench.service_process import served
+from rllib_tactical.bench.symbols import symbol_rows
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.simulation.account import Account
@@ -117,6 +118,7 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> Itera
         progress("beside a process that burns a core")
         yield from _beside(running, size)
         yield from reload_rows(service.url, bundle, holds, folder, progress)
+        yield from symbol_rows(bundle, history, folder, folder / "service.yaml", progress)
 
 
 def _arguments(bundle: Bundle, folder: Path) -> list[str | Path]:

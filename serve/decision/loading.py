@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rllib_tactical.bundle.bundle import load_bundle
@@ -29,4 +30,6 @@ def load_decider(
     Decider(bundle, performance, engine).warm_up()
     # after warm-up: the first run takes longer than the limit of the others
     limited = under_time_limit(engine, service.inference_timeout_ms / 1e3)
-    return Decider(bundle, performance, limited)
+    # the engine has a copy of its own: of many symbols it would be two too many of each
+    light = replace(bundle, weights={}, onnx_model=b"")
+    return Decider(light, performance, limited)

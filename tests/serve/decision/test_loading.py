@@ -17,6 +17,8 @@ def test_the_actors_of_a_loaded_bundle_have_a_time_limit(bundle: Bundle) -> None
     service = ServiceConfig(inference_timeout_ms=7.0)
     made = load_decider(str(bundle.path), bundle.bundle_id, PerformanceConfig(), service)
     assert made.bundle.bundle_id == bundle.bundle_id
+    assert not made.bundle.weights  # the engine has them
+    assert not made.bundle.onnx_model
     assert isinstance(made._engine, WatchdogOnnx)
     assert made._engine._timeout_s == 0.007
 
