@@ -39,7 +39,7 @@ from serve.deploy.ray_serve import (
     url_host,
     wait_until_healthy,
 )
-from serve.deploy.watch import WATCH_S, ClusterWatch
+from serve.deploy.watch import LEAVE_S, WATCH_S, ClusterWatch
 from serve.http.security import (
     ADMIN_TOKEN_VARIABLE,
     TOKEN_VARIABLE,
@@ -261,7 +261,7 @@ def _claimed(settings: StateSettings) -> tuple[FolderLock, dict[str, float]]:
         ServiceError: it is in use, is damaged or belongs to another market than the bundle.
     """
     try:
-        lock = FolderLock(Path(settings.folder), alone=True)
+        lock = FolderLock(Path(settings.folder), alone=True, wait_s=LEAVE_S + 2 * WATCH_S)
     except ServiceError as error:
         raise ServiceError(f"{error}; a service of its own needs another --state") from error
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,21 +119,30 @@ def shared_state(
 class FolderLock:
     """Who uses a state folder: many replicas of one service, or one other command.
 
+    ``wait_s``: for how long others may still be ending.
+
     Raises:
         ServiceError: the folder is used by somebody else.
     """
 
-    def __init__(self, folder: Path, alone: bool) -> None:
+    def __init__(self, folder: Path, alone: bool, wait_s: float = 0.0) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ServiceError(f"state folder {folder}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            raise ServiceError(f"state folder {folder}: another service is using it") from error
+        kind = (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(self._file, kind)
+                break
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    os.close(self._file)
+                    text = f"state folder {folder}: another service is using it"
+                    raise ServiceError(text) from error
+                time.sleep(0.05)
 
     def share(self) -> None:
         """Let replicas in."""

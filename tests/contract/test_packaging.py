@@ -36,6 +36,7 @@ EXTRAS = {
     "serve": "serve",
     "paper": "report",
     "state": "serve",
+    "bus": "redis",
     "decisions": "serve",
     "replay": "serve",
     "explain": "serve",

@@ -137,7 +137,7 @@ def test_a_trade_is_from_flat_to_flat_and_pays_every_cost() -> None:
     assert traded(made, entry, part) == [None, None]
     (trade,) = traded(made, rest)
     # 0.5 x 1 + 1.5 x 2 points at $10; 2 x $2, $0.25 and 1.5 x $2 of commission
-    assert trade == Trade(-1, 10.0, 30.0, 35.0 - 7.25, (-1, 0, 1))
+    assert trade == Trade(-1, 10.0, 30.0, 35.0 - 7.25, (-1, 0, 1), "b" * 64)
     assert made.trades == [trade]
     assert (made.account.side, made.account.cash) == (0, 100_000.0 + 35.0 - 7.25)
 
@@ -150,7 +150,7 @@ def test_a_fill_that_reverses_ends_a_trade_and_opens_the_next() -> None:
         given("2", "SELL", 3.0, 101.0, 20, commission=0.0),
         given("3", "BUY", 2.0, 101.5, 30, commission=0.0),
     )
-    assert found[1] == Trade(1, 10.0, 20.0, 10.0, (-1, 0, 1))
+    assert found[1] == Trade(1, 10.0, 20.0, 10.0, (-1, 0, 1), "b" * 64)
     assert found[2] == Trade(-1, 20.0, 30.0, -10.0, None)
 
 
