@@ -53,6 +53,7 @@ def test_on_a_cluster_that_goes_on_a_service_ends_with_its_command(
     import ray
 
     from serve.deploy.ray_serve import connect_ray
+    from serve.deploy.watch import LEAVE_S
 
     assert connect_ray()
     try:
@@ -65,6 +66,9 @@ def test_on_a_cluster_that_goes_on_a_service_ends_with_its_command(
                 assert ends(service)
                 with pytest.raises(httpx.ConnectError):
                     httpx.get(f"{service.url}/ready", trust_env=False)
+            time.sleep(
+                LEAVE_S + 1.0
+            )  # the replica ends Serve, which a start at once would still meet
         assert ray.is_initialized()
     finally:
         ray.shutdown()
