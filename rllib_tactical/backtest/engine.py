@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.tables import decision_table, equity_table
+from rllib_tactical.backtest.tables import Log, decision_table, equity_table
 from rllib_tactical.backtest.trades import trade_table
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
@@ -144,9 +144,25 @@ def run_backtest(
         )
     rewards = RewardConfig() if rewards is None else rewards
     log, passes = _simulate(history, votes, rules, rewards, start, stop, cost_factor)
+    return result_of_log(history, votes, rules, rewards, start, stop, log, passes)
+
+
+def result_of_log(
+    history: MarketHistory,
+    votes: Votes,
+    rules: Rules,
+    rewards: RewardConfig,
+    start: int,
+    stop: int,
+    log: Log,
+    passes: int = 1,
+) -> BacktestResult:
+    """Return the tables of what an account reported at the bars start .. stop - 2.
+
+    ``votes`` are one for each of the bars start .. stop - 1.
+    """
     equity = equity_table(history, rules, start, stop, log)
     decisions = decision_table(history, votes, start, log)
-    trades = trade_table(history, start, log, equity, decisions)
     return BacktestResult(
         history=history,
         rules=rules,
@@ -156,7 +172,7 @@ def run_backtest(
         stop=stop,
         equity=equity,
         decisions=decisions,
-        trades=trades,
+        trades=trade_table(history, start, log, equity, decisions),
         base=log["base"],
         bonus=log["bonus"],
         passes=passes,

@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from rllib_tactical.backtest.engine import hold_votes
+from rllib_tactical.backtest.engine import hold_votes, result_of_log
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.tables import Log, decision_table, equity_table
-from rllib_tactical.backtest.trades import trade_table
+from rllib_tactical.backtest.tables import Log
 from rllib_tactical.domain.decision.costs import (
     adverse_move,
     commission,
@@ -76,22 +75,7 @@ def passive_result(
         log = _log(history, rules, bar, held, ends)
         log["exit_reason"][last] = int(ExitReason.LIQUIDATION)
     votes = hold_votes(stop - start)
-    equity = equity_table(history, rules, start, stop, log)
-    decisions = decision_table(history, votes, start, log)
-    return BacktestResult(
-        history=history,
-        rules=rules,
-        rewards=RewardConfig(),
-        votes=votes,
-        start=start,
-        stop=stop,
-        equity=equity,
-        decisions=decisions,
-        trades=trade_table(history, start, log, equity, decisions),
-        base=log["base"],
-        bonus=log["bonus"],
-        passes=1,
-    )
+    return result_of_log(history, votes, rules, RewardConfig(), start, stop, log)
 
 
 def _held_through(wanted: BoolArray, is_open: BoolArray) -> BoolArray:

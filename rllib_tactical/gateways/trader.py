@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from rllib_tactical.errors import ServiceError
 from serve.api.responses import AccountAnswer, DecideAnswer, ExecutionCommand
 from serve.api.write_requests import MAX_BARS, BarInput, BrokerAccount, CashMove, FillInput
@@ -166,7 +168,7 @@ class Trader:
         if fill.fill_id not in self._told:
             command = self._commands.get(order_id or "")
             if command is not None and command.stop_loss is not None:
-                fill = _with_metadata(fill, command)
+                fill = replace(fill, metadata=command.metadata)
             self._client.make(calls.send_fills(self._symbol, [fill]))
             self._told.add(fill.fill_id)
         if is_last and order_id is not None:
@@ -250,15 +252,3 @@ class Trader:
         answer = self._client.make(calls.send_bars(self._symbol, bars))
         self._is_ready = answer.ready
         return answer.bars
-
-
-def _with_metadata(fill: FillInput, command: ExecutionCommand) -> FillInput:
-    return FillInput(
-        fill_id=fill.fill_id,
-        side=fill.side,
-        quantity=fill.quantity,
-        price=fill.price,
-        timestamp=fill.timestamp,
-        commission=fill.commission,
-        metadata=command.metadata,
-    )

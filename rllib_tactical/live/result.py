@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_tactical.backtest.engine import hold_votes
+from rllib_tactical.backtest.engine import hold_votes, result_of_log
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.backtest.tables import Log, decision_table, equity_table
-from rllib_tactical.backtest.trades import trade_table
+from rllib_tactical.backtest.tables import Log
 from rllib_tactical.domain.decision.actions import ACTION_NAMES
 from rllib_tactical.domain.decision.missing_bars import holds_after_gap
 from rllib_tactical.domain.decision.pipeline import MarketSnapshot, Rules, decide
@@ -64,22 +63,7 @@ def session_result(paper: PaperResult, rules: Rules, rewards: RewardConfig) -> B
         np.concatenate([votes.index, nothing.index]),
         np.concatenate([votes.confidence, nothing.confidence]),
     )
-    equity = equity_table(history, rules, start, stop, log)
-    decisions = decision_table(history, whole, start, log)
-    return BacktestResult(
-        history=history,
-        rules=rules,
-        rewards=rewards,
-        votes=whole,
-        start=start,
-        stop=stop,
-        equity=equity,
-        decisions=decisions,
-        trades=trade_table(history, start, log, equity, decisions),
-        base=log["base"],
-        bonus=log["bonus"],
-        passes=1,
-    )
+    return result_of_log(history, whole, rules, rewards, start, stop, log)
 
 
 def _votes(answers: list[DecideAnswer]) -> Votes:

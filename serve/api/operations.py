@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from serve.api import responses
+from serve.api import health, responses
 from serve.api.decide_request import DecideRequest
 from serve.api.write_requests import (
     AccountRequest,
@@ -165,7 +165,7 @@ HEALTH: Final = Operation(
     path="/health",
     method="GET",
     summary="Components, latencies and alerts",
-    answer=responses.HealthAnswer,
+    answer=health.HealthAnswer,
     queries=(STRICT,),
     statuses=(422,),
     also=(503,),
@@ -175,14 +175,14 @@ LIVE: Final = Operation(
     path="/live",
     method="GET",
     summary="The process answers",
-    answer=responses.LiveAnswer,
+    answer=health.LiveAnswer,
     is_open=True,
 )
 READY: Final = Operation(
     path="/ready",
     method="GET",
     summary="Decisions rely on a current state",
-    answer=responses.ReadyAnswer,
+    answer=health.ReadyAnswer,
     statuses=(503,),
     is_open=True,
 )

@@ -17,8 +17,9 @@ from rllib_tactical.data.synergy_events import SynergyEvent
 from rllib_tactical.errors import ServiceError
 from serve.api.decode_errors import explain, refuse_duplicate_keys
 from serve.api.errors import invalid
+from serve.api.health import Alert
 from serve.api.redis_url import is_redis, split_name
-from serve.api.responses import Alert, DecideAnswer, ExecutionCommand
+from serve.api.responses import DecideAnswer, ExecutionCommand
 from serve.api.write_requests import BarsRequest, FillsRequest
 
 DATA: Final = "data"

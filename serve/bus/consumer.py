@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from serve.api.responses import Alert, HealthAnswer
+from serve.api.health import Alert, HealthAnswer
 from serve.api.streams import BARS, FILLS, SYNERGIES, AlertMessage, Stream
 from serve.bus.entries import Answered, EntryAnswers
 from serve.bus.redis_bus import BusError, Entry, Lease, LeaseLostError, RedisBus
@@ -109,6 +109,7 @@ class BusConsumer:
                     _LOG.error("the bus cannot be used: %s", error)
                 self._set(unreachable=str(error))
             except Exception:
+                # whatever it is, the next round must come: else the lease lapses for good
                 _LOG.exception("the bus was not tended")
             await asyncio.sleep(min(1.0, self._lease_s / 3))
 
@@ -138,6 +139,7 @@ class BusConsumer:
                 self._to_claim, self._claimed = deque(_ALL), "0-0"
                 done = False
             except Exception:
+                # they stay pending and are read again after a pause; the reader must live on
                 _LOG.exception("entries of the bus were not answered")
                 done = False
             pause_s = 0.0 if done else min(2 * pause_s + FIRST_PAUSE_S, LONGEST_PAUSE_S)

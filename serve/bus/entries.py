@@ -108,7 +108,7 @@ class EntryAnswers:
             status, body = await self.controller.write(request)
         except RequestError as error:
             return Answered(self._dead(entry, error.code, error.message))
-        except Exception:
+        except Exception:  # logged and a dead letter: it must not stop the entries behind it
             return Answered(self._defect(entry))
         if status == _UNAVAILABLE:
             return None
@@ -125,7 +125,7 @@ class EntryAnswers:
             decided = await self.controller.event(event, entry.received_s, caller)
         except RequestError as error:
             return Answered(self._dead(entry, error.code, error.message))
-        except Exception:
+        except Exception:  # logged and a dead letter: it must not stop the entries behind it
             return Answered(self._defect(entry))
         decision = decided.answer.decision
         if decision.reason in _NOT_NOW:

@@ -20,6 +20,7 @@ import numpy as np
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.errors import ServiceError
 from serve.api import operations
+from serve.api.health import HealthAnswer
 from serve.api.operations import Operation
 from serve.api.responses import (
     AccountAnswer,
@@ -27,7 +28,6 @@ from serve.api.responses import (
     DecideAnswer,
     ErrorAnswer,
     FillsAnswer,
-    HealthAnswer,
     ManifestAnswer,
     ModelAnswer,
     OverrideAnswer,

@@ -85,6 +85,7 @@ class OwnerWatch:
             try:
                 leave()
             except Exception:
+                # it ends all the same, by the next line
                 _LOG.exception("the replica did not end in order")
             end(1)
 

@@ -194,6 +194,7 @@ class DecisionApp:
                 _log_decision(decided)
                 self._telemetry.record_decision(decided)
         except Exception:
+            # the entry has been answered: a full disk must not turn it into an error
             _LOG.exception("an entry of the bus was not counted")
 
     def _bus_status(self) -> BusStatus | None:

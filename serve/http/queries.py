@@ -12,6 +12,7 @@ from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.types import Reason
 from serve.api.errors import error_body, invalid
+from serve.api.health import HealthAnswer, LiveAnswer, ReadyAnswer
 from serve.api.operations import (
     DAYS,
     HEALTH,
@@ -26,13 +27,7 @@ from serve.api.operations import (
     Operation,
     Parameter,
 )
-from serve.api.responses import (
-    NO_ACCURACY,
-    HealthAnswer,
-    LiveAnswer,
-    ManifestAnswer,
-    ReadyAnswer,
-)
+from serve.api.responses import NO_ACCURACY, ManifestAnswer
 from serve.bus.status import BusStatus
 from serve.decision.replica import StateReplica
 from serve.http.asgi import HttpRequest, HttpResponse, json_response

@@ -12,8 +12,7 @@ import numpy as np
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import AGENTS, FloatArray
-from serve.api.responses import (
-    Accuracy,
+from serve.api.health import (
     AgentsHealth,
     Alert,
     BusHealth,
@@ -29,6 +28,7 @@ from serve.api.responses import (
     StoreHealth,
     StreamsHealth,
 )
+from serve.api.responses import Accuracy
 from serve.bus.status import BusStatus
 from serve.decision.risk_state import RiskState
 from serve.journal.recorder import JournalHealth

@@ -7,13 +7,7 @@ from typing import Any
 
 import msgspec
 
-from serve.api.responses import (
-    Alert,
-    Components,
-    HealthAnswer,
-    SymbolHealth,
-    TotalHealth,
-)
+from serve.api.health import Alert, Components, HealthAnswer, SymbolHealth, TotalHealth
 from serve.observability.health import worst
 from serve.state.machine import StateMachine
 from serve.state.symbol_machine import STRICTNESS

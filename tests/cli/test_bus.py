@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from rllib_tactical.cli.main import main
 from rllib_tactical.errors import ServiceError, TacticalError, UnreadableError, UsageError
-from serve.api.responses import Alert
+from serve.api.health import Alert
 from serve.api.streams import ALERTS, BARS, DEAD, FILLS, SYNERGIES, AlertMessage, DeadLetter
 from serve.api.write_requests import FillInput, FillsRequest
 from serve.bus.redis_bus import RedisBus

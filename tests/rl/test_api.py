@@ -14,7 +14,7 @@ from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.main import main
-from rllib_tactical.config.training import StageConfig
+from rllib_tactical.config.curriculum import StageConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.types import AGENTS

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from rllib_tactical.artifacts.run_folder import RunFolder, read_checkpoint, read_weights
+from rllib_tactical.config.curriculum import StageConfig
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
-from rllib_tactical.config.training import StageConfig, StopConfig, TrainingConfig, ValidationConfig
+from rllib_tactical.config.training import StopConfig, TrainingConfig, ValidationConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import load_instrument

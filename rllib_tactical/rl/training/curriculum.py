@@ -6,8 +6,9 @@ from typing import Any
 
 from envs.market import MarketPart, MarketSpec
 from rllib_tactical.bundle.networks import Standardization
+from rllib_tactical.config.curriculum import DATA, StageConfig
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import DATA, StageConfig, check_validated
+from rllib_tactical.config.training import check_validated
 from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.errors import ConfigError, TacticalError
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket

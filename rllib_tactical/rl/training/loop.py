@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.run_folder import RLLIB, ROLLOUTS, read_checkpoint, read_weights
-from rllib_tactical.config.training import DATA, StageConfig
+from rllib_tactical.config.curriculum import DATA, StageConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore, send_weights

@@ -6,9 +6,10 @@ import re
 import pytest
 
 from rllib_tactical.artifacts.run_folder import RUN, RunFolder
+from rllib_tactical.config.curriculum import StageConfig
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import StageConfig, TrainingConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.tracking.report import (
     REPORT,

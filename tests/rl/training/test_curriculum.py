@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 
 from rllib_tactical.bundle.networks import Standardization
+from rllib_tactical.config.curriculum import StageConfig
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import (
-    StageConfig,
-    StopConfig,
-    TrainingConfig,
-    ValidationConfig,
-    check_curriculum,
-)
+from rllib_tactical.config.training import StopConfig, TrainingConfig, ValidationConfig
 from rllib_tactical.errors import ConfigError, DataError
 from rllib_tactical.rl.training.curriculum import check_new_run, oracle_of, promoted, stage_market
 
@@ -96,36 +91,3 @@ def test_noise_is_not_left_by_its_oracle_alone():
     stages = (changed(market="noise"), REAL)
     with pytest.raises(ConfigError, match="max_iterations is needed to leave noise"):
         check_new_run(TacticalConfig(training=TrainingConfig(curriculum=stages)), SCALE)
-
-
-@pytest.mark.parametrize(
-    ("stages", "said"),
-    [
-        ([STAGE], "last stage"),
-        ([REAL, REAL], "own name"),
-        ([REAL, STAGE], "last stage"),
-    ],
-)
-def test_stages_must_fit_together(stages, said):
-    with pytest.raises(ConfigError, match=said):
-        TrainingConfig(curriculum=tuple(stages))
-    check_curriculum(())
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"name": " "}, "needs a name"),
-        ({"difficulty": 1.5}, "difficulty"),
-        ({"bars": 0}, "bars"),
-        ({"seed": -1}, "seed"),
-        ({"min_iterations": 0}, "min_iterations"),
-        ({"max_iterations": 2}, "max_iterations"),
-        ({"promote_at": float("nan")}, "promote_at"),
-        ({"promote_at": None}, "to leave it"),
-        ({"market": "data"}, "last stage has no"),
-    ],
-)
-def test_a_broken_stage_is_refused_by_name(changes, said):
-    with pytest.raises(ConfigError, match=said):
-        changed(**changes)

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from rllib_tactical.artifacts.run_folder import RunFolder
-from rllib_tactical.config.training import StageConfig
+from rllib_tactical.config.curriculum import StageConfig
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.errors import (
     TrainingError,

@@ -11,13 +11,8 @@ import pytest
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.simulation.account import Account
-from serve.api.responses import (
-    NO_ACCURACY,
-    Accuracy,
-    HealthAnswer,
-    StageLatency,
-    StreamsHealth,
-)
+from serve.api.health import HealthAnswer, StageLatency, StreamsHealth
+from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.bus.status import BusFigures, BusStatus
 from serve.decision.decider import STAGES
 from serve.decision.risk_state import RiskState

@@ -9,7 +9,7 @@ import msgspec
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.simulation.account import Account
-from serve.api.responses import TotalHealth
+from serve.api.health import TotalHealth
 from serve.decision.risk_state import RiskState
 from serve.observability.health import StateAge
 from serve.observability.several import combined
