@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
@@ -17,8 +18,9 @@ import msgspec
 from rllib_tactical.data.synergy_events import SynergyEvent
 from rllib_tactical.domain.features.synergy import IN_FORCE
 from rllib_tactical.domain.types import Reason
+from rllib_tactical.errors import TacticalError
 from serve.api.decide_request import AskedRequest, parse_request
-from serve.api.write_requests import WriteRequest
+from serve.api.write_requests import BarsRequest, WriteRequest
 from serve.decision.decider import Decided
 from serve.decision.replica import Active, StateReplica
 from serve.decision.writer import Reply
@@ -111,7 +113,15 @@ class Controller:
 
     async def write(self, request: WriteRequest) -> Reply:
         """Make a change of the state durable and answer it, see ``StateWriter.answer``."""
-        return await self._replica.writer.answer(request)
+        reply = await self._replica.writer.answer(request)
+        if isinstance(request, BarsRequest):
+            # once the answer has left; the other replicas see the bars when they look next
+            asyncio.get_running_loop().call_soon(self._prepare)
+        return reply
+
+    def _prepare(self) -> None:
+        with suppress(TacticalError):  # the service has ended meanwhile
+            self._replica.prepare()
 
     async def _secured(
         self, asked: AskedRequest, active: Active, decided: Decided, caller: Caller

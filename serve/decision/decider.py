@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter, time
 from typing import Final
@@ -15,14 +16,14 @@ import numpy as np
 from msgspec import UNSET
 
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.bundle.inference import LogitsEngine, probabilities
+from rllib_tactical.bundle.inference import LogitsEngine, logits_in_batches
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.data.synergy_events import DETECT, UNKNOWN_TYPE
 from rllib_tactical.domain.decision.override import Control, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
 from rllib_tactical.domain.decision.risk import AccountView
-from rllib_tactical.domain.decision.votes import Votes
+from rllib_tactical.domain.decision.votes import Votes, softmax
 from rllib_tactical.domain.features.synergy import NO_SYNERGY
 from rllib_tactical.domain.features.table import network_input
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
@@ -30,7 +31,6 @@ from rllib_tactical.domain.types import (
     NUM_FEATURES,
     UNKNOWN_SYNERGY,
     WINDOW,
-    Float32Array,
     FloatArray,
     Instrument,
     Reason,
@@ -46,6 +46,7 @@ from serve.api.decide_request import (
 from serve.api.errors import RequestError
 from serve.api.responses import DecideAnswer, Source, Timing
 from serve.decision.answer_parts import breakdown_of, decision_part
+from serve.decision.bar_logits import BarLogits
 from serve.decision.casting import cast_votes
 from serve.decision.risk_state import RiskState
 
@@ -113,6 +114,7 @@ class Decider:
     ) -> None:
         self.bundle = bundle
         self._engine = engine if engine is not None else bundle.engine()
+        self._of_bars = BarLogits(self._engine)
         self._base_quantity = float(bundle.instrument.base_quantity or 0.0)
         self._budgets = performance.latency_targets.by_stage_ms
         self._identity = bundle.bundle_id.encode()
@@ -123,7 +125,13 @@ class Decider:
         """Run the actors and look at the calendar once, so that no request pays for the first."""
         self._clock.is_open(time())
         blank = np.zeros((1, WINDOW, NUM_FEATURES), dtype=np.float32)
-        probabilities(self._engine, blank, self.bundle.temperature_scale)
+        softmax(logits_in_batches(self._engine, blank), self.bundle.temperature_scale)
+
+    def prepare(self, state: RiskState) -> None:
+        """Compute the actors' logits on the bars of a state, so that no decision waits for them."""
+        market = state.market
+        if market is not None and market.ready and state.matrix is not None:
+            self._of_bars.prepare(state.matrix, market.price, market.atr)
 
     def answer(
         self, body: bytes, state: RiskState, hold: Reason | None = None, now_s: float | None = None
@@ -192,13 +200,11 @@ class Decider:
             fallback: let the rule-based votes answer, as when the actors fail.
         """
         start = perf_counter() if start is None else start
-        overrides = request.overrides
-        price = np.array([request.price])
         digest = hashlib.sha256(request.canonical).digest()
-        inputs = network_input(request.matrix[None], price, np.array([request.atr]))
+        logits = self._logits_of(request)
         matrix_done = perf_counter()
 
-        agent_probabilities = None if fallback else self._probabilities(inputs, overrides)
+        agent_probabilities = None if fallback else self._probabilities(logits, request.overrides)
         inference_done = perf_counter()
 
         votes = cast_votes(agent_probabilities, request, digest)
@@ -252,9 +258,8 @@ class Decider:
         self, request: DecideInput, fallback: bool = False
     ) -> tuple[FloatArray | None, Votes]:
         """Return the actors' probabilities (1, 3, 3), None for the fallback, and the votes."""
-        price, atr = np.array([request.price]), np.array([request.atr])
-        inputs = network_input(request.matrix[None], price, atr)
-        found = None if fallback else self._probabilities(inputs, request.overrides)
+        logits = self._logits_of(request)
+        found = None if fallback else self._probabilities(logits, request.overrides)
         return found, cast_votes(found, request, hashlib.sha256(request.canonical).digest())
 
     def decision_of(self, votes: Votes, request: DecideInput, given: Circumstances) -> Decision:
@@ -297,13 +302,25 @@ class Decider:
         measured = zip(STAGES, stages_ms, self._budgets, strict=True)
         return tuple(stage for stage, took_ms, budget_ms in measured if took_ms > budget_ms)
 
-    def _probabilities(self, inputs: Float32Array, overrides: OverrideParams) -> FloatArray | None:
+    def _logits_of(self, request: DecideInput) -> Callable[[], FloatArray]:
+        """Return what gives the actors' logits (1, 3, 3) for a request."""
+        if request.from_bars:
+            kept = self._of_bars.find(request.matrix, request.price, request.atr)
+            if kept is not None:
+                return lambda: kept
+        price, atr = np.array([request.price]), np.array([request.atr])
+        inputs = network_input(request.matrix[None], price, atr)
+        return lambda: logits_in_batches(self._engine, inputs)
+
+    def _probabilities(
+        self, logits: Callable[[], FloatArray], overrides: OverrideParams
+    ) -> FloatArray | None:
         """Return the actors' probabilities (1, 3, 3), None when the actors fail."""
         scale = self.bundle.temperature_scale
         if overrides.temperature is not UNSET:
             scale *= overrides.temperature
         try:
-            return probabilities(self._engine, inputs, scale)
+            return softmax(logits(), scale)
         except Exception:
             # whatever an engine raises, the rule-based votes can still answer
             _LOG.exception("the actors failed, the rule-based fallback answers")

@@ -139,6 +139,11 @@ class StateReplica:
         """Return what to decide with for each symbol, see ``active``."""
         return {symbol: self.active(symbol) for symbol in self._symbols}
 
+    def prepare(self) -> None:
+        """Have each bundle look at its newest bars now: no decision on them waits for that."""
+        for active in self.all_active().values():
+            active.decider.prepare(active.state)
+
     async def scores(self, symbol: str | None = None) -> Scores:
         """Return, by bundle, the closed trades with known votes and how often agents were right."""
         return await self._of(symbol).scores(self.machine)
@@ -236,7 +241,7 @@ class StateReplica:
                 if self.availability.due:
                     await writer.probe()
                 await writer.tend()
-                self.all_active()
+                self.prepare()
             except StoreError:
                 continue  # noted where it was raised; decisions hold
             except TacticalError as error:

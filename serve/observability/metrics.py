@@ -45,7 +45,7 @@ class Telemetry:
         self._registry = registry = CollectorRegistry()
         self._inference = Histogram(
             "tactical_inference_latency_seconds",
-            "Time the three actors take for one decision",
+            "Time that one decision waits for the three actors",
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
