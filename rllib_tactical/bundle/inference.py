@@ -138,9 +138,12 @@ def logits_in_batches(engine: LogitsEngine, inputs: Float32Array) -> FloatArray:
         BundleError: inputs of a wrong shape or dtype, or logits that are not finite.
     """
     require_shape(inputs, ("N", WINDOW, NUM_FEATURES), np.float32, "network input", BundleError)
-    parts = [engine.logits(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
-    shape = (0, NUM_AGENTS, NUM_ACTIONS)
-    logits = np.concatenate(parts) if parts else np.zeros(shape, dtype=np.float32)
+    if 0 < len(inputs) <= BATCH:
+        logits = engine.logits(inputs)
+    else:
+        parts = [engine.logits(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
+        shape = (0, NUM_AGENTS, NUM_ACTIONS)
+        logits = np.concatenate(parts) if parts else np.zeros(shape, dtype=np.float32)
     if not np.isfinite(logits).all():
         raise BundleError("the actors returned values that are not finite")
     return logits.astype(np.float64)

@@ -146,6 +146,14 @@ def aggregate(
     """
     case = _case(index, synergy_kind, synergy_direction)
     require_shape(confidence, (len(case), NUM_AGENTS), np.float64, "confidence")
+    if len(case) == 1:
+        return _aggregate_one(
+            int(case[0]),
+            confidence[0].tolist(),
+            int(synergy_kind[0]),
+            int(synergy_direction[0]),
+            config,
+        )
     # one table per agent: several times cheaper than looking up all three at once
     fvg, momentum, entry = (signs.take(case) for signs in _CASE_SIGNS)
     waits = entry < 0
@@ -180,6 +188,53 @@ def aggregate(
         execute=reason == Reason.EXECUTE.value,
         aggressive=entry > 0,
         reason=reason,
+    )
+
+
+def _aggregate_one(
+    case: int, confidence: list[float], kind: int, direction: int, config: AggregationConfig
+) -> Aggregate:
+    """Return what the lines for arrays in ``aggregate`` give for one row, several times faster.
+
+    A decision of the service is one row; numbers of Python cost less than arrays of one.
+    """
+    fvg, momentum, entry = (int(signs[case]) for signs in _CASE_SIGNS)
+    weights = _weight_table(config.synergy_type_weights)[kind].tolist()
+    points = [weight * chosen for weight, chosen in zip(weights, confidence, strict=True)]
+    scores = [points[0] * (fvg == at) + points[1] * (momentum == at) for at in (LONG, SHORT, HOLD)]
+    leading = HOLD if entry < 0 else (scores[0] > scores[1]) - (scores[0] < scores[1])
+    for place, at in enumerate((LONG, SHORT, HOLD)):
+        scores[place] += points[2] * (leading == at)
+    long, short, hold = scores
+
+    side, score = HOLD, hold
+    if long > short and long > hold + TOLERANCE:
+        side, score = LONG, long
+    elif short > long and short > hold + TOLERANCE:
+        side, score = SHORT, short
+    agents = (fvg == side) + (momentum == side) + (leading == side)
+    counter = kind > 0 and side != HOLD and direction == -side
+    final = score * config.counter_synergy_factor if counter else score
+    enough = config.execution_threshold - TOLERANCE
+    if side == HOLD:
+        reason = Reason.NO_DIRECTION
+    elif agents < config.min_agents:
+        reason = Reason.NO_AGREEMENT
+    elif score < enough:
+        reason = Reason.BELOW_THRESHOLD
+    elif final < enough:
+        reason = Reason.COUNTER_SYNERGY
+    elif config.entry_veto and entry < 0:
+        reason = Reason.ENTRY_WAIT
+    else:
+        reason = Reason.EXECUTE
+    return Aggregate(
+        side=np.array([side]),
+        score=np.array([final]),
+        scores=np.array([scores]),
+        execute=np.array([reason is Reason.EXECUTE]),
+        aggressive=np.array([entry > 0]),
+        reason=np.array([reason.value]),
     )
 
 

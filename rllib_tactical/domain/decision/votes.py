@@ -138,5 +138,5 @@ def _require_probabilities(probabilities: FloatArray) -> None:
 
 
 def _votes(probabilities: FloatArray, index: IntArray) -> Votes:
-    chosen = np.take_along_axis(probabilities, index[..., None], axis=-1)[..., 0]
-    return Votes(index, chosen)
+    rows = np.arange(len(index))[:, None]
+    return Votes(index, probabilities[rows, np.arange(NUM_AGENTS), index])

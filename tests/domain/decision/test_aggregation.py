@@ -208,6 +208,27 @@ def test_agrees_with_the_scalar_reference(
         np.testing.assert_allclose(out.scores[i], expected.scores, atol=1e-12)
 
 
+@given(seeds)
+def test_one_row_alone_is_the_row_among_others_bit_for_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    votes, kind, direction = random_votes(seed)
+    kind[rng.random(len(kind)) < 0.1] = UNKNOWN_SYNERGY
+    votes.confidence[rng.random(votes.confidence.shape) < 0.02] = np.nan
+    rules = AggregationConfig(
+        min_agents=int(rng.integers(1, 4)),
+        entry_veto=bool(rng.integers(2)),
+        execution_threshold=float(rng.choice([0.45, 0.594, 0.65])),
+    )
+    together = votes.aggregate(kind, direction, rules)
+    for i in range(len(kind)):
+        row = slice(i, i + 1)
+        alone = votes.take(row).aggregate(kind[row], direction[row], rules)
+        for field in ("side", "score", "scores", "execute", "aggressive", "reason"):
+            found, among = getattr(alone, field), getattr(together, field)[row]
+            assert found.dtype == among.dtype and found.shape == among.shape
+            assert found.tobytes() == among.tobytes(), (field, i)
+
+
 @given(seeds, st.booleans(), st.sampled_from([0.4, 0.9, 1.0]))
 def test_votes_that_count_the_same_are_looked_up_bit_for_bit(
     seed: int, veto: bool, confidence: float
