@@ -22,6 +22,7 @@ from rllib_tactical.bench.measurement import Measurement, Row
 from rllib_tactical.cli.tables import print_table
 from rllib_tactical.errors import UsageError
 from rllib_tactical.synthetic import MARKETS
+from rllib_tactical.synthetic.parameters import UNTUNED
 
 SECTIONS = {
     "market": ("rllib_tactical.bench.market", "measure_market", "MarketSize"),
@@ -68,7 +69,7 @@ VERDICTS = {None: "", True: "met", False: "missed"}
     "--market",
     "markets",
     multiple=True,
-    type=click.Choice(MARKETS),
+    type=click.Choice((*MARKETS, *UNTUNED)),
     help='Of section "learning": market to ask on; may be given several times.',
 )
 @click.option(

@@ -12,6 +12,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.synthetic import MARKETS
+from rllib_tactical.synthetic.parameters import UNTUNED
 
 BASE: Final = "default"
 SINGLE_EDGE: Final = ("gap", "momentum")
@@ -21,6 +22,10 @@ SESSION_BARS: Final = 288
 Changes = dict[str, Any]
 """Dotted configuration keys and their values, e.g. ``{"training.gamma": 0.95}``; ``rewards`` alone
 names a preset."""
+
+EXACT: Final[Changes] = {"training.credit": "counterfactual", "training.epochs": 1}
+STILL: Final = 1e-12
+"""A rate at which the actors stay what their pre-training made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ QUESTIONS: Final = {
         _question(
             "exact",
             "Credit for what was sampled, or exact credit on all bars?",
-            ("exact credit", {"training.credit": "counterfactual", "training.epochs": 1}),
+            ("exact credit", EXACT),
             markets=MARKETS,
         ),
         _question(
@@ -143,6 +148,15 @@ QUESTIONS: Final = {
             "MAPPO, IPPO (a critic per agent), or one agent with a joint action?",
             ("independent critics", {"model.critic": "independent"}),
             ("one joint agent", {"model.actors": "joint"}),
+        ),
+        Question(
+            "drawn",
+            "How much on markets that nothing was tuned on?",
+            (
+                Variant("exact credit", EXACT),
+                Variant("pre-training alone", {**EXACT, "training.actor_lr": STILL}),
+            ),
+            UNTUNED,
         ),
     )
 }

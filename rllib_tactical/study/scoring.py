@@ -18,7 +18,7 @@ from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, FloatArray
 from rllib_tactical.rl.training.validation import equal_size
 from rllib_tactical.synthetic import SyntheticMarket
-from rllib_tactical.synthetic.oracle import oracle_votes
+from rllib_tactical.synthetic.dynamic import market_oracle
 
 NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
 """Votes that change nothing: hold, neutral, and an entry agent that executes every trade."""
@@ -60,8 +60,7 @@ def trade_votes(
 
 def oracle(market: SyntheticMarket, history: MarketHistory, start: int, stop: int) -> Performance:
     """Return the performance of the rule that knows the planted edge."""
-    part = slice(start, stop)
-    votes = oracle_votes(market.name, history.features.raw[part], history.features.close[part])
+    votes = market_oracle(market, history).take(slice(start, stop))
     return trade_votes(history, votes, Rules(), start, stop)
 
 
@@ -137,8 +136,7 @@ def preference_margins(
     The mean probability (at scale 1) of its side minus that of the opposite side. Less noisy than
     P&L, it shows what was learned in runs that are too short to earn much.
     """
-    part = slice(start, stop)
-    votes = oracle_votes(market.name, history.features.raw[part], history.features.close[part])
+    votes = market_oracle(market, history).take(slice(start, stop))
     side = 1 - votes.index[:, 0]
     probabilities = softmax(found[side != 0], 1.0)
     prefers = (probabilities[:, :2, 0] - probabilities[:, :2, 2]) * side[side != 0, None]

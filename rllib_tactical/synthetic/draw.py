@@ -89,7 +89,8 @@ def _draw_impulse(canvas: Canvas, noise: FloatArray, bar: IntArray, impulse: Flo
 def _draw_hover(plan: SlotPlan, slots: IntArray, canvas: Canvas, noise: FloatArray) -> None:
     """Draw the bars near the gap, with the volume of the touch."""
     birth = plan.start[slots] + LEAD + plan.leg[slots] + 4
-    offset, inside = steps(HOVER_MAX, plan.hover[slots] + plan.delay[slots] - 1)
+    near = plan.hover[slots] + plan.delay[slots] - plan.wait[slots] - 1
+    offset, inside = steps(HOVER_MAX, near)
     bar = np.where(inside, birth[:, None] + 1 + offset, birth[:, None])
     height = np.clip(0.12 * noise[bar], -0.25, 0.25)
     before = np.concatenate([canvas.move[birth][:, None], height[:, :-1]], axis=1)

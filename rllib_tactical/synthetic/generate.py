@@ -17,6 +17,7 @@ followers; inside a bar, brackets with a near stop and a far target would profit
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,12 +31,28 @@ from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray, Sessions
 from rllib_tactical.errors import UsageError, require
 from rllib_tactical.synthetic.draw import Canvas, draw_burst_slots, draw_gap_slots, pull_back
-from rllib_tactical.synthetic.plan import COMPLETE, GAP, MARKETS, MOMENTUM, SlotPlan, plan_slots
+from rllib_tactical.synthetic.parameters import (
+    JUMP,
+    SESSION_BARS,
+    MarketParameters,
+    parameters_named,
+)
+from rllib_tactical.synthetic.plan import (
+    COMPLETE,
+    GAP,
+    MARKETS,
+    MOMENTUM,
+    SlotPlan,
+    plan_terms,
+    terms_of,
+)
 from rllib_tactical.synthetic.shape import TICK, quote_ticks, shape_gaps
 
 START_S: Final = 946_857_600  # Monday 2000-01-03 00:00 UTC
 MAX_BARS: Final = 2_500_000  # what lies between the start and the present
 _JUMP: Final = (3.0, 4.6)  # after gap and momentum signals: beyond the target of 3 ATR, in units
+_AFTER_EXCURSION: Final = 1.25  # what an excursion adds to the ATR
+_MAX_MOVE: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +77,8 @@ class Signals:
 class SyntheticMarket:
     """A synthetic market: ``bars`` with their ``sessions``, and the ``instrument`` sized for them.
 
-    ``signals`` is what the generator knows and no policy may see.
+    ``signals`` is what the generator knows and no policy may see. ``parameters`` of a market that
+    is made from parameters; its ``difficulty`` is 0.
     """
 
     name: str
@@ -70,6 +88,7 @@ class SyntheticMarket:
     sessions: Sessions
     instrument: Instrument
     signals: Signals
+    parameters: MarketParameters | None = None
 
     def history(self) -> MarketHistory:
         """Return the market ready for replay."""
@@ -82,38 +101,92 @@ def make_market(name: str, seed: int, bars: int, difficulty: float = 0.0) -> Syn
     Equal arguments give equal markets, and the first bars do not depend on how many are asked for.
 
     Args:
-        name: "gap", "momentum", "regime" (switches between the two every day or two) or "noise".
+        name: "gap", "momentum", "regime" (switches between the two every day or two) or "noise";
+            or a market with parameters, "timing" or "drawn-N", whose parameters N draws.
         seed: any integer >= 0.
         bars: number of 5-minute bars, around the clock from 2000-01-03 UTC.
-        difficulty: 0 (frequent signals that pay with probability 0.97) to 1 (rare, 0.6).
+        difficulty: 0 (frequent signals that pay with probability 0.97) to 1 (rare, 0.6). Markets
+            with parameters have none.
 
     Raises:
         UsageError: an unknown name or a value out of range.
     """
-    for name_of, holds, rule, found in (
-        ("market", name in MARKETS, f"one of {', '.join(MARKETS)}", name),
-        ("seed", seed >= 0, "an integer >= 0", seed),
-        ("bars", EMBARGO_BARS < bars <= MAX_BARS, f"in {EMBARGO_BARS + 1}..{MAX_BARS}", bars),
-        ("difficulty", 0.0 <= difficulty <= 1.0, "in [0, 1]", difficulty),
-    ):
-        require(holds, f"{name_of} must be {rule}", found, UsageError)
-    plan = plan_slots(name, seed, bars, difficulty)
-    history, signals = _render(plan, seed, bars)
-    instrument = resolve_base_quantity(
-        load_instrument("SYNTH"), float(np.mean(compute_features(history).atr))
-    )
+    parameters = parameters_named(name)
+    if parameters is not None:
+        require(difficulty == 0.0, f"difficulty of market {name} must be 0", difficulty, UsageError)
+        return make_from_parameters(parameters, seed, bars, name)
+    require(name in MARKETS, f"market must be one of {', '.join(MARKETS)}", name, UsageError)
+    require(0.0 <= difficulty <= 1.0, "difficulty must be in [0, 1]", difficulty, UsageError)
+    _require_size(seed, bars)
+    plan = plan_terms(terms_of(name, difficulty), seed, bars)
+    history, signals = _render(plan, seed, bars, _JUMP, MarketParameters())
+    instrument = _sized(load_instrument("SYNTH"), history)
     sessions = sessions_of(history, instrument)
     return SyntheticMarket(name, seed, difficulty, history, sessions, instrument, signals)
 
 
-def _render(plan: SlotPlan, seed: int, bars: int) -> tuple[Bars, Signals]:
+def make_from_parameters(
+    parameters: MarketParameters, seed: int, bars: int, name: str | None = None
+) -> SyntheticMarket:
+    """Return the market with these parameters, called ``name``, else by its family.
+
+    Its instrument is SYNTH with costs that make ``cost_share`` of the edge.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+    _require_size(seed, bars)
+    plan = plan_terms(parameters.terms(), seed, bars)
+    history, signals = _render(plan, seed, bars, JUMP, parameters)
+    instrument = _with_costs(
+        _sized(load_instrument("SYNTH"), history), parameters.cost_share * parameters.edge
+    )
+    sessions = sessions_of(history, instrument)
+    name = name or parameters.family
+    return SyntheticMarket(name, seed, 0.0, history, sessions, instrument, signals, parameters)
+
+
+def _require_size(seed: int, bars: int) -> None:
+    require(seed >= 0, "seed must be an integer >= 0", seed, UsageError)
+    require(
+        EMBARGO_BARS < bars <= MAX_BARS,
+        f"bars must be in {EMBARGO_BARS + 1}..{MAX_BARS}",
+        bars,
+        UsageError,
+    )
+
+
+def _sized(instrument: Instrument, bars: Bars) -> Instrument:
+    return resolve_base_quantity(instrument, float(np.mean(compute_features(bars).atr)))
+
+
+def _with_costs(instrument: Instrument, dollars: float) -> Instrument:
+    """Return the instrument with costs that make ``dollars`` of a trade that ends at its stop."""
+    ticks = 2.0 * (instrument.half_spread_ticks + instrument.slippage_ticks) * instrument.tick_size
+    per_lot = ticks * instrument.point_value + 2.0 * instrument.commission_per_lot
+    factor = dollars / (per_lot * (instrument.base_quantity or 1.0))
+    return dataclasses.replace(
+        instrument,
+        half_spread_ticks=instrument.half_spread_ticks * factor,
+        slippage_ticks=instrument.slippage_ticks * factor,
+        commission_per_lot=instrument.commission_per_lot * factor,
+    )
+
+
+def _render(
+    plan: SlotPlan,
+    seed: int,
+    bars: int,
+    jumps: tuple[float, float],
+    parameters: MarketParameters,
+) -> tuple[Bars, Signals]:
     count = int(np.searchsorted(plan.start, bars))
     plan = SlotPlan(*(getattr(plan, name)[:count] for name in SlotPlan.__slots__))
     length = int(plan.start[-1] + plan.length[-1])
     normal, wick_up, wick_down, traded = (
         np.random.default_rng([seed, stream]) for stream in range(1, 5)
     )
-    noise = normal.standard_normal(length)
+    noise = _moves(normal, parameters.tails, length)
     canvas = Canvas(
         move=0.35 * noise,
         jump=np.zeros(length),
@@ -130,9 +203,19 @@ def _render(plan: SlotPlan, seed: int, bars: int) -> tuple[Bars, Signals]:
     side[burst_slots] = burst_side
     jump = plan.start + plan.length - plan.rest - 1
     way = np.where(plan.pays == plan.touched, side, -side)
-    leaps, size = jump[side != 0], (np.where(plan.family == GAP, *_JUMP) * way)[side != 0]
+    leaps, size = jump[side != 0], (np.where(plan.family == GAP, *jumps) * way)[side != 0]
+    if parameters.excursion:
+        size *= _AFTER_EXCURSION
+        first = (jump - plan.wait)[side != 0]
+        canvas.jump[first] = -parameters.excursion * side[side != 0]
+        canvas.move[first] = canvas.jump[first] + np.clip(0.1 * noise[first], -0.2, 0.2)
     canvas.jump[leaps] = size
     canvas.move[leaps] = size + np.clip(0.1 * noise[leaps], -0.2, 0.2)
+    if parameters.session_gap:
+        opens = np.arange(SESSION_BARS, length, SESSION_BARS)
+        drawn = np.random.default_rng([seed, 7]).standard_normal(len(opens))
+        canvas.jump[opens] = parameters.session_gap * np.clip(drawn, -3.0, 3.0)
+        canvas.move[opens] += canvas.jump[opens]
     signals = _choose(
         Signals(jump - plan.delay, plan.family, side, jump, plan.pays, plan.linked),
         (side != 0) & plan.touched & (jump < bars),
@@ -148,6 +231,17 @@ def _render(plan: SlotPlan, seed: int, bars: int) -> tuple[Bars, Signals]:
     time_s = START_S + BAR_SECONDS * np.arange(bars, dtype=np.int64)
     history = Bars(time_s, open_, high, low, close, volume[:bars])
     return history, signals
+
+
+def _moves(normal: np.random.Generator, tails: float, length: int) -> FloatArray:
+    """Return moves (T,) of variance 1: normal ones, or of Student's t with ``tails`` degrees."""
+    noise = normal.standard_normal(length)
+    if tails == 0.0:
+        return noise
+    # one chi-squared draw for each bar, from a stream that is split off, keeps early bars the same
+    chi = np.array(normal.spawn(1)[0].chisquare(tails, length))
+    heavy: FloatArray = noise * np.sqrt((tails - 2.0) / chi)
+    return np.clip(heavy, -_MAX_MOVE, _MAX_MOVE)
 
 
 def _choose(signals: Signals, kept: BoolArray) -> Signals:

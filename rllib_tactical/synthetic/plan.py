@@ -26,6 +26,33 @@ SLOT_BARS_MIN: Final = 8
 _SLOT_DRAWS = 12
 
 
+EXCURSION_MIN: Final = 3
+"""Fewest bars from an excursion to the jump."""
+DRIFT_BARS: Final = 57_600
+"""Bars of one wave of an edge that changes over time: 200 sessions around the clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotTerms:
+    """What slots are like.
+
+    ``home`` family whose signals are linked, or "regime", "noise". ``decoys`` share of slots of
+    the other family; ``skips`` of gaps that are never touched; ``quiet`` mean quiet bars after a
+    slot, beside two; ``pays`` probability that a linked signal pays, which swings by the share
+    ``drift`` of what it is above 1/2; ``excursion``: the price goes against each signal first;
+    ``session_bars``: no slot crosses a session of so many bars (0: they may).
+    """
+
+    home: str
+    decoys: float
+    skips: float
+    quiet: float
+    pays: float
+    drift: float = 0.0
+    excursion: bool = False
+    session_bars: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SlotPlan:
     """What happens in each of S slots; arrays of shape (S,)."""
@@ -40,6 +67,7 @@ class SlotPlan:
     leg: IntArray  # gap slots: bars between the first gap and the second impulse
     hover: IntArray  # gap slots: bars from the second impulse's end to the touch
     delay: IntArray  # bars from the signal to the jump
+    wait: IntArray  # bars from an excursion against the signal to the jump; 0: there is none
     impulse: FloatArray  # (S, 2) units
     touched: BoolArray  # gap slots: the gap is touched before the jump
     pays: BoolArray
@@ -47,34 +75,54 @@ class SlotPlan:
 
 
 def plan_slots(name: str, seed: int, bars: int, difficulty: float) -> SlotPlan:
+    """Return slots of a market of fixed difficulty that cover at least ``bars`` bars."""
+    return plan_terms(terms_of(name, difficulty), seed, bars)
+
+
+def terms_of(name: str, difficulty: float) -> SlotTerms:
+    """Return the terms of a market of fixed difficulty."""
+    return SlotTerms(
+        home=name,
+        decoys=0.5 if name == "noise" else 0.05 + 0.25 * difficulty,
+        skips=0.1 + 0.3 * difficulty,
+        quiet=1.0 + 30.0 * difficulty,
+        pays=pay_probability(difficulty),
+    )
+
+
+def plan_terms(terms: SlotTerms, seed: int, bars: int) -> SlotPlan:
     """Return slots that cover at least ``bars`` bars."""
     # A row of draws per slot keeps early slots the same for any length.
     count = bars // SLOT_BARS_MIN + 1
     draw = np.random.default_rng([seed, 0]).random((count, _SLOT_DRAWS))
-    decoys = 0.05 + 0.25 * difficulty
-    skips = 0.1 + 0.3 * difficulty
-    if name == "regime":
+    if terms.home == "regime":
         # One draw decides whether the regime changes after a slot; a regime lasts ~20 slots.
         home = np.cumsum(draw[:, 0] < 1.0 / 20.0) % 2
-    elif name == "noise":
-        home, decoys = np.zeros(count, dtype=np.int64), 0.5
+    elif terms.home == "noise":
+        home = np.zeros(count, dtype=np.int64)
     else:
-        home = np.full(count, MARKETS.index(name))
-    family = np.where(draw[:, 1] < decoys, 1 - home, home)
-    linked = (family == home) & (name != "noise")
+        home = np.full(count, MARKETS.index(terms.home))
+    family = np.where(draw[:, 1] < terms.decoys, 1 - home, home)
+    linked = (family == home) & (terms.home != "noise")
     forks = np.cumsum([GOES_ON * TURNS, GOES_ON * (1 - TURNS)])
     fate = np.where(family == GAP, np.searchsorted(forks, draw[:, 7], side="right"), COMPLETE)
     leg = 2 + _pick(draw[:, 2], LEG_MAX - 1)
     hover = 5 + _pick(draw[:, 3], 4)
-    delay = 2 + _pick(draw[:, 4], 3)
-    rest = 2 + np.floor((1.0 + 30.0 * difficulty) * (0.5 + draw[:, 5])).astype(np.int64)
+    wait = np.zeros(count, dtype=np.int64)
+    if terms.excursion:
+        wait += EXCURSION_MIN + _pick(np.random.default_rng([seed, 5]).random(count), 3)
+    delay = 2 + _pick(draw[:, 4], 3) + wait
+    rest = 2 + np.floor(terms.quiet * (0.5 + draw[:, 5])).astype(np.int64)
     # lead, impulse, birth and leg; then quiet bar, impulse, birth; then hover, delay to the jump
     gap_length = LEAD + 2 + leg + np.choose(fate, [3 + hover + delay, 3, 0])
     length = np.where(family == GAP, gap_length, LEAD + BURST + delay) + rest
+    if terms.session_bars:
+        rest, length = _align(rest, length, terms.session_bars)
+    start = np.concatenate([[0], np.cumsum(length)[:-1]])
     return SlotPlan(
         family=family,
         fate=fate,
-        start=np.concatenate([[0], np.cumsum(length)[:-1]]),
+        start=start,
         length=length,
         rest=rest,
         order=_sign(draw[:, 6]),
@@ -82,11 +130,34 @@ def plan_slots(name: str, seed: int, bars: int, difficulty: float) -> SlotPlan:
         leg=leg,
         hover=hover,
         delay=delay,
+        wait=wait,
         impulse=1.2 + 0.3 * draw[:, 8:10],
-        touched=(family == MOMENTUM) | (draw[:, 10] >= skips),
-        pays=draw[:, 11] < np.where(linked, pay_probability(difficulty), 0.5),
+        touched=(family == MOMENTUM) | (draw[:, 10] >= terms.skips),
+        pays=draw[:, 11] < np.where(linked, _pays_at(terms, seed, start), 0.5),
         linked=linked,
     )
+
+
+def _pays_at(terms: SlotTerms, seed: int, start: IntArray) -> FloatArray:
+    """Return the probability (S,) that a linked signal pays, which may change over time."""
+    phase = np.random.default_rng([seed, 6]).random()
+    wave = np.cos(2.0 * np.pi * (start / DRIFT_BARS + phase))
+    changed: FloatArray = 0.5 + (terms.pays - 0.5) * (1.0 + terms.drift * wave)
+    return np.minimum(changed, 1.0)
+
+
+def _align(rest: IntArray, length: IntArray, session: int) -> tuple[IntArray, IntArray]:
+    """Return ``rest`` and ``length`` (S,) with longer rests, so that no slot crosses a session."""
+    rest, length = rest.copy(), length.copy()
+    end = 0
+    for k, bars in enumerate(length.tolist()):
+        left = -end % session
+        if k and bars > left > 0:
+            rest[k - 1] += left
+            length[k - 1] += left
+            end += left
+        end += bars
+    return rest, length
 
 
 def pay_probability(difficulty: float) -> float:

@@ -44,7 +44,8 @@ def shape_gaps(
     at_first = plan.side[slots] == plan.order[slots]
     birth = plan.start[slots] + LEAD + 1 + np.where(at_first, 0, leg + 3)
     # A slot that breaks off must not differ from the others before it does.
-    calm = plan.hover[slots] + plan.delay[slots] - 1 + np.where(at_first, leg + 3, 0)
+    near = plan.hover[slots] + plan.delay[slots] - plan.wait[slots] - 1
+    calm = near + np.where(at_first, leg + 3, 0)
     calm = np.choose(fate, [calm, leg + 1, leg // 2])
     with_gap = (fate == COMPLETE) | at_first
     slots, birth, calm = slots[with_gap], birth[with_gap], calm[with_gap]

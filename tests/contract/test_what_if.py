@@ -12,13 +12,24 @@ import pytest
 TEACHER: Final = "rllib_tactical.domain.simulation.what_if"
 
 READERS: Final = {
-    TEACHER: {"rllib_tactical/rl/algorithm/teacher.py"},
+    TEACHER: {
+        "rllib_tactical/rl/algorithm/teacher.py",
+        # the oracle solves a reference market of its own, never the one that it is measured on
+        "rllib_tactical/synthetic/dynamic.py",
+    },
     "rllib_tactical.rl.algorithm.teacher": {
         "rllib_tactical/rl/algorithm/counterfactual.py",
         "rllib_tactical/rl/algorithm/pretraining.py",
     },
 }
 """Modules of the product that may read it, directly or from the learner's teacher."""
+
+ORACLE: Final = "rllib_tactical.synthetic.dynamic"
+ORACLE_READERS: Final = {
+    "rllib_tactical/cli/data_make.py",
+    "rllib_tactical/study/scoring.py",
+}
+"""What compares with the oracle of synthetic markets: nothing that decides."""
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
@@ -31,16 +42,23 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("module", READERS)
-def test_only_the_learner_imports_it(module: str, project_root: Path) -> None:
-    """No environment, env runner, validation, backtest, bundle or service does."""
-    found = {
+def readers_of(module: str, project_root: Path) -> set[str]:
+    return {
         str(file.relative_to(project_root))
         for root in ("rllib_tactical", "envs", "serve")
         for file in (project_root / root).rglob("*.py")
         if module in set(imported(ast.parse(file.read_text(encoding="utf-8"))))
     }
-    assert found == READERS[module]
+
+
+@pytest.mark.parametrize("module", READERS)
+def test_only_the_learner_and_the_oracle_import_it(module: str, project_root: Path) -> None:
+    """No environment, env runner, validation, backtest, bundle or service does."""
+    assert readers_of(module, project_root) == READERS[module]
+
+
+def test_nothing_that_decides_knows_the_oracle(project_root: Path) -> None:
+    assert readers_of(ORACLE, project_root) == ORACLE_READERS
 
 
 def test_every_way_to_import_it_is_seen() -> None:
