@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import uuid
@@ -49,7 +50,7 @@ from serve.http.security import ADMIN_PATHS, is_authorised, require_local_caller
 from serve.http.settings import AppSettings
 from serve.journal.record import Caller
 from serve.observability.logs import log_to_folder
-from serve.observability.metrics import Telemetry
+from serve.observability.metrics import FLUSH_S, Telemetry
 from serve.state.opening import StateSettings
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class DecisionApp:
         self._queries = Queries(
             settings, self._replica, self._telemetry, Path(state.folder), self._bus_status
         )
+        self._flushing: asyncio.TimerHandle | None = None
         self.bus: BusConsumer | None = None
         if settings.bus is not None:
             from serve.bus.consumer import BusConsumer  # only where it is used: an extra
@@ -123,6 +125,9 @@ class DecisionApp:
         """Leave the bus and close the state."""
         if self.bus is not None:
             await self.bus.stop()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flush()
         await self._replica.stop()
 
     def check_health(self) -> None:
@@ -181,11 +186,24 @@ class DecisionApp:
             if decided is not None:
                 self._telemetry.record_decision(decided)
             self._telemetry.record_request(path if known else "other", status)
-            lost = self._replica.recorder.health.lost
-            self._telemetry.record_totals(lost, self._replica.load_failures)
         except Exception:
             # the answer has been sent: a full disk must not turn it into an error
             _LOG.exception("an answer was not counted")
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+    def _flush(self) -> None:
+        """Write what was counted, see ``Telemetry.flush``."""
+        self._flushing = None
+        try:
+            lost = self._replica.recorder.health.lost
+            self._telemetry.record_totals(lost, self._replica.load_failures)
+            self._telemetry.flush()
+        except Exception:
+            _LOG.exception("answers were not counted")
 
     def _count_of_bus(self, outcome: str, decided: Decided | None) -> None:
         try:
@@ -196,6 +214,7 @@ class DecisionApp:
         except Exception:
             # the entry has been answered: a full disk must not turn it into an error
             _LOG.exception("an entry of the bus was not counted")
+        self._flush_soon()
 
     def _bus_status(self) -> BusStatus | None:
         return None if self.bus is None else self.bus.status

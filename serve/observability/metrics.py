@@ -2,11 +2,17 @@
 
 prometheus_client keeps one file per process in ``PROMETHEUS_MULTIPROC_DIR``, so that every replica
 can answer a scrape for all of them. Without that variable the metrics are those of one process.
+
+A counter in such a file costs microseconds, and a decision has some twenty. So answers are counted
+together, soon after they were sent: the other replicas see them ``FLUSH_S`` later at most.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +33,28 @@ LATENCY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5
 STAGE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS)
 CONFIDENCE_BUCKETS: Final = tuple(round(0.1 * i, 1) for i in range(11))
 ENSEMBLE: Final = "ensemble"
+FLUSH_S: Final = 0.25
+"""How long an answer may wait to be counted."""
+
+BATCH: Final = 64
+"""Answers that are counted together at most."""
+
+
+class BatchedHistogram(Histogram):
+    """A histogram that takes many values at once."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Observe all ``amounts``; each bucket is written once."""
+        self._sum.inc(sum(amounts))
+        found = Tally(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        for place, count in found.items():
+            self._buckets[place].inc(count)
 
 
 class Telemetry:
-    """Counts and latencies of requests and decisions.
+    """Counts and latencies of requests and decisions. All methods run on one thread.
+
+    What is recorded of answers waits until ``flush``, which whoever reads here calls as well.
 
     Args:
         folder: the node's telemetry folder, which must also be ``PROMETHEUS_MULTIPROC_DIR`` of the
@@ -43,7 +67,7 @@ class Telemetry:
         self._clock = clock
         self._window = DecisionWindow(folder)
         self._registry = registry = CollectorRegistry()
-        self._inference = Histogram(
+        self._inference = BatchedHistogram(
             "tactical_inference_latency_seconds",
             "Time that one decision waits for the three actors",
             buckets=LATENCY_BUCKETS,
@@ -55,13 +79,13 @@ class Telemetry:
             ["action_type", "agent"],
             registry=registry,
         )
-        self._confidence = Histogram(
+        self._confidence = BatchedHistogram(
             "tactical_model_confidence",
             "Confidence of the decisions",
             buckets=CONFIDENCE_BUCKETS,
             registry=registry,
         )
-        stage = Histogram(
+        stage = BatchedHistogram(
             "tactical_stage_latency_seconds",
             "Time per stage of a decision",
             ["stage"],
@@ -119,28 +143,47 @@ class Telemetry:
         # looked up once: finding a labeled metric costs more than recording a value
         self._stages = [stage.labels(name) for name in STAGES]
         self._breaches = {name: breaches.labels(name) for name in STAGES}
-        self._actions: dict[tuple[str, str], Any] = {}
         self._totals = {self._lost: 0, self._load_failures: 0}
+        self._answered: Tally[tuple[str, str]] = Tally()
+        self._decided: list[tuple[float, Decided]] = []
 
     def record_decision(self, decided: Decided) -> None:
         """Record one answered decision."""
-        decision, breakdown = decided.answer.decision, decided.answer.agent_breakdown
-        for child, took_ms in zip(self._stages, decided.stages_ms, strict=True):
-            child.observe(took_ms / 1e3)
-        self._inference.observe(decided.stages_ms[STAGES.index("inference")] / 1e3)
-        self._confidence.observe(decision.confidence)
-        self._count_action(decision.action, ENSEMBLE)
-        for agent in AGENTS:
-            self._count_action(getattr(breakdown, agent).label, agent)
-        for name in decided.breaches:
-            self._breaches[name].inc()
-        if decided.fallback:
-            self._fallbacks.inc()
-        if decided.answer.warnings:
-            self._unknown_synergies.inc()
-        self._window.add_decision(
-            self._clock(), decided.stages_ms, decision.confidence, decided.fallback
-        )
+        self._decided.append((self._clock(), decided))
+        if len(self._decided) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count the answers that wait for it."""
+        answered, self._answered = self._answered, Tally()
+        for (endpoint, status), count in answered.items():
+            self._requests.labels(endpoint, status).inc(count)
+        decided, self._decided = self._decided, []
+        if decided:
+            self._count_decisions([each for _, each in decided])
+        for at_s, each in decided:
+            confidence = each.answer.decision.confidence
+            self._window.add_decision(at_s, each.stages_ms, confidence, each.fallback)
+
+    def _count_decisions(self, batch: Sequence[Decided]) -> None:
+        by_stage = zip(*(decided.stages_ms for decided in batch), strict=True)
+        for name, child, took_ms in zip(STAGES, self._stages, by_stage, strict=True):
+            took_s = [ms / 1e3 for ms in took_ms]
+            child.observe_all(took_s)
+            if name == "inference":
+                self._inference.observe_all(took_s)
+        self._confidence.observe_all([each.answer.decision.confidence for each in batch])
+        actions: Tally[tuple[str, str]] = Tally()
+        for each in batch:
+            actions[each.answer.decision.action, ENSEMBLE] += 1
+            for agent in AGENTS:
+                actions[getattr(each.answer.agent_breakdown, agent).label, agent] += 1
+        for (action, agent), count in actions.items():
+            self._decisions.labels(action, agent).inc(count)
+        for name, count in Tally(name for each in batch for name in each.breaches).items():
+            self._breaches[name].inc(count)
+        self._fallbacks.inc(sum(each.fallback for each in batch))
+        self._unknown_synergies.inc(sum(bool(each.answer.warnings) for each in batch))
 
     def record_totals(self, lost: int, load_failures: int) -> None:
         """Take over what this process has counted since its start."""
@@ -167,14 +210,16 @@ class Telemetry:
 
     def record_request(self, endpoint: str, status: int) -> None:
         """Record one answer. ``endpoint`` is a known path, or ``other``."""
-        self._requests.labels(endpoint, str(status)).inc()
+        self._answered[endpoint, str(status)] += 1
 
     def recent(self) -> Recent:
         """Return counts and latencies of the last hour, over all replicas of this node."""
+        self.flush()
         return self._window.recent(self._clock())
 
     def scrape(self, state: Collector | None = None) -> bytes:
         """Return all metrics in Prometheus' text format, with those of the ``state``."""
+        self.flush()
         registry, shown = self._registry, CollectorRegistry()
         if self._folder is not None:
             registry = CollectorRegistry()
@@ -183,9 +228,3 @@ class Telemetry:
         if state is not None:
             shown.register(state)
         return generate_latest(registry) + generate_latest(shown)
-
-    def _count_action(self, action: str, agent: str) -> None:
-        child = self._actions.get((action, agent))
-        if child is None:
-            child = self._actions[action, agent] = self._decisions.labels(action, agent)
-        child.inc()

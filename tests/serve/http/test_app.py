@@ -98,6 +98,7 @@ def test_an_unknown_path_or_method_says_what_there_is(bundle: Bundle, tmp_path: 
         wrong = await client.delete("/health")
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
         assert "found DELETE" in wrong.json()["error"]["message"]
+        cluster.apps[0]._telemetry.flush()
         for endpoint, status in (("other", "404"), ("/health", "405")):
             labels = {"endpoint": endpoint, "status": status}
             counts = cluster.apps[0]._telemetry._registry

@@ -20,7 +20,7 @@ from serve.api.responses import (
     Timing,
 )
 from serve.decision.decider import Circumstances, Decided
-from serve.observability.metrics import Telemetry
+from serve.observability.metrics import BATCH, Telemetry
 
 NOW = 1_700_000_000.0
 
@@ -76,3 +76,38 @@ def test_metrics_have_the_specified_names_and_buckets() -> None:
         assert f'tactical_inference_latency_seconds_bucket{{le="{float(bound)}"}}' in text
     past = telemetry.recent()
     assert (past.decisions, past.fallbacks, past.errors) == (2, 1, 1)
+
+
+def test_many_answers_at_once_count_as_each_alone() -> None:
+    alone, together = Telemetry(clock=lambda: NOW), Telemetry(clock=lambda: NOW)
+    # on, beside and beyond the bounds of the buckets
+    confidences = [0.0, 0.1, 0.1 + 1e-12, 0.35, 0.8, 1.0]
+    for number, confidence in enumerate(confidences * 30):
+        for telemetry in (alone, together):
+            telemetry.record_decision(decided(confidence, fallback=number % 3 == 0))
+            telemetry.record_request("/decide", 200 if number % 2 else 422)
+        alone.flush()
+
+    def counts(telemetry: Telemetry) -> list[str]:
+        lines = telemetry.scrape().decode().splitlines()
+        # a sum depends on the order by its rounding
+        return [line for line in lines if "_created" not in line and "_sum" not in line]
+
+    assert counts(alone) == counts(together)
+    assert alone.recent().decisions == together.recent().decisions == 180
+    assert alone.recent().stages_ms.tolist() == together.recent().stages_ms.tolist()
+    buckets = [
+        float(line.rsplit(" ", 1)[1]) for line in counts(together) if "fidence_bucket" in line
+    ]
+    assert buckets == [30, 60, 90, 90, 120, 120, 120, 120, 150, 150, 180, 180]
+
+
+def test_answers_are_counted_in_batches_and_before_anything_is_read() -> None:
+    telemetry = Telemetry(clock=lambda: NOW)
+    for _ in range(BATCH - 1):
+        telemetry.record_decision(decided())
+    assert telemetry._window.recent(NOW).decisions == 0
+    assert telemetry.recent().decisions == BATCH - 1
+    for _ in range(BATCH):
+        telemetry.record_decision(decided())
+    assert telemetry._window.recent(NOW).decisions == 2 * BATCH - 1
