@@ -188,7 +188,7 @@ def start_service(
         cleanup.callback(lock.release)
         progress("starting Ray")
         with tokens_hidden():  # Ray's processes keep the environment that they are started in
-            started_ray = connect_ray()
+            started_ray = connect_ray(progress)
         if started_ray:
             cleanup.callback(ray.shutdown)
         cleanup.callback(stop_serve)

@@ -11,15 +11,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Final
 
 import httpx
 import ray
+import ray.util
 from ray import serve as ray_serve
+from ray.serve.schema import ApplicationStatus
 
 from rllib_tactical.errors import ServiceError
 from rllib_tactical.runtime.ray_cluster import named_cluster
+from serve.deploy.watch import LEAVE_S, WATCH_S
 
 APP_NAME: Final = "tactical"
 START_TIMEOUT_S: Final = 120.0
@@ -30,6 +34,15 @@ them while it starts, and one could be gone before a replica listens on it. Serv
 from 30000 on, Ray's workers below 20000."""
 QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 
+NOTICED_S: Final = LEAVE_S + 2 * WATCH_S
+"""Within what time a replica notices that its command has ended, and has Serve end."""
+
+ENDED_S: Final = 30.0
+"""What Serve has for its end."""
+
+_LOOK_S: Final = 0.1
+_CONTROLLER: Final = "SERVE_CONTROLLER_ACTOR"
+
 Progress = Callable[[str], None]
 """Called with the next step; with an empty text it only checks whether to continue."""
 
@@ -38,10 +51,17 @@ def no_progress(step: str) -> None:
     """Show nothing and go on."""
 
 
-def connect_ray() -> bool:
-    """Connect to Ray; return whether this call did."""
+def connect_ray(progress: Progress = no_progress) -> bool:
+    """Connect to Ray, wait for a service on it that is ending; return whether this call connected.
+
+    Args:
+        progress: see ``Progress``; what it raises ends the wait.
+
+    Raises:
+        ServiceError: Ray could not be started, or another Serve runs on it.
+    """
     if ray.is_initialized():
-        refuse_second_serve()
+        wait_for_free_serve(progress)
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -58,18 +78,75 @@ def connect_ray() -> bool:
     except Exception as error:
         raise ServiceError(f"Ray could not be started: {error}") from error
     if address:
-        refuse_second_serve(disconnect=True)
+        try:
+            wait_for_free_serve(progress)
+        except BaseException:
+            ray.shutdown()
+            raise
     return True
 
 
-def refuse_second_serve(disconnect: bool = False) -> None:
-    """Refuse to share a Serve instance: its host, port and flags were fixed when it started."""
-    status = ray_serve.status()
-    if not (status.applications or status.proxies):
-        return
-    if disconnect:
-        ray.shutdown()
-    raise ServiceError("Ray Serve already runs on this Ray instance: stop it first")
+class ServeUse(Enum):
+    """What Ray Serve does on a cluster.
+
+    ``OURS``: it runs a service of this kind, whose command may have ended; ``OTHER``: it runs
+    something else; ``IDLE``: it runs nothing; ``ENDING``: it stops; ``GONE``: there is none.
+    """
+
+    OURS = "ours"
+    OTHER = "other"
+    IDLE = "idle"
+    ENDING = "ending"
+    GONE = "gone"
+
+
+def wait_for_free_serve(
+    progress: Progress,
+    look: Callable[[], ServeUse] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return once no other service uses Serve: its host, port and flags were fixed at its start.
+
+    A service whose command was killed ends Serve within seconds, which a start at once still meets.
+
+    Args:
+        progress: called when there is something to wait for, and often meanwhile.
+        look: returns what Serve does.
+        monotonic: seconds that only grow.
+        sleep: waits for seconds.
+
+    Raises:
+        ServiceError: Serve runs something else, or what it runs does not end.
+    """
+    look, begun, waits = look or serve_use, monotonic(), False
+    while (use := look()) is not ServeUse.GONE:
+        waited_s = monotonic() - begun
+        if use is ServeUse.IDLE and waited_s >= NOTICED_S:
+            return
+        limit_s = ENDED_S if use is ServeUse.ENDING else NOTICED_S
+        if use is ServeUse.OTHER or waited_s >= limit_s:
+            raise ServiceError("Ray Serve already runs on this Ray instance: stop it first")
+        progress("" if waits else "waiting for a service that may be ending")
+        waits = True
+        sleep(_LOOK_S)
+
+
+def serve_use() -> ServeUse:
+    """Return what Ray Serve does on the cluster that this process is connected to."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    if not any(actor["name"] == _CONTROLLER for actor in actors):
+        return ServeUse.GONE
+    try:
+        status = ray_serve.status()
+    except (ray.exceptions.RayError, ray_serve.exceptions.RayServeException):
+        return ServeUse.ENDING  # the controller ends while it is asked
+    if status.proxies or set(status.applications) - {APP_NAME}:
+        return ServeUse.OTHER
+    if not status.applications:
+        return ServeUse.IDLE
+    ending = status.applications[APP_NAME].status is ApplicationStatus.DELETING
+    return ServeUse.ENDING if ending else ServeUse.OURS
 
 
 def start_serve() -> None:

@@ -53,22 +53,18 @@ def test_on_a_cluster_that_goes_on_a_service_ends_with_its_command(
     import ray
 
     from serve.deploy.ray_serve import connect_ray
-    from serve.deploy.watch import LEAVE_S
 
     assert connect_ray()
     try:
         there = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
         arguments = ("--bundle", bundle.path, "--port", "0", "--state", tmp_path / "state")
-        for _ in range(2):  # nothing of the first keeps the second from starting
+        for _ in range(3):  # one that starts at once waits for the one before it
             with served(arguments, there) as service:
                 assert httpx.get(f"{service.url}/ready", trust_env=False).status_code == 200
                 service.processes(COMMAND)[0].kill()
                 assert ends(service)
                 with pytest.raises(httpx.ConnectError):
                     httpx.get(f"{service.url}/ready", trust_env=False)
-            time.sleep(
-                LEAVE_S + 1.0
-            )  # the replica ends Serve, which a start at once would still meet
         assert ray.is_initialized()
     finally:
         ray.shutdown()

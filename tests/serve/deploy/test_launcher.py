@@ -30,7 +30,7 @@ TOKEN = "a-token-of-sufficient-length"
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail instead of starting Ray: everything here has to be refused before."""
 
-    def refuse() -> bool:
+    def refuse(progress: Progress) -> bool:
         raise AssertionError("Ray must not be started")
 
     monkeypatch.setattr(run, "connect_ray", refuse)
@@ -43,7 +43,7 @@ def test_rays_processes_get_no_token(bundle: Bundle, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, f"{TOKEN}-{name}")
     seen: list[str] = []
 
-    def connect() -> bool:
+    def connect(progress: Progress) -> bool:
         seen.extend(name for name in names if name in os.environ)
         raise ServiceError("as far as here")
 

@@ -10,6 +10,7 @@ import pytest
 
 from rllib_tactical.errors import ServiceError
 from serve.deploy import ray_serve as cluster
+from serve.deploy.ray_serve import ServeUse
 
 
 def test_a_free_port_is_none_that_ray_takes_while_it_starts(
@@ -83,3 +84,38 @@ def test_an_error_while_stopping_what_half_started_is_ignored() -> None:
 
     cluster.quietly(stop)
     assert done == ["tried"]
+
+
+@pytest.mark.parametrize(
+    ("uses", "refused", "waited_s"),
+    [
+        ([ServeUse.GONE], False, 0.0),
+        ([ServeUse.OURS] * 20 + [ServeUse.ENDING] * 100 + [ServeUse.GONE], False, 12.0),
+        ([ServeUse.OTHER], True, 0.0),
+        ([ServeUse.OURS] * 1_000, True, cluster.NOTICED_S),
+        ([ServeUse.ENDING] * 1_000, True, cluster.ENDED_S),
+        ([ServeUse.ENDING] * 70 + [ServeUse.IDLE], False, 7.0),
+        ([ServeUse.IDLE] * 1_000, False, cluster.NOTICED_S),
+    ],
+)
+def test_a_start_waits_for_a_service_that_is_ending_and_no_longer(
+    uses: list[ServeUse], refused: bool, waited_s: float
+) -> None:
+    steps: list[str] = []
+    at, found = 0.0, iter(uses)
+
+    def sleep(seconds: float) -> None:
+        nonlocal at
+        at += seconds
+
+    def wait() -> None:
+        cluster.wait_for_free_serve(steps.append, lambda: next(found), lambda: at, sleep)
+
+    if refused:
+        with pytest.raises(ServiceError, match="Ray Serve already runs"):
+            wait()
+    else:
+        wait()
+    assert at == pytest.approx(waited_s, abs=0.15)
+    shown = [step for step in steps if step]
+    assert shown == ["waiting for a service that may be ending"] * (waited_s > 0.0)
