@@ -21,6 +21,7 @@ from rllib_tactical.backtest.metrics import (
 )
 from rllib_tactical.backtest.passive import passive_result
 from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.shapley import AgentValues
 from rllib_tactical.backtest.targets import (
     OVER_TRADING,
     TARGETS,
@@ -79,6 +80,7 @@ class Comparison:
     confidence of training (``train_confidence``, None where nothing was trained) instead of its
     probability. ``significance``: how
     sure the result is; None when statistics were not asked for or there are too few days.
+    ``agents``: what each agent contributes, None when it was not asked for.
     """
 
     policy: Run
@@ -87,6 +89,7 @@ class Comparison:
     training_rule_trades: int
     significance: Significance | None = None
     targets: tuple[Target, ...] = TARGETS
+    agents: AgentValues | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -144,6 +147,7 @@ class Comparison:
                 "times_oracle": times_oracle,
             },
             "statistics": self.significance.to_dict() if self.significance is not None else None,
+            "agents": self.agents.to_dict() if self.agents is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.baselines},
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from rllib_tactical.backtest.engine import Progress
 from rllib_tactical.backtest.policies import AS_BASELINE, POLICIES, planted_votes, policy_votes
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.shapley import agent_values
 from rllib_tactical.backtest.sources import Source
 from rllib_tactical.backtest.targets import TARGETS, Target
 from rllib_tactical.backtest.training_overlap import Seen, seen_in_training
@@ -40,6 +42,7 @@ from rllib_tactical.statistics.trials import Trials
 class Request:
     """What to trade: a bundle, or the built-in ``policy`` by ``rules``, over what range.
 
+    ``with_agents``: the report says what each of a bundle's agents contributes.
     ``market`` names the synthetic market that the bars are of; its oracle then stands beside the
     policy. ``start_s`` and ``stop_s`` are UTC epoch seconds. ``rules`` and ``targets`` are those of
     a built-in policy: a bundle brings its own.
@@ -54,12 +57,15 @@ class Request:
     market: str | None = None
     with_baselines: bool = True
     with_statistics: bool = True
+    with_agents: bool = False
     trials: Trials | None = None
     targets: tuple[Target, ...] = TARGETS
 
     def __post_init__(self) -> None:
         if (self.bundle is None) == (self.policy is None):
             raise UsageError("give --bundle or --policy, one of the two")
+        if self.with_agents and self.bundle is None:
+            raise UsageError("--agents is for --bundle: a built-in policy has no agents to compare")
         if self.policy is not None and self.policy not in POLICIES:
             raise UsageError(
                 f"--policy must be one of {', '.join(POLICIES)}, found {self.policy!r}"
@@ -102,6 +108,10 @@ def backtest_source(
         dataset.bars, history.first_decision, request.start_s, request.stop_s
     )
     comparison = _compare(request, history, start, stop, progress, stage)
+    if request.with_agents:
+        stage("coalitions of agents")
+        values = agent_values(comparison.policy.result)
+        comparison = dataclasses.replace(comparison, agents=values)
     stage("report")
     seen = seen_in_training(bundle, dataset.sha256, comparison.policy.result) if bundle else None
     config = describe(_identity(request), dataset, comparison.policy.result, request.seed)

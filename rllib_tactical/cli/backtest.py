@@ -19,6 +19,7 @@ from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.metrics import Metrics
 from rllib_tactical.backtest.policies import POLICIES
 from rllib_tactical.backtest.portfolio import combine
+from rllib_tactical.backtest.report.tables import agent_rows
 from rllib_tactical.backtest.report.writer import (
     require_own_folder,
     write_backtest,
@@ -26,6 +27,7 @@ from rllib_tactical.backtest.report.writer import (
 )
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import Outcome, Request, backtest_source, moment
+from rllib_tactical.backtest.shapley import AgentValues
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.targets import targets_with
 from rllib_tactical.backtest.verdict import metric_text, verdict
@@ -87,6 +89,12 @@ _FILE = click.Path(path_type=Path)
     metavar="FILE",
     help="Daily P&L of all trials that the bundle was chosen from, a column each.",
 )
+@click.option(
+    "--agents",
+    "with_agents",
+    is_flag=True,
+    help="Say what each agent of the bundle contributes: Shapley values over eight coalitions.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--no-baselines", is_flag=True, help="Run the policy only.")
 @click.option("--no-statistics", is_flag=True, help="Do not say how sure the result is.")
@@ -104,6 +112,7 @@ def backtest_command(
     market: str | None,
     config_path: Path | None,
     trials_path: Path | None,
+    with_agents: bool,
     seed: int,
     no_baselines: bool,
     no_statistics: bool,
@@ -136,6 +145,7 @@ def backtest_command(
             market=market,
             with_baselines=not no_baselines,
             with_statistics=not no_statistics,
+            with_agents=with_agents,
             trials=read_trials(trials_path) if trials_path is not None else None,
         )
         outcomes = {
@@ -155,6 +165,9 @@ def backtest_command(
         return
     title = ", ".join(outcomes)
     print_runs(f"{title}, net of costs", rows, text)
+    for name, outcome in outcomes.items():
+        if outcome.comparison.agents is not None:
+            print_agents(name, outcome.comparison.agents)
     for outcome in outcomes.values():
         for note in _notes(outcome):
             click.echo(f"Note: {note}")
@@ -223,6 +236,18 @@ def print_runs(title: str, rows: list[tuple[str, Metrics]], text: str) -> None:
         table.add_row(label, *(metric_text(name, metrics.number(name)) for name in columns))
     print_table(table, console)
     console.print(text, markup=False, highlight=False)
+
+
+def print_agents(name: str, values: AgentValues) -> None:
+    """Print what each agent contributes on one file."""
+    columns, rows = agent_rows(values)
+    table = Table(title=escape(f"{name}: what each agent contributes"))
+    table.add_column(columns[0])
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    print_table(table)
 
 
 @contextmanager

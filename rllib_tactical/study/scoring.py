@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.shapley import agent_values
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.actions import EXECUTE
@@ -154,6 +155,7 @@ def evaluated(
     """Return the policy's performance at the chosen scale, at every scale, and without each agent.
 
     Without an agent the scale is the same one; ``evaluated_without`` takes a scale for each.
+    ``shapley`` holds what each agent contributes, in dollars per session.
     """
     rules = config.rules
     votes = serving_votes(found, scale)
@@ -169,7 +171,17 @@ def evaluated(
             agent: trade_votes(history, without(votes, agent), rules, start, stop).document()
             for agent in AGENTS
         },
+        "shapley": _shapley(history, votes, rules, start, stop),
     }
+
+
+def _shapley(
+    history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: int
+) -> dict[str, float]:
+    """Return each agent's Shapley value at equal size, dollars per session."""
+    values = agent_values(run_backtest(history, votes, equal_size(rules), start, stop))
+    sessions = (stop - start) / _session_bars(history)
+    return {each.agent: each.shapley / sessions for each in values.contributions}
 
 
 def _session_bars(history: MarketHistory) -> float:

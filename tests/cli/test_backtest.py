@@ -55,6 +55,23 @@ def test_a_backtest_from_files_to_a_folder(
     }
 
 
+def test_what_each_agent_contributes_is_in_console_report_and_metrics(
+    bundle: Bundle, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("--data", data, "--out", out, "--agents", "--no-baselines", "--no-statistics")
+    code, text, err = call(capsys, "--bundle", bundle.path, *arguments)
+    assert code == 0, err
+    assert "what each agent contributes" in text
+    kpis = json.loads((out / "kpis.json").read_text())
+    values = [each["value"] for each in kpis["agents"]["shapley"].values()]
+    assert sum(values) == pytest.approx(kpis["kpis"]["net_pnl"])
+    assert "Shapley value" in (out / "report.html").read_text()
+    code, text, err = call(capsys, "--policy", "rules", *arguments)
+    assert code == 2
+    assert "--agents is for --bundle" in err
+
+
 def test_json_is_all_that_stdout_gets(
     bundle: Bundle, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,7 @@ def test_an_evaluation_on_the_way_takes_a_part_and_the_last_one_everything(
     # between the closes that fall in 576 bars, and in the 1,641 after the warm-up
     assert (part["oracle"]["sessions"], whole["oracle"]["sessions"]) == (1, 5)
     assert part["policy"]["sessions"] == 1
-    assert set(whole) - set(part) == {"scales", "without", "without_rescaled"}
+    assert set(whole) - set(part) == {"scales", "shapley", "without", "without_rescaled"}
     scale = whole["scale"]
     assert whole["scales"][f"{scale:g}"] == whole["policy"]
     assert set(whole["without"]) == set(whole["without_rescaled"]) == set(AGENTS)

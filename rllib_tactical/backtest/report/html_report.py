@@ -10,6 +10,7 @@ from rllib_tactical.backtest.portfolio import Portfolio
 from rllib_tactical.backtest.report import charts
 from rllib_tactical.backtest.report import trade_charts as trade_metrics
 from rllib_tactical.backtest.report.tables import (
+    agent_rows,
     cards,
     conditions,
     metric_rows,
@@ -60,6 +61,7 @@ def render_report(comparison: Comparison, context: ReportContext) -> str:
         explanations=EXPLANATIONS,
         counts=comparison.to_dict()["trade_counts"],
         statistics=statistics_cells(comparison.significance),
+        agents=None if comparison.agents is None else agent_rows(comparison.agents),
         span=span,
         symbol=result.history.instrument.symbol,
         timezone=result.history.instrument.timezone,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import isnan
+from typing import Any, Final
 
 from rllib_tactical.backtest.metrics import DEFINITIONS, TABLE_METRICS, Metrics
 from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.shapley import AgentValues
 from rllib_tactical.backtest.targets import Target, TargetRow, target_table
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.reporting.format import NOTHING, dollars, number, percent
@@ -54,6 +56,36 @@ def conditions(result: BacktestResult) -> list[tuple[str, str]]:
             f"{percent(risk.session_drawdown_limit)}",
         ),
     ]
+
+
+AGENT_COLUMNS: Final = (
+    "agent",
+    "Shapley value",
+    "share",
+    "alone",
+    "added to the other two",
+    "trades without it",
+)
+
+
+def agent_rows(values: AgentValues) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the columns and rows of the table of what each agent contributes, and their sum."""
+    total = sum(each.shapley for each in values.contributions)
+    rows: list[tuple[str, ...]] = []
+    for each in values.contributions:
+        error = "" if isnan(each.error) else f" ± {dollars(each.error)}"
+        rows.append(
+            (
+                each.agent,
+                dollars(each.shapley) + error,
+                percent(each.shapley / total) if total > 0 else NOTHING,
+                dollars(each.alone),
+                dollars(each.last),
+                f"{each.trades_without:,}",
+            )
+        )
+    rows.append(("all three", dollars(total), "", "", "", ""))
+    return AGENT_COLUMNS, rows
 
 
 def tone(net_pnl: float, outcome: Outcome | None) -> str:
