@@ -30,6 +30,7 @@ SEED = 1
 GROUP = 8
 MINIBATCHES, EPOCHS = 4, 4
 OURS, STOCK, PLAIN = "ours", "RLlib, stock", "NumPy and PyTorch by hand"
+ONE_THREAD = "one thread"
 NOTES = {
     STOCK: "RLlib's MultiAgentEnv (all infos), MultiAgentEnvRunner and update loop, float32; "
     "1 account per bar",
@@ -44,6 +45,7 @@ class EngineSize:
 
     bars: int = 20_000
     steps: int = 2_048
+    update: int = 8_192
     accounts: int = 64
     repetitions: int = 5
     runners: tuple[int, ...] = (1, 2)
@@ -100,6 +102,8 @@ def _rows(
                     progress(f"training, {_per_bar(group)}, bfloat16")
                     what = "bfloat16 iteration"
                     rows.append(_iterations(size, group, ours_reduced, stock, plain, what))
+    progress("two threads of the learner")
+    rows.append(_threads(dataclasses.replace(size, steps=size.update), handle))
     for runners in size.runners:
         progress(f"env runners: {runners}")
         rows += _scaling(size, handle, runners)
@@ -142,6 +146,20 @@ def _iterations(
         unit="account-steps/s",
         measurement=measurements[OURS],
         baselines=_baselines(measurements, {STOCK: 2.5, PLAIN: 1 / 1.15} if group == 1 else {}),
+    )
+
+
+def _threads(size: EngineSize, handle: MarketHandle) -> Row:
+    one, two = (_config(size, GROUP, learner_threads=threads) for threads in (1, 2))
+    with _algorithm(one, handle, OURS) as alone, _algorithm(two, handle, OURS) as both:
+        works = {ONE_THREAD: alone.train, OURS: both.train}
+        found = measure_rates(works, size.steps, size.repetitions, time.perf_counter)
+    note = "the same results, bit for bit; iterations in turns, by the clock"
+    return Row(
+        name=f"iteration of {size.steps:,} steps, {_per_bar(GROUP)}, two threads",
+        unit="account-steps/s (wall)",
+        measurement=found[OURS],
+        baselines=(Baseline(ONE_THREAD, found[ONE_THREAD], note, 1.45),),
     )
 
 
@@ -195,6 +213,7 @@ def _config(size: EngineSize, group: int, **changes: Any) -> TacticalConfig:
             "num_envs": size.accounts,
             "accounts_per_bar": group,
             "num_env_runners": 0,
+            "learner_threads": 1,  # most rows are by processor time
             "seed": SEED,
         }
         | changes,

@@ -138,6 +138,7 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
             "batch_size",
             "num_envs",
             "accounts_per_bar",
+            "learner_threads",
             "checkpoint_every",
             "checkpoint_episodes",
             "keep_checkpoints",
@@ -178,7 +179,9 @@ class TrainingConfig(StrictConfig):
     ``end_factor`` times what they were. ``accounts_per_bar`` accounts replay the same bars side by
     side: an actor's output depends on the bar only, so they share its forward and backward pass.
     ``train_confidence`` is the confidence with which every sampled vote counts. ``precision`` is
-    that of the learner's matrix products; ``learner_gpus`` GPUs are given to each learner.
+    that of the learner's matrix products; ``learner_threads`` of the four modules are computed at a
+    time, with the results of one, where one learner computes on a CPU; ``learner_gpus`` GPUs are
+    given to each learner.
     ``splits`` are the shares of the bars for training, validation and test.
 
     A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
@@ -210,6 +213,7 @@ class TrainingConfig(StrictConfig):
     num_envs: int = 128
     accounts_per_bar: int = 8
     num_learners: int = 0
+    learner_threads: int = 2
     learner_gpus: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     train_confidence: float = 1.0

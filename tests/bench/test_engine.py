@@ -5,7 +5,7 @@ import pytest
 from rllib_tactical.bench.engine import EngineSize
 from rllib_tactical.cli import bench as command
 
-TINY = EngineSize(bars=2_000, steps=64, accounts=8, repetitions=1, runners=(1,))
+TINY = EngineSize(bars=2_000, steps=64, accounts=8, repetitions=1, update=64, runners=(1,))
 
 
 @pytest.mark.ray
@@ -18,6 +18,7 @@ def test_the_engine_section_measures_every_row_beside_both_baselines():
         "bfloat16 iteration, 1 account per bar",
         "sampling, 8 accounts, 8 per bar",
         "training iteration, 8 per bar",
+        "iteration of 64 steps, 8 per bar, two threads",
         "sampling, 1 env runner, 8 per bar",
         "training, 1 env runner, 8 per bar",
     ]
@@ -26,6 +27,7 @@ def test_the_engine_section_measures_every_row_beside_both_baselines():
         for other in row.baselines:
             assert other.measurement is not None
             assert other.measurement.median > 0
+    assert [(b.name, b.target_ratio) for b in rows[6].baselines] == [("one thread", 1.45)]
     wanted = {b.name: b.target_ratio for b in rows[0].baselines}
     assert wanted == {"RLlib, stock": 3.0, "NumPy and PyTorch by hand": 0.9}
     document = command.as_document({"engine": rows})

@@ -63,6 +63,8 @@ class JointAction(CentralizedBatch):
 class JointLearner(MappoLearner):
     """Takes the probability ratio of the three votes together."""
 
+    modules_are_independent = False
+
     def compute_losses(
         self, *, fwd_out: dict[str, Any], batch: dict[str, Any]
     ) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.ablations import class_for
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
 from rllib_tactical.rl.algorithm.counterfactual import COUNTERFACTUAL
-from rllib_tactical.rl.algorithm.learner import BATCH, MappoLearner
+from rllib_tactical.rl.algorithm.learner import BATCH, THREADS, MappoLearner
 from rllib_tactical.rl.algorithm.mappo import Mappo
 from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
 from rllib_tactical.rl.extensions import EXTENSIONS, registered_extensions, restore_extensions
@@ -108,6 +108,7 @@ def build_config(
             learner_config_dict={
                 BATCH: class_for(CentralizedBatch, config),
                 EXTENSIONS: extensions,
+                THREADS: training.learner_threads,
                 COUNTERFACTUAL: training.counterfactual_from_here,
             },
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,39 @@ class Minibatch:
     def env_steps(self) -> int:
         """Number of environment steps: rows x accounts."""
         return self.steps
+
+    def steps_by_minibatch(self) -> list[int]:
+        """Environment steps of this minibatch."""
+        return [self.steps]
+
+
+@dataclass(slots=True)
+class Epoch:
+    """The minibatches of one pass, by module, in the form that RLlib's learners take."""
+
+    policy_batches: dict[str, list[dict[str, Tensor]]]
+    steps: list[int]
+
+    def env_steps(self) -> int:
+        """Number of environment steps of all minibatches."""
+        return sum(self.steps)
+
+    def steps_by_minibatch(self) -> list[int]:
+        """Environment steps of each minibatch."""
+        return self.steps
+
+
+def by_epoch(minibatches: Iterable[Minibatch], count: int) -> Iterator[Epoch]:
+    """Yield ``count`` minibatches at a time, drawn when they are asked for."""
+    remaining = iter(minibatches)
+    while parts := list(islice(remaining, count)):
+        yield Epoch(
+            {
+                module: [part.policy_batches[module] for part in parts]
+                for module in parts[0].policy_batches
+            },
+            [part.steps for part in parts],
+        )
 
 
 class Minibatches:

@@ -13,7 +13,7 @@ difference of two logits. Votes of an account that holds a position are not cred
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,7 @@ from rllib_tactical.rl.algorithm.connector import (
     VALUE_ROWS,
     Batch,
     CentralizedBatch,
+    Epoch,
     Minibatch,
     Minibatches,
     pick,
@@ -197,7 +198,7 @@ class CounterfactualLearner(MappoLearner):
         super().set_state(state)
         self._pretrained = state.get(PRETRAINED, self._pretrained)
 
-    def _create_iterator_if_necessary(self, **kwargs: Any) -> Minibatches:
+    def _create_iterator_if_necessary(self, **kwargs: Any) -> Iterable[Minibatch | Epoch]:
         if not self._pretrained:
             self._pretrain()
             self._pretrained = True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+import threading
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar, Final
 
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
@@ -21,7 +24,8 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from rllib_tactical.errors import TrainingError
-from rllib_tactical.rl.algorithm.connector import Batch, Minibatch, Minibatches
+from rllib_tactical.rl.algorithm.connector import Batch, Epoch, Minibatch, Minibatches, by_epoch
+from rllib_tactical.rl.algorithm.threads import ChainRunner
 from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
@@ -33,6 +37,9 @@ SKIPPED = "skipped_updates"
 BATCH: Final = "batch_class"
 """Key in ``learner_config_dict``: ``CentralizedBatch``, which makes the batch, or a subclass."""
 
+THREADS: Final = "threads"
+"""Key in ``learner_config_dict``: how many modules are computed at a time."""
+
 RANDOM = "random"
 """Where a learner's state holds the state of the random numbers it draws."""
 
@@ -42,7 +49,15 @@ class MappoLearner(PPOTorchLearner):
 
     The critic is an RLModule of its own, so it has an optimizer, is saved, restored and wrapped for
     several learners like any other; its loss is its own method.
+
+    Within an epoch no module needs another: each has its own loss, gradient and optimizer. So they
+    are computed on several threads, with the results of one.
     """
+
+    modules_are_independent: ClassVar[bool] = True
+    """Whether the loss of each module needs that module's outputs only."""
+
+    _threads: ChainRunner | None = None
 
     def build(self) -> None:
         """Build as PPO does, then append the connector that makes the batch."""
@@ -51,6 +66,17 @@ class MappoLearner(PPOTorchLearner):
         super().build()
         disable_uninitialized_memory_fill()
         self._learner_connector.append(self.make_connector(settings[BATCH]))
+        # a GPU has its own queue, and several learners exchange gradients in one order
+        alone = self.config.num_learners <= 1 and self._device.type == "cpu"
+        if alone and self.modules_are_independent and settings[THREADS] > 1:
+            self._threads = ChainRunner(settings[THREADS])
+            self.metrics._threading_lock = threading.RLock()  # as RLlib's own IMPALA has it
+
+    def shutdown(self) -> None:
+        """End the threads."""
+        super().shutdown()
+        if self._threads is not None:
+            self._threads.close()
 
     def make_connector(self, batch_class: Any, **more: Any) -> Any:
         """Return the connector: a ``CentralizedBatch`` or a subclass, which may need ``more``."""
@@ -150,21 +176,22 @@ class MappoLearner(PPOTorchLearner):
     def postprocess_gradients(self, gradients_dict: Any) -> Any:
         """Clip each module's gradient by its own norm."""
         for module_id in self.module.keys():  # noqa: SIM118 - not a dictionary
-            limit = self.config.get_config_for_module(module_id).grad_clip
-            for name, optimizer in self.get_optimizers_for_module(module_id):
-                params = [p for group in optimizer.param_groups for p in group["params"]]
-                norm = torch.nn.utils.clip_grad_norm_(params, limit or math.inf, foreach=True)
-                self.metrics.log_value(
-                    (module_id, f"gradients_{name}_global_norm"),
-                    norm,
-                    window=self.updates_per_batch,
-                )
-                # a gradient that is not finite must not reach the optimizer's moments
-                skipped = not bool(torch.isfinite(norm))
-                self.metrics.log_value((module_id, SKIPPED), float(skipped), reduce="sum")
-                if skipped:
-                    optimizer.zero_grad(set_to_none=True)
+            self._clip_gradient(module_id)
         return gradients_dict
+
+    def _clip_gradient(self, module_id: str) -> None:
+        limit = self.config.get_config_for_module(module_id).grad_clip
+        for name, optimizer in self.get_optimizers_for_module(module_id):
+            params = [p for group in optimizer.param_groups for p in group["params"]]
+            norm = torch.nn.utils.clip_grad_norm_(params, limit or math.inf, foreach=True)
+            self.metrics.log_value(
+                (module_id, f"gradients_{name}_global_norm"), norm, window=self.updates_per_batch
+            )
+            # a gradient that is not finite must not reach the optimizer's moments
+            skipped = not bool(torch.isfinite(norm))
+            self.metrics.log_value((module_id, SKIPPED), float(skipped), reduce="sum")
+            if skipped:
+                optimizer.zero_grad(set_to_none=True)
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Set what follows a schedule to its value at this batch's first step.
@@ -185,9 +212,48 @@ class MappoLearner(PPOTorchLearner):
         for optimizer in self._named_optimizers.values():
             optimizer.step()
 
+    def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
+        """Update the modules by a minibatch, as RLlib does; with threads by those of an epoch."""
+        if self._threads is None:
+            updated: tuple[Any, Any, Any] = super()._uncompiled_update(batch, **kwargs)
+            return updated
+        outputs: dict[str, Any] = {}
+        losses: dict[str, Tensor] = {}
+
+        def update(module_id: str, columns: dict[str, Tensor]) -> None:
+            output, loss = self._update_module(module_id, columns)
+            outputs[module_id], losses[module_id] = output, loss
+
+        # the critic costs as much as two actors
+        longest_first = sorted(batch, key=lambda module_id: module_id != CRITIC)
+        self._threads.run(
+            [
+                [partial(update, module_id, columns) for columns in batch[module_id]]
+                for module_id in longest_first
+            ]
+        )
+        return outputs, losses, {}
+
+    def _update_module(
+        self, module_id: str, columns: dict[str, Tensor]
+    ) -> tuple[dict[str, Any], Tensor]:
+        """Take one step of one module; return its outputs and its loss."""
+        output = self.module[module_id].forward_train(columns)
+        losses = self.compute_losses(fwd_out={module_id: output}, batch={module_id: columns})
+        loss: Tensor = losses[module_id]
+        optimizers = [optimizer for _, optimizer in self.get_optimizers_for_module(module_id)]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        if loss.grad_fn is not None:  # else all of its parameters are frozen
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._clip_gradient(module_id)
+        for optimizer in optimizers:
+            optimizer.step()
+        return output, loss
+
     def _create_iterator_if_necessary(
         self, *, training_data: Any, num_epochs: int = 1, **kwargs: Any
-    ) -> Minibatches:
+    ) -> Iterable[Minibatch | Epoch]:
         fewest = self._fewest(sum(map(len, training_data.episodes)))
         if fewest == 0:
             raise TrainingError(
@@ -206,7 +272,9 @@ class MappoLearner(PPOTorchLearner):
             for module_id, columns in batch.items()
             if module_id == CRITIC or self.should_module_be_updated(module_id, batch)
         }
-        return self.minibatches(trained, num_epochs, min(self.minibatch_count, fewest))
+        count = min(self.minibatch_count, fewest)
+        minibatches = self.minibatches(trained, num_epochs, count)
+        return minibatches if self._threads is None else by_epoch(minibatches, count)
 
     def minibatches(self, batch: Batch, epochs: int, count: int) -> Minibatches:
         """Return what the learner steps through: ``epochs`` passes in ``count`` minibatches."""
@@ -224,12 +292,13 @@ class MappoLearner(PPOTorchLearner):
         """Do nothing: there are no recurrent states to keep together."""
         return batch
 
-    def _log_steps_trained_metrics(self, batch: Minibatch) -> None:
+    def _log_steps_trained_metrics(self, batch: Minibatch | Epoch) -> None:
         """Count account steps, where RLlib would count rows."""
-        steps, log = batch.env_steps(), self.metrics.log_value
-        for module_id in batch.policy_batches:
-            log((module_id, MODULE_TRAIN_BATCH_SIZE_MEAN), steps, reduce="mean")
-            log((module_id, NUM_MODULE_STEPS_TRAINED), steps, reduce="sum")
-            log((module_id, NUM_MODULE_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
-        log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum", with_throughput=True)
-        log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
+        log = self.metrics.log_value
+        for steps in batch.steps_by_minibatch():
+            for module_id in batch.policy_batches:
+                log((module_id, MODULE_TRAIN_BATCH_SIZE_MEAN), steps, reduce="mean")
+                log((module_id, NUM_MODULE_STEPS_TRAINED), steps, reduce="sum")
+                log((module_id, NUM_MODULE_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")
+            log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), steps, reduce="sum", with_throughput=True)
+            log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), steps, reduce="lifetime_sum")

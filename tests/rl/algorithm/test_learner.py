@@ -138,3 +138,59 @@ def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
         algorithm.train()
     finally:
         algorithm.stop()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"credit": "counterfactual"}, {"precision": "bfloat16"}],
+    ids=["decisive", "counterfactual", "bfloat16"],
+)
+def test_two_threads_learn_bit_for_bit_what_one_does(build, changes):
+    """Weights, optimizers and metrics, with dropout, which draws, and an actor left out once."""
+    found = []
+    for threads in (1, 2):
+        config = configured(learner_threads=threads, batch_size=STEPS // 4, epochs=3, **changes)
+        config = dataclasses.replace(
+            config, model=dataclasses.replace(config.model, dropout_rate=0.1)
+        )
+        algorithm = build(config)
+        learner = algorithm.learner_group._learner
+        assert (learner._threads is not None) == (threads == 2)
+        torch.manual_seed(5)
+        results = []
+        for seed in (1, 2, 3):
+            episodes = episodes_of(seed)
+            if seed == 2:
+                episodes[0].logp[3, 1, 0] = -np.inf  # the fvg agent's ratio overflows
+            (result,) = algorithm.learner_group.update(
+                episodes=episodes, num_epochs=3, minibatch_size=STEPS // 4, timesteps={}
+            )
+            results.append(
+                {
+                    (module, name): np.asarray(stats.peek())
+                    for module in (*AGENTS, CRITIC)
+                    for name, stats in result[module].items()
+                }
+            )
+        moments = [
+            value.clone()
+            for optimizer in learner._named_optimizers.values()
+            for state in optimizer.state.values()
+            for value in state.values()
+        ]
+        found.append((weights_of(algorithm), moments, results, torch.get_rng_state()))
+    (one, one_moments, one_results, one_draws), (two, moments, results, draws) = found
+    for module, weights in one.items():
+        for name, value in weights.items():
+            np.testing.assert_array_equal(two[module][name], value, err_msg=f"{module}.{name}")
+    assert all(torch.equal(*pair) for pair in zip(one_moments, moments, strict=True))
+    for before, after in zip(one_results, results, strict=True):
+        assert before.keys() == after.keys()
+        for key, value in before.items():
+            np.testing.assert_array_equal(after[key], value, err_msg=str(key))
+    assert torch.equal(one_draws, draws)
+
+
+def test_modules_that_need_each_other_are_computed_together(build):
+    config = dataclasses.replace(configured(), model=ModelConfig(actors="joint"))
+    assert build(config).learner_group._learner._threads is None
