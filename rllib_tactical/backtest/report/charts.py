@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.result import BacktestResult
-from rllib_tactical.domain.features.fvg import MAX_AGE
+from rllib_tactical.domain.features.fvg import GapZone, gap_zones
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.reporting.plots import DOWN, UP, Plot, bar_axis, rounded, thin
 
@@ -27,17 +26,6 @@ COLORS: Final = {
     "oracle": "#db2777",
 }
 OTHER: Final = "#60a5fa"
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A fair value gap between two prices, active on the bars ``born`` .. ``last``."""
-
-    born: int
-    last: int
-    low: float
-    high: float
-    bullish: bool
 
 
 def equity_plot(comparison: Comparison) -> Plot:
@@ -165,36 +153,18 @@ def candle_plot(result: BacktestResult) -> tuple[Plot, str]:
         | {"rangeslider": {"visible": False}, "range": [first - 1, last + 1]},
         "yaxis": {"title": {"text": "price"}},
         "legend": {"orientation": "h", "y": 1.1},
-        "shapes": [_zone(gap, first, last) for gap in gap_zones(result, first, last)],
+        "shapes": [_zone(gap, first, last) for gap in _zones(result, first, last)],
     }
     shown = "trade" if len(inside) == 1 else "trades"
     return {"data": traces, "layout": layout}, f"{local[0]} to {local[-1]}, {len(inside)} {shown}"
 
 
-def gap_zones(result: BacktestResult, first: int, last: int) -> list[Gap]:
-    """Return the fair value gaps that are active on some of the bars first .. last.
-
-    A gap is active from its birth to the bar before price reaches its far edge, 60 bars at most.
-    """
-    bars, birth = result.history.bars, result.history.features.birth
-    begin = max(2, first - MAX_AGE)
-    zones = []
-    for born in (begin + np.flatnonzero(birth[begin : last + 1])).tolist():
-        bullish = bool(birth[born] > 0)
-        low, high = (
-            (bars.high[born - 2], bars.low[born])
-            if bullish
-            else (bars.high[born], bars.low[born - 2])
-        )
-        later = slice(born + 1, born + MAX_AGE + 1)
-        reached = bars.low[later] <= low if bullish else bars.high[later] >= high
-        held = int(reached.argmax()) if reached.any() else len(reached)
-        if born + held >= first:
-            zones.append(Gap(born, born + held, float(low), float(high), bullish))
-    return zones
+def _zones(result: BacktestResult, first: int, last: int) -> list[GapZone]:
+    history = result.history
+    return gap_zones(history.bars, history.features.birth, first, last)
 
 
-def _zone(gap: Gap, first: int, last: int) -> Plot:
+def _zone(gap: GapZone, first: int, last: int) -> Plot:
     return {
         "type": "rect",
         "layer": "below",

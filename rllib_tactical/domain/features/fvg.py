@@ -50,6 +50,45 @@ def find_births(bars: Bars) -> NDArray[np.int8]:
     return birth
 
 
+@dataclass(frozen=True, slots=True)
+class GapZone:
+    """A fair value gap between two prices, active on the bars ``born`` .. ``last``."""
+
+    born: int
+    last: int
+    low: float
+    high: float
+    bullish: bool
+
+
+def gap_zones(bars: Bars, birth: NDArray[np.int8], first: int, last: int) -> list[GapZone]:
+    """Return the gaps that are active on some of the bars first .. last, oldest first.
+
+    A gap is active from its birth to the bar before price reaches its far edge, 60 bars at most.
+
+    Args:
+        bars: the history.
+        birth: (T,) from ``find_births``.
+        first: the first bar that is looked at.
+        last: the last one.
+    """
+    begin = max(2, first - MAX_AGE)
+    zones = []
+    for born in (begin + np.flatnonzero(birth[begin : last + 1])).tolist():
+        bullish = bool(birth[born] > 0)
+        low, high = (
+            (bars.high[born - 2], bars.low[born])
+            if bullish
+            else (bars.high[born], bars.low[born - 2])
+        )
+        later = slice(born + 1, born + MAX_AGE + 1)
+        reached = bars.low[later] <= low if bullish else bars.high[later] >= high
+        held = int(reached.argmax()) if reached.any() else len(reached)
+        if born + held >= first:
+            zones.append(GapZone(born, born + held, float(low), float(high), bullish))
+    return zones
+
+
 def track_gaps(bars: Bars) -> GapTable:
     """Return the gap columns of every bar; row t depends on bars <= t only.
 

@@ -3,14 +3,16 @@ from __future__ import annotations
 import numpy as np
 
 from rllib_tactical.backtest.comparison import Comparison
-from rllib_tactical.backtest.report.charts import candle_plot, gap_zones
+from rllib_tactical.backtest.report.charts import candle_plot
+from rllib_tactical.domain.features.fvg import gap_zones
 
 
 def test_gaps_on_the_candles_are_those_of_the_features(comparison: Comparison) -> None:
     """On every bar there is a zone of a kind exactly where the features say that one is active."""
     result = comparison.policy.result
     first, last = 700, 1_900
-    zones = gap_zones(result, first, last)
+    history = result.history
+    zones = gap_zones(history.bars, history.features.birth, first, last)
     active = np.zeros((last + 1, 2))
     for gap in zones:
         active[gap.born : gap.last + 1, 0 if gap.bullish else 1] = 1.0
