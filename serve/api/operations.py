@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from serve.api import health, responses
+from serve.api import health, page, responses
 from serve.api.decide_request import DecideRequest
 from serve.api.write_requests import (
     AccountRequest,
@@ -22,6 +22,9 @@ STREAM_PATH: Final = "/ws"
 
 JSON: Final = "application/json"
 PLAIN_TEXT: Final = "text/plain"
+HTML: Final = "text/html"
+ANY_TEXT: Final = "text/*"
+EVENT_STREAM: Final = "text/event-stream"
 
 AnswerT = TypeVar("AnswerT")
 
@@ -44,12 +47,20 @@ class TextParameter:
     longest: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathParameter:
+    """The last part of a path, one of ``names``."""
+
+    name: str
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operation(Generic[AnswerT]):
     """One path with its method.
 
     Args:
-        path: such as ``/decide``.
+        path: such as ``/decide``; where ``part`` says so it ends with a name in braces.
         method: ``GET`` or ``POST``; a path with GET is answered to HEAD too, without the body.
         summary: one line for people.
         answer: type of the body that comes with 200.
@@ -59,6 +70,7 @@ class Operation(Generic[AnswerT]):
         also: statuses besides 200 that come with the answer's body.
         is_open: whether it is answered without a token and to web pages.
         content_type: of the answer.
+        part: the last part of the path, None where the path is always the same.
     """
 
     path: str
@@ -71,11 +83,20 @@ class Operation(Generic[AnswerT]):
     also: tuple[int, ...] = ()
     is_open: bool = False
     content_type: str = JSON
+    part: PathParameter | None = None
 
     @property
     def name(self) -> str:
         """The ``operationId``, after which generated clients name their functions."""
-        return f"{self.method.lower()}{self.path.replace('/', '_').replace('.', '_')}"
+        plain = self.path.translate(_PLAIN).rstrip("_")
+        return f"{self.method.lower()}{plain or '_page'}"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that requests have."""
+        if self.part is None:
+            return (self.path,)
+        return tuple(self.path.replace(f"{{{self.part.name}}}", name) for name in self.part.names)
 
     def refusals(self, token: bool) -> tuple[int, ...]:
         """Return every status other than 200, with or without a ``token`` to be sent."""
@@ -83,6 +104,7 @@ class Operation(Generic[AnswerT]):
         return tuple(sorted({*self.statuses, *guarded, *_EVERYWHERE}))
 
 
+_PLAIN: Final = str.maketrans({"/": "_", ".": "_", "{": None, "}": None})
 _EVERYWHERE: Final = (404, 405, 500)
 _READS_BODY: Final = (400, 409, 413, 415, 422)
 _WRITES: Final = (*_READS_BODY, 503)
@@ -195,6 +217,86 @@ METRICS: Final = Operation(
     is_open=True,
 )
 
+BARS_SHOWN: Final = Parameter(name="bars", minimum=1, maximum=5000, default=600)
+DECISIONS_SHOWN: Final = Parameter(name="decisions", minimum=1, maximum=200, default=100)
+DAY_SHOWN: Final = TextParameter(name="day", longest=10)
+"""A date, such as 2026-03-02; the newest day with bars when it is left out."""
+
+DECISION_ID: Final = TextParameter(name="decision_id", longest=64)
+PAGE_FILES: Final = (
+    "api.js",
+    "app.js",
+    "chart.js",
+    "controls.js",
+    "dom.js",
+    "events.js",
+    "format.js",
+    "lightweight-charts.mjs",
+    "NOTICE",
+    "panels.js",
+    "replay.js",
+    "store.js",
+    "style.css",
+    "why.js",
+)
+
+PAGE: Final = Operation(
+    path="/",
+    method="GET",
+    summary="The operator's page",
+    answer=str,
+    content_type=HTML,
+    is_open=True,
+)
+PAGE_FILE: Final = Operation(
+    path="/page/{file}",
+    method="GET",
+    summary="A file of the operator's page",
+    answer=str,
+    content_type=ANY_TEXT,
+    is_open=True,
+    part=PathParameter(name="file", names=PAGE_FILES),
+)
+VIEW: Final = Operation(
+    path="/view",
+    method="GET",
+    summary="What the page shows of a symbol",
+    answer=page.ViewAnswer,
+    queries=(SYMBOL, BARS_SHOWN, DECISIONS_SHOWN),
+    statuses=(422,),
+)
+EVENTS: Final = Operation(
+    path="/events",
+    method="GET",
+    summary="Server-sent events of the page; goes on after Last-Event-ID",
+    answer=str,
+    queries=(SYMBOL,),
+    statuses=(422,),
+    content_type=EVENT_STREAM,
+)
+DAY: Final = Operation(
+    path="/day",
+    method="GET",
+    summary="One past day of a symbol",
+    answer=page.DayAnswer,
+    queries=(SYMBOL, DAY_SHOWN),
+    statuses=(422, 503),
+)
+EXPLAIN: Final = Operation(
+    path="/explain",
+    method="GET",
+    summary="Why a decision is what it is",
+    answer=page.WhyAnswer,
+    queries=(DECISION_ID,),
+    statuses=(404, 422, 503),
+)
+AUDIT: Final = Operation(
+    path="/admin/audit",
+    method="GET",
+    summary="The newest orders of operators, bundles and corrections",
+    answer=page.AuditAnswer,
+)
+
 WRITES: Final[tuple[Operation[Any], ...]] = (BARS, FILLS, ACCOUNT, OVERRIDE, LOAD_MODEL)
 """Those that change the state."""
 
@@ -208,8 +310,17 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     PERFORMANCE,
     MODEL,
     OPENAPI,
+    VIEW,
+    EVENTS,
+    DAY,
+    EXPLAIN,
+    AUDIT,
+    PAGE,
+    PAGE_FILE,
 )
-OPEN_PATHS: Final = frozenset(operation.path for operation in OPERATIONS if operation.is_open)
+OPEN_PATHS: Final = frozenset(
+    path for operation in OPERATIONS if operation.is_open for path in operation.paths
+)
 
 
 def paths_by_method() -> dict[str, list[str]]:

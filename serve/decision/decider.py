@@ -22,7 +22,7 @@ from rllib_tactical.data.calendar.sessions import MarketClock
 from rllib_tactical.data.synergy_events import DETECT, UNKNOWN_TYPE
 from rllib_tactical.domain.decision.override import Control, apply_override, override_for
 from rllib_tactical.domain.decision.pipeline import Decision, MarketSnapshot, Rules, decide
-from rllib_tactical.domain.decision.risk import AccountView
+from rllib_tactical.domain.decision.risk import AccountView, RiskConfig
 from rllib_tactical.domain.decision.votes import Votes, softmax
 from rllib_tactical.domain.features.synergy import NO_SYNERGY
 from rllib_tactical.domain.features.table import network_input
@@ -262,8 +262,22 @@ class Decider:
         found = None if fallback else self._probabilities(logits, request.overrides)
         return found, cast_votes(found, request, hashlib.sha256(request.canonical).digest())
 
-    def decision_of(self, votes: Votes, request: DecideInput, given: Circumstances) -> Decision:
-        """Return the decision (N = 1) that votes lead to before any override."""
+    def rules_of(self, request: DecideInput) -> Rules:
+        """Return the rules of a decision: the bundle's, and what the request overrides."""
+        return _rules(self.bundle.rules, request.overrides)
+
+    def decision_of(
+        self,
+        votes: Votes,
+        request: DecideInput,
+        given: Circumstances,
+        risk: RiskConfig | None = None,
+    ) -> Decision:
+        """Return the decision (N = 1) that votes lead to before any override.
+
+        ``risk``: limits to explain others by, None for the bundle's.
+        """
+        rules = self.rules_of(request)
         return decide(
             votes,
             MarketSnapshot(
@@ -275,7 +289,7 @@ class Decider:
             ),
             given.account,
             _instrument(self.bundle.instrument, request.overrides),
-            _rules(self.bundle.rules, request.overrides),
+            rules if risk is None else replace(rules, risk=risk),
         )
 
     def _circumstances(

@@ -23,7 +23,7 @@ from serve.state.clock import ClockWatch
 from serve.state.machine import StateMachine
 from serve.state.opening import OpenState, StateSettings
 from serve.state.performance import Scores
-from serve.state.store import StoreError
+from serve.state.store import Store, StoreError
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,6 +100,20 @@ class StateReplica:
         if self._recorder is None:
             raise _not_started()
         return self._recorder
+
+    @property
+    def live_bars(self) -> bool:
+        """Whether bars are of now, so that the clock says when the next one is due."""
+        return self._service.live_bars
+
+    @property
+    def stores(self) -> tuple[Store, Store]:
+        """The stores of the state and of the journal, to read from.
+
+        Raises:
+            ServiceError: the replica has not started.
+        """
+        return self._open.store, self._open.journal
 
     @property
     def broken(self) -> bool:

@@ -66,8 +66,12 @@ class ListeningReplica:
 
     def _leave(self) -> None:
         """Listen no more, answer the requests in flight, and have Serve end, if it is there."""
-        asyncio.run_coroutine_threadsafe(self._listener.stop(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         stop_serve()
+
+    async def _end(self) -> None:
+        self._app.end_streams()
+        await self._listener.stop()
 
     def check_health(self) -> None:
         """See ``DecisionApp.check_health``; Serve asks every second.
@@ -81,7 +85,7 @@ class ListeningReplica:
 
     async def __del__(self) -> None:
         """Answer the requests in flight and close the state; Serve awaits it."""
-        await self._listener.stop()
+        await self._end()
         await self._app.stop()
 
 

@@ -20,7 +20,7 @@ from ray import serve as ray_serve
 
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError, TacticalError
-from serve.api.operations import OPEN_PATHS, paths_by_method
+from serve.api.operations import OPERATIONS, paths_by_method
 from serve.bus.status import BUS_VARIABLE, bus_settings
 from serve.deploy.deployment import listening_deployment
 from serve.deploy.launch import launch_records, load_bundles, total_limits
@@ -340,12 +340,13 @@ def describe(service: Service) -> list[str]:
     chosen = [f"bundle {bundle_id[:12]}" for bundle_id in service.bundles.values()]
     if len(service.bundles) > 1:
         chosen = [f"{symbol} {bundle_id[:12]}" for symbol, bundle_id in service.bundles.items()]
+    open_paths = sorted(operation.path for operation in OPERATIONS if operation.is_open)
     lines = [
         f"listening on {service.url} ({service.replicas} replica{plural}, {', '.join(chosen)})",
         *(f"{method:<4} {' '.join(paths)}" for method, paths in paths_by_method().items()),
         f"state in {service.state}, logs in {service.logs}",
         f"bus at {service.bus}" if service.bus else f"no bus: set --bus or {BUS_VARIABLE} for one",
-        f"token required except for {' '.join(sorted(OPEN_PATHS))} ({TOKEN_VARIABLE})"
+        f"token required except for {' '.join(open_paths)} ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",
         *(

@@ -27,6 +27,8 @@ from serve.api.operations import (
 )
 from serve.api.write_requests import OverrideRequest, WriteRequest, read_body
 from serve.bus.status import BusStatus
+from serve.dashboard.hub import Hub
+from serve.dashboard.past import Past
 from serve.decision.controller import Controller, caller_of
 from serve.decision.decider import Decided
 from serve.decision.loading import load_decider
@@ -38,6 +40,7 @@ from serve.http.asgi import (
     Receive,
     Scope,
     Send,
+    StreamResponse,
     answer_lifespan,
     client_address,
     json_response,
@@ -45,8 +48,14 @@ from serve.http.asgi import (
     stream_messages,
 )
 from serve.http.asking import ask
+from serve.http.page import PageHandlers
 from serve.http.queries import Queries
-from serve.http.security import ADMIN_PATHS, is_authorised, require_local_caller
+from serve.http.security import (
+    ADMIN_PATHS,
+    is_authorised,
+    require_local_caller,
+    require_same_site,
+)
 from serve.http.settings import AppSettings
 from serve.journal.record import Caller
 from serve.observability.logs import log_to_folder
@@ -57,10 +66,11 @@ if TYPE_CHECKING:
     from serve.bus.consumer import BusConsumer
 
 _LOG = logging.getLogger(__name__)
-Answered = tuple[HttpResponse, Decided | None]
+Response = HttpResponse | StreamResponse
+Answered = tuple[Response, Decided | None]
 """An answer, and the decision in it, if any."""
 
-Handler = Callable[[HttpRequest], Awaitable[HttpResponse | Answered]]
+Handler = Callable[[HttpRequest], Awaitable[Response | Answered]]
 
 
 class DecisionApp:
@@ -99,17 +109,21 @@ class DecisionApp:
             self.bus = BusConsumer(
                 settings.bus, self._controller, self._queries.health, self._count_of_bus
             )
+        self._hub = Hub(self._replica, self._queries.health, self._digest is not None)
+        pages = PageHandlers(self._hub, Past(state.store), self._queries)
         handlers: Mapping[Operation[Any], Handler] = {
             DECIDE: self._decide,
             **self._queries.handlers,
+            **pages.handlers,
             **{write: self._writes(write) for write in WRITES},
         }
         self._routes: dict[str, dict[str, Handler]] = {}
         for operation in OPERATIONS:
-            methods = self._routes.setdefault(operation.path, {})
-            methods[operation.method] = handlers[operation]
-            if operation.method == "GET":
-                methods["HEAD"] = handlers[operation]
+            for path in operation.paths:
+                methods = self._routes.setdefault(path, {})
+                methods[operation.method] = handlers[operation]
+                if operation.method == "GET":
+                    methods["HEAD"] = handlers[operation]
 
     async def start(self) -> None:
         """Get state and bundle; from then on requests can be answered.
@@ -121,8 +135,13 @@ class DecisionApp:
         if self.bus is not None:
             self.bus.start()
 
+    def end_streams(self) -> None:
+        """End the events of open pages: their connections would keep the listener from ending."""
+        self._hub.stop()
+
     async def stop(self) -> None:
         """Leave the bus and close the state."""
+        self.end_streams()
         if self.bus is not None:
             await self.bus.stop()
         if self._flushing is not None:
@@ -219,23 +238,37 @@ class DecisionApp:
     def _bus_status(self) -> BusStatus | None:
         return None if self.bus is None else self.bus.status
 
-    async def _route(self, request: HttpRequest, path: str) -> HttpResponse | Answered:
-        digest = self._digest
-        if path.startswith(ADMIN_PATHS):
-            digest = self._settings.admin_digest or digest
-        if path not in OPEN_PATHS and not is_authorised(request.header(b"authorization"), digest):
-            raise RequestError(401, "unauthorised", "a valid bearer token is required")
-        if path not in OPEN_PATHS and self._digest is None:
-            require_local_caller(request.headers)
+    async def _route(self, request: HttpRequest, path: str) -> Response | Answered:
+        if path not in OPEN_PATHS:
+            self._require_access(request, path)
         methods = self._routes.get(path)
         if methods is None:
-            known = ", ".join(sorted(self._routes))
+            known = ", ".join(sorted({operation.path for operation in OPERATIONS}))
             raise RequestError(404, "unknown_path", f"no such path; there are {known}")
         handler = methods.get(request.method)
         if handler is None:
             allowed = ", ".join(methods)
             raise MethodError(allowed, request.method)
         return await handler(request)
+
+    def _require_access(self, request: HttpRequest, path: str) -> None:
+        """Refuse who may not ask: an operator may read what a client may, not decide.
+
+        Raises:
+            RequestError: 401 without the token, 403 for web pages that are not the service's.
+        """
+        own, admin = self._digest, self._settings.admin_digest or self._digest
+        accepted: tuple[bytes | None, ...] = (own,)
+        if path.startswith(ADMIN_PATHS):
+            accepted = (admin,)
+            require_same_site(request.headers)
+        elif request.method in ("GET", "HEAD"):
+            accepted = (own, admin)
+        header = request.header(b"authorization")
+        if not any([is_authorised(header, digest) for digest in accepted]):
+            raise RequestError(401, "unauthorised", "a valid bearer token is required")
+        if own is None:
+            require_local_caller(request.headers)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer each message of a WebSocket as ``POST /decide`` answers a body."""
@@ -273,7 +306,7 @@ class DecisionApp:
             body, caller_of(request.headers, request.address, self._token_name)
         )
 
-    async def _decided(self, body: bytes, caller: Caller) -> Answered:
+    async def _decided(self, body: bytes, caller: Caller) -> tuple[HttpResponse, Decided]:
         decided = await self._controller.answer(body, caller)
         _log_decision(decided)  # before it is sent: every answer has its line
         return json_response(decided.answer), decided

@@ -5,7 +5,15 @@ A framework's request and response objects cost a good part of what a decision c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    MutableMapping,
+)
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -125,6 +133,41 @@ class HttpResponse:
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         body = b"" if without_body else self.body
         await send({"type": "http.response.body", "body": body})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResponse:
+    """An answer without an end: its parts are sent as they come, until the client has gone."""
+
+    parts: AsyncGenerator[bytes, None]
+    receive: Receive
+    content_type: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+    status: int = 200
+
+    async def send(self, send: Send, without_body: bool = False) -> None:
+        """Send status, headers and parts; ``without_body`` leaves the parts out."""
+        headers = [(b"content-type", self.content_type), *self.headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        sending = asyncio.ensure_future(self._send_parts(send))
+        gone = asyncio.ensure_future(self._until_gone())
+        if without_body:
+            sending.cancel()
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel(), sending.cancel()
+            await asyncio.gather(gone, sending, return_exceptions=True)
+            await self.parts.aclose()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_parts(self, send: Send) -> None:
+        async for part in self.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+
+    async def _until_gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
 
 def json_response(

@@ -49,8 +49,13 @@ def _operation(operation: Operation[Any], schema_of: dict[Any, Any], token: bool
     if operation.request is not None:
         content = {JSON: {"schema": schema_of[operation.request]}}
         found["requestBody"] = {"required": True, "content": content}
-    if operation.queries:
-        found["parameters"] = [_parameter(query) for query in operation.queries]
+    parameters = [_parameter(query) for query in operation.queries]
+    if operation.part is not None:
+        schema = {"type": "string", "enum": list(operation.part.names)}
+        named = {"name": operation.part.name, "in": "path", "required": True, "schema": schema}
+        parameters.append(named)
+    if parameters:
+        found["parameters"] = parameters
     answer = {operation.content_type: {"schema": schema_of[operation.answer]}}
     refusal = {JSON: {"schema": schema_of[ErrorAnswer]}}
     found["responses"] = {

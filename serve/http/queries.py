@@ -75,13 +75,13 @@ class Queries:
         }
 
     async def _show_performance(self, request: HttpRequest) -> HttpResponse:
-        given = _given(request, PERFORMANCE)
-        days = _whole_number(given, DAYS)
-        question = self._replica.writer.performance(days, self._symbol(given))
+        given = given_to(request, PERFORMANCE)
+        days = whole_number(given, DAYS)
+        question = self._replica.writer.performance(days, self.symbol(given))
         return await ask(question, self._service.write_timeout_s)
 
     async def _health(self, request: HttpRequest) -> HttpResponse:
-        strict = _whole_number(_given(request, HEALTH), STRICT)
+        strict = whole_number(given_to(request, HEALTH), STRICT)
         report = await self.health()
         return json_response(report, 503 if strict and report.status == CRITICAL else 200)
 
@@ -155,14 +155,14 @@ class Queries:
         return HttpResponse(text, content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:
-        symbol = self._symbol(_given(request, MODEL))
+        symbol = self.symbol(given_to(request, MODEL))
         bundle = self._replica.active(symbol).decider.bundle
         return json_response(public_manifest(bundle, self._performance))
 
     async def _document(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(openapi_document(self._needs_token))
 
-    def _symbol(self, given: Mapping[str, str]) -> str:
+    def symbol(self, given: Mapping[str, str]) -> str:
         """Return the symbol that a query is about.
 
         Raises:
@@ -188,11 +188,16 @@ def public_manifest(bundle: Bundle, performance: PerformanceConfig) -> ManifestA
     return ManifestAnswer(**shown, **more)
 
 
-def _given(request: HttpRequest, operation: Operation[Any]) -> dict[str, str]:
+def given_to(request: HttpRequest, operation: Operation[Any]) -> dict[str, str]:
+    """Return the parameters of a request's query.
+
+    Raises:
+        RequestError: see ``HttpRequest.query``.
+    """
     return request.query(tuple(query.name for query in operation.queries))
 
 
-def _whole_number(given: Mapping[str, str], parameter: Parameter) -> int:
+def whole_number(given: Mapping[str, str], parameter: Parameter) -> int:
     """Return a parameter of a query.
 
     Raises:

@@ -89,6 +89,17 @@ def require_local_caller(headers: Mapping[bytes, bytes]) -> None:
         )
 
 
+def require_same_site(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse an operator's order that a page of another site has a browser send.
+
+    Raises:
+        RequestError: 403.
+    """
+    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        text = "an operator's order must come from the service's own page or a program"
+        raise RequestError(403, "foreign_page", text)
+
+
 @contextmanager
 def tokens_hidden() -> Iterator[None]:
     """Take the tokens out of the environment meanwhile: processes started in it have none."""

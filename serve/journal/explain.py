@@ -26,8 +26,9 @@ from rllib_tactical.errors import DataError
 from serve.api.decide_request import DecideInput
 from serve.decision.decider import Circumstances, Decider
 from serve.journal.reading import find_decision
-from serve.journal.record import circumstances_of
+from serve.journal.record import DecisionRecord, circumstances_of
 from serve.journal.replay import Deciders, Difference, PastStates, request_of
+from serve.state.bars import BufferState
 
 SHOWN_ROWS: Final = 5
 
@@ -115,6 +116,34 @@ class Explanation:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A decision of the journal with all that it was made of; ``market`` is None without bars."""
+
+    record: DecisionRecord
+    decider: Decider
+    request: DecideInput
+    given: Circumstances
+    states: PastStates
+    market: BufferState | None
+
+
+def subject_of(name: str, decision_id: str, bundles: Sequence[Path] = ()) -> Subject:
+    """Return the decision whose id begins with ``decision_id``, ready to be made again.
+
+    Arguments and errors as in ``explain``.
+    """
+    record = find_decision(name, decision_id)
+    own = record.state_version, record.parts.symbol
+    states = PastStates(name, [own] if record.matrix is None else [])
+    decider = Deciders(name, states.paths, bundles).of(record.answered["bundle_id"])
+    request = request_of(record, decider, states)
+    if isinstance(request, Difference):
+        raise DataError(f"the bars of the decision must be those of then: {request}")
+    market = states.at(*own).market if record.matrix is None else None
+    return Subject(record, decider, request, circumstances_of(record), states, market)
+
+
 def explain(name: str, decision_id: str, bundles: Sequence[Path] = ()) -> Explanation:
     """Explain the decision whose id begins with ``decision_id``.
 
@@ -127,15 +156,10 @@ def explain(name: str, decision_id: str, bundles: Sequence[Path] = ()) -> Explan
         DataError: the decision, its bundle or its state is missing, or its bars have changed.
         DamagedError: journal or state are not what was written to them.
     """
-    record = find_decision(name, decision_id)
-    own = record.state_version, record.parts.symbol
-    states = PastStates(name, [own] if record.matrix is None else [])
-    decider = Deciders(name, states.paths, bundles).of(record.answered["bundle_id"])
-    request = request_of(record, decider, states)
-    if isinstance(request, Difference):
-        raise DataError(f"the bars of the decision must be those of then: {request}")
+    subject = subject_of(name, decision_id, bundles)
+    record = subject.record
     return explained(
-        record.decision_id, decider, request, circumstances_of(record), record.fallback
+        record.decision_id, subject.decider, subject.request, subject.given, record.fallback
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
-from rllib_tactical.errors import DataError, TacticalError
+from rllib_tactical.errors import DataError, ServiceError, TacticalError
 from serve.api.decide_request import DecideInput
 from serve.api.errors import RequestError
 from serve.decision.deadline import bundle_engine
@@ -24,7 +25,7 @@ from serve.journal.record import DecisionRecord, circumstances_of, input_of
 from serve.state.machine import StateMachine
 from serve.state.opening import is_remote, open_store
 from serve.state.records import ModelRecord, record_of
-from serve.state.store import Store, unpack
+from serve.state.store import Store, StoredSnapshot, unpack
 
 _UNTIMED: Final = ("timing",)
 
@@ -74,7 +75,7 @@ class PastStates:
             symbols.setdefault(version, set()).add(symbol)
         store = open_store(name)
         try:
-            for machine in self._machines(store):
+            for machine in self._machines(store, symbols):
                 for symbol in symbols.get(machine.version, ()):
                     if symbol in machine.symbols:
                         snapshot = machine.snapshot(symbol)
@@ -94,19 +95,35 @@ class PastStates:
             raise DataError(f"the state must have version {version} of {symbol}, found none")
         return self._states[version, symbol]
 
-    def _machines(self, store: Store) -> Iterator[StateMachine]:
+    def _machines(self, store: Store, wanted: Collection[int]) -> Iterator[StateMachine]:
+        """Yield the state at the wanted versions, from the newest snapshot before them on."""
         image = store.image(archives=True)
-        machine: StateMachine | None = None
+        machine = _resumed(image.snapshots, min(wanted, default=0))
+        if machine is not None and machine.version in wanted:
+            yield machine
         for stored in chain(*map(unpack, image.archives), image.records):
             record = record_of(stored)
             if isinstance(record, ModelRecord):
                 self.paths.setdefault(record.bundle_id, []).append(Path(record.path))
-            if machine is not None:
-                machine.apply(record)
-            elif isinstance(record, ModelRecord):
+            if stored.sequence > max(wanted, default=0):
+                continue
+            if machine is None and isinstance(record, ModelRecord):
                 machine = StateMachine(record)
-            if machine is not None:
+            elif machine is not None and stored.sequence > machine.version:
+                machine.apply(record)
+            else:
+                continue
+            if machine.version in wanted:
                 yield machine
+
+
+def _resumed(snapshots: Sequence[StoredSnapshot], version: int) -> StateMachine | None:
+    """Return the state of the newest snapshot up to a version, None without one."""
+    for snapshot in sorted(snapshots, key=lambda each: -each.sequence):
+        if snapshot.sequence <= version and snapshot.whole:
+            with suppress(ServiceError):  # of another version: all records are applied instead
+                return StateMachine.load(snapshot.data)
+    return None
 
 
 class Deciders:

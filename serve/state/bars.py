@@ -123,6 +123,10 @@ class BarBuffer:
         """Open time of the newest bar, None before the first."""
         return self._now.last_s
 
+    def newest(self, count: int) -> list[BarRow]:
+        """Return the newest bars that are kept, oldest first."""
+        return list(islice(reversed(self._rows.values()), count))[::-1]
+
     def image(self) -> BufferImage:
         """Return what ``resume`` needs to go on from here."""
         rows = list(self._rows.values())
@@ -259,8 +263,7 @@ class BarBuffer:
             from rllib_tactical.data.quality.market_rules import suspect_bars
 
             span = COMPARED_S // self._bar_seconds + WINDOW
-            rows = list(islice(reversed(self._rows.values()), span))[::-1]
-            times, *prices = zip(*rows, strict=True)
+            times, *prices = zip(*self.newest(span), strict=True)
             bars = Bars(np.array(times), *(np.array(values) for values in prices))
             found = suspect_bars(bars, self._instrument, self._bar_seconds)
             self._suspect = tuple(rule for rule, bad in found.items() if bad[-WINDOW:].any())

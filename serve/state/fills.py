@@ -48,6 +48,11 @@ class FillRegister:
         """The fills in the order in which they came."""
         return list(self._fills.values())
 
+    def newest(self, count: int) -> list[tuple[Fill, bool]]:
+        """Return the newest fills, oldest first, and whether each was undone or replaced."""
+        found = list(self._fills.values())[-count:]
+        return [(fill, fill.fill_id in self._replaced) for fill in found]
+
     @property
     def busts(self) -> list[str]:
         """Ids of the fills that were busted."""

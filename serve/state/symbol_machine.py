@@ -156,6 +156,10 @@ class SymbolMachine:
         """Changes whenever a closed trade is added or put right."""
         return len(self.trades), self._ledger.amended
 
+    def newest_fills(self, count: int) -> list[tuple[Fill, bool]]:
+        """Return the newest fills, oldest first, and whether each was undone or replaced."""
+        return self._fills.newest(count)
+
     def has_filled(self, decision_id: str) -> bool:
         """Return whether a fill of the order of a decision was reported."""
         return self._fills.has_filled(decision_id)

@@ -36,7 +36,7 @@ from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
 from serve.api.decide_request import MAX_BODY_BYTES
-from serve.api.operations import OPERATIONS
+from serve.api.operations import EVENTS, OPERATIONS, PAGE_FILE
 from serve.client import DecisionClient, DecisionStream, ServiceAnswerError
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
@@ -323,6 +323,8 @@ def test_generated_requests_get_the_answers_of_the_document(client: httpx.Client
     found = {operation.path for operation in operations}
     assert found >= {operation.path for operation in OPERATIONS} - {"/openapi.json"}
     for operation in operations:
+        if operation.path in (EVENTS.path, PAGE_FILE.path):  # no end; media of several kinds
+            continue
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             if mode is GenerationMode.NEGATIVE and operation.method.upper() == "GET":
                 continue

@@ -11,6 +11,8 @@ from serve.api.operations import (
     OPENAPI,
     OPERATIONS,
     OVERRIDE,
+    PAGE,
+    PAGE_FILE,
     PERFORMANCE,
     READY,
     Operation,
@@ -24,6 +26,8 @@ from serve.api.operations import (
         (DECIDE, "post_decide"),
         (OVERRIDE, "post_admin_override"),
         (OPENAPI, "get_openapi_json"),
+        (PAGE, "get_page"),
+        (PAGE_FILE, "get_page_file"),
     ],
 )
 def test_a_generated_client_names_its_functions_after_method_and_path(
@@ -42,7 +46,8 @@ def test_refusals_of_every_operation_come_on_top_of_its_own() -> None:
 
 
 def test_what_reads_or_changes_trading_is_not_open() -> None:
-    assert {"/health", "/live", "/ready", "/metrics"} == OPEN_PATHS
+    page = {"/", *PAGE_FILE.paths}
+    assert {"/health", "/live", "/ready", "/metrics"} | page == OPEN_PATHS
     for operation in OPERATIONS:
         assert not (operation.is_open and operation.request is not None)
 

@@ -1,0 +1,1 @@
+"""The operator's page: what it shows, live and of past days."""
