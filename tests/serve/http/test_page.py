@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from tests.serve.local import Cluster, running
 
 
 def with_page(
-    bundle: Bundle, folder: Path, work: Callable[[Cluster], Awaitable[None]], **settings: object
+    bundle: Bundle, folder: Path, work: Callable[[Cluster], Awaitable[None]], **settings: Any
 ) -> None:
     async def run() -> None:
         async with running(bundle, folder, **settings) as cluster:
