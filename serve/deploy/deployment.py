@@ -16,7 +16,7 @@ from serve.deploy.watch import OwnerWatch
 from serve.http.app import DecisionApp
 from serve.http.listener import Listener
 from serve.http.settings import AppSettings
-from serve.observability.metrics import MULTIPROCESS_VARIABLE
+from serve.observability.metrics import MULTIPROCESS_VARIABLE, share_metrics
 from serve.state.opening import StateSettings, is_remote
 
 _HEAD_NODE: Final = "node:__internal_head__"
@@ -55,6 +55,7 @@ class ListeningReplica:
         self, settings: AppSettings, state: StateSettings, address: tuple[str, int], claim: str
     ) -> None:
         watch = OwnerWatch(Path(claim))
+        share_metrics(Path(settings.telemetry_folder))
         self._app = DecisionApp(settings, state)
         await self._app.start()
         self._listener = Listener(self._app, *address)
@@ -74,7 +75,7 @@ class ListeningReplica:
         await self._listener.stop()
 
     def check_health(self) -> None:
-        """See ``DecisionApp.check_health``; Serve asks every second.
+        """See ``DecisionApp.check_health``; Serve asks twice a second.
 
         Raises:
             ServiceError: nothing listens any more, or the state cannot be followed.
@@ -89,7 +90,7 @@ class ListeningReplica:
         await self._app.stop()
 
 
-HEALTH_PERIOD_S: Final = 1.0
+HEALTH_PERIOD_S: Final = 0.5
 """How often Serve looks whether a replica lives; a dead one is replaced at once."""
 
 decision_deployment: Final = ray_serve.deployment(
@@ -110,9 +111,18 @@ def bound_deployment(
         variables: of their environment, besides those that all need.
         options: of the deployment, such as ``num_replicas``.
     """
-    resources = {} if is_remote(state.store) else {_HEAD_NODE: 0.001}
+    environment = {
+        **variables,
+        "OMP_NUM_THREADS": "1",
+        MULTIPROCESS_VARIABLE: app.telemetry_folder,
+    }
+    actor = {
+        "num_cpus": REPLICA_CPUS,
+        "resources": {} if is_remote(state.store) else {_HEAD_NODE: 0.001},
+        "runtime_env": {"env_vars": environment},
+    }
     deployment = decision_deployment.options(
-        logging_config=QUIET, ray_actor_options=_actor(app, variables, resources), **options
+        logging_config=QUIET, ray_actor_options=actor, **options
     )
     return deployment.bind(app, state)
 
@@ -136,21 +146,7 @@ def listening_deployment(
         graceful_shutdown_timeout_s=10,
         health_check_period_s=HEALTH_PERIOD_S,
         logging_config=QUIET,
-        ray_actor_options=_actor(app, {}, here),
+        # no runtime_env: for one, Ray starts a process that imports Ray before the one that does
+        ray_actor_options={"num_cpus": REPLICA_CPUS, "resources": here},
     )(ListeningReplica)
     return deployment.bind(app, state, address, str(claim))
-
-
-def _actor(
-    app: AppSettings, variables: dict[str, str], resources: dict[str, float]
-) -> dict[str, Any]:
-    environment = {
-        **variables,
-        "OMP_NUM_THREADS": "1",
-        MULTIPROCESS_VARIABLE: app.telemetry_folder,
-    }
-    return {
-        "num_cpus": REPLICA_CPUS,
-        "resources": resources,
-        "runtime_env": {"env_vars": environment},
-    }

@@ -15,7 +15,6 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Final
 
-import httpx
 import ray
 import ray.util
 from ray import serve as ray_serve
@@ -213,6 +212,8 @@ def wait_until_healthy(url: str, progress: Progress) -> None:
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     last = "no answer"
+    import httpx  # here: the replicas, which import this module, do without it
+
     # trust_env=False: a proxy named in the environment must not be asked for this machine
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         while time.monotonic() < deadline:

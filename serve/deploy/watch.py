@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx
 import psutil
 
 from rllib_tactical.errors import ServiceError
@@ -145,6 +144,8 @@ class ClusterWatch:
                 process.kill()
 
     def _answers(self) -> bool:
+        import httpx  # here: the replicas, which import this module, do without it
+
         try:
             # trust_env=False: a proxy named in the environment must not be asked for this machine
             with httpx.Client(trust_env=False, timeout=ASK_S) as client:

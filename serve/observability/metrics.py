@@ -9,6 +9,7 @@ together, soon after they were sent: the other replicas see them ``FLUSH_S`` lat
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -38,6 +39,16 @@ FLUSH_S: Final = 0.25
 
 BATCH: Final = 64
 """Answers that are counted together at most."""
+
+
+def share_metrics(folder: Path) -> None:
+    """Keep the metrics that this process makes from now on in files of ``folder``.
+
+    As ``PROMETHEUS_MULTIPROC_DIR`` does, which prometheus_client reads only when it is imported.
+    """
+    os.environ[MULTIPROCESS_VARIABLE] = str(folder)
+    # prometheus_client leaves this function without types
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
 
 
 class BatchedHistogram(Histogram):

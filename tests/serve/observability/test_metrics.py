@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,3 +114,25 @@ def test_answers_are_counted_in_batches_and_before_anything_is_read() -> None:
     for _ in range(BATCH):
         telemetry.record_decision(decided())
     assert telemetry._window.recent(NOW).decisions == 2 * BATCH - 1
+
+
+def test_processes_that_have_imported_the_library_before_share_their_metrics(
+    tmp_path: Path,
+) -> None:
+    counted = """
+import sys
+from pathlib import Path
+import prometheus_client  # as Ray does before a replica knows its folder
+from serve.observability.metrics import Telemetry, share_metrics
+share_metrics(Path(sys.argv[1]))
+telemetry = Telemetry(Path(sys.argv[1]))
+telemetry.record_request("/decide", 200)
+print(telemetry.scrape().decode())
+"""
+    found = ""
+    for _ in range(2):
+        ran = subprocess.run(
+            [sys.executable, "-c", counted, tmp_path], capture_output=True, text=True, check=True
+        )
+        found = ran.stdout
+    assert 'tactical_requests_total{endpoint="/decide",status="200"} 2.0' in found.splitlines()
