@@ -21,6 +21,7 @@ from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.history import MarketHistory
 
 
+@pytest.mark.slow
 def test_a_bundle_beside_its_baselines_and_an_extra_policy(
     bundle: Bundle, history: MarketHistory
 ) -> None:

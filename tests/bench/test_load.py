@@ -34,7 +34,7 @@ def server(replies: list[bytes | None], body: int = 2) -> Iterator[str]:
                 writer.write(reply)
                 if reply != OK:
                     return
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -45,10 +45,20 @@ def server(replies: list[bytes | None], body: int = 2) -> Iterator[str]:
         started.set()
         return listening
 
+    async def leave() -> None:
+        """End the connections that are open, so that none is left to be found later."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)
+
     def work() -> None:
         listening = loop.run_until_complete(run())
         loop.run_forever()
         listening.close()
+        loop.run_until_complete(leave())
+        loop.close()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

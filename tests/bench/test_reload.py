@@ -16,4 +16,4 @@ def test_requests_go_on_before_during_and_after_the_work() -> None:
         found = load_while(url, [body], worked.set, seed=100, after_s=0.05)
     assert worked.is_set()
     assert found.statuses.keys() == {200}
-    assert found.seconds >= 0.1
+    assert found.seconds > 0.09  # twice after_s, but for the rounding of a timer

@@ -34,6 +34,7 @@ def test_a_port_is_free_until_somebody_listens() -> None:
     assert is_free(port)
 
 
+@pytest.mark.slow
 def test_processes_are_found_by_what_they_are_and_end(tmp_path: Path) -> None:
     replica = tmp_path / "ray::ServeReplica.py"
     replica.write_text("import time\ntime.sleep(60)\n")

@@ -15,6 +15,8 @@ from rllib_tactical.bench.trader import Prober, Trader, Trades
 from rllib_tactical.synthetic import make_market
 from tests.serve.http.test_generated_clients import serving
 
+pytestmark = pytest.mark.slow
+
 
 def test_answers_are_compared_one_by_one() -> None:
     reference = Trades(decided=[("a", "hold", None), ("b", "long", 1)], booked=[(1.0, 10.0)])

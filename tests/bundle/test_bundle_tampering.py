@@ -15,6 +15,8 @@ from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import BundleError
 from tests.bundle.forgery import FILES, actors, refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", FILES)
 def test_one_flipped_bit_is_found_wherever_it_is(bundle, name):

@@ -54,6 +54,7 @@ def test_on_synthetic_markets(name):
     assert check(make_market(name, 5, 8_000, 0.3).history()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", REAL)
 def test_on_real_bars(name, real_data):

@@ -23,6 +23,8 @@ from rllib_tactical.gateways.comparison import (
 )
 from tests.contract import parity
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> BacktestResult:

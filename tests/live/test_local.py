@@ -16,6 +16,8 @@ from serve.api.write_requests import BarInput, BrokerAccount, FillInput
 from serve.client import ServiceAnswerError, calls
 from tests.contract import parity
 
+pytestmark = pytest.mark.slow
+
 START = 1_700_000_100
 BARS = [BarInput(START + 300 * n, 100.0, 101.0, 99.0, 100.0, 5.0) for n in range(3)]
 

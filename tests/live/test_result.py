@@ -18,6 +18,8 @@ from rllib_tactical.live.result import session_result
 from tests.contract import parity
 from tests.domain.builders import hand_history
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["synthetic", "half_day", "halts"])
 def test_the_tables_are_those_of_the_backtest(name: str, tmp_path: Path) -> None:

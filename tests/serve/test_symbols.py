@@ -17,6 +17,8 @@ from tests.serve.local import SHORT_LEASE, Cluster, Lost
 from tests.serve.several import bars_of, bundles_for, fill_of, level_bars, names
 from tests.serve.writes import accepted, refused, with_service
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = names(3)
 DAY = 86_400
 LIMITS = TotalLimits(drawdown=0.02)

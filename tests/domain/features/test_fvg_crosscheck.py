@@ -110,6 +110,7 @@ def bars_of(folder: Path, name: str) -> Bars:
     return read_bars(folder / name, bar_seconds=FILES[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_difference_has_a_named_reason(
     reference: Any, real_data: Path, project_root: Path, name: str

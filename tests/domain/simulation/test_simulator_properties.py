@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ from tests.domain.simulation.random_markets import (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     seeds,
@@ -180,6 +182,7 @@ def test_session_loss_is_bounded_by_the_limit_and_one_bar(
         assert not step.entered[halted].any()
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds)
 def test_accounts_do_not_touch_each_other(seed: int) -> None:
@@ -197,6 +200,7 @@ def test_accounts_do_not_touch_each_other(seed: int) -> None:
         np.testing.assert_array_equal(many.account_features()[3:4], alone.account_features())
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds, st.sampled_from([FREE, FUTURE, LARGE]))
 def test_reflected_prices_and_votes_mirror_the_fills(seed: int, instrument: Instrument) -> None:
@@ -238,6 +242,7 @@ def random_synergy(rng: np.random.Generator, length: int) -> SynergyTrack:
     return SynergyTrack(kind, direction, np.where(kind > 0, rng.random(length), 0.0))
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds)
 def test_doubling_the_costs_costs_exactly_that_much(seed: int) -> None:
@@ -260,6 +265,7 @@ def test_doubling_the_costs_costs_exactly_that_much(seed: int) -> None:
     assert (simulators[1].equity < simulators[0].equity).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds)
 def test_price_unit_does_not_matter(seed: int) -> None:

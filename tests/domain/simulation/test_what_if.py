@@ -61,6 +61,7 @@ def by_hand(
     return True, float(simulator.equity[0]) - before, total.tolist(), steps
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     seeds,

@@ -16,6 +16,8 @@ from rllib_tactical.rl.algorithm.pretraining import pretrain
 from rllib_tactical.rl.algorithm.teacher import Lesson, Teacher
 from tests.market import random_spec
 
+pytestmark = pytest.mark.slow
+
 TEMPERATURES = {"fvg": 1.0, "momentum": 1.2, "entry": 0.8}
 ATTENTION = {"fvg": (0.4,) * 6 + (0.0,), "momentum": (0.1, 0.5) * 3 + (0.3,), "entry": (0.2,) * 7}
 TAU = 0.25

@@ -137,6 +137,7 @@ def test_a_full_server_loses_nothing_and_gets_each_command_once(
     with_bus(bundle, tmp_path, bus, work)
 
 
+@pytest.mark.slow
 def test_a_slow_server_delays_its_own_events_alone(
     bundle: Bundle, table: FeatureTable, tmp_path: Path, bus: Bus, trade: tuple[int, int]
 ) -> None:
@@ -181,6 +182,7 @@ def test_an_event_waits_while_the_state_cannot_be_written(
     with_bus(bundle, tmp_path, bus, work, service=SHORT_LEASE)
 
 
+@pytest.mark.slow
 def test_one_of_a_group_reads_and_another_takes_over(
     bundle: Bundle, tmp_path: Path, bus: Bus, trade: tuple[int, int]
 ) -> None:

@@ -100,6 +100,7 @@ def test_with_a_full_disk_flatten_closes_the_position(
     with_service(bundle, tmp_path, after_a_crash, replicas=1)
 
 
+@pytest.mark.slow
 def test_an_order_does_not_wait_for_a_store_that_hangs(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:

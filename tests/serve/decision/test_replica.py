@@ -171,6 +171,7 @@ def test_a_state_that_cannot_be_read_means_hold_until_a_write_succeeds(
     with_service(bundle, tmp_path, work)
 
 
+@pytest.mark.slow
 def test_a_store_that_neither_writes_nor_fails_means_hold(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from tests.serve.local import Cluster
 from tests.serve.several import bars_of, bundles_for, names
 from tests.serve.writes import accepted, with_service
 
+pytestmark = pytest.mark.slow
+
 
 def test_without_a_bundle_there_is_no_decision() -> None:
     def load(path: str, bundle_id: str) -> Decider:

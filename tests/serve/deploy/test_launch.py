@@ -20,6 +20,8 @@ from serve.http.security import TOKEN_VARIABLE
 from serve.state.total import TotalLimits
 from tests.serve.several import bundles_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:

@@ -117,6 +117,7 @@ def test_a_missing_or_altered_bundle_is_refused(bundle: Bundle, tmp_path: Path) 
         run.start_service(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "TEST", alone=False)
     with pytest.raises(ServiceError, match=r"another service is using it; .* another --state"):
@@ -129,6 +130,7 @@ def test_a_used_or_foreign_state_folder_is_refused(bundle: Bundle, tmp_path: Pat
         run.start_service(bundle.path, port=0, state=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_state_on_a_server_is_of_one_service(bundle: Bundle, tmp_path: Path) -> None:
     with valkey_server(tmp_path) as (url, _):
         first = StateOwner(RedisStore(f"{url}#TEST"), lambda step: None)

@@ -20,6 +20,8 @@ from serve.deploy import watch
 from serve.deploy.watch import ClusterWatch, OwnerWatch
 from tests.bench.test_load import OK, server
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "http://127.0.0.1:9"
 
 

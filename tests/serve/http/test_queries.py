@@ -65,6 +65,7 @@ def test_the_model_is_shown_with_the_targets_and_nothing_private(
     with_service(bundle, tmp_path, work, replicas=1)
 
 
+@pytest.mark.slow
 def test_of_several_symbols_a_query_names_one(tmp_path: Path) -> None:
     bundles = bundles_for(tmp_path / "bundles", names(3))
 
