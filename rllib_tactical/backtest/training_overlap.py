@@ -51,11 +51,9 @@ def seen_in_training(bundle: Bundle, data_sha256: str, result: BacktestResult) -
     A span covers the bars from its first to its last time; the P&L of a bar is the change of equity
     over it, and a trade belongs to the bar on which it ended.
     """
-    training = bundle.manifest["training"]
-    data = training.get("data") if isinstance(training, dict) else None
-    source = data if isinstance(data, dict) else training if isinstance(training, dict) else {}
+    source = _source(bundle)
     trained_on = source.get("sha256", source.get("data_sha256"))
-    spans = _spans(source.get("splits"))
+    spans = training_spans(bundle)
     if trained_on is None or not spans:
         note = "The bundle does not say which bars it was trained on: they may be among these."
         return Seen(None, (), note, True)
@@ -75,6 +73,17 @@ def seen_in_training(bundle: Bundle, data_sha256: str, result: BacktestResult) -
             "another file: if it held the same market, only the rest is a test."
         )
     return Seen(same, parts, note, True)
+
+
+def training_spans(bundle: Bundle) -> dict[str, tuple[int, int]]:
+    """Return first and last epoch second of train, validation and test, as far as known."""
+    return _spans(_source(bundle).get("splits"))
+
+
+def _source(bundle: Bundle) -> dict[str, Any]:
+    training = bundle.manifest["training"]
+    data = training.get("data") if isinstance(training, dict) else None
+    return data if isinstance(data, dict) else training if isinstance(training, dict) else {}
 
 
 def _spans(splits: Any) -> dict[str, tuple[int, int]]:

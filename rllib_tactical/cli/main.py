@@ -52,6 +52,11 @@ _COMMANDS = {
         "selftest_command",
         "Test a bundle for the ways in which backtests lie.",
     ),
+    "drift": (
+        "rllib_tactical.cli.drift",
+        "drift_command",
+        "Say how far the market is from a bundle's training.",
+    ),
     "runs": (
         "rllib_tactical.cli.runs",
         "runs_group",
@@ -108,6 +113,7 @@ _EXTRAS = {
     "backtest": ("report",),
     "evaluate": ("train",),
     "selftest": ("report",),
+    "drift": ("report",),
     "runs": ("train",),
     "serve": ("serve",),
     "paper": ("report",),
