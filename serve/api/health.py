@@ -38,10 +38,15 @@ class ModelsHealth(Struct, frozen=True):
 
 
 class PipelineHealth(Struct, frozen=True):
-    """Share of decisions and writes that failed; no p95 is there before the first decision."""
+    """Share of decisions and writes that failed; no p95 is there before the first decision.
+
+    ``decisions_overdue_s``: for how long nobody has asked although a scheduled bar has closed; null
+    before the first decision and in a replay.
+    """
 
     status: Status
     error_rate: float
+    decisions_overdue_s: float | None
     latency_p95_ms: float | UnsetType = UNSET
 
 

@@ -35,7 +35,13 @@ from serve.http.asking import ask, unavailable
 from serve.http.openapi import openapi_document
 from serve.http.settings import AppSettings
 from serve.observability.gauges import ReplicaView, StateCollector, SymbolView
-from serve.observability.health import CRITICAL, StateAge, health_report
+from serve.observability.health import (
+    CRITICAL,
+    StateAge,
+    decisions_overdue_s,
+    health_report,
+)
+from serve.observability.latency_window import Recent
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
 from serve.observability.resources import ResourceProbe
 from serve.observability.several import combined
@@ -105,11 +111,18 @@ class Queries:
                     state_age_s=availability.age_s,
                     lost=not availability.ok,
                     bars_overdue_s=active.state.market_age_s(now_s, bundle.bar_seconds),
+                    decisions_overdue_s=self._decisions_overdue_s(bundle, recent, now_s),
                 ),
                 self._replica.recorder.health,
                 self._bus(),
             )
         return combined(reports, self._replica.machine)
+
+    def _decisions_overdue_s(self, bundle: Bundle, recent: Recent, now_s: float) -> float | None:
+        if not self._service.live_bars:
+            return None  # in a replay nothing depends on the clock
+        last_s = recent.last_decision_s
+        return decisions_overdue_s(last_s, now_s, bundle.instrument, bundle.bar_seconds)
 
     async def _live(self, request: HttpRequest) -> HttpResponse:
         return json_response(LiveAnswer())

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from rllib_tactical.config.service import PerformanceConfig
+from rllib_tactical.data.calendar.sessions import next_bar_s
 from rllib_tactical.domain.decision.override import Control
-from rllib_tactical.domain.types import AGENTS, FloatArray
+from rllib_tactical.domain.types import AGENTS, FloatArray, Instrument
 from serve.api.health import (
     AgentsHealth,
     Alert,
@@ -47,6 +48,7 @@ LIMITS: Final = {
     "latency_p95_ms": (100.0, 200.0),
     "error_rate": (0.01, 0.05),
     "bars_overdue_s": (300.0, 3600.0),
+    "decisions_overdue_s": (300.0, 3600.0),
 }
 """Degraded above the first value, critical above the second."""
 
@@ -72,12 +74,34 @@ class StateAge:
     """How old what decisions rely on is, in seconds.
 
     ``state_age_s``: since the store last took a write; ``lost``: it cannot be relied on.
-    ``bars_overdue_s``: by how much the next bar is late, None when no bars are sent.
+    ``bars_overdue_s``: by how much the next bar is late, None when no bars are sent;
+    ``decisions_overdue_s``: the same of a decision, see ``decisions_overdue_s``.
     """
 
     state_age_s: float
     lost: bool
     bars_overdue_s: float | None
+    decisions_overdue_s: float | None = None
+
+
+def decisions_overdue_s(
+    last_s: float | None, now_s: float, instrument: Instrument, bar_seconds: int
+) -> float | None:
+    """Return by how much a decision is late: nobody asked since the calendar's next bar closed.
+
+    Args:
+        last_s: epoch time of the last decision, None for none.
+        now_s: epoch time.
+        instrument: whose calendar counts.
+        bar_seconds: length of a bar.
+
+    Returns:
+        Seconds, 0 when none is due; None before the first decision.
+    """
+    if last_s is None:
+        return None
+    opens_s = next_bar_s(int(last_s) - bar_seconds, instrument, bar_seconds)
+    return 0.0 if opens_s is None else max(0.0, now_s - opens_s - bar_seconds)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
@@ -149,7 +173,13 @@ def health_report(
     components = Components(
         resources=_resources(resources, alerts),
         models=_models(recent.model_error_rate, bundle_id, alerts),
-        pipeline=_pipeline(recent.service_error_rate, latency.total.p95, alerts),
+        pipeline=_pipeline(
+            recent.service_error_rate,
+            latency.total.p95,
+            age.decisions_overdue_s,
+            bus is not None,
+            alerts,
+        ),
         agents=_agents(*scores, alerts),
         bus=_bus(state, age, bus, alerts),
         store=_store(journal, alerts),
@@ -212,14 +242,24 @@ def _models(error_rate: float, bundle_id: str, alerts: list[Alert]) -> ModelsHea
     )
 
 
-def _pipeline(error_rate: float, p95_ms: float | None, alerts: list[Alert]) -> PipelineHealth:
+def _pipeline(
+    error_rate: float,
+    p95_ms: float | None,
+    overdue_s: float | None,
+    by_event: bool,
+    alerts: list[Alert],
+) -> PipelineHealth:
+    """Return how requests are answered, and whether any come where the calendar has bars."""
     status = _graded("pipeline", {"error_rate": error_rate}, alerts)
+    if overdue_s is not None and not by_event:  # events come when they come
+        overdue = _graded("pipeline", {"decisions_overdue_s": overdue_s}, alerts)
+        status = worst((status, overdue))
     if p95_ms is None:
-        return PipelineHealth(status, error_rate)
+        return PipelineHealth(status, error_rate, overdue_s)
     status = worst((status, grade("latency_p95_ms", p95_ms)))
     if p95_ms > LATENCY_ALERT_MS:  # a limit of its own, between degraded and critical
         alerts.append(_alert("pipeline", "latency_p95_ms", p95_ms, status))
-    return PipelineHealth(status, error_rate, p95_ms)
+    return PipelineHealth(status, error_rate, overdue_s, p95_ms)
 
 
 def _agents(trades: int, accuracy: Accuracy, alerts: list[Alert]) -> AgentsHealth:

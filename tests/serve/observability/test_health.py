@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.simulation.account import Account
+from rllib_tactical.domain.types import Instrument
 from serve.api.health import HealthAnswer, StageLatency, StreamsHealth
 from serve.api.responses import NO_ACCURACY, Accuracy
 from serve.bus.status import BusFigures, BusStatus
@@ -23,6 +25,7 @@ from serve.observability.health import (
     HEALTHY,
     LIMITS,
     StateAge,
+    decisions_overdue_s,
     grade,
     health_report,
     latency_report,
@@ -175,6 +178,47 @@ def test_the_bus_is_as_current_as_state_and_bars(
     assert [text.message.startswith(alert or "") for text in found.alerts] == [True] * (
         alert is not None
     )
+
+
+@pytest.mark.parametrize(
+    ("overdue_s", "status", "by_event"),
+    [
+        (None, HEALTHY, False),
+        (300.0, HEALTHY, False),
+        (301.0, DEGRADED, False),
+        (3601.0, CRITICAL, False),
+        (3601.0, HEALTHY, True),
+    ],
+)
+def test_a_client_that_asks_no_more_is_noticed(
+    overdue_s: float | None, status: str, by_event: bool
+) -> None:
+    found = report(age=StateAge(0.1, False, 0.0, overdue_s), bus=BusStatus() if by_event else None)
+    pipeline = found.components.pipeline
+    assert (pipeline.status, pipeline.decisions_overdue_s) == (status, overdue_s)
+    assert [alert.message for alert in found.alerts if alert.component == "pipeline"] == (
+        [f"decisions_overdue_s is {overdue_s:g}, above {300 if status == DEGRADED else 3600}"]
+        if status != HEALTHY
+        else []
+    )
+
+
+def test_a_decision_is_due_when_the_calendars_next_bar_closes() -> None:
+    stock = Instrument(symbol="TQQQ", calendar="XNYS", timezone="America/New_York", tick_size=0.01)
+
+    def at(text: str) -> float:
+        return datetime.fromisoformat(f"{text}-05:00").timestamp()
+
+    def overdue_s(last: str, now: str) -> float | None:
+        return decisions_overdue_s(at(last), at(now), stock, 300)
+
+    assert decisions_overdue_s(None, NOW, stock, 300) is None
+    for last in ("2025-01-06T10:00:00", "2025-01-06T10:00:02", "2025-01-06T10:04:59"):
+        assert overdue_s(last, "2025-01-06T10:05:00") == 0.0
+        assert overdue_s(last, "2025-01-06T10:10:01") == 301.0
+    # from the last close of Friday to the first of Monday nothing is due
+    assert overdue_s("2025-01-03T16:00:01", "2025-01-06T09:35:00") == 0.0
+    assert overdue_s("2025-01-03T16:00:01", "2025-01-06T09:36:00") == 60.0
 
 
 @pytest.mark.parametrize(
