@@ -41,7 +41,7 @@ THREADS: Final = "threads"
 """Key in ``learner_config_dict``: how many modules are computed at a time."""
 
 RANDOM = "random"
-"""Where a learner's state holds the state of the random numbers it draws."""
+"""Where a learner's state holds that of its random number generators, by kind of device."""
 
 
 class MappoLearner(PPOTorchLearner):
@@ -71,6 +71,7 @@ class MappoLearner(PPOTorchLearner):
         if alone and self.modules_are_independent and settings[THREADS] > 1:
             self._threads = ChainRunner(settings[THREADS])
             self.metrics._threading_lock = threading.RLock()  # as RLlib's own IMPALA has it
+        self._draws = self._generators()
 
     def shutdown(self) -> None:
         """End the threads."""
@@ -91,19 +92,41 @@ class MappoLearner(PPOTorchLearner):
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return RLlib's state and that of the draws: order of rows, dropout."""
         state: dict[str, Any] = super().get_state(*args, **kwargs)
-        state[RANDOM] = {"cpu": torch.get_rng_state().numpy()}
-        if self._device.type == "cuda":
-            state[RANDOM]["cuda"] = torch.cuda.get_rng_state(self._device).numpy()
+        state[RANDOM] = {device: draws.numpy() for device, draws in self._draws.items()}
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take RLlib's state, and that of the draws if it is there."""
         super().set_state(state)
         random = state.get(RANDOM, {})
-        if "cpu" in random:
-            torch.set_rng_state(torch.from_numpy(random["cpu"]))
-        if "cuda" in random and self._device.type == "cuda":
-            torch.cuda.set_rng_state(torch.from_numpy(random["cuda"]), self._device)
+        self._draws |= {
+            device: torch.tensor(random[device]) for device in self._draws if device in random
+        }
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        """Update as RLlib does, with draws that depend on no other code of the process.
+
+        PyTorch's generators are the process's own: validation, callbacks and other algorithms
+        draw from them too, and find them as they left them.
+        """
+        others = self._generators()
+        self._set_generators(self._draws)
+        try:
+            return super().update(*args, **kwargs)
+        finally:
+            self._draws = self._generators()
+            self._set_generators(others)
+
+    def _generators(self) -> dict[str, Tensor]:
+        states = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self._device)
+        return states
+
+    def _set_generators(self, states: dict[str, Tensor]) -> None:
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self._device)
 
     @classmethod
     def rl_module_required_apis(cls) -> list[type]:

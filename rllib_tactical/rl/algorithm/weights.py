@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray.rllib.core import COMPONENT_RL_MODULE
 
 from rllib_tactical.domain.types import AGENTS, Float32Array
-
-
-def restore(algorithm: Any, checkpoint: Path) -> None:
-    """Put a checkpoint's state into an algorithm built from the same configuration.
-
-    RLlib restores remote env runners from the driver's own, idle one, whose weights are those of
-    the first iteration, and from the learner, in no fixed order. So the learner's weights are sent
-    once more, unconditionally, and waited for.
-    """
-    algorithm.restore_from_path(str(checkpoint.absolute()))
-    send_weights(algorithm)
 
 
 def send_weights(algorithm: Any) -> None:

@@ -40,7 +40,7 @@ from rllib_tactical.rl.sampling.rollout import EpisodeCallbacks, RolloutBuffer
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
 
 EPISODES = "episodes_in_flight"
-"""Key in a runner's state of what RLlib does not store: accounts, random generator, sums."""
+"""Key in a state of what RLlib does not store of runners: accounts, random generator, sums."""
 
 TRADING_METRICS = ("pnl", "trades", "wins", "costs", "bonus", "base")
 """Sums over the sampled steps: dollars, counts, dollars, and absolute reward parts."""
@@ -154,32 +154,45 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._ended = []
         return self.metrics.reduce()
 
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return RLlib's state and, for the runner that samples in the driver, its episodes.
-
-        With the unfinished episodes and the random generator's state, a restored run samples what
-        the run would have sampled without the interruption.
-        """
-        state: dict[str, Any] = super().get_state(*args, **kwargs)
-        if not self.worker_index and not self._needs_initial_reset:
-            state[EPISODES] = {
-                "market": self._market_key,
-                "replays": self.env.replay.state(),
-                "random": self._rng.bit_generator.state,
-                "returns": self._returns.copy(),
-                "lengths": self._lengths.copy(),
-                "ended": list(self._ended),
-            }
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Return RLlib's state and, for the runner that samples in the driver, its episodes."""
+        state: dict[str, Any] = super().get_state(
+            components, not_components=not_components, **kwargs
+        )
+        if not self.worker_index and self._check_component(EPISODES, components, not_components):
+            state[EPISODES] = self.episodes()
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore RLlib's state, and the episodes if they are of this market and this runner.
+        """Restore RLlib's state, and the episodes of the runner that samples in the driver.
 
-        Remote runners get the driver's state too; they must not all continue its episodes.
+        Remote runners get the driver's state too; each has episodes of its own.
         """
         super().set_state(state)
-        episodes = state.get(EPISODES)
-        if episodes is None or self.worker_index or episodes["market"] != self._market_key:
+        if not self.worker_index:
+            self.set_episodes(state.get(EPISODES))
+
+    def episodes(self) -> dict[str, Any] | None:
+        """Return the unfinished episodes and the generator's state; None before the first sample.
+
+        With them a restored run samples what the run would have sampled without the interruption.
+        """
+        if self._needs_initial_reset:
+            return None
+        return {
+            "market": self._market_key,
+            "replays": self.env.replay.state(),
+            "random": self._rng.bit_generator.state,
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "ended": list(self._ended),
+        }
+
+    def set_episodes(self, episodes: dict[str, Any] | None) -> None:
+        """Go on with episodes; with none, or those of another market, start anew."""
+        if episodes is None or episodes["market"] != self._market_key:
             return
         self._reset(stagger=False)
         self.env.replay.set_state(episodes["replays"])

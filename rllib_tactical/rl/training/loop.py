@@ -12,7 +12,7 @@ from rllib_tactical.artifacts.run_folder import RLLIB, ROLLOUTS, read_checkpoint
 from rllib_tactical.config.curriculum import DATA, StageConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.algorithm.config import build_config
-from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore, send_weights
+from rllib_tactical.rl.algorithm.weights import actor_weights_of, send_weights
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 from rllib_tactical.rl.training.curriculum import oracle_of, promoted, stage_market
@@ -268,7 +268,7 @@ class TrainingLoop:
                 .build_algo()
             )
         if checkpoint is not None:
-            restore(self._algorithm, checkpoint / RLLIB)
+            self._algorithm.restore_from_path(str(checkpoint.absolute() / RLLIB))
             if state.stage and state.stage_began == self.done:
                 self._algorithm.monitor.clear()  # rewards of another market mean nothing here
         self._validator = Validator(config, market, state.stage, oracle_of(self._stage))

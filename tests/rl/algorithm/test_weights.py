@@ -5,7 +5,7 @@ import pytest
 
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import build_config
-from rllib_tactical.rl.algorithm.weights import actor_weights_of, restore
+from rllib_tactical.rl.algorithm.weights import actor_weights_of
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from tests.rl.small import small_config
 
@@ -75,7 +75,7 @@ def test_a_restored_run_samples_with_the_trained_weights(prepared, ray_instance,
     algorithm.stop()
     fresh = build_config(config, handle, prepared.standardization, resumed_at=2).build_algo()
     try:
-        restore(fresh, tmp_path / "saved")
+        fresh.restore_from_path(str(tmp_path / "saved"))
         held = fresh.env_runner_group.foreach_env_runner(
             lambda runner: {
                 f"{agent}.{name.removeprefix('actor.')}": value.numpy()
