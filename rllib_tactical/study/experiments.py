@@ -147,7 +147,7 @@ QUESTIONS: Final = {
             "critic",
             "MAPPO, IPPO (a critic per agent), or one agent with a joint action?",
             ("independent critics", {"model.critic": "independent"}),
-            ("one joint agent", {"model.actors": "joint"}),
+            ("one joint agent", {"model.actors": "joint", "training.credit": "all"}),
         ),
         Question(
             "drawn",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rllib_tactical.bundle.networks import Critic, Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.types import NUM_AGENTS, FloatArray
+from rllib_tactical.errors import require
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
 from rllib_tactical.rl.algorithm.counterfactual import CounterfactualBatch, CounterfactualLearner
 from rllib_tactical.rl.algorithm.learner import MappoLearner
@@ -128,6 +129,23 @@ ABLATIONS: Final[Mapping[tuple[str, str], tuple[type, ...]]] = {
     ("training.trace", "episode"): (WholeEpisodes,),
 }
 """Subclasses of the product's classes by setting and value; other values are the product's."""
+
+
+def check_ablations(config: TacticalConfig) -> None:
+    """Refuse ablations that do not combine. Runs made with them can still be exported.
+
+    A joint action is decisive where any of its votes was, which depends on the votes that were
+    drawn. Leaving out the other steps then biases the gradient of their common ratio.
+
+    Raises:
+        ConfigError: joint actors learn from decisive votes only.
+    """
+    credit = config.training.credit
+    require(
+        config.model.actors == "separate" or credit != "decisive",
+        "training.credit must be all with model.actors joint: the gradient would be biased",
+        credit,
+    )
 
 
 def class_for(base: type[T], config: TacticalConfig) -> type[T]:

@@ -21,7 +21,7 @@ from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.rl.algorithm.ablations import class_for
+from rllib_tactical.rl.algorithm.ablations import check_ablations, class_for
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
 from rllib_tactical.rl.algorithm.counterfactual import COUNTERFACTUAL
 from rllib_tactical.rl.algorithm.learner import BATCH, THREADS, MappoLearner
@@ -68,7 +68,11 @@ def build_config(
         resumed_at: the iteration from which a run continues; remote runners draw anew from there.
         stage: number of the curriculum's stage that ``market`` is; episodes stay within one.
         record_to: folder for the Parquet files of sampled steps, on every runner's machine.
+
+    Raises:
+        ConfigError: see ``check_ablations``.
     """
+    check_ablations(config)
     register_env(ENV_NAME, _make_env)
     training = config.training
     accounts = training.num_envs * max(1, training.num_env_runners)

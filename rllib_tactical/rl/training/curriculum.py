@@ -11,6 +11,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import check_validated
 from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.errors import ConfigError, TacticalError
+from rllib_tactical.rl.algorithm.ablations import check_ablations
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
 from rllib_tactical.synthetic import make_market
 
@@ -44,9 +45,10 @@ def check_new_run(config: TacticalConfig, standardization: Standardization) -> N
     Makes the market of every stage once.
 
     Raises:
-        ConfigError: see ``check_validated``; or a stage's market cannot be made or is too short,
-            and the message names the stage.
+        ConfigError: see ``check_ablations`` and ``check_validated``; or a stage's market cannot be
+            made or is too short, and the message names the stage.
     """
+    check_ablations(config)
     training = config.training
     check_validated(training.splits[1], training.validation, training.stop, training.curriculum)
     for stage in config.training.curriculum:

@@ -12,6 +12,7 @@ import torch
 
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import ModelConfig, TacticalConfig
+from rllib_tactical.errors import ConfigError
 from rllib_tactical.rl.algorithm.ablations import (
     EveryVote,
     IndependentCriticModule,
@@ -19,23 +20,28 @@ from rllib_tactical.rl.algorithm.ablations import (
     JointAction,
     JointLearner,
     WholeEpisodes,
+    check_ablations,
     class_for,
 )
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.modules import CriticModule
+from rllib_tactical.rl.training.curriculum import check_new_run
 
 PRODUCT = (CentralizedBatch, MappoLearner, CriticModule)
 
 
-def classes(model: dict[str, Any], training: dict[str, Any]) -> tuple[type, ...]:
+def configured(model: dict[str, Any], training: dict[str, Any]) -> TacticalConfig:
     default = TacticalConfig()
-    config = dataclasses.replace(
+    return dataclasses.replace(
         default,
         model=ModelConfig(**model),
         training=dataclasses.replace(default.training, **training),
     )
-    return tuple(class_for(base, config) for base in PRODUCT)
+
+
+def classes(model: dict[str, Any], training: dict[str, Any]) -> tuple[type, ...]:
+    return tuple(class_for(base, configured(model, training)) for base in PRODUCT)
 
 
 def test_the_defaults_are_the_product() -> None:
@@ -76,3 +82,14 @@ def test_independent_critics_see_the_matrix_alone() -> None:
     assert values[0].shape == (2, 4, 3)
     torch.testing.assert_close(values[0], values[1])
     assert len(values[0][0, 0].unique()) == 3  # three networks, three values
+
+
+def test_joint_actors_do_not_learn_from_decisive_votes() -> None:
+    joint = {"actors": "joint"}
+    check_ablations(configured(joint, {"credit": "all"}))
+    check_ablations(configured({}, {"credit": "decisive"}))
+    message = r"credit must be all with model\.actors joint: .* biased, found 'decisive'"
+    with pytest.raises(ConfigError, match=message):
+        check_ablations(configured(joint, {"credit": "decisive"}))
+    with pytest.raises(ConfigError, match=message):
+        check_new_run(configured(joint, {}), Standardization.identity())

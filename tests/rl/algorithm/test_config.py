@@ -133,7 +133,7 @@ def test_the_critic_is_held_by_learners_only():
 
 
 def test_ablations_take_the_place_of_their_classes():
-    joint = dataclasses.replace(small_config(), model=ModelConfig(actors="joint"))
+    joint = dataclasses.replace(small_config(credit="all"), model=ModelConfig(actors="joint"))
     assert issubclass(built(joint).learner_class, JointLearner)
     alone = dataclasses.replace(small_config(), model=ModelConfig(critic="independent"))
     critic = module_spec(alone, SCALE).rl_module_specs[CRITIC].module_class

@@ -104,7 +104,7 @@ def test_rates_follow_their_line_by_the_updates_made(ray_instance):
 
 def test_one_joint_agent_has_one_advantage_and_one_ratio(ray_instance):
     """The gradient by hand: one clipped surrogate of the product of the three ratios."""
-    config = dataclasses.replace(configured(), model=ModelConfig(actors="joint"))
+    config = dataclasses.replace(configured(credit="all"), model=ModelConfig(actors="joint"))
     handle = MarketHandle(SPEC)
     algorithm = build_config(config, handle, SCALE).build_algo()
     try:
@@ -192,5 +192,5 @@ def test_two_threads_learn_bit_for_bit_what_one_does(build, changes):
 
 
 def test_modules_that_need_each_other_are_computed_together(build):
-    config = dataclasses.replace(configured(), model=ModelConfig(actors="joint"))
+    config = dataclasses.replace(configured(credit="all"), model=ModelConfig(actors="joint"))
     assert build(config).learner_group._learner._threads is None
