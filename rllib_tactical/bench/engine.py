@@ -204,20 +204,18 @@ def _scaling(size: EngineSize, handle: MarketHandle, runners: int) -> list[Row]:
 
 def _config(size: EngineSize, group: int, **changes: Any) -> TacticalConfig:
     config = TacticalConfig()
-    training = dataclasses.replace(
-        config.training,
-        **{
-            "steps_per_update": size.steps,
-            "batch_size": size.steps // MINIBATCHES,
-            "epochs": EPOCHS,
-            "num_envs": size.accounts,
-            "accounts_per_bar": group,
-            "num_env_runners": 0,
-            "learner_threads": 1,  # most rows are by processor time
-            "seed": SEED,
-        }
-        | changes,
-    )
+    settings: dict[str, Any] = {
+        "steps_per_update": size.steps,
+        "batch_size": size.steps // MINIBATCHES,
+        "epochs": EPOCHS,
+        "credit": "sampled",  # what RLlib and the plain loop do
+        "num_envs": size.accounts,
+        "accounts_per_bar": group,
+        "num_env_runners": 0,
+        "learner_threads": 1,  # most rows are by processor time
+        "seed": SEED,
+    }
+    training = dataclasses.replace(config.training, **(settings | changes))
     return dataclasses.replace(config, training=training)
 
 

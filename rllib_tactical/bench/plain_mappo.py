@@ -143,7 +143,7 @@ class PlainMappo:
             _flat(((targets - mean) / std).reshape(-1, NUM_AGENTS)),
         ]
         rows = len(data[0])
-        for _ in range(training.epochs):
+        for _ in range(training.passes):
             for chosen in torch.split(torch.randperm(rows), training.batch_size):
                 self._step(*(column[chosen] for column in data))
 

@@ -110,6 +110,7 @@ def _spec(size: SweepSize) -> SweepSpec:
         "steps_per_update": size.steps_per_update,
         "batch_size": size.steps_per_update // 2,
         "epochs": 2,
+        "credit": "sampled",  # pre-training would take longer than the trials
         "num_envs": 64,
         "num_env_runners": 0,
         "checkpoint_every": size.iterations,

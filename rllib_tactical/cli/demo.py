@@ -46,9 +46,9 @@ from serve.http.security import TOKEN_VARIABLE
 
 MARKET: Final = "momentum"
 MARKET_SEED: Final = 1
-MARKET_BARS: Final = 40_000
+MARKET_BARS: Final = 150_000
 MARKET_DIFFICULTY: Final = 0.0
-TRAIN_SECONDS: Final = 140.0
+TRAIN_SECONDS: Final = 90.0
 SUMMARY: Final = "summary.json"
 
 DEMO_OUTPUT: Final = ReplaceableOutput(

@@ -140,10 +140,15 @@ def _filled(sections: dict[str, Any], name: str, default: dict[str, Any]) -> dic
 def recorded_config(sections: Any, source: str) -> TacticalConfig:
     """Build the configuration that a run folder, a bundle or a sweep recorded, in any version.
 
+    What does not say how votes were credited was made when only sampled credit was known.
+
     Raises:
         ConfigError: it has settings that this version does not know.
     """
-    return from_dict(TacticalConfig, with_current_names(sections, source)[0], source)
+    found, _ = with_current_names(sections, source)
+    if isinstance(found, dict) and isinstance(found.get("training"), dict):
+        found = {**found, "training": {"credit": "decisive", **found["training"]}}
+    return from_dict(TacticalConfig, found, source)
 
 
 def reward_preset(name: str) -> RewardConfig:

@@ -6,12 +6,13 @@ equal to the dataclasses here.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
-from rllib_tactical.config.training import TrainingConfig
+from rllib_tactical.config.training import CounterfactualConfig, TrainingConfig
 from rllib_tactical.domain.decision.aggregation import AggregationConfig
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
@@ -177,17 +178,11 @@ class TacticalConfig(StrictConfig):
 
     def __post_init__(self) -> None:
         require(self.enabled, "enabled must be true", self.enabled)
-        exact = self.training.credit == "counterfactual"
         require(
-            not exact or self.model.actors == "separate",
-            "model.actors must be separate with training.credit counterfactual",
+            self.training.credit != "counterfactual" or self.model.actors == "separate",
+            "model.actors must be separate with training.credit counterfactual (joint actors need "
+            "all)",
             self.model.actors,
-        )
-        own = ModelConfig().network
-        require(
-            not exact or self.model.network == own or not self._pretrains,
-            f"training.counterfactual.pretraining_passes must be 0 unless model.network is {own}",
-            self.training.counterfactual.pretraining_passes,
         )
 
     @property
@@ -204,8 +199,12 @@ class TacticalConfig(StrictConfig):
         return None in self._own_rates.values()
 
     @property
-    def _pretrains(self) -> bool:
-        return self.training.counterfactual_from_here.pretraining_passes > 0
+    def counterfactual(self) -> CounterfactualConfig:
+        """The settings of exact credit; none pre-trains a warm start or a registered network."""
+        settings = self.training.counterfactual
+        if self.training.warm_start.path is None and self.model.network == ModelConfig().network:
+            return settings
+        return dataclasses.replace(settings, pretraining_passes=0.0)
 
     @property
     def _own_rates(self) -> dict[str, float | None]:

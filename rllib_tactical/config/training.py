@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,12 @@ MAX_TEMPERATURE_SCALE = 100.0
 
 DEFAULT_STEPS = 8192
 """Account steps of an iteration unless the configuration says."""
+
+SAMPLED_EPOCHS = 4
+"""Passes over the steps of an update with sampled credit, unless the configuration says."""
+
+EXACT_PATIENCE = 5
+"""Validations without a better one that end a run with exact credit, unless told otherwise."""
 
 MAX_SEED = 2**32 - 1
 """The largest number that NumPy's and PyTorch's older generators take."""
@@ -49,22 +54,27 @@ class ValidationConfig(StrictConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopConfig(StrictConfig):
-    """When a run ends before its last iteration; each is off at its default.
+    """When a run ends before its last iteration; each is off at its default but ``patience``.
 
     ``target``: ``validation.best_by`` has reached this value. ``patience``: so many validations in
-    a row brought no better one. ``converged``: the coefficient of variation of the last 100 episode
-    rewards is below 5%. ``max_seconds`` and ``max_env_steps`` count the whole run. With a
-    curriculum the first three count in its last stage only.
+    a row brought no better one; 0: off, None: 5 with exact credit, which learns the training bars
+    by heart in the end, and off with sampled credit. ``converged``: the coefficient of variation of
+    the last 100 episode rewards is below 5%. ``max_seconds`` and ``max_env_steps`` count the whole
+    run. With a curriculum the first three count in its last stage only.
     """
 
     target: float | None = None
-    patience: int = 0
+    patience: int | None = None
     converged: bool = False
     max_seconds: float | None = None
     max_env_steps: int | None = None
 
     def __post_init__(self) -> None:
-        require(self.patience >= 0, "training.stop.patience must be >= 0", self.patience)
+        require(
+            self.patience is None or self.patience >= 0,
+            "training.stop.patience must be >= 0",
+            self.patience,
+        )
         if self.target is not None:
             require(math.isfinite(self.target), "training.stop.target must be finite", self.target)
         for name in ("max_seconds", "max_env_steps"):
@@ -91,7 +101,7 @@ class CounterfactualConfig(StrictConfig):
 
     Used with ``credit: counterfactual``. ``pretraining_passes``: how often each training bar is
     seen by the regression that the actors start from, but no more than ``pretraining_bars`` bars
-    are seen altogether; 0 for none, as with a warm start.
+    are seen altogether; 0 for none, as with a warm start or a registered network.
     ``temperature``: reward that is worth one unit of a vote's logit, and the weight of the entropy.
     ``outcome_coef``: weight of the squared error of predicted outcomes in the actors' loss.
     ``mirror``: up and down are taken as alike, so that half of the bars are turned upside down;
@@ -171,9 +181,11 @@ class TrainingConfig(StrictConfig):
     An iteration samples ``steps_per_update`` account steps, or as many as ``episodes_per_update``
     episodes have; 8,192 when both are null. ``num_env_runners`` Ray actors (0: the driver) step
     ``num_envs`` accounts each. The steps are learnt from for ``epochs`` passes in batches of
-    ``batch_size`` account steps. ``actor_lr`` is the rate of every agent without one of its own.
-    ``credit``: the policy gradient counts every vote, only those that decided something, or the
-    exact advantages of all votes on all training bars; see ``CounterfactualConfig``.
+    ``batch_size`` account steps; None: one pass with exact credit, four with sampled credit.
+    ``actor_lr`` is the rate of every agent without one of its own. ``credit``: "counterfactual"
+    takes the exact advantages of all votes on all training bars, see ``CounterfactualConfig``;
+    "sampled" (or "decisive", its older name) the advantages of the sampled votes that decided
+    something, "all" those of every sampled vote.
     ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands the
     critic's value. ``actor_lr`` and ``entropy_coef`` change linearly over ``iterations``, to their
     ``end_factor`` times what they were. ``accounts_per_bar`` accounts replay the same bars side by
@@ -197,7 +209,7 @@ class TrainingConfig(StrictConfig):
     critic_lr: float = 1e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    credit: Literal["all", "decisive", "counterfactual"] = "decisive"
+    credit: Literal["all", "sampled", "decisive", "counterfactual"] = "counterfactual"
     counterfactual: CounterfactualConfig = field(default_factory=CounterfactualConfig)
     trace: Literal["episode", "trade"] = "trade"
     clip_ratio: float = 0.2
@@ -205,7 +217,7 @@ class TrainingConfig(StrictConfig):
     entropy_end_factor: float = 1.0
     value_loss_coef: float = 0.5
     max_grad_norm: float = 0.5
-    epochs: int = 4
+    epochs: int | None = None
     steps_per_update: int | None = None
     episodes_per_update: int | None = None
     batch_size: int = 2048
@@ -232,6 +244,8 @@ class TrainingConfig(StrictConfig):
     def __post_init__(self) -> None:
         if self.steps_per_update is None and self.episodes_per_update is None:
             object.__setattr__(self, "steps_per_update", DEFAULT_STEPS)
+        if self.credit == "sampled":
+            object.__setattr__(self, "credit", "decisive")
         for names, holds, rule in _RANGES:
             for name in names:
                 value = getattr(self, name)
@@ -286,11 +300,18 @@ class TrainingConfig(StrictConfig):
         return -(-steps // self._all) * self._all
 
     @property
-    def counterfactual_from_here(self) -> CounterfactualConfig:
-        """The settings of counterfactual credit; actors with a warm start are not pre-trained."""
-        if self.warm_start.path is None:
-            return self.counterfactual
-        return dataclasses.replace(self.counterfactual, pretraining_passes=0.0)
+    def patience(self) -> int:
+        """How many validations without a better one end the run; 0: none do."""
+        if self.stop.patience is not None:
+            return self.stop.patience
+        return EXACT_PATIENCE if self.credit == "counterfactual" else 0
+
+    @property
+    def passes(self) -> int:
+        """How often the steps of an update are learnt from."""
+        if self.epochs is not None:
+            return self.epochs
+        return 1 if self.credit == "counterfactual" else SAMPLED_EPOCHS
 
     @property
     def _all(self) -> int:
@@ -330,7 +351,7 @@ def check_validated(
     """
     waiting = {
         "stop.target": stop.target is not None,
-        "stop.patience": stop.patience > 0,
+        "stop.patience": (stop.patience or 0) > 0,
         f"validation.best_by {validation.best_by}": validation.best_by != "net_pnl",
     } | {
         f"stage {stage.name!r} without max_iterations": stage.market != DATA

@@ -23,7 +23,7 @@ Changes = dict[str, Any]
 """Dotted configuration keys and their values, e.g. ``{"training.gamma": 0.95}``; ``rewards`` alone
 names a preset."""
 
-EXACT: Final[Changes] = {"training.credit": "counterfactual", "training.epochs": 1}
+SAMPLED: Final[Changes] = {"training.credit": "sampled"}
 STILL: Final = 1e-12
 """A rate at which the actors stay what their pre-training made them."""
 
@@ -88,17 +88,20 @@ QUESTIONS: Final = {
                 Variant("rewards: full, shared", {"rewards": "full", "rewards.shared": True}),
             ),
         ),
-        _question(
+        Question(
             "credit",
-            "Which votes get credit, for which rewards?",
-            ("every vote", {"training.credit": "all"}),
-            ("returns across trades", {"training.trace": "episode"}),
-            ("both", {"training.credit": "all", "training.trace": "episode"}),
+            "With sampled credit: which votes get credit, for which rewards?",
+            (
+                Variant("sampled credit", SAMPLED),
+                Variant("every vote", {"training.credit": "all"}),
+                Variant("returns across trades", {**SAMPLED, "training.trace": "episode"}),
+                Variant("both", {"training.credit": "all", "training.trace": "episode"}),
+            ),
         ),
         _question(
             "exact",
-            "Credit for what was sampled, or exact credit on all bars?",
-            ("exact credit", EXACT),
+            "Exact credit on all bars, or credit for what was sampled?",
+            ("sampled credit", SAMPLED),
             markets=MARKETS,
         ),
         _question(
@@ -153,8 +156,9 @@ QUESTIONS: Final = {
             "drawn",
             "How much on markets that nothing was tuned on?",
             (
-                Variant("exact credit", EXACT),
-                Variant("pre-training alone", {**EXACT, "training.actor_lr": STILL}),
+                DEFAULT,
+                Variant("pre-training alone", {"training.actor_lr": STILL}),
+                Variant("sampled credit", SAMPLED),
             ),
             UNTUNED,
         ),

@@ -8,6 +8,7 @@ written in a temporary folder of the node and sent there with each result.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -133,7 +134,7 @@ class _Trial:
 
 def _run(trial: _Trial) -> None:
     plan, folder = trial.plan, RunFolder(trial.path)
-    config = plan.space.applied(plan.base, trial.drawn)
+    config = _without_own_patience(plan.space.applied(plan.base, trial.drawn))
     market = plan.market.market(config)
     state = trial.state()
     if state is None:
@@ -174,6 +175,15 @@ def _run(trial: _Trial) -> None:
             "the sweep file, its seed or the search has changed"
         )
     _train(trial, folder, config, market, state)
+
+
+def _without_own_patience(config: TacticalConfig) -> TacticalConfig:
+    """Return the configuration of a trial that ends when the scheduler says, unless it is told."""
+    training = config.training
+    if training.stop.patience is not None:
+        return config
+    stop = dataclasses.replace(training.stop, patience=0)
+    return dataclasses.replace(config, training=dataclasses.replace(training, stop=stop))
 
 
 def _train(

@@ -66,16 +66,22 @@ def test_settings_of_counterfactual_credit_are_checked(settings, message):
 
 def test_actors_with_a_warm_start_are_not_pre_trained():
     cold, warm = parsed(), parsed(training={"warm_start": {"path": "runs/first"}})
-    assert cold.training.counterfactual_from_here == cold.training.counterfactual
+    assert cold.counterfactual == cold.training.counterfactual
     assert warm.training.counterfactual.pretraining_passes > 0
-    assert warm.training.counterfactual_from_here.pretraining_passes == 0
+    assert warm.counterfactual.pretraining_passes == 0
+    assert parsed(model={"network": "mine"}).counterfactual.pretraining_passes == 0
 
 
-def test_what_counterfactual_credit_cannot_be_combined_with():
-    training = {"credit": "counterfactual"}
+def test_joint_actors_need_credit_for_every_vote():
     with pytest.raises(ConfigError, match=r"actors must be separate with .* found 'joint'"):
-        parsed(training=training, model={"actors": "joint"})
-    with pytest.raises(ConfigError, match=r"must be 0 unless model.network is conv, found 4\.0"):
-        parsed(training=training, model={"network": "mine"})
-    own = training | {"counterfactual": {"pretraining_passes": 0.0}}
-    assert parsed(training=own, model={"network": "mine"}).model.network == "mine"
+        parsed(model={"actors": "joint"})
+    assert parsed(training={"credit": "all"}, model={"actors": "joint"}).model.actors == "joint"
+
+
+def test_sampled_credit_has_four_passes_and_exact_credit_one():
+    assert parsed().training.credit == "counterfactual"
+    assert parsed().training.passes == 1
+    sampled = parsed(training={"credit": "sampled"}).training
+    assert (sampled.credit, sampled.passes) == ("decisive", 4)  # as it was recorded before
+    assert parsed(training={"credit": "sampled", "epochs": 2}).training.passes == 2
+    assert parsed(training={"epochs": 3}).training.passes == 3

@@ -14,6 +14,7 @@ SMALL: Final = TrainingConfig(
     steps_per_update=512,
     batch_size=256,
     epochs=1,
+    credit="sampled",  # no seconds of pre-training; exact credit has tests of its own
     num_envs=32,
     accounts_per_bar=4,
     num_env_runners=0,

@@ -113,7 +113,7 @@ def build_config(
                 BATCH: class_for(CentralizedBatch, config),
                 EXTENSIONS: extensions,
                 THREADS: training.learner_threads,
-                COUNTERFACTUAL: training.counterfactual_from_here,
+                COUNTERFACTUAL: config.counterfactual,
             },
         )
         .multi_agent(
@@ -142,7 +142,7 @@ def build_config(
             grad_clip_by="global_norm",
             use_kl_loss=False,
             use_critic=False,
-            num_epochs=training.epochs,
+            num_epochs=training.passes,
             train_batch_size_per_learner=training.update_steps // learners,
             minibatch_size=max(1, training.batch_size // learners),
         )

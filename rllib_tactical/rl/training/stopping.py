@@ -19,6 +19,7 @@ class StopRules:
 
     def __init__(self, training: TrainingConfig) -> None:
         self._stop, self._best_by = training.stop, training.validation.best_by
+        self._patience = training.patience
         self._best: float | None = None
         self._newest: float | None = None
         self._without_better = 0
@@ -38,7 +39,7 @@ class StopRules:
         stop = self._stop
         if stop.target is not None and self._newest is not None and self._newest >= stop.target:
             return f"validation {self._best_by} {self._newest:,.6g} reached {stop.target:,.6g}"
-        if stop.patience and self._without_better >= stop.patience:
+        if self._patience and self._without_better >= self._patience:
             return f"{self._without_better} validations brought no better {self._best_by}"
         return None
 

@@ -21,6 +21,7 @@ def configured(critic_heads="per_agent", **changes):
         steps_per_update=STEPS,
         batch_size=STEPS,  # one minibatch: shuffling changes nothing but the order of sums
         epochs=2,
+        credit="sampled",
         num_envs=8,
         accounts_per_bar=4,
         num_env_runners=0,

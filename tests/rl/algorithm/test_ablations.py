@@ -24,11 +24,14 @@ from rllib_tactical.rl.algorithm.ablations import (
     class_for,
 )
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
+from rllib_tactical.rl.algorithm.counterfactual import CounterfactualBatch, CounterfactualLearner
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.modules import CriticModule
 from rllib_tactical.rl.training.curriculum import check_new_run
 
 PRODUCT = (CentralizedBatch, MappoLearner, CriticModule)
+EXACT = (CounterfactualBatch, CounterfactualLearner, CriticModule)
+SAMPLED = {"credit": "sampled"}
 
 
 def configured(model: dict[str, Any], training: dict[str, Any]) -> TacticalConfig:
@@ -45,7 +48,9 @@ def classes(model: dict[str, Any], training: dict[str, Any]) -> tuple[type, ...]
 
 
 def test_the_defaults_are_the_product() -> None:
-    assert classes({}, {}) == PRODUCT
+    assert classes({}, {}) == EXACT
+    assert classes({"critic": "independent"}, {}) == (*EXACT[:2], IndependentCriticModule)
+    assert classes({}, SAMPLED) == PRODUCT
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_the_defaults_are_the_product() -> None:
 def test_a_setting_chooses_its_ablation_and_nothing_else(
     model: dict[str, Any], training: dict[str, Any], expected: tuple[type, ...]
 ) -> None:
-    assert classes(model, training) == expected
+    assert classes(model, SAMPLED | training) == expected
 
 
 def test_ablations_of_one_class_combine_and_travel_to_other_processes() -> None:
@@ -92,4 +97,4 @@ def test_joint_actors_do_not_learn_from_decisive_votes() -> None:
     with pytest.raises(ConfigError, match=message):
         check_ablations(configured(joint, {"credit": "decisive"}))
     with pytest.raises(ConfigError, match=message):
-        check_new_run(configured(joint, {}), Standardization.identity())
+        check_new_run(configured(joint, {"credit": "decisive"}), Standardization.identity())

@@ -18,8 +18,20 @@ def progress(made, converged=False, seconds=10.0, env_steps=1_000):
     return made.of_progress(converged=converged, seconds=seconds, env_steps=env_steps)
 
 
-def test_by_default_nothing_stops_a_run():
-    made = rules()
+def test_exact_credit_has_patience_of_its_own():
+    assert TrainingConfig().patience == 5
+    assert TrainingConfig(credit="sampled").patience == 0
+    assert TrainingConfig(stop=StopConfig(patience=0)).patience == 0
+    made = StopRules(TrainingConfig())
+    for net_pnl in (3.0, 2.0, 1.0, 0.0, -1.0):
+        made.take({"net_pnl": net_pnl})
+        assert made.of_validation() is None
+    made.take({"net_pnl": 2.5})
+    assert made.of_validation() == "5 validations brought no better net_pnl"
+
+
+def test_by_default_nothing_stops_a_run_with_sampled_credit():
+    made = StopRules(TrainingConfig(credit="sampled"))
     for _ in range(100):
         made.take({"net_pnl": -1.0})
     assert made.of_validation() is None
