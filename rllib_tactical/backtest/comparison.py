@@ -41,6 +41,7 @@ from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.types import BoolArray
 from rllib_tactical.errors import ConfigError
+from rllib_tactical.statistics.calibration import Calibration, profit_calibration
 from rllib_tactical.statistics.significance import Series, Significance, judge
 from rllib_tactical.statistics.trials import Trials
 
@@ -80,6 +81,8 @@ class Comparison:
     confidence of training (``train_confidence``, None where nothing was trained) instead of its
     probability. ``significance``: how
     sure the result is; None when statistics were not asked for or there are too few days.
+    ``confidence``: how well the confidence that was calibrated on validation bars foretells a
+    profit here, see ``profit_calibration``; None without a calibration or a trade.
     ``agents``: what each agent contributes, None when it was not asked for.
     """
 
@@ -90,6 +93,7 @@ class Comparison:
     significance: Significance | None = None
     targets: tuple[Target, ...] = TARGETS
     agents: AgentValues | None = None
+    confidence: dict[str, float] | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -147,6 +151,7 @@ class Comparison:
                 "times_oracle": times_oracle,
             },
             "statistics": self.significance.to_dict() if self.significance is not None else None,
+            "confidence": self.confidence,
             "agents": self.agents.to_dict() if self.agents is not None else None,
             "baselines": {run.name: run.metrics.to_dict() for run in self.baselines},
         }
@@ -195,7 +200,7 @@ def compare_bundle(
     confidence = train_confidence_of(bundle)
     config = training_config_of(bundle)
     accuracy = AccuracyTargets() if config is None else config.performance.accuracy_targets
-    return compare_votes(
+    compared = compare_votes(
         votes,
         history,
         bundle.rules,
@@ -211,6 +216,10 @@ def compare_bundle(
         targets=targets_with(accuracy),
         rewards=None if config is None else config.rewards,
         stage=stage,
+    )
+    trades = compared.policy.result.trades
+    return dataclasses.replace(
+        compared, confidence=profit_calibration(trades, calibration_of(bundle))
     )
 
 
@@ -358,6 +367,12 @@ def training_config_of(bundle: Bundle) -> TacticalConfig | None:
         return recorded_config(bundle.manifest["training"].get("config") or {}, "bundle")
     except ConfigError:  # of another version of the program
         return None
+
+
+def calibration_of(bundle: Bundle) -> Calibration:
+    """Return the calibration of the bundle's confidence on its validation bars, empty without."""
+    validation = bundle.manifest["metrics"].get("validation") or {}
+    return tuple((float(score), float(p)) for score, p in validation.get("calibration") or ())
 
 
 def train_confidence_of(bundle: Bundle) -> float:

@@ -14,6 +14,7 @@ from rllib_tactical.artifacts.run_folder import (
 )
 from rllib_tactical.bundle.bundle import Bundle, export_bundle, load_bundle
 from rllib_tactical.config.loader import from_dict
+from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import UnreadableError, UsageError
 
@@ -65,7 +66,7 @@ def export_run(
     return export_bundle(
         out,
         weights=read_weights(checkpoint),
-        rules=config.rules,
+        rules=_rules_of(config.rules, validation),
         instrument=from_dict(Instrument, part["instrument"], f"{folder.path}: instrument"),
         bar_seconds=bar_seconds,
         temperature_scale=float(validation["temperature_scale"]) if validation else 1.0,
@@ -86,6 +87,12 @@ def export_run(
         parent=None if followed is None else followed.bundle_id,
         network=config.model.network,
     )
+
+
+def _rules_of(rules: Rules, validation: dict[str, Any] | None) -> Rules:
+    """Return the rules, with the execution threshold that validation chose for a win rate."""
+    threshold = ((validation or {}).get("target") or {}).get("threshold")
+    return rules if threshold is None else rules.with_execution_threshold(float(threshold))
 
 
 def _part_of(run: dict[str, Any], symbol: str | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from rllib_tactical.bundle.export import export_run
 from rllib_tactical.cli.options import read_options
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.training import TrainingConfig
+from rllib_tactical.config.training import TrainingConfig, ValidationConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instruments import instrument_for
@@ -46,19 +46,24 @@ from serve.http.security import TOKEN_VARIABLE
 
 MARKET: Final = "momentum"
 MARKET_SEED: Final = 1
-MARKET_BARS: Final = 150_000
+MARKET_BARS: Final = 100_000
 MARKET_DIFFICULTY: Final = 0.0
-TRAIN_SECONDS: Final = 90.0
+TRAIN_SECONDS: Final = 80.0
 SUMMARY: Final = "summary.json"
 
 DEMO_OUTPUT: Final = ReplaceableOutput(
     name="demo", files=frozenset({"bars.parquet", "run", "bundle", "backtest", SUMMARY})
 )
 
-DEMO_TRAINING: Final = TrainingConfig(iterations=10_000, actor_lr_end_factor=1.0)
+DEMO_TRAINING: Final = TrainingConfig(
+    iterations=10_000,
+    actor_lr_end_factor=1.0,
+    validation=ValidationConfig(target_win_rate=0.75),
+)
 """The defaults, ended by the clock: the demo is promised in five minutes on any two cores.
 
-How many iterations that makes is not known before, so no rate can fall towards the last."""
+How many iterations that makes is not known before, so no rate can fall towards the last. Of the
+trades three in four are to be profitable."""
 
 
 @dataclass(frozen=True, slots=True)

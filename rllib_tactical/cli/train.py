@@ -109,6 +109,8 @@ def train_command(
     sources = data_sources(data, instrument, synergies, options=reading)
     with working_folder(out, resume) as folder:
         result = train(sources, folder, config, resume=resume, mlflow=mlflow)
+    if result.validation is not None and result.validation.target is not None:
+        click.echo(f"in the best checkpoint: {result.validation.target.text()}")
     if result.validation is not None and result.validation.trades_too_little:
         click.echo(
             f"note: in the best checkpoint ({result.best_checkpoint.name}) the agents trade less "

@@ -36,14 +36,21 @@ class ValidationConfig(StrictConfig):
     ``best_by``: the metric by which the best checkpoint is kept and exported, and which ``stop``
     looks at: net P&L, daily Sharpe ratio or win rate on validation bars, the last undefined with
     fewer than 10 trades, or the mean of the last 100 episode rewards, undefined before so many have
-    ended.
+    ended. ``target_win_rate``: share of trades that are to be profitable; the execution threshold
+    is then raised on validation bars, and the bundle has it. None: the threshold stays as it is.
     """
 
     every: int = 0
     workers: int = 0
     best_by: Literal["net_pnl", "sharpe", "win_rate", "reward"] = "net_pnl"
+    target_win_rate: float | None = None
 
     def __post_init__(self) -> None:
+        require(
+            self.target_win_rate is None or 0.0 < self.target_win_rate < 1.0,
+            "training.validation.target_win_rate must be in (0, 1) or null",
+            self.target_win_rate,
+        )
         require(self.every >= 0, "training.validation.every must be >= 0", self.every)
         require(self.workers >= 0, "training.validation.workers must be >= 0", self.workers)
 

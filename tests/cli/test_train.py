@@ -12,6 +12,7 @@ from rllib_tactical.cli.main import main
 from rllib_tactical.cli.train import train_command
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import UsageError
+from rllib_tactical.rl.training.win_rate import Total, choose
 
 
 def test_the_workers_of_validation_are_known_by_their_name_in_version_1() -> None:
@@ -80,12 +81,16 @@ def test_a_warm_start_is_named_wherever_the_run_goes_on(
     assert "--warm-layers goes with --warm-start" in str(alone.exception)
 
 
-def test_the_user_hears_when_agents_hardly_trade(
+def test_the_user_hears_when_agents_hardly_trade_and_what_a_win_rate_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _, target = choose(0.75, [(1.0, 0.65), (1.0, 0.8)], [Total(9.0, 90, 45), Total(5, 40, 36)], 0)
     result = SimpleNamespace(
-        validation=SimpleNamespace(trades_too_little=True),
+        validation=SimpleNamespace(trades_too_little=True, target=target),
         best_checkpoint=Path("checkpoints/000040"),
     )
     monkeypatch.setattr("rllib_tactical.cli.train.train", lambda *a, **k: result)
-    assert "note: in the best checkpoint (000040) the agents trade less" in run(tmp_path).output
+    output = run(tmp_path).output
+    assert "note: in the best checkpoint (000040) the agents trade less" in output
+    assert "in the best checkpoint: execution threshold 0.8 for 75% profitable trades" in output
+    assert "instead of 50% of 90 trades" in output

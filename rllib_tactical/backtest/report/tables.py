@@ -88,6 +88,19 @@ def agent_rows(values: AgentValues) -> tuple[tuple[str, ...], list[tuple[str, ..
     return AGENT_COLUMNS, rows
 
 
+def confidence_text(found: dict[str, float] | None) -> str:
+    """Return how well confidence foretells a profit in words; empty where it was not calibrated."""
+    if found is None:
+        return ""
+    return (
+        f"{percent(found['win_rate'])} of {found['trades']:,.0f} trades made a profit. Scores say "
+        f"{percent(found['score_mean'])} (calibration error {percent(found['score_error'])}, "
+        f"Brier score {found['score_brier']:.3f}), calibrated on validation bars they say "
+        f"{percent(found['calibrated_mean'])} (error {percent(found['calibrated_error'])}, Brier "
+        f"score {found['calibrated_brier']:.3f})."
+    )
+
+
 def tone(net_pnl: float, outcome: Outcome | None) -> str:
     """Return the color of a verdict: a loss is bad, an edge is good, all else is open."""
     if net_pnl < 0:

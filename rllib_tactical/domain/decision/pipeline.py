@@ -6,6 +6,7 @@ N = 1.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +35,11 @@ class Rules(StrictConfig):
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     orders: OrderConfig = field(default_factory=OrderConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
+
+    def with_execution_threshold(self, threshold: float) -> Rules:
+        """Return the rules with another execution threshold."""
+        aggregation = dataclasses.replace(self.aggregation, execution_threshold=threshold)
+        return dataclasses.replace(self, aggregation=aggregation)
 
 
 _MARKET_DTYPES: Final[dict[str, type[Any]]] = {

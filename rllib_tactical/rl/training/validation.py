@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,14 @@ from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
+from rllib_tactical.domain.types import BoolArray, FloatArray
+from rllib_tactical.rl.training.win_rate import (
+    Total,
+    WinRateTarget,
+    choices_of,
+    choose,
+)
+from rllib_tactical.statistics.calibration import Calibration, fit_calibration
 from rllib_tactical.statistics.sharpe import days_per_year
 
 FEW_TRADES: Final = 10
@@ -32,6 +40,9 @@ class Validation:
     and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
     of the oracle's net P&L on the same bars, both at equal size, where the market has an oracle.
     ``reward``: mean of the last 100 episode rewards when it was made, None before so many.
+    ``target``: what the choice of the threshold for a win rate came to, None where none is wanted;
+    where it is met the figures are those by the threshold. ``calibration``: pairs of a decision's
+    score and how probable a profit is at it.
     """
 
     temperature_scale: float
@@ -45,6 +56,8 @@ class Validation:
     oracle_share: float | None = None
     reward: float | None = None
     win_rate: float | None = None
+    target: WinRateTarget | None = None
+    calibration: Calibration = ()
 
     @property
     def trades_too_little(self) -> bool:
@@ -66,6 +79,8 @@ class Validation:
             oracle_share=values.get("oracle_share"),
             reward=values.get("reward"),
             win_rate=values.get("win_rate"),
+            target=WinRateTarget.from_dict(values.get("target")),
+            calibration=tuple((x, p) for x, p in values.get("calibration", ())),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,16 +98,19 @@ class Validation:
             "oracle_share": self.oracle_share,
             "reward": self.reward,
             "win_rate": self.win_rate,
+            "target": None if self.target is None else self.target.as_dict(),
+            "calibration": [list(pair) for pair in self.calibration],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class PartMetrics:
-    """One instrument's metrics: per scale its net P&L, trades and P&L by date, and more.
+    """One instrument's metrics: per choice its net P&L, trades and P&L by date, and more.
 
-    ``days`` of the split; ``equity`` dollars before the first decision; ``equal_size_pnl``: net
-    P&L at equal size by the scale that is best here, where it was asked for; ``calendar`` of the
-    instrument.
+    A choice is a scale with a threshold, see ``choices_of``. ``scores`` and ``won`` of the trades
+    by choice; ``days`` of the split; ``equity`` dollars before the first decision;
+    ``equal_size_pnl``: net P&L at equal size by the scale that is best here, where it was asked
+    for; ``calendar`` of the instrument.
     """
 
     net_pnl: list[float]
@@ -104,6 +122,8 @@ class PartMetrics:
     equity: float
     calendar: str
     equal_size_pnl: float | None = None
+    scores: list[FloatArray] = field(default_factory=list)
+    won: list[BoolArray] = field(default_factory=list)
 
 
 def equal_size(rules: Rules) -> Rules:
@@ -126,14 +146,17 @@ def validate(
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
+    target: float | None = None,
 ) -> Validation:
     """Trade a split of every instrument greedily with every temperature scale and keep the best.
 
     P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
     the networks serves all scales. Ties go to the scale named first.
     """
-    metrics = [trade_part(engine, *part, rules, scales, train_confidence) for part in parts]
-    return combine(metrics, scales)
+    metrics = [
+        trade_part(engine, *part, rules, scales, train_confidence, target=target) for part in parts
+    ]
+    return combine(metrics, scales, rules, target)
 
 
 def trade_part(
@@ -144,6 +167,7 @@ def trade_part(
     scales: tuple[float, ...],
     train_confidence: float,
     at_equal_size: bool = False,
+    target: float | None = None,
 ) -> PartMetrics:
     """Trade one instrument's split with every temperature scale; with the best at equal size too.
 
@@ -151,11 +175,14 @@ def trade_part(
     """
     start, stop = max(split.start, history.first_decision), split.stop
     logits = logits_of(engine, history.inputs, np.arange(start, stop))
-    votes = [greedy_votes(softmax(logits, scale)) for scale in scales]
-    results = [run_backtest(history, each, rules, start, stop) for each in votes]
+    votes = {scale: greedy_votes(softmax(logits, scale)) for scale in scales}
+    results = [
+        run_backtest(history, votes[scale], rules.with_execution_threshold(threshold), start, stop)
+        for scale, threshold in choices_of(scales, rules, target)
+    ]
     equal_size_pnl = None
     if at_equal_size:
-        best = votes[_best([result.net_pnl for result in results])]
+        best = votes[scales[_best([result.net_pnl for result in results[: len(scales)]])]]
         equal_size_pnl = run_backtest(history, best, equal_size(rules), start, stop).net_pnl
     by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
     training = run_backtest(history, by_training_rule, rules, start, stop)
@@ -169,11 +196,18 @@ def trade_part(
         equity=training.initial_equity,
         calendar=history.instrument.calendar,
         equal_size_pnl=equal_size_pnl,
+        scores=[result.trades["score"].to_numpy(dtype=np.float64) for result in results],
+        won=[(result.trades["pnl"] > 0).to_numpy() for result in results],
     )
 
 
-def combine(metrics: Sequence[PartMetrics], scales: tuple[float, ...]) -> Validation:
-    """Return the validation of all instruments together."""
+def combine(
+    metrics: Sequence[PartMetrics],
+    scales: tuple[float, ...],
+    rules: Rules | None = None,
+    target: float | None = None,
+) -> Validation:
+    """Return the validation of all instruments together; arguments as of ``trade_part``."""
     by_scale = [
         {
             "scale": scale,
@@ -182,23 +216,54 @@ def combine(metrics: Sequence[PartMetrics], scales: tuple[float, ...]) -> Valida
         }
         for k, scale in enumerate(scales)
     ]
-    best = _best([each["net_pnl"] for each in by_scale])
+    best = plain = _best([each["net_pnl"] for each in by_scale])
+    found = None
+    if target is not None:
+        choices = choices_of(scales, rules or Rules(), target)
+        totals = [
+            Total(
+                sum(part.net_pnl[k] for part in metrics),
+                sum(part.trades[k] for part in metrics),
+                sum(part.wins[k] for part in metrics),
+            )
+            for k in range(len(choices))
+        ]
+        best, found = choose(target, choices, totals, plain)
+        scale = choices[best][0]
+    else:
+        scale = scales[best]
     daily: dict[str, float] = {}
     for part in metrics:
         for date, pnl in part.by_date[best].items():
             daily[date] = daily.get(date, 0.0) + pnl
     pnls = np.array([daily[date] for date in sorted(daily)])
-    trades, wins = int(by_scale[best]["trades"]), sum(part.wins[best] for part in metrics)
+    net_pnl = sum(part.net_pnl[best] for part in metrics)
+    trades, wins = (
+        sum(getattr(part, name)[best] for part in metrics) for name in ("trades", "wins")
+    )
     opening = sum(part.equity for part in metrics) + np.cumsum(pnls) - pnls
     return Validation(
-        temperature_scale=by_scale[best]["scale"],
-        net_pnl=by_scale[best]["net_pnl"],
+        temperature_scale=scale,
+        net_pnl=net_pnl,
         trades=trades,
         training_rule_trades=sum(part.training_rule_trades for part in metrics),
         by_scale=by_scale,
-        trades_per_day=by_scale[best]["trades"] / max(1, max(part.days for part in metrics)),
+        trades_per_day=trades / max(1, max(part.days for part in metrics)),
         sharpe=sharpe_ratio(pnls / opening, days_per_year({part.calendar for part in metrics})),
         win_rate=wins / trades if trades >= FEW_TRADES else None,
+        target=found,
+        calibration=_calibrated(metrics, best),
+    )
+
+
+def _calibrated(metrics: Sequence[PartMetrics], choice: int) -> Calibration:
+    """Return the calibration of the trades of all instruments by one choice."""
+    known = [part for part in metrics if part.scores]
+    if not known:
+        return ()
+    return fit_calibration(
+        np.concatenate([part.scores[choice] for part in known]),
+        np.concatenate([part.won[choice] for part in known]),
     )
 
 

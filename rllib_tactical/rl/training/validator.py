@@ -71,6 +71,7 @@ class Validator:
             oracle is not None,
             config.model.network,
             registered_extensions(),
+            config.training.validation.target_win_rate,
         )
         self._stage = stage
         self._parts: Parts = [(part.history, part.splits[1]) for part in market.parts]
@@ -107,7 +108,9 @@ class Validator:
         if metrics is None:
             metrics = _trade(weights, self._parts, *self._settings)
         validation = dataclasses.replace(
-            combine(metrics, self._settings[1]), stage=self._stage, reward=reward
+            combine(metrics, self._settings[1], self._settings[0], self._settings[-1]),
+            stage=self._stage,
+            reward=reward,
         )
         if self._oracle_pnl:
             earned = sum(part.equal_size_pnl or 0.0 for part in metrics)
@@ -150,10 +153,12 @@ def _trade(
     at_equal_size: bool,
     network: str,
     extensions: Extensions,
+    target: float | None,
 ) -> list[PartMetrics]:
     limit_threads()
     restore_extensions(extensions)
     engine = TorchEngine(weights, network)
     return [
-        trade_part(engine, *part, rules, scales, train_confidence, at_equal_size) for part in parts
+        trade_part(engine, *part, rules, scales, train_confidence, at_equal_size, target)
+        for part in parts
     ]
