@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -27,10 +25,8 @@ from serve.deploy.launch import launch_records, load_bundles, total_limits
 from serve.deploy.ray_serve import (
     APP_NAME,
     Progress,
-    claimed_port,
     connect_ray,
     no_progress,
-    port_claim,
     quietly,
     reachable,
     reserve_port,
@@ -38,6 +34,13 @@ from serve.deploy.ray_serve import (
     stop_serve,
     url_host,
     wait_until_healthy,
+)
+from serve.deploy.temporary import (
+    ServiceFolder,
+    claimed_port,
+    port_claim,
+    release_port,
+    remove_abandoned,
 )
 from serve.deploy.watch import LEAVE_S, WATCH_S, ClusterWatch
 from serve.http.security import (
@@ -161,13 +164,15 @@ def start_service(
     level = log_level()
     streams = bus_settings(bus)
     port = reserve_port(host, port)
+    remove_abandoned()
     claim = claimed_port(port)
-    folder = Path(tempfile.mkdtemp(prefix="tac-", dir="/tmp"))
+    temporary = ServiceFolder()
+    folder = temporary.path
     url = f"http://{url_host(host)}:{port}"
     # stops whatever has been started so far, last started first
     cleanup = ExitStack()
-    cleanup.callback(claim.close)
-    cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+    cleanup.callback(release_port, claim)
+    cleanup.callback(temporary.remove)
     try:
         symbols = [bundle.instrument.symbol for bundle in bundles]
         store = place_state(str(state or folder / "states"), symbols)

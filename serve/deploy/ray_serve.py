@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import random
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import ray
 import ray.util
@@ -167,29 +164,6 @@ def reserve_port(host: str, port: int) -> int:
         with suppress(ServiceError):
             return _try_port(host, candidate)
     return given
-
-
-def claimed_port(port: int) -> IO[str]:
-    """Return an open file that keeps this user's other services off a port until it is closed.
-
-    The replicas of one service share their port, so the system would let another service of the
-    same user share it too, and each would answer requests to the other.
-
-    Raises:
-        ServiceError: another service has it.
-    """
-    claim = port_claim(port).open("w")
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        claim.close()
-        raise ServiceError(f"port {port} is in use by another service of this user") from error
-    return claim
-
-
-def port_claim(port: int) -> Path:
-    """Return the file that ``claimed_port`` locks."""
-    return Path(tempfile.gettempdir()) / f"tactical-port-{os.getuid()}-{port}.lock"
 
 
 def _try_port(host: str, port: int) -> int:

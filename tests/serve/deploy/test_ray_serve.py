@@ -36,16 +36,6 @@ def test_a_host_as_it_is_reached_and_as_it_stands_in_a_url() -> None:
     assert [cluster.url_host(host) for host in ("::1", "127.0.0.1")] == ["[::1]", "127.0.0.1"]
 
 
-def test_a_port_belongs_to_one_service_of_a_user() -> None:
-    port = cluster.reserve_port("127.0.0.1", 0)
-    claim = cluster.claimed_port(port)
-    with pytest.raises(ServiceError, match=f"port {port} is in use by another service"):
-        cluster.claimed_port(port)
-    cluster.claimed_port(port + 1).close()
-    claim.close()
-    cluster.claimed_port(port).close()
-
-
 class Starting(BaseHTTPRequestHandler):
     """A service that answers 503 twice before it is ready."""
 
