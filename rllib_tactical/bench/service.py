@@ -22,6 +22,7 @@ import numpy as np
 
 from rllib_tactical.bench.load import LoadResult, send_load
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row, single, summarize
+from rllib_tactical.bench.pages import page_rows
 from rllib_tactical.bench.reload import reload_rows
 from rllib_tactical.bench.requests import (
     REPLAY,
@@ -115,6 +116,7 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> Itera
         many = _in_turns(running, numbered(holds), size.many, size.rounds, CLIENTS)
         yield _rates(many, running)
         yield single("memory grown meanwhile, all processes", "MB", service.memory_mb() - memory)
+        yield from page_rows(service.url, holds, size.requests, size.rounds, progress)
         progress("beside a process that burns a core")
         yield from _beside(running, size)
         yield from reload_rows(service.url, bundle, holds, folder, progress)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import Any, Final
 
 from rllib_tactical.domain.features.fvg import MAX_AGE
 from serve.api.health import HealthAnswer
@@ -32,10 +32,14 @@ BEAT_S: Final = 15.0
 """After so long without an event a comment is sent: both sides find out that they are cut."""
 
 WAITING: Final = 256
-"""Events that wait for one page; with more it has to ask for the view again."""
+"""How often a page may be told something before it takes it; then it has to ask again."""
 
 FILLS: Final = 200
 RETRY_MS: Final = 1_000
+
+
+_Told = tuple[bytes, str | None]
+"""A part of the stream, and the symbol that it is about."""
 
 
 class _Page:
@@ -182,7 +186,7 @@ class Hub:
                         self._send_status()
                     if now - health_at >= HEALTH_S:
                         health_at = now
-                        self._send(event_part("health", await self._health()))
+                        self._send((event_part("health", await self._health()), None))
                 except Exception:
                     # a page must not end because one look at the state has failed
                     _LOG.exception("the pages were not told what is new")
@@ -193,7 +197,7 @@ class Hub:
         status = status_of(self._replica, self._clock())
         if status != self._status:
             self._status = status
-            self._send(event_part("status", status))
+            self._send((event_part("status", status), None))
 
     async def _advance(self) -> Trail | None:
         """Read what is new and tell the pages; None where the store could never be read."""
@@ -208,33 +212,43 @@ class Hub:
                 self._replica.availability.failed(error)
                 return self._trail
             self._trail = trail
-            if self._pages:
-                for event in events:
-                    self._send(_part_of(event), event.symbol)
-                self._send_gaps(events)
+            if self._pages and events:
+                told: list[_Told] = [(_part_of(event), event.symbol) for event in events]
+                self._send(*told, *self._gaps(events))
             return trail
 
-    def _send_gaps(self, events: list[Event]) -> None:
-        new = [event for event in events if event.name == "bars"]
-        if not new:
-            return
-        self._replica.all_active()  # applies the new bars
-        for symbol in sorted({str(event.symbol) for event in new}):
+    def _gaps(self, events: list[Event]) -> Iterator[_Told]:
+        """Yield the gaps of the newest bars of each symbol with new ones."""
+        new: dict[str, int] = {}
+        for event in events:
+            if event.name == "bars" and event.symbol is not None:
+                data: Any = event.data
+                new[event.symbol] = new.get(event.symbol, 0) + len(data["bars"])
+        if new:
+            self._replica.all_active()  # applies the new bars
+        for symbol, count in new.items():
             machine = self._replica.machine.symbols.get(symbol)
             if machine is None:
                 continue
-            shown = MAX_AGE + sum(1 for event in new if event.symbol == symbol)
+            shown = MAX_AGE + count
             rows = machine.buffer.newest(shown + BEFORE_GAPS)
             if not rows:
                 continue
             first_s = rows[-shown:][0].time_s
             gaps = [gap for gap in zones_of(rows, shown) if gap.from_s >= first_s]
-            data = {"symbol": symbol, "first_s": first_s, "gaps": gaps}
-            self._send(event_part("gaps", data), symbol)
+            told = {"symbol": symbol, "first_s": first_s, "gaps": gaps}
+            yield event_part("gaps", told), symbol
 
-    def _send(self, part: bytes, symbol: str | None = None) -> None:
+    def _send(self, *told: _Told) -> None:
+        """Send parts to the pages that they are for: to each one all of its own at once."""
+        joined: dict[str | None, bytes] = {}
         for page in self._pages:
-            if symbol is None or page.symbol in (None, symbol):
+            if page.symbol not in joined:
+                own = (None, page.symbol)
+                joined[page.symbol] = b"".join(
+                    part for part, symbol in told if page.symbol is None or symbol in own
+                )
+            if part := joined[page.symbol]:
                 page.put(part)
 
 

@@ -29,6 +29,9 @@ READ_BACK: Final = 5_000
 """Records with bars of each symbol whose times are known."""
 
 READ_DECISIONS: Final = 1_000
+READ_AT_ONCE: Final = 50
+"""Newest decisions that one look takes: nobody can see more, and reading slows decisions down."""
+
 KEPT_DECISIONS: Final = 200
 """Newest decisions of each symbol that are kept for pages that open."""
 
@@ -123,14 +126,11 @@ class Trail:
         """
         if self.cursor is None:
             head = self._journal.head()
-            begin = Cursor(
-                self._state.head().archived, max(head.archived, head.sequence - READ_DECISIONS)
-            )
-            self._read(begin)
+            self._read(Cursor(self._state.head().archived, head.archived), READ_DECISIONS)
             return []
         if (self._state.version(), self._journal.version()) == self.cursor:
             return []
-        return self._read(self.cursor)
+        return self._read(self.cursor, READ_AT_ONCE)
 
     def missed(self, since: Cursor) -> list[Event] | None:
         """Return what happened after an event, up to ``cursor``; None when it is too much.
@@ -155,7 +155,8 @@ class Trail:
                 found.append(self._decided(stored, Cursor(now.state, stored.sequence)))
         return found
 
-    def _read(self, since: Cursor) -> list[Event]:
+    def _read(self, since: Cursor, decisions: int) -> list[Event]:
+        """Read what is new; of more decisions than this the newest."""
         found: list[Event] = []
         # the journal's end first: its decisions are on states that are read after it
         upto = self._journal.version()
@@ -169,7 +170,7 @@ class Trail:
             self._before_s = getattr(record, "at_s", self._before_s)
             since = Cursor(stored.sequence, since.journal)
             found += self._told(stored, since)
-        for stored in self._journal.read_after(since.journal):
+        for stored in self._journal.read_after(max(since.journal, upto - decisions)):
             if stored.sequence > upto:
                 break
             since = Cursor(since.state, stored.sequence)

@@ -50,12 +50,12 @@ function draw() {
     chart.levels(levels);
     showAccount(account && { ...account, levels }, { tick, total: day ? null : live.status.total,
       note: day ? "As the last decision shown saw it." : undefined });
-    showDecisions(shown.decisions, { tick, zone: zone(), ordersOnly: byId("orders-only").checked });
+    showDecisions(shown.decisions, { tick, zone: zone(), barSeconds: own.bar_seconds, ordersOnly: byId("orders-only").checked });
   }
   showSymbols(live.status, live.symbol, choose);
   showHealth(live.health, own, Date.now() / 1000);
   showConditions(conditions({ own, total: live.status.total, connection: page.connection,
-    lostAt: page.lostAt, health: live.health, zone: zone() }));
+    lostAt: page.lostAt, health: live.health, zone: zone(), past: day?.day.day }));
   const last = shown.bars.at(-1);
   setText(byId("price"), last ? price(last[4], tick) : "");
   setText(byId("legend"), last

@@ -70,11 +70,17 @@ export class Controls {
 
   #show() {
     const focused = document.activeElement?.id;
+    const typed = [...this.#holder.querySelectorAll("input, select")].map(({ id, value }) => [id, value]);
     if (!this.#allowed) {
       fill(this.#holder, el("p", {}, "The service takes no orders from this page: it has no token. Start it with TACTICAL_TOKEN and TACTICAL_ADMIN_TOKEN."));
       return;
     }
     fill(this.#holder, ...(this.#locked ? this.#lockedParts() : this.#openParts()), this.#messagePart());
+    // what somebody is typing stays when the audit trail has news
+    for (const [id, value] of typed) {
+      const input = byId(id);
+      if (input && (!input.options || [...input.options].some(option => option.value === value))) input.value = value;
+    }
     if (focused) byId(focused)?.focus();
   }
 
@@ -145,11 +151,14 @@ export class Controls {
   /** Ask whether an order is meant, give it, and say what came of it. */
   async #order({ title, text, name, path, body }) {
     if (!(await confirmed(title, text, name))) return;
+    this.#message = null;
+    this.#show();
     try {
       const answer = await give(path, { ...body, request_id: requestId() });
       const what = answer.override !== undefined ? `In force: ${answer.override.replace("_", " ")}`
         : `Bundle ${shortId(answer.bundle_id)} decides`;
       this.#message = { done: `${what} (state ${answer.version}).` };
+      for (const id of ["order-note", "bundle-path"]) byId(id).value = "";
     } catch (error) {
       if (error instanceof Refused && error.status === 401) this.#lock();
       this.#message = { error: `Not done: ${error.message}` };

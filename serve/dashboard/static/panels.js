@@ -99,12 +99,12 @@ export function showSymbols(status, chosen, onChoose) {
 const SHOWN = 100;
 
 /** Show the newest decisions, the latest on top. One row is in the order of the tab key. */
-export function showDecisions(decisions, { tick, zone, ordersOnly }) {
+export function showDecisions(decisions, { tick, zone, barSeconds, ordersOnly }) {
   const rows = byId("decision-rows");
   const wanted = (ordersOnly ? decisions.filter(one => one.order) : decisions).slice(-SHOWN).reverse();
   const focused = rows.contains(document.activeElement) ? document.activeElement.dataset.id : null;
   const kept = new Map([...rows.children].map(row => [row.dataset.id, row]));
-  const made = wanted.map(one => kept.get(one.decision_id) ?? decisionRow(one, tick, zone));
+  const made = wanted.map(one => kept.get(one.decision_id) ?? decisionRow(one, { tick, zone, barSeconds }));
   if (made.length !== rows.children.length || made.some((row, i) => rows.children[i] !== row)) {
     rows.replaceChildren(...made);
     if (focused) [...rows.children].find(row => row.dataset.id === focused)?.focus();
@@ -116,17 +116,17 @@ export function showDecisions(decisions, { tick, zone, ordersOnly }) {
   setText(byId("no-decisions"), ordersOnly && decisions.length ? "No orders among the last decisions." : "No decisions yet.");
 }
 
-function decisionRow(one, tick, zone) {
+function decisionRow(one, { tick, zone, barSeconds }) {
   const action = one.execute ? one.action : "hold";
   const vote = agent => `${one.votes[agent].label} ${Math.round(100 * one.votes[agent].confidence)}%`;
   const cells = [
-    time(one.at_s, zone, "seconds"), el("span", { className: `action ${action}` }, action),
+    one.bar_s === null ? time(one.at_s, zone, "seconds") : time(one.bar_s + barSeconds, zone), el("span", { className: `action ${action}` }, action),
     reason(one.reason), score(one.confidence), ...AGENTS.map(vote), order(one, tick),
   ];
   const row = el("tr", { tabIndex: -1, "data-id": one.decision_id, className: one.order ? "order" : "",
     "aria-haspopup": "dialog" },
     ...cells.map(cell => el("td", {}, cell)));
-  row.title = time(one.at_s, zone, "moment");
+  row.title = `decided ${time(one.at_s, zone, "moment")}`;
   return row;
 }
 

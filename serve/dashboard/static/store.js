@@ -84,7 +84,7 @@ export function levelsOf({ decisions, fills, position, entryPrice }) {
 }
 
 /** Return what an operator has to know first, the worst on top: level, code and text. */
-export function conditions({ own, total, connection, lostAt, health, zone = "UTC" }) {
+export function conditions({ own, total, connection, lostAt, health, zone = "UTC", past = null }) {
   const found = [];
   const add = (level, code, text) => found.push({ level, code, text });
   if (connection === "lost") {
@@ -108,5 +108,7 @@ export function conditions({ own, total, connection, lostAt, health, zone = "UTC
     add("warning", own.hold, `Decisions hold: ${reason(own.hold)}.`);
   }
   if (health?.status === "critical") add("critical", "health", "The service's health is critical: see Health.");
-  return found.sort((a, b) => (a.level === "critical" ? 0 : 1) - (b.level === "critical" ? 0 : 1));
+  if (past) add("note", "past", `${past} is shown: health, controls and what is said above are of now.`);
+  const order = ["critical", "warning", "note"];
+  return found.sort((a, b) => order.indexOf(a.level) - order.indexOf(b.level));
 }

@@ -14,9 +14,10 @@ export async function explain(decision, { tick, zone, threshold, bars, barSecond
   const more = el("div", { id: "why-more" }, el("p", { role: "status" }, "Recomputing the decision from the journal ..."));
   const close = el("button", { type: "button", id: "why-close" }, "Close");
   close.addEventListener("click", () => dialog.close());
-  fill(dialog, el("h2", { id: "why-title" }, `${time(decision.at_s, zone, "moment")}: ${
+  const at = decision.bar_s === null ? decision.at_s : decision.bar_s + barSeconds;
+  fill(dialog, el("h2", { id: "why-title" }, `${time(at, zone, "moment")}: ${
     decision.execute ? decision.action : "hold"}, ${reason(decision.reason)}`), close,
-    known(decision, tick, threshold), more);
+    known(decision, { tick, zone, threshold }), more);
   if (!dialog.open) dialog.showModal();
   dialog.dataset.id = decision.decision_id;
   try {
@@ -28,7 +29,7 @@ export async function explain(decision, { tick, zone, threshold, bars, barSecond
 }
 
 /** What the journal has of a decision. */
-function known(decision, tick, threshold) {
+function known(decision, { tick, zone, threshold }) {
   const votes = AGENTS.map(agent => {
     const vote = decision.votes[agent];
     const lines = LABELS[agent].map((label, i) => {
@@ -43,6 +44,7 @@ function known(decision, tick, threshold) {
     meter(value, side === decision.side && value >= threshold ? "good" : "plain", score(value))]);
   scores.push(["needed for an order", score(threshold)]);
   const rest = facts([
+    ["decided at", `${time(decision.at_s, zone, "moment")}:${time(decision.at_s, zone, "seconds").slice(-2)}`],
     ["price / ATR", `${price(decision.price, tick)} / ${plain(decision.atr)}`],
     ["position then", plain(decision.position)],
     ["equity then", dollars(decision.equity)],
@@ -66,7 +68,7 @@ const size = part => Math.max(...AGENTS.map(agent => Math.abs(part.effect[agent]
 
 /** What recomputing a decision tells. */
 function recomputed(found, { tick, zone, bars, barSeconds }) {
-  const head = ["", ...AGENTS, "decision without it"];
+  const head = name => [name, ...AGENTS, "decision without it"];
   const matters = parts => parts.map(part => [part.name, ...effects(part), outcome(part.outcome)]);
   const columns = found.columns.toSorted((a, b) => size(b) - size(a));
   const rows = found.rows.toSorted((a, b) => size(b) - size(a)).slice(0, ROWS);
@@ -76,18 +78,18 @@ function recomputed(found, { tick, zone, bars, barSeconds }) {
   return [
     found.same ? null : el("p", { role: "alert" }, "The recomputation differs from what was recorded."),
     el("h3", {}, "From the votes to the order"),
-    table("Steps", ["step", "", "action", "lots"], found.steps.map(step => [
+    table("Steps", ["step", "what it says", "action", "lots"], found.steps.map(step => [
       STEPS[step.name], step.name === "limits" || step.name === "override" ? reason(step.text) : step.text,
       step.action, step.quantity ? plain(step.quantity) : "-"])),
     found.limits.length ? facts(found.limits.map(limit => [
       `${limit.name.replaceAll("_", " ")} ${plain(limit.limit)} made it smaller`, `${plain(limit.quantity)} lots allowed`])) : null,
     el("p", { className: "hint" }, `weights: ${AGENTS.map(agent => `${agent} ${found.weights[agent]}`).join(", ")}; threshold ${found.threshold}`),
     el("h3", {}, "What mattered: by how much the probability of each vote falls without the feature"),
-    scroll("features", table("Features", head, matters(columns))),
+    scroll("features", table("Features", head("feature"), matters(columns))),
     el("h3", {}, `The ${ROWS} bars that mattered most`),
-    scroll("bars", table("Bars", head, matters(rows))),
+    scroll("bars", table("Bars", head("bar"), matters(rows))),
     el("h3", {}, "What other votes would have done"),
-    scroll("others", table("Other votes", ["", "fvg / momentum / entry", "probability", "decision", "score"], others)),
+    scroll("others", table("Other votes", ["change", "fvg / momentum / entry", "probability", "decision", "score"], others)),
     el("h3", {}, "The window: 60 bars and seven features"),
     scroll("window", windowTable(found, { tick, zone, bars, barSeconds })),
   ];

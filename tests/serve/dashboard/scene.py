@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.types import Bars
@@ -31,10 +32,14 @@ START_S = 1_772_409_600
 
 
 def dated(bars: Bars, start_s: int = START_S) -> Bars:
-    """Return bars from a date on."""
+    """Return bars from a date on, with prices on the tick of 0.01."""
     return Bars(
-        bars.timestamp_s - bars.timestamp_s[0] + start_s,
-        *(getattr(bars, name) for name in ("open", "high", "low", "close", "volume")),
+        timestamp_s=bars.timestamp_s - bars.timestamp_s[0] + start_s,
+        open=np.round(bars.open, 2),
+        high=np.round(bars.high, 2),
+        low=np.round(bars.low, 2),
+        close=np.round(bars.close, 2),
+        volume=bars.volume,
     )
 
 
@@ -124,6 +129,12 @@ async def _awaited(work: Callable[[], Awaitable[Any]]) -> Any:
     return await work()
 
 
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def served(
     bundle: Bundle | Sequence[Bundle], folder: Path, port: int = 0, **settings: Any
@@ -132,9 +143,7 @@ def served(
     values = {**TOKENS, "admin_name": "the desk", **settings}
     started, ended = threading.Event(), asyncio.Event()
     scenes: list[Scene] = []
-    if not port:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    port = port or free_port()
 
     async def serve() -> None:
         async with running(bundle, folder, **values) as cluster:
