@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Final
@@ -11,6 +13,9 @@ from typing import Final
 from rllib_tactical.errors import ConfigError, TrainingError
 
 NODE_GROUP: Final = "ray.io/node-group"
+ANSWER_TIMEOUT_S: Final = 4.0
+"""How long a cluster may take to answer. Ray itself tries for over a minute, then ends the process.
+"""
 GROWTH_TIMEOUT_S: Final = 900.0
 """How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
 
@@ -21,6 +26,28 @@ def named_cluster() -> str | None:
     return None if address in ("", "local") else address
 
 
+def require_answer(address: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    """Check that something listens at the address of a cluster.
+
+    Args:
+        address: ``host:port``, also after ``ray://``; any other form is left to Ray.
+        timeout_s: how long to wait.
+
+    Raises:
+        TrainingError: nothing does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+    except (OSError, OverflowError) as error:
+        raise TrainingError(
+            f"RAY_ADDRESS must be the address of a Ray cluster that answers, found {address!r}: "
+            f"{error}"
+        ) from error
+
+
 def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) -> None:
     """Join a running cluster (RAY_ADDRESS, or one on this machine), or start Ray for this process.
 
@@ -28,17 +55,21 @@ def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) 
     the nodes that are missing.
 
     Raises:
-        TrainingError: Ray does not start, or the cluster has fewer CPUs than the workers need.
+        TrainingError: no cluster answers at RAY_ADDRESS, Ray does not start, or the cluster has
+            fewer CPUs than the workers need.
     """
     import ray
 
     if not ray.is_initialized():
+        address = named_cluster()
+        if address is not None:
+            require_answer(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         try:
             ray.init(
-                include_dashboard=None if named_cluster() else False,
+                include_dashboard=None if address else False,
                 logging_level="ERROR",
                 log_to_driver=False,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
@@ -56,11 +87,17 @@ def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) 
 
 
 def make_room(cpus_needed: int, log: Callable[[str], None] = lambda line: None) -> float:
-    """Return how many CPUs the cluster has, after a wait if it has too few and may grow."""
+    """Return how many CPUs the cluster has.
+
+    Waits while it has too few and may grow, and while other jobs hold so many that too few are
+    left: the workers could not start, and nothing would say why.
+    """
     found = cluster_cpus()
     if cpus_needed > found and may_grow():
         log(f"waiting for {cpus_needed} CPUs: the Ray cluster has {found:g} and may grow")
         found = await_cpus(cpus_needed)
+    if cpus_needed <= found:
+        await_free_cpus(cpus_needed, log)
     return found
 
 
@@ -122,3 +159,40 @@ def await_cpus(needed: int, timeout_s: float = GROWTH_TIMEOUT_S, poll_s: float =
     finally:
         remove_placement_group(wanted)
     return found
+
+
+def await_free_cpus(
+    needed: int, log: Callable[[str], None], poll_s: float = 1.0, every_s: float = 60.0
+) -> None:
+    """Wait until ``needed`` CPUs are free or no other job is left that could free some.
+
+    Args:
+        needed: CPUs.
+        log: told what is waited for and who holds it, at first and every ``every_s``.
+        poll_s: between two looks.
+        every_s: between two lines.
+    """
+    import ray
+
+    told = -math.inf
+    while (free := float(ray.available_resources().get("CPU", 0))) < needed:
+        others = other_jobs()
+        if not others:
+            return
+        if time.monotonic() - told >= every_s:
+            told = time.monotonic()
+            log(f"waiting for {needed} CPUs: {free:g} are free, held by {'; '.join(others)}")
+        time.sleep(poll_s)
+
+
+def other_jobs() -> list[str]:
+    """Return the command and the place of every other job that is connected to the cluster."""
+    import ray
+    from ray._private import state
+
+    mine = ray.get_runtime_context().get_job_id()
+    return [
+        f"{job['Entrypoint']!r} (process {job['DriverPid']} on {job['DriverIPAddress']})"
+        for job in state.state.job_table()
+        if not job["IsDead"] and job["JobID"] != mine
+    ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -10,15 +14,18 @@ import ray
 import torch
 
 from rllib_tactical.errors import ConfigError, TrainingError
+from rllib_tactical.runtime import ray_cluster
 from rllib_tactical.runtime.ray_cluster import (
     NODE_GROUP,
     await_cpus,
     make_room,
     may_grow,
     named_cluster,
+    require_answer,
     require_gpus,
     start_ray,
 )
+from tests.small_ray import small_ray
 
 
 class Cluster:
@@ -26,10 +33,12 @@ class Cluster:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cpus: float = 2.0, gpus: int = 0) -> None:
         self.cpus, self.gpus, self.added = cpus, gpus, 0.0
+        self.held: list[float] = []  # CPUs of other jobs, look by look; none afterwards
         self.labels: dict[str, str] = {}
         self.asked: list[Any] = []
         monkeypatch.setattr(ray, "is_initialized", lambda: True)
         monkeypatch.setattr(ray, "cluster_resources", self._resources)
+        monkeypatch.setattr(ray, "available_resources", self._available)
         monkeypatch.setattr(
             ray, "nodes", lambda: [{"Alive": True, "Labels": self.labels}, {"Alive": False}]
         )
@@ -40,6 +49,10 @@ class Cluster:
         found = {"CPU": self.cpus, "GPU": float(self.gpus)}
         self.cpus += self.added
         return found
+
+    def _available(self) -> dict[str, float]:
+        held = self.held.pop(0) if self.held else 0.0
+        return {"CPU": self.cpus - held} if self.cpus > held else {}
 
     def _ask(self, bundles: list[dict[str, float]]) -> object:
         self.asked.append(bundles)
@@ -128,3 +141,103 @@ def test_ray_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ray, "init", fail)
     with pytest.raises(TrainingError, match="Ray did not start: no port is free"):
         start_ray(1)
+
+
+def test_a_busy_cluster_is_waited_for_and_whoever_holds_it_is_said(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(ray_cluster, "other_jobs", lambda: ["'train.py' (process 7 on a)"])
+    cluster.held = [2.0, 2.0, 1.0]
+    said: list[str] = []
+    assert make_room(2, said.append) == 2.0
+    assert said == ["waiting for 2 CPUs: 0 are free, held by 'train.py' (process 7 on a)"]
+    assert pauses == [1.0, 1.0, 1.0]
+
+
+def test_what_no_other_job_holds_is_not_waited_for(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "other_jobs", list)
+    cluster.held = [2.0] * 9
+    assert make_room(2, pytest.fail) == 2.0
+
+
+HOLDER = """
+import ray, sys
+ray.init(log_to_driver=False, logging_level="ERROR")
+
+@ray.remote(num_cpus=2)
+class Worker:
+    def ready(self):
+        return True
+
+worker = Worker.remote()
+ray.get(worker.ready.remote())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.ray
+def test_two_jobs_on_one_cluster_tell_each_other_apart() -> None:
+    """With a real second job: it holds both CPUs until it ends."""
+    with small_ray():
+        environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+        command = [sys.executable, "-c", HOLDER]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe) as holder:
+            assert holder.stdin and holder.stdout
+            end = holder.stdin.close
+            assert holder.stdout.readline() == b"held\n"
+            said: list[str] = []
+
+            def log(line: str) -> None:
+                said.append(line)
+                end()
+
+            try:
+                make_room(2, log)
+            finally:
+                holder.kill()
+        assert len(said) == 1
+        assert said[0].startswith("waiting for 2 CPUs: 0 are free, held by ")
+        assert f"process {holder.pid} on" in said[0]
+
+
+@pytest.mark.parametrize("form", ["{}", "ray://{}"])
+def test_a_cluster_that_does_not_answer_is_said_at_once(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = form.format(f"127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        before = time.monotonic()
+        with pytest.raises(TrainingError, match=f"answers, found '{address}': .*refused"):
+            start_ray(1)
+        assert time.monotonic() - before < 5
+
+
+def test_an_address_that_swallows_what_is_sent_is_given_up() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        try:
+            with pytest.raises(TrainingError, match="timed out"):
+                require_answer(f"127.0.0.1:{port}", timeout_s=0.1)
+        finally:
+            for each in waiting:
+                each.close()
+
+
+@pytest.mark.parametrize("address", ["auto", "nonsense", "[::1]:x"])
+def test_other_forms_of_an_address_are_left_to_ray(address: str) -> None:
+    require_answer(address)
