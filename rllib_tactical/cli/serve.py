@@ -57,6 +57,13 @@ from rllib_tactical.config.loader import load_config
     "streams, and publish orders there.",
 )
 @click.option(
+    "--drift",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Profile of the bundle (tactical drift --save-profile), or folder of profiles: compare "
+    "what the service sees and does with it, for /health and /metrics.",
+)
+@click.option(
     "--haproxy/--no-haproxy",
     default=None,
     hidden=True,
@@ -70,6 +77,7 @@ def serve_command(
     config: Path | None,
     state: str,
     bus: str | None,
+    drift: Path | None,
     haproxy: bool | None,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.
@@ -95,6 +103,7 @@ def serve_command(
             state=state,
             progress=progress,
             bus=bus,
+            drift=drift,
         ),
         click.echo,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.domain.features.table import FeatureTable, level_input
 from rllib_tactical.domain.preconditions import require_shape
+from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, FEATURE_NAMES, FloatArray, IntArray
 from rllib_tactical.statistics.calibration import right_votes
 
@@ -69,17 +70,22 @@ def monitored_inputs(features: FeatureTable) -> FloatArray:
     return out
 
 
+def session_days(history: MarketHistory) -> IntArray:
+    """Return the session of each bar, (T,): the day since 1970, UTC, of the session's first bar."""
+    first = np.where(history.sessions.is_first, np.arange(len(history)), 0)
+    days: IntArray = history.bars.timestamp_s[np.maximum.accumulate(first)] // DAY_S
+    return days
+
+
 def observations_of(result: BacktestResult) -> Observations:
     """Return what a backtest observed; a session is the day (since 1970, UTC) of its first bar.
 
     A session that is cut off at the end of the backtest is left out.
     """
     history, trades = result.history, result.trades
-    sessions = history.sessions
-    first = np.maximum.accumulate(np.where(sessions.is_first, np.arange(len(history)), 0))
-    day = history.bars.timestamp_s[first] // DAY_S
+    day = session_days(history)
     bar = np.arange(result.start, result.stop - 1)
-    if sessions.elapsed[result.stop - 1] < 1.0:
+    if history.sessions.elapsed[result.stop - 1] < 1.0:
         bar = bar[day[bar] != day[result.stop - 1]]
     exits = trades["exit_bar"].to_numpy(dtype=np.int64)
     ended = np.isin(day[exits], day[bar])

@@ -43,6 +43,7 @@ from serve.deploy.temporary import (
     remove_abandoned,
 )
 from serve.deploy.watch import LEAVE_S, WATCH_S, ClusterWatch
+from serve.drift.watch import DriftWatch, read_profiles
 from serve.http.security import (
     ADMIN_TOKEN_VARIABLE,
     TOKEN_VARIABLE,
@@ -119,6 +120,7 @@ def start_service(
     state: str | Path | None = None,
     progress: Progress = no_progress,
     bus: str | None = None,
+    drift: Path | None = None,
 ) -> Service:
     """Start the service and return once it answers.
 
@@ -140,6 +142,8 @@ def start_service(
         progress: called with what is done next, and often with nothing while waiting; what it
             raises ends the start.
         bus: URL of the Redis or Valkey server with the bus; None for events over HTTP alone.
+        drift: profile of the bundle, or folder of profiles, with which what the service sees and
+            does is compared; None for no monitor.
 
     Raises:
         UnreadableError: there is no bundle.
@@ -163,6 +167,8 @@ def start_service(
         raise ServiceError(f"replicas must be >= 1, found {replicas}")
     level = log_level()
     streams = bus_settings(bus)
+    if drift is not None:
+        read_profiles(drift)  # before anything is started
     port = reserve_port(host, port)
     remove_abandoned()
     claim = claimed_port(port)
@@ -223,6 +229,10 @@ def start_service(
         near = f"http://{url_host(reachable(host))}:{port}"
         wait_until_healthy(f"{near}/ready", progress)
         watch = ClusterWatch(f"{near}/live", others=owned)
+        if drift is not None:
+            monitor = DriftWatch(store, own, drift)
+            cleanup.callback(monitor.stop)
+            monitor.start()
     except BaseException as error:
         quietly(cleanup.close)
         if isinstance(error, TacticalError) or not isinstance(error, Exception):

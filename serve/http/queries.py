@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig
@@ -30,6 +32,8 @@ from serve.api.operations import (
 from serve.api.responses import NO_ACCURACY, ManifestAnswer
 from serve.bus.status import BusStatus
 from serve.decision.replica import StateReplica
+from serve.drift.alerts import drift_alerts, drift_of
+from serve.drift.status import DriftReader
 from serve.http.asgi import HttpRequest, HttpResponse, json_response
 from serve.http.asking import ask, unavailable
 from serve.http.openapi import openapi_document
@@ -70,6 +74,7 @@ class Queries:
         self._performance, self._service = settings.performance, settings.service
         self._needs_token = settings.token_digest is not None
         self._probe = ResourceProbe(folder)
+        self._drift = DriftReader(folder)
         self.handlers: Mapping[Operation[Any], Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             HEALTH: self._health,
             LIVE: self._live,
@@ -116,7 +121,13 @@ class Queries:
                 self._replica.recorder.health,
                 self._bus(),
             )
-        return combined(reports, self._replica.machine)
+        report = combined(reports, self._replica.machine)
+        alerts = drift_alerts(self._drift.read(), self._deciding())
+        return msgspec.structs.replace(report, alerts=[*report.alerts, *alerts])
+
+    def _deciding(self) -> dict[str, str]:
+        active = self._replica.all_active()
+        return {symbol: each.decider.bundle.bundle_id for symbol, each in active.items()}
 
     def _decisions_overdue_s(self, bundle: Bundle, recent: Recent, now_s: float) -> float | None:
         if not self._service.live_bars:
@@ -156,6 +167,7 @@ class Queries:
                     bars_overdue_s=active.state.market_age_s(time.time(), bundle.bar_seconds),
                     trades=machine.symbols[symbol].trades,
                     accuracy={bundle_id: share for bundle_id, (_, share) in scores.items()},
+                    drift=drift_of(self._drift.read(), symbol, bundle.bundle_id),
                 )
             )
         replica = ReplicaView(

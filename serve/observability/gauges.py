@@ -16,6 +16,7 @@ from rllib_tactical.domain.types import AGENTS
 from serve.api.responses import Accuracy
 from serve.bus.status import BusStatus
 from serve.decision.risk_state import RiskState
+from serve.drift.status import SymbolDrift
 from serve.state.machine import StateMachine
 from serve.state.portfolio import Trade
 
@@ -27,7 +28,8 @@ class SymbolView:
     """What is shown of one symbol.
 
     ``bundle_id``: the bundle that decides; ``drawdown_limit``: of a session, as a share of its
-    peak; ``bars_overdue_s``: None without bars; ``accuracy``: by bundle.
+    peak; ``bars_overdue_s``: None without bars; ``accuracy``: by bundle; ``drift``: of the bundle,
+    None where the monitor knows nothing of it.
     """
 
     symbol: str
@@ -37,6 +39,7 @@ class SymbolView:
     bars_overdue_s: float | None
     trades: Sequence[Trade]
     accuracy: Mapping[str, Accuracy]
+    drift: SymbolDrift | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,7 @@ class StateCollector(Collector):
         yield from _of_bus(self._bus)
         yield self._overrides()
         yield self._accuracy()
+        yield from self._drift()
         yield _trade_pnl([trade.pnl for each in self._symbols for trade in each.trades])
 
     def _of_replica(self) -> Iterator[Metric]:
@@ -153,6 +157,22 @@ class StateCollector(Collector):
                     in_force = float(each.state.control is control)
                     family.add_metric([each.symbol, control.value], in_force)
         return family
+
+    def _drift(self) -> Iterator[Metric]:
+        text = "Largest statistic of drift of a group over its threshold, an alarm above 1"
+        ratio = GaugeMetricFamily("tactical_drift_ratio", text, labels=["symbol", "group"])
+        text = "Statistics of drift above their thresholds"
+        alarms = GaugeMetricFamily("tactical_drift_alarms", text, labels=["symbol"])
+        text = "Whole sessions in which the bundle's drift was looked for"
+        sessions = GaugeMetricFamily("tactical_drift_sessions", text, labels=["symbol"])
+        for each in self._symbols:
+            drift = each.drift
+            if drift is not None and drift.profile:
+                alarms.add_metric([each.symbol], float(drift.alarms))
+                sessions.add_metric([each.symbol], float(drift.sessions))
+                for group, value in drift.ratios.items():
+                    ratio.add_metric([each.symbol, group], value)
+        yield from (ratio, alarms, sessions)
 
     def _accuracy(self) -> Metric:
         text = "Share of a bundle's trades in which the agent's vote was right"

@@ -33,7 +33,7 @@ Scores = dict[str, tuple[int, Accuracy]]
 def agent_accuracy(trades: list[Trade]) -> Accuracy:
     """Return the share of right votes per agent over the trades whose votes are known."""
     known = [trade for trade in trades if trade.votes is not None]
-    found = accuracies(_table(known))
+    found = accuracies(votes_table(known))
     return Accuracy(**{agent: found[agent] for agent in AGENTS})
 
 
@@ -95,7 +95,8 @@ def _figures(trades: list[Trade]) -> dict[str, Any]:
     }
 
 
-def _table(trades: list[Trade]) -> pd.DataFrame:
+def votes_table(trades: Sequence[Trade]) -> pd.DataFrame:
+    """Return trades with known votes in the columns of a backtest's, as far as they have them."""
     votes = np.array([trade.votes for trade in trades], dtype=np.int64).reshape(-1, len(AGENTS))
     return pd.DataFrame(
         {

@@ -160,6 +160,11 @@ class SymbolMachine:
         """Return the newest fills, oldest first, and whether each was undone or replaced."""
         return self._fills.newest(count)
 
+    @property
+    def fills(self) -> list[Fill]:
+        """The accepted fills that are remembered, without those that were undone."""
+        return self._fills.fills
+
     def has_filled(self, decision_id: str) -> bool:
         """Return whether a fill of the order of a decision was reported."""
         return self._fills.has_filled(decision_id)

@@ -1,0 +1,1 @@
+"""Drift of what the service sees and does, watched beside it."""
