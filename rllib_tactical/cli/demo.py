@@ -23,6 +23,7 @@ from rllib_tactical.backtest.training_overlap import seen_in_training
 from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.export import export_run
+from rllib_tactical.cli.demo_page import PICTURE, REPLAY, SESSION, show_page
 from rllib_tactical.cli.options import read_options
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.schema import TacticalConfig
@@ -52,7 +53,8 @@ TRAIN_SECONDS: Final = 80.0
 SUMMARY: Final = "summary.json"
 
 DEMO_OUTPUT: Final = ReplaceableOutput(
-    name="demo", files=frozenset({"bars.parquet", "run", "bundle", "backtest", SUMMARY})
+    name="demo",
+    files=frozenset({"bars.parquet", "run", "bundle", "backtest", SESSION, PICTURE, SUMMARY}),
 )
 
 DEMO_TRAINING: Final = TrainingConfig(
@@ -126,9 +128,13 @@ def run_demo(
     log(f"report {out / 'backtest' / 'report.html'}")
 
     log("5/5 service: one real window to POST /decide")
-    request, answer, url = _ask_service(out / "bundle", prepared.history, comparison)
-    for line in _describe_answer(answer, url):
-        log(line)
+    request = _last_entry(prepared.history, comparison)
+    with start_service(out / "bundle", port=0, config=REPLAY) as service:
+        token = os.environ.get(TOKEN_VARIABLE) or None
+        answer = _ask_service(service.url, token, request)
+        for line in _describe_answer(answer, service.url):
+            log(line)
+        show_page(service.url, token, bundle, market.source, prepared.history, out, log)
 
     summary = {
         "market": market.synthetic or market.source.path.name,
@@ -222,24 +228,25 @@ def _backtest(out: Path, bundle: Bundle, prepared: PreparedPart, market: DemoDat
     return comparison
 
 
-def _ask_service(
-    bundle: Path, history: MarketHistory, comparison: Comparison
-) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Post the window of the backtest's last entry (else of its last bar) to a real service."""
+def _last_entry(history: MarketHistory, comparison: Comparison) -> dict[str, Any]:
+    """Return the request for the window of the backtest's last entry, else of its last bar."""
     decisions = comparison.policy.result.decisions
     entries = decisions[decisions["entered"]]
     row = (entries if len(entries) else decisions).iloc[-1]
-    request = decide_request(history, int(row["bar"]))
-    with start_service(bundle, port=0) as service:
-        try:
-            token = os.environ.get(TOKEN_VARIABLE)
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            reply = httpx.post(f"{service.url}/decide", json=request, headers=headers, timeout=30.0)
-        except httpx.HTTPError as error:
-            raise ServiceError(f"POST {service.url}/decide failed: {error}") from error
-        if reply.status_code != 200:
-            raise ServiceError(f"POST /decide answered {reply.status_code}: {reply.text}")
-        return request, reply.json(), service.url
+    return decide_request(history, int(row["bar"]))
+
+
+def _ask_service(url: str, token: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    """Post a request to a real service and return its answer."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        reply = httpx.post(f"{url}/decide", json=request, headers=headers, timeout=30.0)
+    except httpx.HTTPError as error:
+        raise ServiceError(f"POST {url}/decide failed: {error}") from error
+    if reply.status_code != 200:
+        raise ServiceError(f"POST /decide answered {reply.status_code}: {reply.text}")
+    answer: dict[str, Any] = reply.json()
+    return answer
 
 
 def decide_request(history: MarketHistory, t: int) -> dict[str, Any]:
