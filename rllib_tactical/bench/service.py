@@ -60,10 +60,10 @@ class ServiceSize:
     """
 
     decisions: int = 3_000
-    rounds: int = 5
-    requests: int = 500
+    rounds: int = 3
+    requests: int = 400
     orders: int = 100
-    many: int = 2_000
+    many: int = 1_500
     beside: int = 20_000
     bars: int = 2_000
 
