@@ -13,6 +13,7 @@ import { explain } from "./why.js";
 
 const THEME = "tactical.theme";
 const BARS = 600;
+const DECISIONS = 200;
 const PLAY_MS = 400;
 
 const page = { live: null, day: null, connection: "connecting", lostAt: 0, following: null, playing: null };
@@ -89,7 +90,7 @@ async function show(symbol) {
   const following = page.following = new AbortController();
   for (;;) {
     try {
-      const view = await get("view", { symbol, bars: BARS });
+      const view = await get("view", { symbol, bars: BARS, decisions: DECISIONS });
       if (following.signal.aborted) return;
       const health = page.live?.health ?? null;
       page.live = new LiveStore(view);

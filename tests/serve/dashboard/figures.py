@@ -23,7 +23,10 @@ SECONDS: Final = 10
 LATE_MS: Final = 50.0
 OPENED: Final = 5
 
-VIEW: Final = "performance.getEntriesByName(location.origin + '/view?bars=600')[0]?.responseEnd"
+VIEW: Final = (
+    "performance.getEntriesByType('resource')"
+    ".find(entry => entry.name.includes('/view?'))?.responseEnd"
+)
 FRAMES: Final = """() => {
   window.frames_ms = [];
   let last = performance.now();
