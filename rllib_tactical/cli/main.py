@@ -57,6 +57,21 @@ _COMMANDS = {
         "drift_command",
         "Say how far the market is from a bundle's training.",
     ),
+    "registry": (
+        "rllib_tactical.cli.registry",
+        "registry_group",
+        "Keep bundles, their parents, signatures and promotions.",
+    ),
+    "promote": (
+        "rllib_tactical.cli.registry",
+        "promote_command",
+        "Choose a bundle of the registry for its symbol.",
+    ),
+    "rollback": (
+        "rllib_tactical.cli.registry",
+        "rollback_command",
+        "Choose the bundle that was chosen before.",
+    ),
     "runs": (
         "rllib_tactical.cli.runs",
         "runs_group",
@@ -114,6 +129,9 @@ _EXTRAS = {
     "evaluate": ("train",),
     "selftest": ("report",),
     "drift": ("report",),
+    "registry": ("registry",),
+    "promote": ("registry",),
+    "rollback": ("registry",),
     "runs": ("train",),
     "serve": ("serve",),
     "paper": ("report",),

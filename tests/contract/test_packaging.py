@@ -32,6 +32,10 @@ EXTRAS = {
     "backtest": "report",
     "evaluate": "train",
     "selftest": "report",
+    "drift": "report",
+    "registry": "registry",
+    "promote": "registry",
+    "rollback": "registry",
     "runs": "train",
     "serve": "serve",
     "paper": "report",
@@ -117,7 +121,7 @@ def _third_party_imports(root: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.slow
 def test_every_imported_package_is_declared(project_root: Path) -> None:
-    extras = ("serve", "redis", "train", "mlflow", "bench", "databento", "nautilus")
+    extras = ("serve", "redis", "registry", "train", "mlflow", "bench", "databento", "nautilus")
     declared = _declared(project_root, *extras)
     # jinja2 and Ray Serve bring these two; both belong to their published interface.
     declared |= {"markupsafe", "uvicorn"}

@@ -1,0 +1,1 @@
+"""The life of a bundle: kept in a registry, signed, adapted, gated, promoted and rolled back."""
