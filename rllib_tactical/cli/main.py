@@ -57,6 +57,11 @@ _COMMANDS = {
         "drift_command",
         "Say how far the market is from a bundle's training.",
     ),
+    "adapt": (
+        "rllib_tactical.cli.adapt",
+        "adapt_command",
+        "Train the champion further on recent bars, gate it, promote it.",
+    ),
     "registry": (
         "rllib_tactical.cli.registry",
         "registry_group",
@@ -129,6 +134,7 @@ _EXTRAS = {
     "evaluate": ("train",),
     "selftest": ("report",),
     "drift": ("report",),
+    "adapt": ("registry", "train"),
     "registry": ("registry",),
     "promote": ("registry",),
     "rollback": ("registry",),

@@ -33,6 +33,7 @@ EXTRAS = {
     "evaluate": "train",
     "selftest": "report",
     "drift": "report",
+    "adapt": "registry,train",
     "registry": "registry",
     "promote": "registry",
     "rollback": "registry",
