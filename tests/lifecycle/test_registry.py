@@ -9,7 +9,7 @@ import pytest
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.bundle.signature import make_key, read_public_keys, signature_path
 from rllib_tactical.errors import DataError, ServiceError, UsageError
-from rllib_tactical.lifecycle.registry import PROMOTIONS, Registry
+from rllib_tactical.lifecycle.registry import GENESIS, PROMOTIONS, Registry, _hash
 
 
 class Clock:
@@ -98,7 +98,7 @@ def test_what_is_refused(registry: Registry, family: list[Bundle]) -> None:
             registry.entry(wrong)
 
 
-@pytest.mark.parametrize("how", ["changed", "removed", "swapped"])
+@pytest.mark.parametrize("how", ["changed", "removed", "swapped", "forged"])
 def test_promotions_that_are_not_what_was_written_are_found(
     registry: Registry, family: list[Bundle], how: str
 ) -> None:
@@ -110,6 +110,9 @@ def test_promotions_that_are_not_what_was_written_are_found(
         lines[1] = lines[1].replace('"ann"', '"eve"')
     elif how == "removed":
         del lines[1]
+    elif how == "forged":  # with the hash that fits it: the next line does not follow it
+        values = json.loads(lines[0]) | {"by": "eve"}
+        lines[0] = json.dumps(values | {"hash": _hash(GENESIS, values)})
     else:
         lines[0], lines[1] = lines[1], lines[0]
     path.write_text("\n".join(lines) + "\n")

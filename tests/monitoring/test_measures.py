@@ -8,7 +8,6 @@ import pytest
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.monitoring import sums as at
 from rllib_tactical.monitoring.measures import (
-    FEW_TRADES,
     largest_distance,
     measures_of,
     population_stability,
@@ -85,7 +84,7 @@ def test_behavior_differs_either_way() -> None:
 
 
 def test_nothing_is_said_about_few_trades_or_without_decisions() -> None:
-    few = outcomes(SCORED=FEW_TRADES - 1, VOTED=FEW_TRADES - 1, ENDED=FEW_TRADES - 1, FILLED=0.0)
+    few = outcomes(SCORED=9.0, VOTED=9.0, ENDED=9.0, FILLED=0.0)
     assert all(np.isnan(measure(few, outcomes())) for measure in OUTCOMES.values())
     nothing, usual = np.zeros(12), behavior(100.0, 60.0, 9.0, 50.0)
     assert all(np.isnan(measure(nothing, usual)) for measure in BEHAVIOR.values())

@@ -51,10 +51,10 @@ def small() -> Observations:
 
 def test_sums_by_session_of_a_small_example() -> None:
     found = small()
-    edges = tuple(np.array([0.5]) for _ in INPUTS)
+    edges = tuple(np.array([1.0]) for _ in INPUTS)  # an edge belongs to the bin below it
     sums = sums_of(found, edges)
     assert sums[INPUT].session.tolist() == [7, 9]
-    assert sums[INPUT].rows[:, input_slices(edges)["atr_to_close"]].tolist() == [[1, 1], [0, 1]]
+    assert sums[INPUT].rows[:, input_slices(edges)["atr_to_close"]].tolist() == [[2, 0], [0, 1]]
     behavior = sums[BEHAVIOR].rows
     assert behavior[:, DECISIONS].tolist() == [2, 1]
     np.testing.assert_allclose(behavior[:, CONFIDENCE], [1.2, 0.9])
