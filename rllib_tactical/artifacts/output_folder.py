@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rllib_tactical.artifacts.atomic import is_left_over
+from rllib_tactical.artifacts.folder_lock import LOCK
 from rllib_tactical.artifacts.json_file import read_object
 from rllib_tactical.errors import UnreadableError, UsageError
 
@@ -113,15 +114,15 @@ def require_output_file(out: Path, source: Path | None = None) -> None:
 
 
 def _names(out: Path | Place) -> list[str]:
-    """Return what ``out`` holds, without what a killed writer has left."""
+    """Return what ``out`` holds, without its lock and what a killed writer has left."""
     if not isinstance(out, Path):
         if not out.is_local:
-            return sorted(out.files_below())
+            return sorted(name for name in out.files_below() if name != LOCK)
         out = out.local
     require_folder(out)
     if not out.exists():
         return []
-    return sorted(name for name in os.listdir(out) if not is_left_over(name))
+    return sorted(name for name in os.listdir(out) if name != LOCK and not is_left_over(name))
 
 
 def _foreign(out: Path | Place, allowed: str, names: list[str]) -> UsageError:

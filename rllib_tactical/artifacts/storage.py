@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from rllib_tactical.artifacts.folder_lock import LOCK, locked_folder
 from rllib_tactical.artifacts.json_file import parse_object
 from rllib_tactical.errors import UnreadableError, UsageError
 
@@ -137,7 +138,7 @@ class Mirror:
         """Bring everything that is at the place, except folders of the name ``leave_out``."""
         for name in self.place.files_below():
             parts = PurePosixPath(name).parts
-            if leave_out not in parts:
+            if leave_out not in parts and name != LOCK:
                 self.fetch(name)
 
     def fetch(self, name: str) -> None:
@@ -210,27 +211,31 @@ def working_folder(place: str | Path, resume: bool) -> Iterator[Path]:
     For a path it is that path. For a URI it is a temporary folder, which begins with what is there
     if ``resume``; changes are sent every few seconds and at the end, also after an error. Whether
     anything may be there already is for the caller to check.
+
+    Raises:
+        TrainingError: another process works at the URI. A path is for the caller to lock.
     """
     there = place_of(place)
     if there.is_local:
         yield there.local if isinstance(place, str) else place
         return
-    local = Path(tempfile.mkdtemp(prefix="tactical-"))
-    mirror = Mirror(local, there)
-    ended = threading.Event()
-    try:
-        if resume:
-            mirror.pull()
-        pusher = threading.Thread(target=_push_until, args=(mirror, ended), daemon=True)
-        pusher.start()
+    with locked_folder(there):
+        local = Path(tempfile.mkdtemp(prefix="tactical-"))
+        mirror = Mirror(local, there)
+        ended = threading.Event()
         try:
-            yield local
+            if resume:
+                mirror.pull()
+            pusher = threading.Thread(target=_push_until, args=(mirror, ended), daemon=True)
+            pusher.start()
+            try:
+                yield local
+            finally:
+                ended.set()
+                pusher.join()
+                mirror.push()
         finally:
-            ended.set()
-            pusher.join()
-            mirror.push()
-    finally:
-        shutil.rmtree(local, ignore_errors=True)
+            shutil.rmtree(local, ignore_errors=True)
 
 
 def _push_until(mirror: Mirror, ended: threading.Event) -> None:

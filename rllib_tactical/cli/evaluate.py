@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from rllib_tactical.artifacts.atomic import atomic_file
+from rllib_tactical.artifacts.folder_lock import locked_folder
 from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.backtest.metrics import TABLE_METRICS
@@ -30,6 +31,7 @@ from rllib_tactical.errors import UsageError
 from rllib_tactical.walkforward.folds import fold_by_dates, walk_forward
 from rllib_tactical.walkforward.jobs import Job
 from rllib_tactical.walkforward.study import (
+    STUDY_OUTPUT,
     Study,
     make_study,
     open_folder,
@@ -91,6 +93,7 @@ def evaluate_command(
     --validation-from and --test-from there is one fold at these dates. The folder keeps the runs,
     so that --resume goes on after any interruption; results/ has the report.
     """
+    STUDY_OUTPUT.require(out, resume=resume)
     first_s = moment(validation_from, "--validation-from")
     test_s = moment(test_from, "--test-from")
     if (first_s is None) != (test_s is None):
@@ -109,14 +112,15 @@ def evaluate_command(
         parts = walk_forward(len(loaded.bars), 4 if folds is None else folds)
     numbers = tuple(range(config.training.seed, config.training.seed + seeds))
     study = make_study(loaded, parts, numbers, config)
-    open_folder(out, study, resume)
 
     def log(text: str) -> None:
         click.echo(text, err=True)
 
-    bundles = train_missing(study, out, parallel, log)
-    summary = summarize(study, bundles, log)
-    write_summary(study, bundles, summary, out)
+    with locked_folder(out):
+        open_folder(out, study, resume)
+        bundles = train_missing(study, out, parallel, log)
+        summary = summarize(study, bundles, log)
+        write_summary(study, bundles, summary, out)
     if as_json:
         click.echo(json.dumps({"out": str(out), **summary.to_dict()}, indent=2, allow_nan=False))
         return

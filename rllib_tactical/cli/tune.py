@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from rllib_tactical.artifacts.folder_lock import locked_folder
 from rllib_tactical.artifacts.storage import Place, place_of
 from rllib_tactical.cli.options import FolderType, training_data_options
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import data_sources
 from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.errors import UsageError
-from rllib_tactical.sweep.folder import SUMMARY, SweepFolder, read_plan
+from rllib_tactical.sweep.folder import SUMMARY, SWEEP_OUTPUT, SweepFolder, read_plan
 from rllib_tactical.sweep.results import conclude, result_lines
 from rllib_tactical.sweep.runner import Sweep, run_sweep
 from rllib_tactical.sweep.spec import SweepSpec, load_sweep, recorded_sweep, with_changes
@@ -71,6 +72,7 @@ def tune_command(
     any interruption: finished trials are kept, others continue from their newest checkpoint.
     """
     place = place_of(out)
+    SWEEP_OUTPUT.require(place, resume=resume)
     spec = _spec(sweep_path, config_path, place, resume)
     spec = with_changes(
         spec,
@@ -86,8 +88,9 @@ def tune_command(
         click.echo(text, err=as_json)
 
     try:
-        shared = run_sweep(Sweep(spec, sources, BAR_SECONDS, folder), resume, log)
-        found = conclude(spec, folder, shared, log)
+        with locked_folder(place):
+            shared = run_sweep(Sweep(spec, sources, BAR_SECONDS, folder), resume, log)
+            found = conclude(spec, folder, shared, log)
         if as_json:
             click.echo((folder.local / SUMMARY).read_text(encoding="utf-8").rstrip())
             return

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rllib_tactical.artifacts.run_folder import RunFolder
+from rllib_tactical.artifacts.folder_lock import locked_folder
+from rllib_tactical.artifacts.run_folder import RUN_OUTPUT, RunFolder
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import DataSource
@@ -55,10 +56,35 @@ def train(
         TacticalError: bad data, a folder in use, a resume that does not fit, too few CPUs or GPUs.
         KeyboardInterrupt: Ctrl-C or SIGTERM; what was learned is in the newest checkpoint.
     """
+    with locked_folder(Path(out)):
+        return _train(
+            [dataclasses.replace(source, path=Path(source.path)) for source in sources],
+            RunFolder(Path(out)),
+            config or TacticalConfig(),
+            bar_seconds=bar_seconds,
+            resume=resume,
+            max_seconds=max_seconds,
+            log=log,
+            mlflow=mlflow,
+            callbacks=callbacks,
+        )
+
+
+def _train(
+    sources: list[DataSource],
+    folder: RunFolder,
+    config: TacticalConfig,
+    *,
+    bar_seconds: int,
+    resume: bool,
+    max_seconds: float | None,
+    log: Callable[[str], None],
+    mlflow: str | None,
+    callbacks: Sequence[TrainingCallback],
+) -> TrainingResult:
     limit_threads()
-    config = config or TacticalConfig()
-    sources = [dataclasses.replace(source, path=Path(source.path)) for source in sources]
-    folder = RunFolder(Path(out))
+    if not resume:
+        RUN_OUTPUT.require(folder.path)
     before = folder.read() if resume else {}
     start = time.monotonic()
     market = prepare_market(sources, config, bar_seconds)
