@@ -6,10 +6,15 @@ Neither ray nor torch is imported here: the domain must be testable without them
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+# A job of a shell in the background ignores Ctrl-C, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any test module can import ray or a numerical library: they read these once. Ray's worker
 # processes inherit them.

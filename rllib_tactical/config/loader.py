@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from rllib_tactical.config.schema import REPLACED_BY, TacticalConfig
-from rllib_tactical.config.version1 import with_current_names
+from rllib_tactical.config.version1 import is_version1, with_current_names
 from rllib_tactical.config.yaml12 import read_yaml
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.errors import ConfigError
@@ -69,8 +69,11 @@ def sections_of(values: Any, source: str, hint: Hint | None = None) -> Any:
 def renamed_sections(
     sections: Any, source: str, hint: Hint | None = None, version1: bool | None = None
 ) -> Any:
-    """Return sections with today's names; see ``with_current_names``."""
+    """Return sections with today's names (``with_current_names``), and the credit of their version."""
+    version1 = is_version1(sections) if version1 is None else version1
     sections, renamed = with_current_names(sections, source, version1)
+    if version1:
+        sections = _with_credit(sections)
     if renamed and hint is not None:
         hint(f"{source}: names of version 1, please rename: {', '.join(renamed)}")
     return sections
@@ -137,6 +140,15 @@ def _filled(sections: dict[str, Any], name: str, default: dict[str, Any]) -> dic
     return {**sections, name: {**default, **given}} if isinstance(given, dict) else sections
 
 
+def _with_credit(sections: Any) -> Any:
+    """Return sections that credit sampled votes where they say nothing: no other credit was known."""
+    return (
+        _filled(sections, "training", {"credit": "decisive"})
+        if isinstance(sections, dict)
+        else sections
+    )
+
+
 def recorded_config(sections: Any, source: str) -> TacticalConfig:
     """Build the configuration that a run folder, a bundle or a sweep recorded, in any version.
 
@@ -146,9 +158,7 @@ def recorded_config(sections: Any, source: str) -> TacticalConfig:
         ConfigError: it has settings that this version does not know.
     """
     found, _ = with_current_names(sections, source)
-    if isinstance(found, dict) and isinstance(found.get("training"), dict):
-        found = {**found, "training": {"credit": "decisive", **found["training"]}}
-    return from_dict(TacticalConfig, found, source)
+    return from_dict(TacticalConfig, _with_credit(found), source)
 
 
 def reward_preset(name: str) -> RewardConfig:

@@ -83,13 +83,9 @@ def test_what_is_measured_by_then_is_kept_when_it_is_stopped(
 
     monkeypatch.setattr(market, "measure_market", measure)
     before = signal.getsignal(signal.SIGTERM)
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
-    try:
-        result = CliRunner().invoke(
-            command.bench_command, ["--section", "market", "--section", "engine", "--out", str(out)]
-        )
-    finally:
-        signal.signal(signal.SIGINT, inherited)
+    result = CliRunner().invoke(
+        command.bench_command, ["--section", "market", "--section", "engine", "--out", str(out)]
+    )
     assert (result.exit_code, closed) == (1, [True])
     assert "1,234" in result.output
     document = json.loads(out.read_text())

@@ -29,13 +29,15 @@ from tests.ports import ports_of_serve
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-COPIED_NOT = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "out", "*.egg-info")
+COPIED_NOT = shutil.ignore_patterns(
+    ".git", ".venv*", "__pycache__", "runs", "out", "*.egg-info", ".*cache", ".hypothesis"
+)
 SMALL = """tactical_marl:
   training: {iterations: 2, steps_per_update: 256, batch_size: 128, epochs: 1, num_envs: 16,
              accounts_per_bar: 4, num_env_runners: 1, episodes: {length: 32},
              checkpoint_every: 100000}
 """
-UPLOAD_LIMIT_BYTES = 3_000_000
+UPLOAD_LIMIT_BYTES = 4_000_000
 PATIENCE_S = 240.0
 UPLOADED = "this is the upload"
 

@@ -162,7 +162,7 @@ def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
 
 
 def test_unknown_paths_and_methods(client: httpx.Client) -> None:
-    for path in ("/", "/decide/", "/admin"):
+    for path in ("/page", "/decide/", "/admin"):
         response = client.get(path)
         assert (response.status_code, error_of(response)["code"]) == (404, "unknown_path")
     for method, path, allowed in (("GET", "/decide", "POST"), ("POST", "/health", "GET, HEAD")):

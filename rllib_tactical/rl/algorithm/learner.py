@@ -237,7 +237,8 @@ class MappoLearner(PPOTorchLearner):
 
     def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         """Update the modules by a minibatch, as RLlib does; with threads by those of an epoch."""
-        if self._threads is None:
+        by_epochs = isinstance(next(iter(batch.values()), None), list)  # not in RLlib's own loop
+        if self._threads is None or not by_epochs:
             updated: tuple[Any, Any, Any] = super()._uncompiled_update(batch, **kwargs)
             return updated
         outputs: dict[str, Any] = {}

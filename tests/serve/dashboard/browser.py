@@ -72,10 +72,15 @@ class Visit:
 
     def confirm(self, button: str) -> str:
         """Press a button, confirm what it asks, and return what came of it."""
+        outcome = self.page.locator("#controls .done, #controls [role=alert]")
+        before = outcome.all_text_contents()
         self.page.click(button)
         self.page.click("#confirm-yes")
-        done = self.page.wait_for_selector("#controls .done, #controls [role=alert]")
-        return str(done.text_content())
+        deadline = time.monotonic() + 60.0
+        while not (found := outcome.all_text_contents()) or found == before:
+            assert time.monotonic() < deadline, found
+            self.page.wait_for_timeout(20)
+        return str(found[0])
 
     def condition(self, code: str) -> str:
         """Wait until the bar on top says something; return it."""

@@ -80,6 +80,7 @@ def test_a_state_that_cannot_be_written_is_a_503(bundle: Bundle, tmp_path: Path)
             assert (await cluster.get("/health")).json()["components"]["pipeline"] == {
                 "status": "critical",
                 "error_rate": 0.5,  # one of two writes
+                "decisions_overdue_s": None,
             }
             counts = cluster.apps[0]._telemetry._registry
             labels = {"endpoint": "/bars"}
