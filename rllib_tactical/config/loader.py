@@ -69,7 +69,7 @@ def sections_of(values: Any, source: str, hint: Hint | None = None) -> Any:
 def renamed_sections(
     sections: Any, source: str, hint: Hint | None = None, version1: bool | None = None
 ) -> Any:
-    """Return sections with today's names (``with_current_names``), and the credit of their version."""
+    """Return sections with today's names (``with_current_names``) and their version's credit."""
     version1 = is_version1(sections) if version1 is None else version1
     sections, renamed = with_current_names(sections, source, version1)
     if version1:
@@ -141,7 +141,7 @@ def _filled(sections: dict[str, Any], name: str, default: dict[str, Any]) -> dic
 
 
 def _with_credit(sections: Any) -> Any:
-    """Return sections that credit sampled votes where they say nothing: no other credit was known."""
+    """Return sections that credit sampled votes if they say nothing: nothing else was known."""
     return (
         _filled(sections, "training", {"credit": "decisive"})
         if isinstance(sections, dict)
