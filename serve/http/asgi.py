@@ -149,17 +149,21 @@ class StreamResponse:
         """Send status, headers and parts; ``without_body`` leaves the parts out."""
         headers = [(b"content-type", self.content_type), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        try:
+            if not without_body:
+                await self._until_ended(send)
+        finally:
+            await self.parts.aclose()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _until_ended(self, send: Send) -> None:
         sending = asyncio.ensure_future(self._send_parts(send))
         gone = asyncio.ensure_future(self._until_gone())
-        if without_body:
-            sending.cancel()
         try:
             await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel(), sending.cancel()
             await asyncio.gather(gone, sending, return_exceptions=True)
-            await self.parts.aclose()
-        await send({"type": "http.response.body", "body": b""})
 
     async def _send_parts(self, send: Send) -> None:
         async for part in self.parts:
