@@ -102,7 +102,7 @@ test: lint ## every check: static ones, then the whole test suite
 	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
 
 .PHONY: test-fast
-test-fast: venv ## the tests that start no Ray and take seconds, while working
+test-fast: venv ## the tests that start no Ray and take little time, while working
 	@"$(PY)" -m pytest -n $(TEST_WORKERS) --dist loadfile --durations=15 -m "not ray and not serve and not slow" $(PYTEST_ARGS)
 
 .PHONY: coverage

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from rllib_tactical.errors import TrainingError, UsageError
@@ -101,7 +102,7 @@ def _lease(place: Place) -> Iterator[None]:
     if found and not _is_over(found):
         raise _in_use(place, found, f"; one that was killed holds it {STALE_AFTER_S:.0f} s longer")
     _write(place, mine)
-    time.sleep(SETTLES_IN_S)
+    sleep(SETTLES_IN_S)
     found = _read(place)
     if found.get("id") != mine["id"]:
         raise _in_use(place, found)

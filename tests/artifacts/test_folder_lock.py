@@ -130,7 +130,7 @@ def remote(endpoint: str) -> str:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     asked: list[float] = []
-    monkeypatch.setattr(time, "sleep", asked.append)
+    monkeypatch.setattr(folder_lock, "sleep", asked.append)
     return asked
 
 
@@ -139,6 +139,7 @@ def put(place: Place, **holder: Any) -> None:
         stream.write(json.dumps(holder).encode())
 
 
+@pytest.mark.slow
 def test_a_place_is_held_while_a_run_works_there(remote: str, waits: list[float]) -> None:
     place = place_of(remote)
     with working_folder(remote, resume=False) as local:
@@ -186,7 +187,7 @@ def test_of_two_that_come_at_the_same_time_one_gives_way(
     def other_comes(seconds: float) -> None:
         put(place, id="other", host="b", process=8, since="x", renewed=time.time())
 
-    monkeypatch.setattr(time, "sleep", other_comes)
+    monkeypatch.setattr(folder_lock, "sleep", other_comes)
     with pytest.raises(TrainingError, match="by process 8 on b"), locked_folder(place):
         pytest.fail("held twice")
 

@@ -40,6 +40,7 @@ def test_an_unknown_kind_of_storage_is_named() -> None:
         place_of("moon://bucket/run")
 
 
+@pytest.mark.slow
 def test_a_mirror_sends_changes_only_and_brings_them_back(tmp_path: Path, there: str) -> None:
     place = place_of(there)
     assert "any" not in str(place)  # no credentials in what is printed
@@ -87,6 +88,7 @@ def test_what_completes_a_checkpoint_arrives_last(
     assert sent == ["actors.safetensors", "zeta", "checkpoint.json"]
 
 
+@pytest.mark.slow
 def test_a_working_folder_is_kept_also_after_an_error(there: str) -> None:
     with pytest.raises(RuntimeError), working_folder(there, resume=False) as folder:
         (folder / "run.json").write_text("{}")

@@ -46,11 +46,13 @@ def test_a_bundle_beside_its_baselines_and_an_extra_policy(
     assert "oracle" in stages
 
 
+@pytest.mark.slow
 def test_baselines_can_be_left_out(bundle: Bundle, history: MarketHistory) -> None:
     comparison = compare_bundle(bundle, history, 400, 600, with_baselines=False)
     assert comparison.baselines == ()
 
 
+@pytest.mark.slow
 def test_trades_by_the_training_rule_count_every_vote_alike(
     bundle: Bundle, history: MarketHistory
 ) -> None:

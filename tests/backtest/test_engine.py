@@ -119,6 +119,7 @@ def test_equal_with_sessions_of_ragged_lengths_and_a_start_inside_one() -> None:
     assert_equals_the_loop(history, random_votes(900, 5), Rules(), 361, 1_261)
 
 
+@pytest.mark.slow
 def test_equal_with_breaks_bars_out_of_hours_and_bars_that_did_not_come() -> None:
     for seed in range(3):
         sessions = gappy_sessions(np.random.default_rng(seed), 1_300)

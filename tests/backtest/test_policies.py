@@ -76,6 +76,7 @@ def test_rule_based_is_the_rule_of_the_domain(history: MarketHistory) -> None:
     np.testing.assert_array_equal(votes.index, expected.index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_random_trades_as_often_as_the_policy_at_other_times(
     history: MarketHistory, seed: int

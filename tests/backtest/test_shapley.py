@@ -78,6 +78,7 @@ def test_absent_agents_go_along() -> None:
         assert of(*nobody)[0] == [HOLD, HOLD, WAIT]
 
 
+@pytest.mark.slow
 def test_an_entry_agent_that_waits_for_decoys_earns_its_place() -> None:
     """fvg and momentum trade every signal and the opposite of none; entry lets gaps pass only."""
     market = make_market("gap", 3, 12_000)
@@ -100,6 +101,7 @@ def test_an_entry_agent_that_waits_for_decoys_earns_its_place() -> None:
     assert all(each.error > 0 for each in (fvg, momentum))
 
 
+@pytest.mark.slow
 def test_values_are_strict_json_and_rows_of_text(comparison: Comparison) -> None:
     values = agent_values(comparison.policy.result)
     document = json.loads(json.dumps(values.to_dict(), allow_nan=False))

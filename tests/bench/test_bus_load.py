@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from rllib_tactical.bench.bus_load import CommandLog, EventLoad, all_commands, drained
 from serve.api.streams import SYNERGIES
 from serve.client.bus import BusReader
@@ -13,6 +15,7 @@ from tests.serve.bus.events import event
 from tests.serve.state.stores import valkey_server
 
 
+@pytest.mark.slow
 def test_every_event_is_published_some_more_than_once_and_not_in_order(tmp_path: Path) -> None:
     with valkey_server(tmp_path / "server") as (url, _):
         load = EventLoad(url, lambda name: event(name, 5), rate=400.0, seed=1)
@@ -29,6 +32,7 @@ def test_every_event_is_published_some_more_than_once_and_not_in_order(tmp_path:
         assert not drained(url, 0.1)  # nobody reads
 
 
+@pytest.mark.slow
 def test_commands_are_counted_as_they_come_and_in_all(tmp_path: Path) -> None:
     with valkey_server(tmp_path / "server") as (url, server):
         assert drained(url, 1.0)

@@ -73,6 +73,7 @@ def made(*arguments: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_a_market_of_parameters_comes_with_its_costs(tmp_path: Path) -> None:
     out = str(tmp_path / "m.csv.gz")
     arguments = ("--market", "gap", "--edge", "150", "--cost-share", "0.4", "--bars", "3000")
@@ -88,6 +89,7 @@ def test_a_market_of_parameters_comes_with_its_costs(tmp_path: Path) -> None:
     assert "m.yaml: SYNTH with the costs of this market, for --instrument" in text
 
 
+@pytest.mark.slow
 def test_a_drawn_market_has_the_parameters_of_its_seed(tmp_path: Path) -> None:
     arguments = ("--market", "drawn", "--bars", "3000", "--out", str(tmp_path / "m.parquet"))
     document = made(*arguments, "--parameters-seed", "5", "--seed", "2")

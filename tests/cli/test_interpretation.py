@@ -66,6 +66,7 @@ def test_features_say_it(naive: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert err.startswith("TQQQ.csv read as own columns; times UTC;")
 
 
+@pytest.mark.slow
 def test_a_backtest_says_it_and_keeps_it(
     naive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_prefixes_of_real_bars(real_data: Path) -> None:
     check_prefixes(bars_of(rows), [*range(0, 4_000, 97), 4_000])
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds, st.integers(362, 420))
 def test_another_future_changes_no_decision_fill_or_reward(seed: int, cut: int) -> None:

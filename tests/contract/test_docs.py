@@ -105,6 +105,7 @@ def test_every_decision_has_context_decision_and_consequences(project_root: Path
         assert headings[1:] == ["## Context", "## Decision", "## Consequences"], page.name
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_architecture_shows_every_package(project_root: Path) -> None:
     with _docs_on_path(project_root):
         from _ext.layers import draw, packages  # type: ignore[import-not-found,unused-ignore]

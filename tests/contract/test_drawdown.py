@@ -49,6 +49,7 @@ def check(history):
     return hit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKETS)
 def test_on_synthetic_markets(name):
     assert check(make_market(name, 5, 8_000, 0.3).history()) > 0

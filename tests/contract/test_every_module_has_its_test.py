@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 ROOTS: Final = ("rllib_tactical", "envs", "serve")
 
 EXEMPT: Final = frozenset(
@@ -46,6 +48,7 @@ def place_of_tests(module: Path) -> Path:
     return Path("tests") / inside.parent / f"test_{inside.name}"
 
 
+@pytest.mark.slow
 def test_every_module_with_logic_has_a_test_of_its_name(project_root: Path) -> None:
     missing = {
         str(module)

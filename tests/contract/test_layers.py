@@ -75,6 +75,7 @@ def test_bundle_and_inference_load_no_ray(project_root: Path) -> None:
     assert "ray" not in _loaded_after_importing(bundle, project_root)
 
 
+@pytest.mark.slow
 def test_the_client_loads_neither_torch_nor_ray(project_root: Path) -> None:
     modules = _modules(project_root, "serve", "client")
     assert "serve.client.calls" in modules

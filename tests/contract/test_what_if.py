@@ -51,12 +51,14 @@ def readers_of(module: str, project_root: Path) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", READERS)
 def test_only_the_learner_and_the_oracle_import_it(module: str, project_root: Path) -> None:
     """No environment, env runner, validation, backtest, bundle or service does."""
     assert readers_of(module, project_root) == READERS[module]
 
 
+@pytest.mark.slow
 def test_nothing_that_decides_knows_the_oracle(project_root: Path) -> None:
     assert readers_of(ORACLE, project_root) == ORACLE_READERS
 

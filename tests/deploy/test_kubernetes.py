@@ -40,6 +40,7 @@ def pods(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield kind, group["template"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_accepts_pods_and_volumes(project_root: Path, version: str) -> None:
     plain = [d for d in documents(project_root) if d["kind"] not in CLUSTER]

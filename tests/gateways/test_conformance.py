@@ -20,6 +20,8 @@ from rllib_tactical.live.paper import bar_input
 from serve.api.write_requests import FillInput
 from tests.live.conftest import bundle as bundle
 
+pytestmark = pytest.mark.slow
+
 LOTS = 4.0
 T = np.arange(EMBARGO_BARS + 40)
 STILL = Bars(

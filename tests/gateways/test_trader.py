@@ -14,6 +14,8 @@ from rllib_tactical.live.local import LocalService
 from serve.api.write_requests import BarInput, BrokerAccount, FillInput
 from tests.live.conftest import bundle as bundle
 
+pytestmark = pytest.mark.slow
+
 START = 1_700_000_100
 
 

@@ -16,6 +16,8 @@ from rllib_tactical.lifecycle.adapt import ADAPT, Adaptation, Adapted, AdaptSett
 from rllib_tactical.lifecycle.registry import Registry
 from tests.market import random_bars
 
+pytestmark = pytest.mark.slow
+
 NO_PROFILE = "not looked for: the champion has no profile"
 
 

@@ -79,6 +79,7 @@ def test_few_days_or_trades_are_refused(idle: BacktestResult, busy: BacktestResu
     assert [refusal.split(" must")[0] for refusal in found.refusals] == ["days", "trades"]
 
 
+@pytest.mark.slow
 def test_two_bundles_trade_the_same_bars(history: MarketHistory, family: list[Bundle]) -> None:
     found = gate(family[0], family[1], history, START, STOP)  # the same weights
     assert found.champion_pnl == found.challenger_pnl
@@ -86,6 +87,7 @@ def test_two_bundles_trade_the_same_bars(history: MarketHistory, family: list[Bu
     assert not found.passed
 
 
+@pytest.mark.slow
 def test_the_bound_is_below_the_mean_and_covers_it() -> None:
     covered = 0
     for seed in range(200):

@@ -11,6 +11,8 @@ from rllib_tactical.bundle.signature import make_key, read_public_keys, signatur
 from rllib_tactical.errors import DataError, ServiceError, UsageError
 from rllib_tactical.lifecycle.registry import GENESIS, PROMOTIONS, Registry, _hash
 
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     """A second later at each look."""

@@ -120,6 +120,7 @@ def test_the_end_of_a_followed_file_is_asked_for_by_an_interrupt(tmp_path: Path)
     assert market.ends_at(379)
 
 
+@pytest.mark.slow
 def test_a_stream_is_kept_line_by_line_and_lines_that_are_known_are_left_out(
     tmp_path: Path,
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_stream_is_kept_line_by_line_and_lines_that_are_known_are_left_out(
     assert path.read_bytes() == b"timestamp,open\n1,2.0\n3,4.0\n5,6.0\n"
 
 
+@pytest.mark.slow
 def test_a_stream_is_waited_for_until_it_has_enough_lines(tmp_path: Path) -> None:
     class Endless(io.RawIOBase):
         def __iter__(self) -> Endless:

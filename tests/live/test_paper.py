@@ -122,6 +122,7 @@ def test_fills_are_known_by_the_order_that_opened_their_position() -> None:
     assert end.timestamp == open_s[last.bar] + 299  # at the close
 
 
+@pytest.mark.slow
 def test_a_closing_order_closes_and_an_opening_one_has_its_bracket() -> None:
     service = Service({0: OPEN, 2: CLOSE})
     result = follow(service, paper_session(HISTORY, 100_000.0))

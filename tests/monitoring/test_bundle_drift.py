@@ -76,6 +76,7 @@ def test_the_end_of_the_training_is_that_of_its_last_part(
     assert training_end_s(bundle) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "sessions", "note"),
     [

@@ -43,6 +43,7 @@ def test_a_profile_has_thresholds_of_every_window_for_every_group(profile: Drift
     assert profile.reference == {}
 
 
+@pytest.mark.slow
 def test_inputs_are_of_the_reference_and_the_rest_of_the_outcomes(
     profile: DriftProfile, series: Observations
 ) -> None:
@@ -59,6 +60,7 @@ def test_inputs_are_of_the_reference_and_the_rest_of_the_outcomes(
         fitted(part(series, 0, SESSIONS), outcomes=part(series, 0, 29))
 
 
+@pytest.mark.slow
 def test_a_profile_is_the_same_for_the_same_seed_and_after_its_file(
     profile: DriftProfile, series: Observations, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_drawn_months_have_the_mean_and_more_than_the_spread_of_the_rows() -> No
     assert new.max() > 1.2 * seen.max()
 
 
+@pytest.mark.slow
 def test_the_share_of_false_alarms_is_the_stated_one_on_independent_sessions() -> None:
     alarms, tried = 0, 200
     for seed in range(tried):

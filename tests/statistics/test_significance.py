@@ -70,6 +70,7 @@ def test_without_a_trade_there_is_nothing_to_judge() -> None:
     assert in_words(significance) == "No trade was made: there is nothing to judge."
 
 
+@pytest.mark.slow
 def test_the_best_of_many_trials_is_deflated_away() -> None:
     rng = np.random.default_rng(0)
     trials = Trials(tuple(map(str, range(100))), rng.normal(0.0, 100.0, (DAYS, 100)))
@@ -94,6 +95,7 @@ def test_comparisons_are_paired_by_day() -> None:
     assert found.sharpe.estimate == pytest.approx(0.05 * 252**0.5, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_rival_that_is_better_is_found() -> None:
     beaten, winning = judged(-30.0, 30.0).beaten_p_value, judged(30.0, -30.0).beaten_p_value
     assert beaten is not None
@@ -102,6 +104,7 @@ def test_a_rival_that_is_better_is_found() -> None:
     assert winning > 0.4
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_figures() -> None:
     assert judged(10.0, 0.0).to_dict() == judged(10.0, 0.0).to_dict()
 

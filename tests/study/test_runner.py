@@ -31,6 +31,7 @@ def test_finished_runs_are_told_without_training(tmp_path: Path) -> None:
     assert "http://" not in page.split("<script>")[0]
 
 
+@pytest.mark.slow
 def test_everything_finished_is_told_whatever_is_asked(tmp_path: Path) -> None:
     """Runs of two sizes, the longer ones of two questions; then those of one alone are asked for.
 

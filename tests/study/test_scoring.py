@@ -33,6 +33,7 @@ def test_a_neutral_vote_and_an_equal_size() -> None:
     assert sizes.full_size_confidence < Rules().aggregation.execution_threshold
 
 
+@pytest.mark.slow
 def test_without_an_agent_the_scale_is_chosen_anew() -> None:
     """All three say what the oracle says with logits 3, 0, 0: at scale 1 a confidence of 0.909.
 

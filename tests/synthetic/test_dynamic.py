@@ -77,6 +77,7 @@ def test_states_say_which_signal_came_when_and_where_the_price_went() -> None:
     np.testing.assert_array_equal(signal_states(history.until(5_000))[0], state[:5_000])
 
 
+@pytest.mark.slow
 def test_the_oracle_of_the_timing_market_waits_and_earns_what_entering_at_once_loses() -> None:
     market = make_market("timing", 11, 30_000)
     history = market.history()
@@ -93,6 +94,7 @@ def test_the_oracle_of_the_timing_market_waits_and_earns_what_entering_at_once_l
     assert hurries.pnl.mean() < -200
 
 
+@pytest.mark.slow
 def test_the_oracle_of_a_plain_market_trades_its_signals_at_once() -> None:
     parameters = MarketParameters(family="gap", edge=200.0)
     market = make_from_parameters(parameters, 11, 30_000)

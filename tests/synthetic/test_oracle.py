@@ -10,6 +10,8 @@ from rllib_tactical.synthetic import MARKETS, make_market
 from rllib_tactical.synthetic.oracle import ORACLES, oracle_votes
 from tests.synthetic.rivals import Line, best_of, market_lines
 
+pytestmark = pytest.mark.slow
+
 DAY = 288
 SEEDS = (21, 22, 23)
 

@@ -38,6 +38,7 @@ def earned(market: SyntheticMarket, table: WhatIf, lag: int) -> FloatArray:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gap", "momentum"])
 @pytest.mark.parametrize(("edge", "cost_share"), [(110.0, 0.1), (250.0, 0.3)])
 def test_a_signal_earns_the_edge_less_its_costs(
@@ -52,6 +53,7 @@ def test_a_signal_earns_the_edge_less_its_costs(
     assert len(pnl) / (BARS / SESSION_BARS) == pytest.approx(parameters.signals, rel=0.15)
 
 
+@pytest.mark.slow
 def test_on_the_timing_market_who_enters_at_once_loses_and_who_waits_earns() -> None:
     market = make_market("timing", 3, BARS)
     table = outcomes(market)

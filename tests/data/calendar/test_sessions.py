@@ -244,6 +244,7 @@ def test_refusals() -> None:
         sessions_of(times_bars(seconds("2150-01-04 02:00")), korea)
 
 
+@pytest.mark.slow
 def test_a_million_bars_take_seconds() -> None:
     time_s = START_S - 300 * 900_000 + 300 * np.arange(1_000_000)
     bars = times_bars(time_s)

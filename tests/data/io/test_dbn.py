@@ -150,6 +150,7 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
     assert line.endswith("pip install 'rllib-tactical[databento]'")
 
 
+@pytest.mark.slow
 def test_other_files_are_read_without_the_extra() -> None:
     code = "import rllib_tactical.data.files, sys; assert 'databento' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -146,6 +146,7 @@ def test_five_percent_of_the_rows_may_be_broken() -> None:
         repair_columns(columns_of(frame), now_s=NOW_S)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_damage_is_repaired_without_new_rows(data: st.DataObject) -> None:
     frame = walk_frame(240)

@@ -55,6 +55,7 @@ def test_partial_fills_average_and_one_fill_can_turn_around() -> None:
     assert turned.entry_cash == 100_000 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bought", "sold"),
     [

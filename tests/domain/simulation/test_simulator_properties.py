@@ -111,6 +111,7 @@ def close(found: float, expected: float) -> bool:
     return abs(float(found) - expected) <= 1e-6 + 1e-12 * abs(expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds, st.sampled_from(MARKETS), st.sampled_from(sorted(RULES)))
 def test_invariants_of_a_run(seed: int, instrument: Instrument, rules_name: str) -> None:
@@ -150,6 +151,7 @@ def test_invariants_of_a_run(seed: int, instrument: Instrument, rules_name: str)
         assert (step.trade_pnl[~step.exited] == 0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(seeds, st.sampled_from(MARKETS))
 def test_session_loss_is_bounded_by_the_limit_and_one_bar(

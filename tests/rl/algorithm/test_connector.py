@@ -114,6 +114,7 @@ def test_every_epoch_shows_every_row_once_and_to_all_modules_alike(modules):
     assert epochs[0] != epochs[1]
 
 
+@pytest.mark.slow
 def test_equal_advantages_stay_finite(modules):
     """Rounding may leave a variance below zero, whose root is not a number."""
     flat = segment(64, 400)

@@ -50,6 +50,7 @@ def test_files_made_in_one_second_are_read_in_the_order_of_their_making(tmp_path
     started(tmp_path)  # a file that another program named stops nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "kept"),
     [(StartPoint(), []), (StartPoint(iteration=2, env_steps=200), [(100, 1.0), (200, 2.0)])],

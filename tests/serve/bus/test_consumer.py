@@ -77,6 +77,7 @@ def test_what_cannot_be_answered_is_a_dead_letter_with_its_reason(
     with_bus(bundle, tmp_path, bus, work)
 
 
+@pytest.mark.slow
 def test_bars_fills_and_events_count_in_the_order_of_their_publication(
     bundle: Bundle, table: FeatureTable, tmp_path: Path, bus: Bus, trade: tuple[int, int]
 ) -> None:

@@ -67,6 +67,7 @@ async def answers_http(cluster: Cluster, table: FeatureTable) -> None:
     assert time.monotonic() - begun < 1.5
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_leaves_http_and_is_caught_up_with(
     bundle: Bundle, table: FeatureTable, tmp_path: Path, bus: Bus, trade: tuple[int, int]
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_slow_server_delays_its_own_events_alone(
     with_bus(bundle, tmp_path, bus, work)
 
 
+@pytest.mark.slow
 def test_an_event_waits_while_the_state_cannot_be_written(
     bundle: Bundle, tmp_path: Path, bus: Bus, trade: tuple[int, int]
 ) -> None:
@@ -208,6 +210,7 @@ def test_one_of_a_group_reads_and_another_takes_over(
     with_bus(bundle, tmp_path, bus, work, replicas=2)
 
 
+@pytest.mark.slow
 def test_an_entry_that_ends_the_service_again_and_again_is_put_aside(
     bundle: Bundle, tmp_path: Path, bus: Bus, trade: tuple[int, int]
 ) -> None:

@@ -43,6 +43,7 @@ def test_what_is_published_can_be_read(url: str) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_a_follower_goes_on_after_the_entry_it_names(url: str) -> None:
     with BusPublisher(url) as publisher, BusReader(url) as reader:
         ids = [publisher.synergy(event(f"syn-{i}", 5)) for i in range(3)]
@@ -96,6 +97,7 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_one_line() -> None:
         BusReader(URL_OF_NOBODY).inputs()
 
 
+@pytest.mark.slow
 def test_a_publisher_waits_for_a_server_that_comes_back(tmp_path: Path) -> None:
     with valkey_server(tmp_path / "server") as (url, server):
         publisher = BusPublisher(url, retries=Retries(count=40, first_pause_s=0.05))

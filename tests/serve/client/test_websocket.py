@@ -83,6 +83,7 @@ def test_one_connection_serves_many_decisions(table: FeatureTable, answer: Step)
     assert asked == ["Bearer secret", request_at(table, 320), request_at(table, 330)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [cut, late])
 def test_what_got_no_answer_is_asked_again_on_another_connection(
     table: FeatureTable, answer: Step, broken: Step

@@ -81,6 +81,7 @@ def written(scene: Scene, decision_id: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_view_has_the_newest_bars_decisions_and_the_account(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_view_has_the_newest_bars_decisions_and_the_account(
             assert gap["low"] < gap["high"]
 
 
+@pytest.mark.slow
 def test_events_come_as_they_happen_and_go_on_after_a_cut(bundle: Bundle, tmp_path: Path) -> None:
     with served(bundle, tmp_path) as scene:
         market = Market(scene.client)
@@ -145,6 +147,7 @@ def test_events_come_as_they_happen_and_go_on_after_a_cut(bundle: Bundle, tmp_pa
                 _, found["status"] = again.next("status")
 
 
+@pytest.mark.slow
 def test_a_page_that_missed_too_much_starts_again(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_a_page_that_missed_too_much_starts_again(
         assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_field")
 
 
+@pytest.mark.slow
 def test_a_page_that_does_not_read_costs_a_bounded_memory(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +184,7 @@ def test_a_page_that_does_not_read_costs_a_bounded_memory(
         assert page.behind
 
 
+@pytest.mark.slow
 def test_pages_that_have_gone_leave_nothing_behind(bundle: Bundle, tmp_path: Path) -> None:
     with served(bundle, tmp_path) as scene:
         pages = scene.cluster.apps[0]._hub
@@ -202,6 +207,7 @@ def test_streams_end_with_the_service_at_once(bundle: Bundle, tmp_path: Path) ->
         assert time.monotonic() - begun < 3.0
 
 
+@pytest.mark.slow
 def test_a_lost_store_is_shown_as_such(bundle: Bundle, tmp_path: Path) -> None:
     with served(bundle, tmp_path) as scene:
         market = Market(scene.client)
@@ -223,6 +229,7 @@ def test_a_lost_store_is_shown_as_such(bundle: Bundle, tmp_path: Path) -> None:
                     break
 
 
+@pytest.mark.slow
 def test_the_audit_trail_needs_the_admin_token_and_tells_who_did_what(
     bundle: Bundle, tmp_path: Path
 ) -> None:

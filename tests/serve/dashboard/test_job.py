@@ -53,6 +53,7 @@ def test_a_question_is_of_a_day_unless_it_names_a_decision(state: str) -> None:
     assert (refused.value.status, refused.value.code) == (404, "not_explained")
 
 
+@pytest.mark.slow
 def test_the_process_writes_the_answer_or_why_there_is_none(state: str) -> None:
     code, found = run(msgspec.json.encode(Question(state=state, symbol="TEST", day="2026-03-01")))
     assert (code, [bar[0] for bar in found["bars"]]) == (0, [START_S - 300])
@@ -61,6 +62,7 @@ def test_the_process_writes_the_answer_or_why_there_is_none(state: str) -> None:
     assert "yesterday" in found[2]
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()

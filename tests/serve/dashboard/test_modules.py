@@ -11,6 +11,7 @@ import pytest
 MODULES = Path(__file__).parent / "modules"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(MODULES.glob("*.test.mjs")), ids=lambda path: path.stem)
 def test_modules(path: Path) -> None:
     node = shutil.which("node")

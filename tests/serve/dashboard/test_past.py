@@ -28,6 +28,7 @@ def asked(scene: Scene, path: str, status: int = 200) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_day_has_its_bars_decisions_and_fills_and_some_bars_before(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_day_has_its_bars_decisions_and_fills_and_some_bars_before(
         assert asked(scene, "/day?day=yesterday", 422)["error"]["code"] == "invalid_field"
 
 
+@pytest.mark.slow
 def test_a_decision_is_explained_with_its_window_and_every_step(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_decision_is_explained_with_its_window_and_every_step(
         assert asked(scene, "/explain", 422)["error"]["code"] == "missing_field"
 
 
+@pytest.mark.slow
 def test_a_pause_is_a_step_of_its_own(bundle: Bundle, tmp_path: Path) -> None:
     with served(bundle, tmp_path) as scene:
         market = Market(scene.client)
@@ -101,6 +104,7 @@ def test_a_pause_is_a_step_of_its_own(bundle: Bundle, tmp_path: Path) -> None:
         assert (found.outcome.action, found.outcome.reason) == ("hold", "paused")
 
 
+@pytest.mark.slow
 def test_a_decision_on_a_matrix_of_its_own_has_no_bar(bundle: Bundle, tmp_path: Path) -> None:
     with served(bundle, tmp_path) as scene:
         market = Market(scene.client)
@@ -119,6 +123,7 @@ def test_a_decision_on_a_matrix_of_its_own_has_no_bar(bundle: Bundle, tmp_path: 
         assert day_of(name, "TEST", None).days == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", ["", "?symbol=TEST"])
 def test_without_bars_a_day_is_empty(bundle: Bundle, tmp_path: Path, tail: str) -> None:
     with served(bundle, tmp_path) as scene:

@@ -38,6 +38,7 @@ def test_there_is_no_picture_from_a_browser_that_is_missing_or_fails(tmp_path: P
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_page_becomes_a_png_file_of_the_size(tmp_path: Path) -> None:
     browser = find_browser()
     if browser is None:

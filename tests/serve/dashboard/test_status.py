@@ -40,6 +40,7 @@ def test_a_symbol_has_its_bars_its_position_and_what_it_lost(
     with_service(bundle, tmp_path, work, 1)
 
 
+@pytest.mark.slow
 def test_several_symbols_have_a_sum_and_an_order_stops_only_its_own(
     bundle: Bundle, tmp_path: Path
 ) -> None:

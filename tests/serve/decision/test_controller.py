@@ -79,6 +79,7 @@ def test_what_is_kept_says_who_asked_what_and_on_which_state(
     with_service(bundle, tmp_path, work, replicas=1, **named)
 
 
+@pytest.mark.slow
 def test_an_order_that_cannot_be_made_durable_holds_and_counts_as_an_error(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def direct(bundle: Bundle, table: FeatureTable) -> tuple[FloatArray, Decision]:
     return agent_probabilities, decision
 
 
+@pytest.mark.slow
 def test_service_equals_batch_bit_for_bit(
     decider: Decider, bundle: Bundle, table: FeatureTable
 ) -> None:

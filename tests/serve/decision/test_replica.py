@@ -40,6 +40,7 @@ async def until(holds: Callable[[], Any], limit_s: float = 20.0) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_bars_posted_to_one_replica_are_decided_on_by_all(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_bars_posted_to_one_replica_are_decided_on_by_all(
     with_service(bundle, tmp_path, work)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "valkey"])
 def test_an_operators_order_is_known_to_all_when_it_is_answered(
     bundle: Bundle, table: FeatureTable, tmp_path: Path, kind: str
@@ -257,6 +259,7 @@ def still_jumped(table: FeatureTable) -> Callable[[Cluster], Any]:
     return work
 
 
+@pytest.mark.slow
 def test_a_redis_that_is_gone_means_hold_and_its_return_goes_on(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:

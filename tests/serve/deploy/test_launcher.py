@@ -212,6 +212,7 @@ def test_handlers_that_ray_puts_in_place_are_replaced(tmp_path: Path) -> None:
     assert stopped == ["stopped"]
 
 
+@pytest.mark.slow
 def test_a_service_without_ray_ends_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ class Starting(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+@pytest.mark.slow
 def test_the_start_waits_until_the_service_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     with ThreadingHTTPServer(("127.0.0.1", 0), Starting) as server:

@@ -115,6 +115,7 @@ def test_a_request_that_does_not_end_is_cut_off(
     with_listeners(1, check, slow)
 
 
+@pytest.mark.slow
 def test_the_second_head_of_a_connection_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "REQUEST_TIMEOUT_S", 0.3)
     whole = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok"

@@ -97,6 +97,7 @@ async def asked(app: Any, method: str, path: str) -> tuple[int, dict[bytes, byte
     return start["status"], dict(start["headers"]), body["body"]
 
 
+@pytest.mark.slow
 def test_head_is_answered_as_get_without_the_body(bundle: Bundle, tmp_path: Path) -> None:
     async def work() -> None:
         async with running(bundle, tmp_path) as cluster:
@@ -131,6 +132,7 @@ def test_the_documentation_lists_every_operation(project_root: Path) -> None:
     assert sorted(listed) == sorted([*((o.method, o.path) for o in OPERATIONS), ("", STREAM_PATH)])
 
 
+@pytest.mark.slow
 def test_answers_are_what_the_document_and_the_types_say(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def test_an_explanation_says_what_was_decided_and_what_one_row_or_column_changes
             assert each.outcome.action == again.decision.action
 
 
+@pytest.mark.slow
 def test_other_votes_differ_in_one_and_the_nearest_leads_to_another_action(
     bundle: Bundle, table: FeatureTable
 ) -> None:

@@ -63,6 +63,7 @@ def test_an_order_is_in_the_store_when_it_is_secure_and_a_repeat_is_one_record(
         assert store.size() > 0
 
 
+@pytest.mark.slow
 def test_holds_are_written_within_a_second_and_at_the_end(
     bundle: Bundle, table: FeatureTable, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_holds_are_written_within_a_second_and_at_the_end(
     store.close()
 
 
+@pytest.mark.slow
 def test_what_the_store_does_not_take_waits_and_is_counted_when_it_is_lost(
     bundle: Bundle, table: FeatureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def session(table: FeatureTable) -> Callable[[Cluster], Any]:
     return work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "valkey"])
 def test_every_decision_of_a_session_is_recomputed_bit_for_bit(
     bundle: Bundle, table: FeatureTable, tmp_path: Path, kind: str

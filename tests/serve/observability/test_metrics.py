@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.decision.risk import AccountView
@@ -116,6 +117,7 @@ def test_answers_are_counted_in_batches_and_before_anything_is_read() -> None:
     assert telemetry._window.recent(NOW).decisions == 2 * BATCH - 1
 
 
+@pytest.mark.slow
 def test_processes_that_have_imported_the_library_before_share_their_metrics(
     tmp_path: Path,
 ) -> None:

@@ -260,6 +260,7 @@ def test_bars_in_the_service_are_the_batch_bit_for_bit(bundle: Bundle, tmp_path:
     with_service(bundle, tmp_path, work, replicas=1)
 
 
+@pytest.mark.slow
 def test_a_resumed_buffer_goes_on_as_one_that_never_stopped() -> None:
     """With a snapshot after every bar: features, synergies, gaps and sessions."""
     synthetic = make_market("regime", 5, 700)

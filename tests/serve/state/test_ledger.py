@@ -59,6 +59,7 @@ def observed(machine: StateMachine) -> Any:
     return own.buffer.image(), msgspec.structs.replace(own._ledger.image(), amended=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live_bars", [True, False])
 @pytest.mark.parametrize("seed", range(4))
 def test_bars_put_right_and_bars_taken_in_late_give_what_right_bars_give(

@@ -34,6 +34,7 @@ def test_a_second_service_on_a_state_is_refused(url: str) -> None:
     owner(url).release()
 
 
+@pytest.mark.slow
 def test_the_state_of_a_running_service_stays_its_own(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

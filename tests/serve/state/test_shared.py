@@ -188,6 +188,7 @@ def plain(value: Any) -> Any:
         return repr(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_machine_goes_on_from_its_image_bit_for_bit(bundle: Bundle, seed: int) -> None:
     """Everything that a machine holds, whatever it is, is in the image."""
