@@ -89,22 +89,20 @@ def limits_of(
     decider: Decider, votes: Votes, request: DecideInput, given: Circumstances
 ) -> list[PageLimit]:
     """Return the limits that alone would have made the order smaller."""
-    decision = decider.decision_of(votes, request, replace(given, after_gap=False))
-    asked = float(decision.requested[0])
-    if not asked or decision.closes[0]:
-        return []
+    given = replace(given, after_gap=False)
     risk, found = decider.rules_of(request).risk, []
+    free = decider.decision_of(votes, request, given, _only(risk))
+    # of an order that is refused for another reason, no limit made anything smaller
+    asked = 0.0 if free.closes[0] else float(free.quantity[0])
     for name in _FREE:
-        alone = decider.decision_of(
-            votes, request, replace(given, after_gap=False), _only(risk, name)
-        )
+        alone = decider.decision_of(votes, request, given, _only(risk, name))
         if float(alone.quantity[0]) < asked:
             limit = float(getattr(risk, name))
             found.append(PageLimit(name, limit, float(alone.quantity[0])))
     return found
 
 
-def _only(risk: RiskConfig, name: str) -> RiskConfig:
+def _only(risk: RiskConfig, name: str = "") -> RiskConfig:
     free: dict[str, Any] = {other: value for other, value in _FREE.items() if other != name}
     if name != "drawdown_share_per_trade":
         free["session_drawdown_limit"] = 1.0

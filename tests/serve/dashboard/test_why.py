@@ -88,3 +88,10 @@ def test_only_limits_that_alone_make_the_order_smaller_are_named(decider: Decide
     assert leverage.quantity == pytest.approx(50.0, abs=1.0)
     assert limits_of(decider, LONG, REQUEST, given()) == []
     assert limits_of(decider, WAIT, replace(REQUEST, atr=20.0), given()) == []
+
+
+def test_of_an_order_refused_for_another_reason_no_limit_is_named(decider: Decider) -> None:
+    # the stop of a long, two ATRs below the price, would lie below zero
+    no_level = replace(REQUEST, atr=60.0)
+    assert steps_of(decider, LONG, no_level, given())[-1].text == "level_not_positive"
+    assert limits_of(decider, LONG, no_level, given()) == []
