@@ -7,17 +7,36 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from rllib_tactical.domain.decision.override import Control
+from serve.api.alerts import ALERTS, AlertCode
 from serve.api.responses import Accuracy
 
 Status = Literal["healthy", "degraded", "critical"]
 
 
+Severity = Literal["warning", "critical"]
+
+
 class Alert(Struct, frozen=True):
     """A component that needs attention."""
 
-    severity: Literal["warning", "critical"]
+    code: AlertCode
+    severity: Severity
     component: str
     message: str
+
+    @classmethod
+    def of(cls, code: AlertCode, message: str, severity: Severity = "warning") -> Alert:
+        """Return an alert of the table.
+
+        Raises:
+            ValueError: the table does not give it this severity.
+        """
+        kind = ALERTS[code]
+        if severity not in kind.severities:
+            raise ValueError(
+                f"severity of {code} must be one of {', '.join(kind.severities)}, found {severity}"
+            )
+        return cls(code, severity, kind.component, message)
 
 
 class ResourcesHealth(Struct, frozen=True):

@@ -252,4 +252,4 @@ class BusConsumer:
 def _kind(alert: Alert) -> tuple[str, str, str]:
     """Return what makes an alert the same one, whatever number is in it now."""
     words = [word for word in alert.message.split() if not any(c.isdigit() for c in word)]
-    return alert.severity, alert.component, " ".join(words)
+    return alert.code, alert.severity, " ".join(words)

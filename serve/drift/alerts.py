@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from serve.api.alerts import AlertCode
 from serve.api.health import Alert
 from serve.drift.status import SymbolDrift
 
@@ -26,5 +27,5 @@ def drift_alerts(found: Mapping[str, SymbolDrift], deciding: Mapping[str, str]) 
         drift = drift_of(found, symbol, bundle_id)
         if drift is not None and drift.alarms:
             name = f"{symbol}: " if len(deciding) > 1 else ""
-            alerts.append(Alert("warning", "drift", f"{name}{drift.words}"))
+            alerts.append(Alert.of(AlertCode.DRIFT, f"{name}{drift.words}"))
     return alerts

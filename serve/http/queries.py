@@ -13,6 +13,7 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.loader import to_dict
 from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.types import Reason
+from serve.api.alerts import AlertCode
 from serve.api.errors import error_body, invalid
 from serve.api.health import HealthAnswer, LiveAnswer, ReadyAnswer
 from serve.api.operations import (
@@ -47,8 +48,8 @@ from serve.observability.health import (
 )
 from serve.observability.latency_window import Recent
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
-from serve.observability.resources import ResourceProbe
-from serve.observability.several import combined
+from serve.observability.resources import ResourceProbe, Resources
+from serve.observability.several import alert_levels, combined, service_alerts
 
 
 class Queries:
@@ -98,9 +99,14 @@ class Queries:
 
     async def health(self) -> HealthAnswer:
         """Return the answer of ``GET /health``."""
+        report = combined(await self._reports(self._probe.read()), self._replica.machine)
+        alerts = drift_alerts(self._drift.read(), self._deciding())
+        return msgspec.structs.replace(report, alerts=[*report.alerts, *alerts])
+
+    async def _reports(self, resources: Resources) -> dict[str, HealthAnswer]:
+        """Return the health of each symbol, without drift."""
         now_s, availability = time.time(), self._replica.availability
-        resources, recent = self._probe.read(), self._telemetry.recent()
-        reports = {}
+        recent, reports = self._telemetry.recent(), {}
         for symbol, active in self._replica.all_active().items():
             bundle = active.decider.bundle
             reports[symbol] = health_report(
@@ -121,9 +127,14 @@ class Queries:
                 self._replica.recorder.health,
                 self._bus(),
             )
-        report = combined(reports, self._replica.machine)
-        alerts = drift_alerts(self._drift.read(), self._deciding())
-        return msgspec.structs.replace(report, alerts=[*report.alerts, *alerts])
+        return reports
+
+    async def _alert_levels(self, resources: Resources) -> dict[tuple[AlertCode, str], int]:
+        drift, reports = self._drift.read(), await self._reports(resources)
+        for symbol, bundle_id in self._deciding().items():
+            alerts = [*reports[symbol].alerts, *drift_alerts(drift, {symbol: bundle_id})]
+            reports[symbol] = msgspec.structs.replace(reports[symbol], alerts=alerts)
+        return alert_levels(reports, service_alerts(self._replica.machine))
 
     def _deciding(self) -> dict[str, str]:
         active = self._replica.all_active()
@@ -155,6 +166,7 @@ class Queries:
         availability, journal = self._replica.availability, self._replica.recorder.health
         self._telemetry.record_totals(journal.lost, self._replica.load_failures)
         views, holds, machine = [], [], self._replica.machine
+        resources = self._probe.read()
         for symbol, active in self._replica.all_active().items():
             scores, bundle = await self._replica.scores(symbol), active.decider.bundle
             holds.append(active.hold)
@@ -175,6 +187,8 @@ class Queries:
             state_available=availability.ok,
             model_loading=Reason.MODEL_LOADING in holds,
             waiting=journal.waiting,
+            resources=resources,
+            alerts=await self._alert_levels(resources),
         )
         text = self._telemetry.scrape(StateCollector(replica, views, machine, self._bus()))
         return HttpResponse(text, content_type=CONTENT_TYPE.encode())

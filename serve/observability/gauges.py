@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -13,10 +13,12 @@ from prometheus_client.registry import Collector
 
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import AGENTS
+from serve.api.alerts import AlertCode
 from serve.api.responses import Accuracy
 from serve.bus.status import BusStatus
 from serve.decision.risk_state import RiskState
 from serve.drift.status import SymbolDrift
+from serve.observability.resources import Resources
 from serve.state.machine import StateMachine
 from serve.state.portfolio import Trade
 
@@ -47,13 +49,16 @@ class ReplicaView:
     """What is shown of the replica that answers.
 
     ``state_age_s``: since the store last took its write; ``waiting``: decisions that are not in the
-    journal yet.
+    journal yet; ``resources``: use in percent; ``alerts``: by code and symbol, see
+    ``alert_levels``.
     """
 
     state_age_s: float
     state_available: bool
     model_loading: bool
     waiting: int
+    resources: Resources | None = None
+    alerts: Mapping[tuple[AlertCode, str], int] = field(default_factory=dict)
 
 
 class StateCollector(Collector):
@@ -79,6 +84,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         yield from self._of_replica()
+        yield from self._of_health()
         yield from self._of_symbols()
         yield from self._of_total()
         yield from _of_bus(self._bus)
@@ -106,6 +112,18 @@ class StateCollector(Collector):
             family = GaugeMetricFamily(f"tactical_{name}", text)
             family.add_metric([], float(value))
             yield family
+
+    def _of_health(self) -> Iterator[Metric]:
+        text = "0 while there is no such alert, 1 for a warning, 2 for a critical one"
+        alerts = GaugeMetricFamily("tactical_alert", text, labels=["code", "symbol"])
+        for (code, symbol), level in self._replica.alerts.items():
+            alerts.add_metric([code, symbol], float(level))
+        text = "Use in percent of what the service may use"
+        used = GaugeMetricFamily("tactical_resource_used_percent", text, labels=["resource"])
+        if self._replica.resources is not None:
+            for name, percent in asdict(self._replica.resources).items():
+                used.add_metric([name.removesuffix("_percent")], percent)
+        yield from (alerts, used)
 
     def _of_symbols(self) -> Iterator[Metric]:
         rows = [(each.symbol, _values(each)) for each in self._symbols]

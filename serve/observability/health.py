@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +13,7 @@ from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.data.calendar.sessions import next_bar_s
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.types import AGENTS, FloatArray, Instrument
+from serve.api.alerts import AlertCode
 from serve.api.health import (
     AgentsHealth,
     Alert,
@@ -24,6 +25,7 @@ from serve.api.health import (
     PipelineHealth,
     ResourcesHealth,
     ServiceMetrics,
+    Severity,
     StageLatency,
     Status,
     StoreHealth,
@@ -208,38 +210,37 @@ def _account_alerts(state: RiskState, limit: float) -> list[Alert]:
     account, found = state.account, []
     drawdown = 1.0 - account.equity / account.session_peak
     if account.halted:
-        found.append(_message("account", DEGRADED, "the session's drawdown limit halted trading"))
+        found.append(Alert.of(AlertCode.HALTED, "the session's drawdown limit halted trading"))
     elif drawdown > limit * DRAWDOWN_ALERT:
         text = f"drawdown of the session is {drawdown:.2%}, its limit {limit:.2%}"
-        found.append(_message("account", DEGRADED, text))
+        found.append(Alert.of(AlertCode.DRAWDOWN, text))
     if state.control is not Control.NONE:
         text = f"an operator's order is in force: {state.control.value}"
-        found.append(_message("account", DEGRADED, text))
+        found.append(Alert.of(AlertCode.OVERRIDE, text))
     return found
 
 
-def _graded(component: str, values: dict[str, float], alerts: list[Alert]) -> Status:
+def _graded(measured: Mapping[AlertCode, tuple[str, float]], alerts: list[Alert]) -> Status:
     """Return the worst grade of some measurements, and add an alert for each bad one."""
-    grades = {name: grade(name, value) for name, value in values.items()}
-    for name, status in grades.items():
+    grades = {code: grade(*named) for code, named in measured.items()}
+    for code, status in grades.items():
         if status != HEALTHY:
-            alerts.append(_alert(component, name, values[name], status))
+            alerts.append(_above(code, *measured[code], status))
     return worst(grades.values())
 
 
 def _resources(found: Resources, alerts: list[Alert]) -> ResourcesHealth:
-    values = {
-        "cpu_percent": found.cpu_percent,
-        "memory_percent": found.memory_percent,
-        "disk_percent": found.disk_percent,
+    measured = {
+        AlertCode.CPU: ("cpu_percent", found.cpu_percent),
+        AlertCode.MEMORY: ("memory_percent", found.memory_percent),
+        AlertCode.DISK: ("disk_percent", found.disk_percent),
     }
-    return ResourcesHealth(_graded("resources", values, alerts), **values)
+    return ResourcesHealth(_graded(measured, alerts), **dict(measured.values()))
 
 
 def _models(error_rate: float, bundle_id: str, alerts: list[Alert]) -> ModelsHealth:
-    return ModelsHealth(
-        _graded("models", {"error_rate": error_rate}, alerts), error_rate, bundle_id
-    )
+    measured = {AlertCode.FALLBACKS: ("error_rate", error_rate)}
+    return ModelsHealth(_graded(measured, alerts), error_rate, bundle_id)
 
 
 def _pipeline(
@@ -250,15 +251,15 @@ def _pipeline(
     alerts: list[Alert],
 ) -> PipelineHealth:
     """Return how requests are answered, and whether any come where the calendar has bars."""
-    status = _graded("pipeline", {"error_rate": error_rate}, alerts)
+    status = _graded({AlertCode.ERRORS: ("error_rate", error_rate)}, alerts)
     if overdue_s is not None and not by_event:  # events come when they come
-        overdue = _graded("pipeline", {"decisions_overdue_s": overdue_s}, alerts)
-        status = worst((status, overdue))
+        measured = {AlertCode.DECISIONS_OVERDUE: ("decisions_overdue_s", overdue_s)}
+        status = worst((status, _graded(measured, alerts)))
     if p95_ms is None:
         return PipelineHealth(status, error_rate, overdue_s)
     status = worst((status, grade("latency_p95_ms", p95_ms)))
     if p95_ms > LATENCY_ALERT_MS:  # a limit of its own, between degraded and critical
-        alerts.append(_alert("pipeline", "latency_p95_ms", p95_ms, status))
+        alerts.append(_above(AlertCode.LATENCY, "latency_p95_ms", p95_ms, status))
     return PipelineHealth(status, error_rate, overdue_s, p95_ms)
 
 
@@ -274,9 +275,8 @@ def _agents(trades: int, accuracy: Accuracy, alerts: list[Alert]) -> AgentsHealt
         statuses.append(status)
         if status != HEALTHY:
             limit = critical if status == CRITICAL else degraded
-            alerts.append(
-                _message("agents", status, f"accuracy of {agent} is {share:.4g}, below {limit:g}")
-            )
+            text = f"accuracy of {agent} is {share:.4g}, below {limit:g}"
+            alerts.append(Alert.of(AlertCode.ACCURACY, text, _severity(status)))
     return AgentsHealth(worst(statuses), accuracy, trades)
 
 
@@ -286,27 +286,28 @@ def _bus(state: RiskState, age: StateAge, bus: BusStatus | None, alerts: list[Al
     if age.lost:
         statuses.append(CRITICAL)
         text = f"the state has taken no write for {age.state_age_s:.3g} s: decisions hold"
-        alerts.append(_message("bus", CRITICAL, text))
+        alerts.append(Alert.of(AlertCode.STATE_UNAVAILABLE, text, "critical"))
     if state.clock_jump_s:
         statuses.append(CRITICAL)
         text = f"the clock has jumped by {state.clock_jump_s:.1f} s: decisions hold"
-        alerts.append(_message("bus", CRITICAL, text))
+        alerts.append(Alert.of(AlertCode.CLOCK_JUMPED, text, "critical"))
     market, overdue = state.market, age.bars_overdue_s
     if overdue is not None:
-        statuses.append(_graded("bus", {"bars_overdue_s": overdue}, alerts))
+        statuses.append(_graded({AlertCode.BARS_OVERDUE: ("bars_overdue_s", overdue)}, alerts))
     gap = market is not None and market.bars_since_gap is not None
     if gap:
         statuses.append(DEGRADED)
-        alerts.append(_message("bus", DEGRADED, "bars are missing inside the window"))
+        alerts.append(Alert.of(AlertCode.BARS_MISSING, "bars are missing inside the window"))
     if state.broker_position is not None:
         statuses.append(CRITICAL)
         found = state.account.side * state.account.quantity
         held = f"the broker's position is {state.broker_position:g} lots"
-        alerts.append(_message("bus", CRITICAL, f"{held}, by the fills {found:g}: decisions hold"))
+        text = f"{held}, by the fills {found:g}: decisions hold"
+        alerts.append(Alert.of(AlertCode.POSITION_MISMATCH, text, "critical"))
     if state.suspect:
         statuses.append(DEGRADED)
         text = f"bars inside the window may be wrong ({', '.join(state.suspect)}): decisions hold"
-        alerts.append(_message("bus", DEGRADED, text))
+        alerts.append(Alert.of(AlertCode.BARS_SUSPECT, text))
     streams = None if bus is None else _streams(bus, statuses, alerts)
     return BusHealth(
         status=worst(statuses),
@@ -321,26 +322,32 @@ def _bus(state: RiskState, age: StateAge, bus: BusStatus | None, alerts: list[Al
 
 def _streams(bus: BusStatus, statuses: list[Status], alerts: list[Alert]) -> StreamsHealth:
     """Return how the bus is: whatever it is, the service goes on over HTTP."""
-    troubles = []
+    troubles: list[Alert] = []
+
+    def trouble(code: AlertCode, text: str) -> None:
+        troubles.append(Alert.of(code, text))
+
     figures = bus.figures
     if bus.unreachable is not None:
-        troubles.append(f"the bus cannot be used: {bus.unreachable}")
+        trouble(AlertCode.BUS_UNREACHABLE, f"the bus cannot be used: {bus.unreachable}")
     elif bus.refused is not None:
-        troubles.append(f"the bus does not take what it is given: {bus.refused}")
+        text = f"the bus does not take what it is given: {bus.refused}"
+        trouble(AlertCode.BUS_REFUSES, text)
     elif figures is not None:
         if bus.took_s > BUS_SLOW_S:
-            troubles.append(f"the bus takes {bus.took_s:.1f} s to answer")
+            trouble(AlertCode.BUS_SLOW, f"the bus takes {bus.took_s:.1f} s to answer")
         if figures.oldest_s > BUS_WAIT_S:
-            troubles.append(f"entries of the bus wait for {figures.oldest_s:.0f} s to be answered")
+            text = f"entries of the bus wait for {figures.oldest_s:.0f} s to be answered"
+            trouble(AlertCode.BUS_WAITS, text)
         if (figures.lag or 0) > BUS_LAG:
-            troubles.append(f"{figures.lag} entries of the bus have not been read")
+            trouble(AlertCode.BUS_LAG, f"{figures.lag} entries of the bus have not been read")
     if bus.dead_recently and figures is not None:
-        troubles.append(f"{figures.dead} dead letters are on the bus, some of the last hour")
+        text = f"{figures.dead} dead letters are on the bus, some of the last hour"
+        trouble(AlertCode.BUS_DEAD_LETTERS, text)
     if bus.warning is not None:
-        alerts.append(_message("bus", DEGRADED, bus.warning))
-    for text in troubles:
-        statuses.append(DEGRADED)
-        alerts.append(_message("bus", DEGRADED, text))
+        alerts.append(Alert.of(AlertCode.BUS_MAY_LOSE, bus.warning))
+    statuses += [DEGRADED] * len(troubles)
+    alerts += troubles
     return StreamsHealth(
         connected=bus.unreachable is None,
         reads=bus.reads,
@@ -356,22 +363,22 @@ def _store(journal: JournalHealth, alerts: list[Alert]) -> StoreHealth:
     status: Status = HEALTHY
     if journal.failure is not None:
         status = DEGRADED
-        alerts.append(_message("store", status, "decisions cannot be written to the journal"))
+        text = "decisions cannot be written to the journal"
+        alerts.append(Alert.of(AlertCode.JOURNAL_FAILS, text))
     if journal.recent:
         status = DEGRADED
-        alerts.append(
-            _message("store", status, f"{journal.lost} decisions are missing from the journal")
-        )
+        text = f"{journal.lost} decisions are missing from the journal"
+        alerts.append(Alert.of(AlertCode.DECISIONS_LOST, text))
     return StoreHealth(status, journal.waiting, journal.lost)
 
 
-def _message(component: str, status: Status, text: str) -> Alert:
-    return Alert("critical" if status == CRITICAL else "warning", component, text)
+def _severity(status: Status) -> Severity:
+    return "critical" if status == CRITICAL else "warning"
 
 
-def _alert(component: str, name: str, value: float, status: Status) -> Alert:
-    limit = LATENCY_ALERT_MS if name == "latency_p95_ms" else LIMITS[name][status == CRITICAL]
-    return _message(component, status, f"{name} is {value:.4g}, above {limit:g}")
+def _above(code: AlertCode, name: str, value: float, status: Status) -> Alert:
+    limit = LATENCY_ALERT_MS if code == AlertCode.LATENCY else LIMITS[name][status == CRITICAL]
+    return Alert.of(code, f"{name} is {value:.4g}, above {limit:g}", _severity(status))
 
 
 def _iso(epoch_s: float) -> str:

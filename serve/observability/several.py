@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from serve.api.health import Alert, Components, HealthAnswer, SymbolHealth, TotalHealth
-from serve.observability.health import worst
+from serve.api.alerts import ALERTS, AlertCode
+from serve.api.health import (
+    Alert,
+    Components,
+    HealthAnswer,
+    Severity,
+    SymbolHealth,
+    TotalHealth,
+)
+from serve.observability.health import DRAWDOWN_ALERT, worst
 from serve.state.machine import StateMachine
 from serve.state.symbol_machine import STRICTNESS
+
+_LEVELS: Final = ("none", "warning", "critical")
 
 
 def combined(reports: Mapping[str, HealthAnswer], machine: StateMachine) -> HealthAnswer:
@@ -57,16 +67,44 @@ def combined(reports: Mapping[str, HealthAnswer], machine: StateMachine) -> Heal
 
 def service_alerts(machine: StateMachine) -> list[Alert]:
     """Return what an operator has to know of the service as a whole."""
-    found = []
-    if machine.total.halted:
+    found, total, limit = [], machine.total, machine.total.limits.drawdown
+    if total.halted:
         text = "a limit over the sum of all accounts halted trading"
-        found.append(Alert("warning", "account", text))
+        found.append(Alert.of(AlertCode.TOTAL_HALTED, text))
+    elif limit is not None and total.drawdown > limit * DRAWDOWN_ALERT:
+        text = f"drawdown of all accounts is {total.drawdown:.2%}, its limit {limit:.2%}"
+        found.append(Alert.of(AlertCode.TOTAL_DRAWDOWN, text))
     for symbol in machine.left_out:
         account = machine.symbols[symbol].account
         held = account.side * account.quantity
         text = f"the state holds {symbol}, for which no bundle was given: position {held:g} lots"
-        found.append(Alert("critical" if held else "warning", "account", text))
+        severity: Severity = "critical" if held else "warning"
+        found.append(Alert.of(AlertCode.SYMBOL_LEFT_OUT, text, severity))
     return found
+
+
+def alert_levels(
+    reports: Mapping[str, HealthAnswer], others: Sequence[Alert]
+) -> dict[tuple[AlertCode, str], int]:
+    """Return how bad each alert of the table is: 0 for none, 1 for a warning, 2 for critical.
+
+    Args:
+        reports: by symbol.
+        others: what is known of the service as a whole.
+
+    Returns:
+        By code and symbol; the symbol is empty for what all symbols share.
+    """
+    levels = {
+        (code, symbol): 0
+        for code, kind in ALERTS.items()
+        for symbol in (reports if kind.by_symbol else ("",))
+    }
+    for symbol, alerts in [*((name, each.alerts) for name, each in reports.items()), ("", others)]:
+        for alert in alerts:
+            key = alert.code, symbol if ALERTS[alert.code].by_symbol else ""
+            levels[key] = max(levels[key], _LEVELS.index(alert.severity))
+    return levels
 
 
 def _alerts(reports: Mapping[str, HealthAnswer]) -> Sequence[Alert]:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from rllib_tactical.cli.main import main
 from rllib_tactical.errors import ServiceError, TacticalError, UnreadableError, UsageError
+from serve.api.alerts import AlertCode
 from serve.api.health import Alert
 from serve.api.streams import ALERTS, BARS, DEAD, FILLS, SYNERGIES, AlertMessage, DeadLetter
 from serve.api.write_requests import FillInput, FillsRequest
@@ -84,7 +85,7 @@ def test_every_stream_has_its_line_for_people(url: str) -> None:
     with BusPublisher(url) as bus:
         bus.publish(BARS, bars_request(0, 3))
         bus.publish(FILLS, FillsRequest("TEST", [fill], ["f-0"]))
-        alert = Alert("warning", "bus", "late")
+        alert = Alert.of(AlertCode.BUS_SLOW, "late")
         bus.publish(ALERTS, AlertMessage(change="raised", issued_s=1.0, alert=alert))
     for name, text in (
         ("bars", "TEST: 3 bars, the last of 600"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serve.api.alerts import AlertCode
 from serve.api.health import Alert
 from serve.drift.alerts import drift_alerts, drift_of
 from serve.drift.status import SymbolDrift
@@ -18,9 +19,9 @@ def test_drift_is_known_only_of_the_bundle_that_decides() -> None:
 
 def test_a_drifted_bundle_is_a_warning_that_names_its_symbol_among_several() -> None:
     found = {"X": DRIFTED, "Y": CALM}
-    assert drift_alerts(found, {"X": "old"}) == [Alert("warning", "drift", "Drift: one.")]
+    assert drift_alerts(found, {"X": "old"}) == [Alert.of(AlertCode.DRIFT, "Drift: one.")]
     several = drift_alerts(found, {"X": "old", "Y": "new", "Z": "old"})
-    assert several == [Alert("warning", "drift", "X: Drift: one.")]
+    assert several == [Alert.of(AlertCode.DRIFT, "X: Drift: one.")]
 
 
 def test_neither_a_promotion_nor_a_calm_bundle_is_a_warning() -> None:

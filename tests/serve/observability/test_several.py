@@ -9,10 +9,11 @@ import msgspec
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.decision.override import Control
 from rllib_tactical.domain.simulation.account import Account
+from serve.api.alerts import AlertCode
 from serve.api.health import TotalHealth
 from serve.decision.risk_state import RiskState
 from serve.observability.health import StateAge
-from serve.observability.several import combined
+from serve.observability.several import alert_levels, combined, service_alerts
 from serve.state.machine import StateMachine
 from serve.state.records import ServingRecord, model_record
 from serve.state.total import TotalLimits
@@ -69,3 +70,33 @@ def test_the_report_of_one_symbol_stays_what_it_is(bundle: Bundle) -> None:
         "the state holds B, for which no bundle was given: position 0 lots"
     ]
     assert left.alerts[0].severity == "warning"
+
+
+def test_the_level_of_an_alert_is_of_a_symbol_or_of_all(bundle: Bundle) -> None:
+    account = Account.opened(100_000.0)
+    reports = {
+        "A": report(past=recent(total_ms=160.0), state=RiskState(account, Control.PAUSE)),
+        "B": report(
+            past=recent(total_ms=160.0),
+            state=RiskState(account),
+            age=StateAge(state_age_s=0.1, lost=False, bars_overdue_s=4_000.0),
+        ),
+    }
+    found = alert_levels(reports, service_alerts(several(bundle, ("A",))))
+    bad = {(code.value, symbol): level for (code, symbol), level in found.items() if level}
+    assert bad == {
+        ("latency", ""): 1,
+        ("override", "A"): 1,
+        ("bars_overdue", "B"): 2,
+        ("symbol_left_out", ""): 1,
+    }
+    assert found[AlertCode.OVERRIDE, "B"] == found[AlertCode.DRIFT, "A"] == 0
+    assert (AlertCode.CPU, "A") not in found
+
+
+def test_half_of_the_drawdown_limit_of_the_sum_is_an_alert(bundle: Bundle) -> None:
+    machine = several(bundle, ("A", "B"))
+    assert service_alerts(machine) == []
+    for drawdown, codes in ((0.009, []), (0.011, [AlertCode.TOTAL_DRAWDOWN])):
+        machine.total.equity = machine.total.peak * (1.0 - drawdown)
+        assert [alert.code for alert in service_alerts(machine)] == codes
