@@ -77,7 +77,8 @@ class Visit:
         self.page.click(button)
         self.page.click("#confirm-yes")
         deadline = time.monotonic() + 60.0
-        while not (found := outcome.all_text_contents()) or found == before:
+        # the outcome of the order before stays until the next is sent, then its place is empty
+        while not any(found := outcome.all_text_contents()) or found == before:
             assert time.monotonic() < deadline, found
             self.page.wait_for_timeout(20)
         return str(found[0])
