@@ -1,21 +1,20 @@
 """Run votes through the simulator: one account, thousands of bars per second.
 
-An account is flat at the end of every session and starts the next one with nothing but its equity.
-So all sessions are stepped side by side as accounts of one batched ``Simulator``, each with a
-guess of its opening equity, and stepped again where the guess was wrong, until every session opens
-with exactly the equity with which its predecessor closed. The result is then, bit for bit, that of
-one account stepped through the bars in order; no rule of trading is written down a second time.
+All sessions, and parts of long ones, are stepped side by side as accounts of one batched
+``Simulator``, and again until each begins exactly as its predecessor ended (``lanes``). The result
+is then, bit for bit, that of one account stepped through the bars in order; no rule of trading is
+written down a second time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_tactical.backtest.lanes import Lanes
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.tables import Log, decision_table, equity_table
 from rllib_tactical.backtest.trades import trade_table
@@ -36,8 +35,6 @@ Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
 PROGRESS_BARS = 2048  # between two reports of progress; a multiple of the engine's batch
-
-LOOK_AHEAD = 128  # sessions that are stepped side by side when guesses have failed
 
 _STAY_OUT = 1  # index of "hold" and "neutral"
 
@@ -179,48 +176,6 @@ def result_of_log(
     )
 
 
-@dataclass(slots=True)
-class _Lanes:
-    """Stretches of bars that one account crosses from flat to flat; arrays of shape (L,).
-
-    ``start`` is the bar at whose close a lane begins, ``stop`` the bar at whose close it ends and
-    the next one begins; ``opening`` and ``closing`` equity in dollars.
-    """
-
-    start: IntArray
-    stop: IntArray
-    opening: FloatArray
-    closing: FloatArray
-    tried: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tried = np.full(len(self.start), np.nan)  # the opening that ``closing`` belongs to
-
-    def open_again(self) -> IntArray:
-        """Carry equity from lane to lane; return the lanes whose opening was not tried yet.
-
-        Where a predecessor itself has to be run again, its gain is assumed to stay what it was.
-        """
-        tried, closing = self.tried.tolist(), self.closing.tolist()
-        opening = self.opening.tolist()
-        for lane in range(1, len(opening)):
-            before = lane - 1
-            if opening[before] == tried[before]:
-                opening[lane] = closing[before]
-            else:
-                opening[lane] = opening[before] + (closing[before] - tried[before])
-        self.opening = np.array(opening)
-        return np.flatnonzero(self.opening != self.tried)
-
-
-def _make_lanes(history: MarketHistory, start: int, stop: int, equity: float) -> _Lanes:
-    inner = np.arange(start + 1, stop - 1)
-    cuts = inner[history.sessions.is_first[inner]]  # no order reaches a session's first bar
-    edges = np.concatenate([[start], cuts, [stop - 1]]).astype(np.int64)
-    count = len(edges) - 1
-    return _Lanes(edges[:-1], edges[1:], np.full(count, equity), np.zeros(count))
-
-
 def _simulate(
     history: MarketHistory,
     votes: Votes,
@@ -229,37 +184,19 @@ def _simulate(
     start: int,
     stop: int,
     cost_factor: float,
-) -> tuple[dict[str, NDArray[Any]], int]:
-    """Return what every bar's step reported, and how many passes over the sessions it took."""
-    lanes = _make_lanes(history, start, stop, rules.risk.initial_equity)
-    log: dict[str, NDArray[Any]] = {}
-    todo, settled, passes = np.arange(len(lanes.start)), 0, 0
-    while len(todo):  # each pass settles at least the first unsettled lane
-        _run_lanes(history, votes, rules, rewards, start, lanes, todo, log, cost_factor)
-        todo, passes = lanes.open_again(), passes + 1
-        if len(todo) and passes > 1:
-            # where size follows equity guesses fail soon: do not run far ahead of what is settled
-            gained, settled = int(todo[0]) - settled, int(todo[0])
-            todo = todo[: max(LOOK_AHEAD, 4 * gained)]
-    return log, passes
+) -> tuple[Log, int]:
+    """Return what every bar's step reported, and how many passes over the lanes it took."""
+    lanes = Lanes(history, rules, rewards, start, stop, cost_factor)
+    log: Log = {}
+    while len(todo := lanes.next()):  # each pass settles at least the first unsettled lane
+        _run_lanes(votes, start, lanes, todo, log)
+    return log, lanes.passes
 
 
-def _run_lanes(
-    history: MarketHistory,
-    votes: Votes,
-    rules: Rules,
-    rewards: RewardConfig,
-    start: int,
-    lanes: _Lanes,
-    todo: IntArray,
-    log: dict[str, NDArray[Any]],
-    cost_factor: float,
-) -> None:
-    """Step the lanes ``todo`` side by side and record their steps in ``log`` by bar."""
-    simulator = Simulator(history, rules, rewards, len(todo))
-    everyone = np.arange(len(todo))
-    simulator.reset(everyone, lanes.start[todo], lanes.opening[todo], cost_factor)
-    nothing, spare = hold_votes(1), len(votes.index)
+def _run_lanes(votes: Votes, start: int, lanes: Lanes, todo: IntArray, log: Log) -> None:
+    """Step the lanes ``todo`` (K,) side by side and record their steps in ``log`` by bar."""
+    simulator, end = lanes.simulator(todo), lanes.stop[todo]
+    everyone, nothing, spare = np.arange(len(todo)), hold_votes(1), len(votes.index)
     index = np.concatenate([votes.index, nothing.index])
     confidence = np.concatenate([votes.confidence, nothing.confidence])
     active = np.ones(len(todo), dtype=np.bool_)
@@ -273,13 +210,13 @@ def _run_lanes(
         row = row[active]
         for name, values in report.items():
             log[name][row] = values[active]
-        done = active & (simulator.t == lanes.stop[todo])
-        lanes.closing[todo[done]] = simulator.equity[done]
-        active &= ~done
+        done = active & (simulator.t == end)
+        if done.any():
+            lanes.finish(simulator, todo, done)
+            active &= ~done
         parked = everyone[~active]
         if len(parked):  # out of the way: flat, at the first bar, until the longest lane ends
             simulator.reset(parked, np.zeros(len(parked), dtype=np.int64))
-    lanes.tried[todo] = lanes.opening[todo]
 
 
 def step_report(step: Step, simulator: Simulator) -> dict[str, NDArray[Any]]:

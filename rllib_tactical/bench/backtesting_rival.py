@@ -63,8 +63,7 @@ class Agreement:
 def compare_rule(market: SyntheticMarket, repetitions: int) -> tuple[Row, Row]:
     """Measure bars/s of the strategy in both, and how many trades agree.
 
-    In the first row all bars are one session: one account steps bar by bar, and all trades must
-    agree. In the second row our backtest steps all daily sessions at once; backtesting.py has no
+    In the first row all bars are one session, and all trades must agree. In the second row our backtest steps all daily sessions at once; backtesting.py has no
     sessions, so trades that continue past midnight differ.
     """
     endless = comparable_history(market)
