@@ -63,8 +63,8 @@ class Agreement:
 def compare_rule(market: SyntheticMarket, repetitions: int) -> tuple[Row, Row]:
     """Measure bars/s of the strategy in both, and how many trades agree.
 
-    In the first row all bars are one session, and all trades must agree. In the second row our backtest steps all daily sessions at once; backtesting.py has no
-    sessions, so trades that continue past midnight differ.
+    In the first row all bars are one session, and all trades must agree. In the second row the
+    sessions are days; backtesting.py has none, so trades that continue past midnight differ.
     """
     endless = comparable_history(market)
     daily = dataclasses.replace(endless, sessions=market.sessions)
