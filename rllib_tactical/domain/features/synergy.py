@@ -126,58 +126,61 @@ class SynergyStream:
         """Return the synergy in force at the close of the last bar."""
         if not self._signals:
             return NO_SYNERGY
-        birth, momentum, ratio = zip(*self._signals, strict=True)
-        track = _detect(np.array(birth, dtype=np.int8), np.array(momentum), np.array(ratio))
+        birth, momentum, ratio = np.array(self._signals).T
+        track = _detect(birth.astype(np.int8), momentum, ratio)
         return Synergy(int(track.kind[-1]), int(track.direction[-1]), float(track.confidence[-1]))
 
 
 def _detect(birth: NDArray[np.int8], momentum: FloatArray, ratio: FloatArray) -> SynergyTrack:
     """Return the synergies of T > 0 bars by their gap births, momentum and volume ratio (T,)."""
     length = len(birth)
-    strong = np.abs(momentum) > _rolling_quantile(np.abs(momentum))
-    volume = ratio > VOLUME_THRESHOLD
-    fired_kind = np.zeros((2, length), dtype=np.int8)
-    fired_confidence = np.zeros((2, length))
-    for row, direction in enumerate((1, -1)):
-        signals = (birth == direction, strong & (np.sign(momentum) == direction), volume)
-        fired_kind[row], fired_confidence[row] = _fire(signals)
-    both = (fired_kind[0] > 0) & (fired_kind[1] > 0)
-    direction_t = np.where(fired_kind[0] > 0, 1, -1)
-    kind = np.where(both, 0, fired_kind.max(axis=0))
-    confidence = np.where(both, 0.0, fired_confidence.max(axis=0))
-    last = np.maximum.accumulate(np.where(kind > 0, np.arange(length), -IN_FORCE))
-    live = np.arange(length) - last < IN_FORCE
+    size = np.abs(momentum)
+    strong = np.where(size > _rolling_quantile(size), np.sign(momentum), 0.0)
+    signals = np.empty((3, 2, length), dtype=np.bool_)
+    signals[0] = birth == _SIDES
+    signals[1] = strong == _SIDES
+    signals[2] = ratio > VOLUME_THRESHOLD
+    fired_kind, fired_confidence = _fire(signals)
+    up, down = fired_kind > 0
+    one = up ^ down
+    t = np.arange(length)
+    last = np.maximum.accumulate(np.where(one, t, -IN_FORCE))
+    live = t - last < IN_FORCE
     source = np.maximum(last, 0)
     return SynergyTrack(
-        np.where(live, kind[source], 0).astype(np.int8),
-        np.where(live, direction_t[source], 0).astype(np.int8),
-        np.where(live, confidence[source], 0.0),
+        np.where(live, fired_kind.max(axis=0)[source], 0).astype(np.int8),
+        np.where(live, np.where(up, 1, -1)[source], 0).astype(np.int8),
+        np.where(live, fired_confidence.max(axis=0)[source], 0.0),
     )
 
 
-def _fire(signals: tuple[BoolArray, BoolArray, BoolArray]) -> tuple[NDArray[np.int8], FloatArray]:
-    """Return type (T,) and confidence (T,) of one direction; 0 where nothing completes."""
-    first = [_first_in_window(signal) for signal in signals]
-    gap, momentum, volume = first
-    complete = (gap >= 0) & (momentum >= 0) & (volume >= 0)
-    start = np.minimum(np.minimum(gap, momentum), volume)
-    t = np.arange(len(gap))
-    kind = np.where(
-        (gap == start) & (momentum == start),
-        2,
-        np.where(gap == start, 1, np.where(momentum == start, 3, 4)),
-    )
-    fires = complete & ~np.concatenate([[False], complete[:-1]])
+_SIDES: Final = np.array([[1], [-1]], dtype=np.int8)
+
+
+def _fire(signals: BoolArray) -> tuple[NDArray[np.int8], FloatArray]:
+    """Return type (2, T) and confidence (2, T) of both directions; 0 where nothing completes.
+
+    ``signals`` (3, 2, T): gap, momentum and volume of both directions.
+    """
+    t = np.arange(signals.shape[-1])
+    first = _first_in_window(signals, t)
+    gap, momentum, _ = first
+    complete = (first >= 0).all(axis=0)
+    start = first.min(axis=0)
+    of_gap, of_momentum = gap == start, momentum == start
+    kind = np.where(of_gap, np.where(of_momentum, 2, 1), np.where(of_momentum, 3, 4))
+    fires = complete.copy()
+    fires[:, 1:] &= ~complete[:, :-1]
     confidence = 1.0 - (t - start) / LOOKBACK
     return np.where(fires, kind, 0).astype(np.int8), np.where(fires, confidence, 0.0)
 
 
-def _first_in_window(signal: BoolArray) -> IntArray:
-    """Return the index of the first firing in [t-9, t] (T,), or -1 when there is none."""
-    t = np.arange(len(signal))
-    following = np.minimum.accumulate(np.where(signal, t, len(signal))[::-1])[::-1]
-    first = following[np.maximum(t - (LOOKBACK - 1), 0)]
-    return np.where(first <= t, first, -1).astype(np.int64)
+def _first_in_window(signal: BoolArray, t: IntArray) -> IntArray:
+    """Return the index of the first firing in [t-9, t] (..., T), or -1 when there is none."""
+    here = np.where(signal, t, len(t))
+    following = np.minimum.accumulate(here[..., ::-1], axis=-1)[..., ::-1]
+    first = following[..., np.maximum(t - (LOOKBACK - 1), 0)]
+    return np.where(first <= t, first, -1)
 
 
 def _rolling_quantile(value: FloatArray) -> FloatArray:
