@@ -18,6 +18,7 @@ release = version = __version__
 extensions = [
     "_ext.formulas",
     "_ext.layers",
+    "_ext.messages",
     "_ext.signatures",
     "myst_parser",
     "sphinx.ext.autodoc",

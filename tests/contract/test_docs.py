@@ -15,6 +15,7 @@ import pytest
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
+from serve.api.streams import json_schemas
 
 pytest.importorskip("sphinx", reason="comes with the extra docs")
 
@@ -94,6 +95,29 @@ def test_a_formula_that_the_converter_does_not_know_is_refused(project_root: Pat
     for latex in (r"\unknown{a}", r"a \\[4pt] b"):
         with pytest.raises(ValueError, match="must be LaTeX that latex2mathml knows"):
             draw(latex, inline=False)
+
+
+def test_the_page_of_the_messages_has_every_message_and_field(project_root: Path) -> None:
+    with _docs_on_path(project_root):
+        from _ext.messages import tables  # type: ignore[import-not-found,unused-ignore]
+    document = json_schemas()
+    sections = "\n".join(tables(document)).split("### ")[1:]
+    assert len(sections) == len(document["$defs"])
+    for section in sections:
+        schema = document["$defs"][section.splitlines()[0]]
+        for field, value in schema.get("properties", {}).items():
+            (row,) = re.findall(rf"^\| `{field}` \| (.+) \|$", section, re.MULTILINE)
+            assert ("required" in row) == (field in schema.get("required", [])), row
+            assert ("when left out" in row) == ("default" in value), row
+    assert "| `event_id` | string, 1 to 256 characters | required |" in sections[0]
+
+
+def test_a_line_that_is_no_arrow_is_refused(project_root: Path) -> None:
+    with _docs_on_path(project_root):
+        from _ext.messages import sequence  # type: ignore[import-not-found,unused-ignore]
+    assert sequence(["a -> b: x < y", "b -> b: waits"]).count(">x &lt; y<") == 1
+    with pytest.raises(ValueError, match="expected 'sender -> receiver: text', found 'a > b'"):
+        sequence(["a > b"])
 
 
 def test_every_decision_has_context_decision_and_consequences(project_root: Path) -> None:
