@@ -22,6 +22,7 @@ from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split
 from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.precision import SLOW, bfloat16_cost
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.runtime.process import limit_threads, without_expected_noise
 from rllib_tactical.synthetic import make_market
@@ -95,7 +96,9 @@ def _rows(
                 rows.append(_sent(size, ours, stock))
             progress(f"training, {_per_bar(group)}")
             rows.append(_iterations(size, group, ours, stock, plain, "training iteration"))
-            if group == 1:
+            if group == 1 and bfloat16_cost() > SLOW:
+                progress("bfloat16 left out: this processor has no hardware for it")
+            elif group == 1:
                 reduced = _config(size, group, precision="bfloat16")
                 plain = PlainMappo(reduced, spec, Standardization.identity(), group)
                 with _algorithm(reduced, handle, OURS) as ours_reduced:

@@ -200,7 +200,7 @@ class TrainingConfig(StrictConfig):
     ``train_confidence`` is the confidence with which every sampled vote counts. ``precision`` is
     that of the learner's matrix products; ``learner_threads`` of the four modules are computed at a
     time, with the results of one, where one learner computes on a CPU; ``learner_gpus`` GPUs are
-    given to each learner.
+    given to each learner. ``strict``: a precision without hardware is refused, not warned of.
     ``splits`` are the shares of the bars for training, validation and test.
 
     A checkpoint is written every ``checkpoint_every`` iterations or ``checkpoint_episodes`` ended
@@ -235,6 +235,7 @@ class TrainingConfig(StrictConfig):
     learner_threads: int = 2
     learner_gpus: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    strict: bool = False
     train_confidence: float = 1.0
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15)

@@ -12,6 +12,7 @@ from rllib_tactical.artifacts.run_folder import RUN_OUTPUT, RunFolder
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import DataSource
+from rllib_tactical.rl.algorithm.precision import check_precision
 from rllib_tactical.rl.run_description import check_resume, cpus_of, run_description
 from rllib_tactical.rl.tracking.console import ConsoleLogger
 from rllib_tactical.rl.tracking.defaults import run_folder_callbacks
@@ -94,6 +95,7 @@ def _train(
     known = before.get("warm_start") if folder.checkpoints() else None
     run = run_description(market, config, known)
     loggers = [] if mlflow is None else [MlflowLogger(mlflow, log)]
+    check_precision(config.training, log)
     start_ray(cpus_of(config, len(sources)), log)
     require_gpus(config.training.learner_gpus, config.training.num_learners)
     if resume:
