@@ -1,4 +1,4 @@
-"""Whether this processor has hardware for a precision: measured, because no flag says how fast it is."""
+"""Whether this processor has hardware for a precision: measured, for no flag says how fast it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rllib_tactical.errors import ConfigError
 SIZE: Final = 256  # rows and columns of the matrices that are multiplied
 REPETITIONS: Final = 7
 SLOW: Final = 1.5
-"""A precision that takes so many times as long as float32 has no hardware; with it, it takes less."""
+"""What takes so many times as long as float32 has no hardware; with it, it takes less."""
 
 
 def bfloat16_cost() -> float:
