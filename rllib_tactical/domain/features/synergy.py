@@ -165,12 +165,12 @@ def _fire(signals: BoolArray) -> tuple[NDArray[np.int8], FloatArray]:
     t = np.arange(signals.shape[-1])
     first = _first_in_window(signals, t)
     gap, momentum, _ = first
-    complete = (first >= 0).all(axis=0)
+    complete: BoolArray = np.logical_and.reduce(first >= 0, axis=0)
     start = first.min(axis=0)
     of_gap, of_momentum = gap == start, momentum == start
     kind = np.where(of_gap, np.where(of_momentum, 2, 1), np.where(of_momentum, 3, 4))
-    fires = complete.copy()
-    fires[:, 1:] &= ~complete[:, :-1]
+    before = np.concatenate([np.zeros((2, 1), dtype=np.bool_), complete[:, :-1]], axis=1)
+    fires = complete & ~before
     confidence = 1.0 - (t - start) / LOOKBACK
     return np.where(fires, kind, 0).astype(np.int8), np.where(fires, confidence, 0.0)
 

@@ -1,4 +1,4 @@
-"""Whether this processor has hardware for a precision: measured, for no flag says how fast it is."""
+"""Whether this processor has hardware for a precision: measured, no flag says how fast it is."""
 
 from __future__ import annotations
 
