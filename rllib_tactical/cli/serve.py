@@ -64,6 +64,15 @@ from rllib_tactical.config.loader import load_config
     "what the service sees and does with it, for /health and /metrics.",
 )
 @click.option(
+    "--challenger",
+    "challengers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Bundle that answers in the shadow of every decision and trades on paper; again for more. "
+    "GET /experiment says which is better.",
+)
+@click.option(
     "--haproxy/--no-haproxy",
     default=None,
     hidden=True,
@@ -78,12 +87,13 @@ def serve_command(
     state: str,
     bus: str | None,
     drift: Path | None,
+    challengers: tuple[Path, ...],
     haproxy: bool | None,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.
 
     Beside it: POST /bars, /fills, /admin/model, /admin/override; GET /health, /metrics, /model,
-    /performance. With TACTICAL_TOKEN set, requests need that
+    /performance, /experiment. With TACTICAL_TOKEN set, requests need that
     token, except for /health, /live, /ready and /metrics; other hosts than loopback need it to be
     set.
     """
@@ -104,6 +114,7 @@ def serve_command(
             progress=progress,
             bus=bus,
             drift=drift,
+            challengers=challengers,
         ),
         click.echo,
     )

@@ -40,6 +40,8 @@ class AlertCode(StrEnum):
     TOTAL_DRAWDOWN = "total_drawdown"
     SYMBOL_LEFT_OUT = "symbol_left_out"
     DRIFT = "drift"
+    EXPERIMENT_DECIDED = "experiment_decided"
+    EXPERIMENT_STALE = "experiment_stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +123,10 @@ ALERTS: Final[dict[AlertCode, AlertKind]] = {
         "account", "The state holds a symbol that no bundle was given for", _BOTH
     ),
     AlertCode.DRIFT: AlertKind("drift", "The market is not that of the training", _WARNING, True),
+    AlertCode.EXPERIMENT_DECIDED: AlertKind(
+        "experiment", "The comparison with a challenger has a result", _WARNING, True
+    ),
+    AlertCode.EXPERIMENT_STALE: AlertKind(
+        "experiment", "The challengers do not answer", _WARNING, after_s=60
+    ),
 }

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from serve.api import health, page, responses
+from serve.api import experiment, health, page, responses
 from serve.api.decide_request import DecideRequest
 from serve.api.write_requests import (
     AccountRequest,
@@ -180,6 +180,12 @@ MODEL: Final = Operation(
     queries=(SYMBOL,),
     statuses=(422,),
 )
+EXPERIMENT: Final = Operation(
+    path="/experiment",
+    method="GET",
+    summary="Challengers beside the bundles that decide",
+    answer=experiment.ExperimentAnswer,
+)
 OPENAPI: Final[Operation[dict[str, Any]]] = Operation(
     path="/openapi.json", method="GET", summary="This document", answer=dict
 )
@@ -309,6 +315,7 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     METRICS,
     PERFORMANCE,
     MODEL,
+    EXPERIMENT,
     OPENAPI,
     VIEW,
     EVENTS,

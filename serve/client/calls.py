@@ -20,6 +20,7 @@ import numpy as np
 from rllib_tactical.domain.types import FloatArray
 from rllib_tactical.errors import ServiceError
 from serve.api import operations
+from serve.api.experiment import ExperimentAnswer
 from serve.api.health import HealthAnswer
 from serve.api.operations import Operation
 from serve.api.responses import (
@@ -263,6 +264,11 @@ def performance(
     if symbol is not None:
         params[operations.SYMBOL.name] = symbol
     return Call(operations.PERFORMANCE, params=params)
+
+
+def experiment() -> Call[ExperimentAnswer]:
+    """Return what is known of the challengers."""
+    return Call(operations.EXPERIMENT)
 
 
 def health() -> Call[HealthAnswer]:

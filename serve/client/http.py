@@ -76,6 +76,7 @@ class DecisionClient:
     load_model = blocking(calls.load_model)
     model = blocking(calls.model)
     performance = blocking(calls.performance)
+    experiment = blocking(calls.experiment)
     health = blocking(calls.health)
 
     def make(self, call: Call[AnswerT]) -> AnswerT:
@@ -136,6 +137,7 @@ class AsyncDecisionClient:
     load_model = awaited(calls.load_model)
     model = awaited(calls.model)
     performance = awaited(calls.performance)
+    experiment = awaited(calls.experiment)
     health = awaited(calls.health)
 
     async def make(self, call: Call[AnswerT]) -> AnswerT:

@@ -19,9 +19,9 @@ from serve.dashboard.rows import (
     page_fill,
     zones_of,
 )
-from serve.dashboard.trail import BarTimes
 from serve.journal.reading import read_decisions
 from serve.state.bar_streams import BarRow
+from serve.state.bar_times import BarTimes
 from serve.state.opening import open_store
 from serve.state.portfolio import Fill
 from serve.state.records import BarsRecord, FillsRecord, ModelRecord, Record, record_of

@@ -6,15 +6,13 @@ made of the two sequence numbers, means the same in each of them.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections import deque
 from typing import Any, Final, NamedTuple
 
 from serve.api.page import AuditEntry, EventName, PageDecision
 from serve.dashboard.rows import audit_entry, chart_bars, page_decision, page_fill
 from serve.journal.record import decision_of
-from serve.state.bar_streams import BarRow
+from serve.state.bar_times import BarTimes
 from serve.state.records import (
     AccountRecord,
     BarsRecord,
@@ -24,9 +22,6 @@ from serve.state.records import (
     record_of,
 )
 from serve.state.store import Store, StoredRecord
-
-READ_BACK: Final = 5_000
-"""Records with bars of each symbol whose times are known."""
 
 READ_DECISIONS: Final = 1_000
 READ_AT_ONCE: Final = 50
@@ -65,33 +60,6 @@ class Event(NamedTuple):
     name: EventName
     symbol: str | None
     data: object
-
-
-class BarTimes:
-    """Which bar was the newest of a symbol at a version of the state.
-
-    Args:
-        kept: how many records of a symbol are known at least, None for all.
-    """
-
-    def __init__(self, kept: int | None = READ_BACK) -> None:
-        self._kept = kept
-        self._versions: dict[str, list[int]] = defaultdict(list)
-        self._times: dict[str, list[int]] = defaultdict(list)
-
-    def add(self, version: int, symbol: str, rows: Iterable[BarRow]) -> None:
-        """Note the bars of a record."""
-        versions, times = self._versions[symbol], self._times[symbol]
-        newest = max(row.time_s for row in rows)
-        versions.append(version)
-        times.append(max(newest, times[-1]) if times else newest)
-        if self._kept is not None and len(versions) > 2 * self._kept:
-            del versions[: self._kept], times[: self._kept]
-
-    def at(self, version: int, symbol: str) -> int | None:
-        """Return the open time of the newest bar, None where it is not known."""
-        found = bisect_right(self._versions[symbol], version)
-        return self._times[symbol][found - 1] if found else None
 
 
 class Trail:

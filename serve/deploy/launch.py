@@ -8,7 +8,8 @@ from pathlib import Path
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError
-from serve.state.records import ModelRecord, model_record
+from serve.state.records import Challenger, ExperimentRecord, ModelRecord, model_record
+from serve.state.symbol_machine import SymbolMachine
 from serve.state.total import TotalLimits
 
 
@@ -53,3 +54,44 @@ def total_limits(bundles: Sequence[Bundle], config: TacticalConfig) -> TotalLimi
     if drawdown is None and len(bundles) > 1:
         drawdown = max(bundle.rules.risk.session_drawdown_limit for bundle in bundles)
     return TotalLimits(drawdown, config.risk.total_daily_loss_limit)
+
+
+def load_challengers(paths: Sequence[Path], bundles: Sequence[Bundle]) -> list[Bundle]:
+    """Return verified challengers, each for the market of one of the bundles that are served.
+
+    Raises:
+        UnreadableError: there is no bundle.
+        BundleError: a bundle is incomplete, altered or made for another version.
+        ServiceError: a challenger is for another symbol or market, knows synergies in another way,
+            or is there twice.
+    """
+    served = {bundle.instrument.symbol: bundle for bundle in bundles}
+    found: dict[str, Bundle] = {}
+    for path in paths:
+        bundle = load_bundle(path.resolve())
+        champion = served.get(bundle.instrument.symbol)
+        if champion is None:
+            raise ServiceError(
+                f"a challenger must be for one of {', '.join(served)}, found "
+                f"{bundle.instrument.symbol}: {path}"
+            )
+        SymbolMachine(model_record(champion)).check_model(model_record(bundle))
+        if bundle.synergies != champion.synergies:
+            raise ServiceError(
+                f"a challenger must know synergies as its champion does ({champion.synergies}), "
+                f"found {bundle.synergies}: {path}"
+            )
+        if bundle.bundle_id in (champion.bundle_id, *found):
+            raise ServiceError(f"a challenger must be another bundle than all before it: {path}")
+        found[bundle.bundle_id] = bundle
+    return list(found.values())
+
+
+def experiment_record(challengers: Sequence[Bundle]) -> ExperimentRecord:
+    """Return the record that a start chose these challengers."""
+    return ExperimentRecord(
+        tuple(
+            Challenger(str(each.path), each.bundle_id, each.instrument.symbol)
+            for each in challengers
+        )
+    )

@@ -21,7 +21,13 @@ from rllib_tactical.errors import ServiceError, TacticalError
 from serve.api.operations import OPERATIONS, paths_by_method
 from serve.bus.status import BUS_VARIABLE, bus_settings
 from serve.deploy.deployment import listening_deployment
-from serve.deploy.launch import launch_records, load_bundles, total_limits
+from serve.deploy.launch import (
+    experiment_record,
+    launch_records,
+    load_bundles,
+    load_challengers,
+    total_limits,
+)
 from serve.deploy.ray_serve import (
     APP_NAME,
     Progress,
@@ -44,6 +50,7 @@ from serve.deploy.temporary import (
 )
 from serve.deploy.watch import LEAVE_S, WATCH_S, ClusterWatch
 from serve.drift.watch import DriftWatch, read_profiles
+from serve.experiment.watch import ExperimentWatch
 from serve.http.security import (
     ADMIN_TOKEN_VARIABLE,
     TOKEN_VARIABLE,
@@ -60,7 +67,7 @@ from serve.state.opening import (
     StateSettings,
     is_remote,
     open_store,
-    shared_state,
+    state_of,
 )
 from serve.state.places import place_state
 
@@ -121,6 +128,7 @@ def start_service(
     progress: Progress = no_progress,
     bus: str | None = None,
     drift: Path | None = None,
+    challengers: Sequence[Path] = (),
 ) -> Service:
     """Start the service and return once it answers.
 
@@ -144,18 +152,20 @@ def start_service(
         bus: URL of the Redis or Valkey server with the bus; None for events over HTTP alone.
         drift: profile of the bundle, or folder of profiles, with which what the service sees and
             does is compared; None for no monitor.
+        challengers: bundles that answer in the shadow of every decision.
 
     Raises:
         UnreadableError: there is no bundle.
-        BundleError: the bundle is incomplete, altered or made for another version.
-        ServiceError: two bundles are for one symbol, the host needs a token, the bus is no URL,
-            the port is in use, the state folder cannot be used, Serve already runs on this Ray,
-            or the service did not come up.
+        BundleError: a bundle is incomplete, altered or made for another version.
+        ServiceError: two bundles are for one symbol, a challenger is for another market, the host
+            needs a token, the bus is no URL, the port is in use, the state folder cannot be used,
+            Serve already runs on this Ray, or the service did not come up.
     """
     config = config or TacticalConfig()
     paths = [bundle_path] if isinstance(bundle_path, str | Path) else bundle_path
     progress("verifying the bundle" if len(paths) == 1 else "verifying the bundles")
     bundles = load_bundles([Path(path) for path in paths])
+    rivals = load_challengers(challengers, bundles)
     token = os.environ.get(TOKEN_VARIABLE) or None
     require_safe_binding(host, token)
     admin = admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token)
@@ -188,6 +198,7 @@ def start_service(
             folder=str(own),
             models=launch_records(bundles, uuid.uuid4().hex, config),
             limits=total_limits(bundles, config),
+            experiment=experiment_record(rivals),
         )
         progress("reading the state")
         owned = []
@@ -233,6 +244,10 @@ def start_service(
             monitor = DriftWatch(store, own, drift)
             cleanup.callback(monitor.stop)
             monitor.start()
+        if rivals:
+            shadow = ExperimentWatch(store, own, rivals)
+            cleanup.callback(shadow.stop)
+            shadow.start()
     except BaseException as error:
         quietly(cleanup.close)
         if isinstance(error, TacticalError) or not isinstance(error, Exception):
@@ -282,7 +297,7 @@ def _claimed(settings: StateSettings) -> tuple[FolderLock, dict[str, float]]:
     try:
         store = open_store(settings.store)
         try:
-            machine = shared_state(store, *settings.models, limits=settings.limits).machine
+            machine = state_of(store, settings).machine
             accounts = {symbol: machine.symbols[symbol].account for symbol in machine.left_out}
             left_out = {symbol: each.side * each.quantity for symbol, each in accounts.items()}
         finally:

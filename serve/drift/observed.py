@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import chain
-
 import numpy as np
 
 from rllib_tactical.config.loader import from_dict
-from rllib_tactical.data.calendar.sessions import sessions_of
-from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory, build_history
-from rllib_tactical.domain.types import AGENTS, Bars, FloatArray, Instrument, IntArray
+from rllib_tactical.domain.simulation.history import MarketHistory
+from rllib_tactical.domain.types import AGENTS, FloatArray, Instrument, IntArray
 from rllib_tactical.monitoring.observations import (
     Observations,
     monitored_inputs,
@@ -25,21 +19,9 @@ from serve.state.history import load
 from serve.state.opening import open_store
 from serve.state.performance import votes_table
 from serve.state.portfolio import Trade
-from serve.state.records import BarsRecord, record_of
-from serve.state.store import Store, StoredRecord, unpack
+from serve.state.seen_bars import SeenBars
+from serve.state.store import records_after
 from serve.state.symbol_machine import SymbolMachine
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The bars of a symbol, and after which record of the store which of them was the newest.
-
-    ``sequence`` (R,) and ``newest_s`` (R,) int64, ascending: record and open time of its last bar.
-    """
-
-    history: MarketHistory
-    sequence: IntArray
-    newest_s: IntArray
 
 
 def observe_state(name: str, symbol: str, bundle_id: str) -> Observations | None:
@@ -63,10 +45,14 @@ def observe_state(name: str, symbol: str, bundle_id: str) -> Observations | None
         if machine is None or symbol not in machine.symbols:
             return None
         own = machine.symbols[symbol]
-        seen = _seen(store, own)
+        instrument = from_dict(Instrument, own.model.instrument, "instrument")
+        seen = SeenBars(instrument, own.model.bar_seconds)
+        for stored in records_after(store, 0):
+            seen.add(stored)
     finally:
         store.close()
-    if seen is None:
+    history = seen.history()
+    if history is None:
         return None
     decided = [
         record
@@ -75,45 +61,22 @@ def observe_state(name: str, symbol: str, bundle_id: str) -> Observations | None
     ]
     decided.sort(key=lambda record: record.at_s)  # orders are written before earlier holds
     trades = [trade for trade in own.trades if trade.bundle_id == bundle_id]
-    return _observations(seen, own, decided, trades)
-
-
-def _seen(store: Store, own: SymbolMachine) -> Seen | None:
-    image = store.image(archives=True)
-    rows: dict[int, tuple[float, ...]] = {}
-    sequence, newest = [], []
-    for stored in _records(image.records, map(unpack, image.archives)):
-        record = record_of(stored)
-        if isinstance(record, BarsRecord) and record.symbol in (None, own.symbol) and record.rows:
-            rows |= {row.time_s: tuple(row)[1:] for row in record.rows}
-            sequence.append(stored.sequence)
-            newest.append(max(rows))
-    if len(rows) <= EMBARGO_BARS:
-        return None
-    time_s = np.array(sorted(rows), dtype=np.int64)
-    columns = np.array([rows[t] for t in time_s.tolist()], dtype=np.float64).T.copy()
-    bars = Bars(time_s, *columns)
-    instrument = from_dict(Instrument, own.model.instrument, "instrument")
-    sessions = sessions_of(bars, instrument, own.model.bar_seconds)
-    return Seen(build_history(bars, sessions, instrument), np.array(sequence), np.array(newest))
-
-
-def _records(
-    live: list[StoredRecord], archived: Iterable[list[StoredRecord]]
-) -> Iterable[StoredRecord]:
-    return chain(chain.from_iterable(archived), live)
+    return _observations(history, seen, own, decided, trades)
 
 
 def _observations(
-    seen: Seen, own: SymbolMachine, decided: list[DecisionRecord], trades: list[Trade]
+    history: MarketHistory,
+    seen: SeenBars,
+    own: SymbolMachine,
+    decided: list[DecisionRecord],
+    trades: list[Trade],
 ) -> Observations:
-    history = seen.history
     day = session_days(history)
     bar = np.arange(history.first_decision, len(history))
     if history.sessions.elapsed[-1] < 1.0:  # it goes on
         bar = bar[day[bar] != day[-1]]
     whole = set(day[bar].tolist())
-    newest = [_newest(seen, record.state_version) for record in decided]
+    newest = [seen.newest(record.state_version) or 0 for record in decided]
     when = _sessions(history, day, np.array(newest, dtype=np.int64))
     kept = [row for row, session in enumerate(when.tolist()) if session in whole]
     answers = [decided[row].answered for row in kept]
@@ -136,12 +99,6 @@ def _observations(
         right=_right(made),
         slippage=slippage,
     )
-
-
-def _newest(seen: Seen, version: int) -> int:
-    """Return the open time of the newest bar in the state at a version, 0 for none."""
-    place = bisect_right(seen.sequence, version) - 1
-    return int(seen.newest_s[place]) if place >= 0 else 0
 
 
 def _sessions(history: MarketHistory, day: IntArray, time_s: IntArray) -> IntArray:

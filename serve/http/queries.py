@@ -15,9 +15,11 @@ from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.types import Reason
 from serve.api.alerts import AlertCode
 from serve.api.errors import error_body, invalid
+from serve.api.experiment import ExperimentAnswer
 from serve.api.health import HealthAnswer, LiveAnswer, ReadyAnswer
 from serve.api.operations import (
     DAYS,
+    EXPERIMENT,
     HEALTH,
     LIVE,
     METRICS,
@@ -35,6 +37,8 @@ from serve.bus.status import BusStatus
 from serve.decision.replica import StateReplica
 from serve.drift.alerts import drift_alerts, drift_of
 from serve.drift.status import DriftReader
+from serve.experiment.metrics import experiment_metrics
+from serve.experiment.status import ExperimentReader, experiment_alerts, stale_alerts
 from serve.http.asgi import HttpRequest, HttpResponse, json_response
 from serve.http.asking import ask, unavailable
 from serve.http.openapi import openapi_document
@@ -75,7 +79,7 @@ class Queries:
         self._performance, self._service = settings.performance, settings.service
         self._needs_token = settings.token_digest is not None
         self._probe = ResourceProbe(folder)
-        self._drift = DriftReader(folder)
+        self._drift, self._shadow = DriftReader(folder), ExperimentReader(folder)
         self.handlers: Mapping[Operation[Any], Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             HEALTH: self._health,
             LIVE: self._live,
@@ -83,6 +87,7 @@ class Queries:
             METRICS: self._metrics,
             PERFORMANCE: self._show_performance,
             MODEL: self._model,
+            EXPERIMENT: self._show_experiment,
             OPENAPI: self._document,
         }
 
@@ -100,7 +105,10 @@ class Queries:
     async def health(self) -> HealthAnswer:
         """Return the answer of ``GET /health``."""
         report = combined(await self._reports(self._probe.read()), self._replica.machine)
-        alerts = drift_alerts(self._drift.read(), self._deciding())
+        alerts, found = drift_alerts(self._drift.read(), self._deciding()), self._experiment()
+        for symbol in found.symbols:
+            alerts += experiment_alerts(found, symbol, named=len(self._replica.symbols) > 1)
+        alerts += stale_alerts(found, time.time())
         return msgspec.structs.replace(report, alerts=[*report.alerts, *alerts])
 
     async def _reports(self, resources: Resources) -> dict[str, HealthAnswer]:
@@ -131,10 +139,28 @@ class Queries:
 
     async def _alert_levels(self, resources: Resources) -> dict[tuple[AlertCode, str], int]:
         drift, reports = self._drift.read(), await self._reports(resources)
+        found = self._experiment()
         for symbol, bundle_id in self._deciding().items():
-            alerts = [*reports[symbol].alerts, *drift_alerts(drift, {symbol: bundle_id})]
+            alerts = [
+                *reports[symbol].alerts,
+                *drift_alerts(drift, {symbol: bundle_id}),
+                *experiment_alerts(found, symbol),
+            ]
             reports[symbol] = msgspec.structs.replace(reports[symbol], alerts=alerts)
-        return alert_levels(reports, service_alerts(self._replica.machine))
+        others = [*service_alerts(self._replica.machine), *stale_alerts(found, time.time())]
+        return alert_levels(reports, others)
+
+    def _experiment(self) -> ExperimentAnswer:
+        """Return what is known of the challengers of the bundles that decide."""
+        experiment = self._replica.machine.experiment
+        challengers = {
+            symbol: {each.bundle_id for each in experiment.of(symbol)}
+            for symbol in self._replica.symbols
+        }
+        return self._shadow.read(self._deciding(), challengers)
+
+    async def _show_experiment(self, request: HttpRequest) -> HttpResponse:
+        return json_response(self._experiment())
 
     def _deciding(self) -> dict[str, str]:
         active = self._replica.all_active()
@@ -190,7 +216,8 @@ class Queries:
             resources=resources,
             alerts=await self._alert_levels(resources),
         )
-        text = self._telemetry.scrape(StateCollector(replica, views, machine, self._bus()))
+        more = experiment_metrics(self._experiment(), time.time())
+        text = self._telemetry.scrape(StateCollector(replica, views, machine, self._bus(), more))
         return HttpResponse(text, content_type=CONTENT_TYPE.encode())
 
     async def _model(self, request: HttpRequest) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -69,6 +69,7 @@ class StateCollector(Collector):
         symbols: what is shown of each symbol.
         machine: the state, for the sum of the accounts and symbols that are not served.
         bus: how the bus is; its metrics have no values where there is none.
+        more: metrics of others.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class StateCollector(Collector):
         symbols: Sequence[SymbolView],
         machine: StateMachine | None = None,
         bus: BusStatus | None = None,
+        more: Iterable[Metric] = (),
     ) -> None:
-        self._bus = bus
+        self._bus, self._more = bus, more
         self._replica, self._symbols, self._machine = replica, symbols, machine
 
     def collect(self) -> Iterator[Metric]:
@@ -91,6 +93,7 @@ class StateCollector(Collector):
         yield self._overrides()
         yield self._accuracy()
         yield from self._drift()
+        yield from self._more
         yield _trade_pnl([trade.pnl for each in self._symbols for trade in each.trades])
 
     def _of_replica(self) -> Iterator[Metric]:

@@ -19,11 +19,13 @@ from serve.api.errors import invalid
 from serve.api.write_requests import AccountRequest, BarsRequest, FillsRequest, OverrideRequest
 from serve.state.bars import BarPlan, BufferState
 from serve.state.clock import Witness
+from serve.state.experiment import Experiment, ExperimentState
 from serve.state.fills import FillPlan
 from serve.state.records import (
     AccountRecord,
     BarsRecord,
     ControlRecord,
+    ExperimentRecord,
     FillsRecord,
     ModelRecord,
     Record,
@@ -56,6 +58,7 @@ class MachineImage(msgspec.Struct, frozen=True):
     symbols: list[SymbolImage]
     served: tuple[str, ...]
     total: TotalState
+    experiment: ExperimentState = ExperimentState()
 
 
 _PACK: Final = msgspec.msgpack.Encoder().encode
@@ -77,6 +80,7 @@ class StateMachine:
         self.symbols = {first.symbol: first}
         self.served: tuple[str, ...] = (first.symbol,)
         self.total = Total(first.account.equity)
+        self.experiment = Experiment()
         self.version = 1
         self._record_s, self._resumed, self._bar_end_s = 0.0, 0, 0.0
         self._requests = RequestKeys()
@@ -90,6 +94,7 @@ class StateMachine:
             [machine.image() for machine in self.symbols.values()],
             self.served,
             self.total.state(),
+            self.experiment.state(),
         )
         return _PACK(image)
 
@@ -110,6 +115,7 @@ class StateMachine:
         machine.version, machine._record_s = image.version, image.record_s
         machine._requests.resume(image.requests)
         machine.served = image.served
+        machine.experiment.resume(image.experiment)
         machine.total.resume(image.total, machine._equity())
         for each in machines:
             machine._note_bar(each)
@@ -148,12 +154,18 @@ class StateMachine:
             symbol = self.served[0]  # which says how the other market differs
         return self.symbols[symbol].check_promotion(record)
 
-    def check_launch(self, given: Sequence[ModelRecord], serving: ServingRecord) -> Record | None:
+    def check_launch(
+        self,
+        given: Sequence[ModelRecord],
+        serving: ServingRecord,
+        experiment: ExperimentRecord,
+    ) -> Record | None:
         """Return the next record to write when the service is started, None when none is left.
 
         Args:
             given: the bundles, one for each symbol.
             serving: the symbols and the limits over their sum.
+            experiment: the challengers.
 
         Raises:
             ServiceError: see ``SymbolMachine.check_model``.
@@ -165,7 +177,9 @@ class StateMachine:
             record = model if known is None else known.check_launch(model)
             if record is not None:
                 return record
-        return None if serving == self._serving else serving
+        if serving != self._serving:
+            return serving
+        return None if experiment == self.experiment.record else experiment
 
     def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
         """See ``SymbolMachine.check_bars``; 422 for a symbol that is not served."""
@@ -222,6 +236,8 @@ class StateMachine:
         if isinstance(record, ServingRecord):
             self.served = record.symbols
             self.total.limit(record.limits)
+        elif isinstance(record, ExperimentRecord):
+            self.experiment.choose(record, self.version)
         elif isinstance(record, ControlRecord):
             self._apply_control(record)
         elif isinstance(record, ModelRecord) and record.symbol not in self.symbols:
@@ -262,8 +278,10 @@ class StateMachine:
 
     def _apply_to_one(self, record: Record) -> None:
         machine = self.symbols[_symbol_of(record) or next(iter(self.symbols))]
-        amended = machine.amended
+        amended, bundle_id = machine.amended, machine.model.bundle_id
         machine.apply(record)
+        if machine.model.bundle_id != bundle_id:
+            self.experiment.restart(machine.symbol, self.version)
         if isinstance(record, BarsRecord):
             self._note_bar(machine)
         if isinstance(record, AccountRecord):

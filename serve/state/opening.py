@@ -15,7 +15,7 @@ from rllib_tactical.errors import ServiceError
 from serve.api.redis_url import is_redis
 from serve.state.conversion import convert_journal
 from serve.state.history import check_image, damaged
-from serve.state.records import ModelRecord
+from serve.state.records import NO_EXPERIMENT, ExperimentRecord, ModelRecord
 from serve.state.shared import SharedState
 from serve.state.sqlite_store import SqliteStore
 from serve.state.standing_order import StandingOrders, plain_name
@@ -32,13 +32,14 @@ class StateSettings:
 
     ``store``: see ``store_name``. ``folder``: on this machine, for copies of bundles and the
     standing order. ``models``: the bundles that the service was started with, one for each symbol;
-    ``limits``: those over the sum of their accounts.
+    ``limits``: those over the sum of their accounts; ``experiment``: their challengers.
     """
 
     store: str
     folder: str
     models: tuple[ModelRecord, ...]
     limits: TotalLimits = NO_LIMITS
+    experiment: ExperimentRecord = NO_EXPERIMENT
 
 
 def is_remote(where: str) -> bool:
@@ -101,7 +102,10 @@ def open_journal(name: str) -> Store:
 
 
 def shared_state(
-    store: Store, *models: ModelRecord, limits: TotalLimits = NO_LIMITS
+    store: Store,
+    *models: ModelRecord,
+    limits: TotalLimits = NO_LIMITS,
+    experiment: ExperimentRecord = NO_EXPERIMENT,
 ) -> SharedState:
     """Return the state that a store holds, for a service that is started with ``models``.
 
@@ -109,11 +113,22 @@ def shared_state(
         ServiceError: see ``SharedState``.
     """
     try:
-        return SharedState(store, *models, limits=limits)
+        return SharedState(store, *models, limits=limits, experiment=experiment)
     except (StoreError, DamagedError):
         raise
     except ServiceError as error:
         raise ServiceError(f"state folder {store.name}: {error}") from error
+
+
+def state_of(store: Store, settings: StateSettings) -> SharedState:
+    """Return the state that a store holds for a service with these settings.
+
+    Raises:
+        ServiceError: see ``SharedState``.
+    """
+    return shared_state(
+        store, *settings.models, limits=settings.limits, experiment=settings.experiment
+    )
 
 
 class FolderLock:
@@ -169,7 +184,7 @@ class OpenState:
             self.lock.release()
             raise
         try:
-            self.shared = shared_state(self.store, *settings.models, limits=settings.limits)
+            self.shared = state_of(self.store, settings)
             self.journal = open_journal(settings.store)
             self.orders = StandingOrders(folder, self.shared.machine.served)
         except BaseException:

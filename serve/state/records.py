@@ -105,6 +105,22 @@ class ServingRecord(msgspec.Struct, tag="serving", frozen=True):
     limits: TotalLimits = NO_LIMITS
 
 
+class Challenger(msgspec.Struct, frozen=True):
+    """A bundle that is compared with the one that decides for its symbol."""
+
+    path: str
+    bundle_id: str
+    symbol: str
+
+
+class ExperimentRecord(msgspec.Struct, tag="experiment", frozen=True):
+    """The service was started with these challengers; none end every comparison."""
+
+    challengers: tuple[Challenger, ...] = ()
+
+
+NO_EXPERIMENT: Final = ExperimentRecord()
+
 Record = (
     ModelRecord
     | ProposalRecord
@@ -114,6 +130,7 @@ Record = (
     | ControlRecord
     | SessionRecord
     | ServingRecord
+    | ExperimentRecord
 )
 
 _DECODE: Final = msgspec.json.Decoder(Record).decode

@@ -9,7 +9,15 @@ from contextlib import suppress
 
 from serve.state.history import SNAPSHOT_EVERY, damaged, keep_short, load
 from serve.state.machine import StateMachine
-from serve.state.records import ModelRecord, Record, ServingRecord, entry_of, record_of
+from serve.state.records import (
+    NO_EXPERIMENT,
+    ExperimentRecord,
+    ModelRecord,
+    Record,
+    ServingRecord,
+    entry_of,
+    record_of,
+)
 from serve.state.store import (
     ConflictError,
     DamagedError,
@@ -33,6 +41,7 @@ class SharedState:
         store: open; the first record is written if it is empty.
         given: the bundles that the service was started with, one for each symbol.
         limits: over the sum of their accounts.
+        experiment: the challengers.
 
     Raises:
         DamagedError: the store does not hold what was written to it.
@@ -40,7 +49,13 @@ class SharedState:
         ServiceError: a bundle is for another market than the state.
     """
 
-    def __init__(self, store: Store, *given: ModelRecord, limits: TotalLimits = NO_LIMITS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *given: ModelRecord,
+        limits: TotalLimits = NO_LIMITS,
+        experiment: ExperimentRecord = NO_EXPERIMENT,
+    ) -> None:
         self.store = store
         self._broken: str | None = None
         machine, self._head, replayed = load(store)
@@ -50,7 +65,7 @@ class SharedState:
             machine, self._head, replayed = load(store)
         self.machine: StateMachine = machine
         serving = ServingRecord(tuple(model.symbol for model in given), limits)
-        while (record := machine.check_launch(given, serving)) is not None:
+        while (record := machine.check_launch(given, serving, experiment)) is not None:
             with suppress(ConflictError):
                 store.append(self._head.sequence, [entry_of(record)])
             self.refresh()

@@ -11,7 +11,8 @@ import gzip
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -235,3 +236,18 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the store holds."""
+
+
+def records_after(store: Store, sequence: int) -> Iterator[StoredRecord]:
+    """Yield the records after ``sequence``, oldest first, also those that have been archived.
+
+    Raises:
+        StoreError: the store cannot be read.
+        DamagedError: the archive cannot be.
+    """
+    found = store.read_after(sequence)
+    if store.head().archived > sequence:
+        image = store.image(archives=True)
+        every = chain(*map(unpack, image.archives), image.records)
+        found = [record for record in every if record.sequence > sequence]
+    yield from found

@@ -36,6 +36,7 @@ SETTINGS = {
     ("docs/howto/service.md", "Health, metrics, logs"): "limits of components",
     ("docs/howto/service.md", "Errors"): "limits of requests",
     ("docs/howto/service.md", "Threats"): "limits of requests",
+    ("docs/howto/experiment.md", "When there is a result"): "limits of a verdict",
     ("docs/runbooks/index.md", "Runbooks"): "how long an alert waits",
     ("docs/reference/features.md", "Features"): "formulas",
     ("docs/reference/data.md", "Findings"): "messages with the values of the cases",

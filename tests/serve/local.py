@@ -17,7 +17,7 @@ from serve.http.app import DecisionApp
 from serve.http.settings import AppSettings
 from serve.state.machine import StateMachine
 from serve.state.opening import StateSettings
-from serve.state.records import model_record
+from serve.state.records import NO_EXPERIMENT, ExperimentRecord, model_record
 from serve.state.store import Store, StoreError
 from serve.state.total import NO_LIMITS, TotalLimits
 
@@ -72,6 +72,7 @@ def state_settings(
     service: ServiceConfig = SERVICE,
     store: str | None = None,
     limits: TotalLimits = NO_LIMITS,
+    experiment: ExperimentRecord = NO_EXPERIMENT,
 ) -> StateSettings:
     bundles = [bundle] if isinstance(bundle, Bundle) else bundle
     return StateSettings(
@@ -79,6 +80,7 @@ def state_settings(
         folder=str(folder),
         models=tuple(model_record(each, "first", service.live_bars) for each in bundles),
         limits=limits,
+        experiment=experiment,
     )
 
 
@@ -90,6 +92,7 @@ async def running(
     service: ServiceConfig = SERVICE,
     store: str | None = None,
     limits: TotalLimits = NO_LIMITS,
+    experiment: ExperimentRecord = NO_EXPERIMENT,
     **settings: Any,
 ) -> AsyncIterator[Cluster]:
     """Run the service; its state is in ``folder`` / state, or in ``store``."""
@@ -99,7 +102,7 @@ async def running(
         "telemetry_folder": str(folder / "telemetry"),
         **settings,
     }
-    state = state_settings(bundle, folder / "state", service, store, limits)
+    state = state_settings(bundle, folder / "state", service, store, limits, experiment)
     apps = [DecisionApp(AppSettings(**values), state) for _ in range(replicas)]
     try:
         for app in apps:

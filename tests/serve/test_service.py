@@ -43,6 +43,7 @@ from serve.decision.risk_state import RiskState
 from serve.http.security import TOKEN_VARIABLE
 from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
+from tests.serve.experiment.shadowed import challenger_for
 from tests.serve.real_service import REPLICAS, TOKEN, ask_all, error_of, processes
 from tests.serve.test_bad_requests import good_bodies
 from tests.serve.writes import bars_body, fill, fills_body
@@ -60,7 +61,14 @@ def ports() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def url(ports: None, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def challenger(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return challenger_for(tmp_path_factory.mktemp("challenger"))
+
+
+@pytest.fixture(scope="module")
+def url(
+    ports: None, bundle: Bundle, challenger: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """Start the service on a Ray instance that already runs."""
     import ray
 
@@ -74,6 +82,7 @@ def url(ports: None, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
             bundle.path,
             port=0,
             replicas=REPLICAS,
+            challengers=[challenger.path],
             config=TacticalConfig(
                 # a busy machine keeps its lease
                 service=ServiceConfig(
@@ -101,6 +110,23 @@ def client(url: str) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {TOKEN}"}
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30.0) as made:
         yield made
+
+
+def test_a_challenger_answers_in_the_shadow(
+    client: httpx.Client, bundle: Bundle, challenger: Bundle, table: FeatureTable
+) -> None:
+    for t in range(310, 320):
+        assert client.post("/decide", json=request_at(table, t)).status_code == 200
+    deadline, answered = time.monotonic() + 60.0, 0
+    while answered < 10 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        found = client.get("/experiment").json()["symbols"].get("TEST")
+        if found is not None:
+            (own,) = found["challengers"]
+            answered = own["decisions"]
+    assert answered == 10
+    assert (found["champion"], own["bundle_id"]) == (bundle.bundle_id, challenger.bundle_id)
+    assert own["account"] is None  # there are no bars
 
 
 def test_decide_equals_the_decider(

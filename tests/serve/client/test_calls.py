@@ -32,6 +32,7 @@ def test_every_operation_with_a_typed_answer_is_a_method_of_both_clients() -> No
         calls.override,
         calls.load_model,
         calls.performance,
+        calls.experiment,
         calls.health,
     ):
         for client in (DecisionClient, AsyncDecisionClient):

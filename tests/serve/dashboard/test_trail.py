@@ -10,7 +10,7 @@ import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
-from serve.dashboard.trail import MAX_MISSED, BarTimes, Cursor, Trail
+from serve.dashboard.trail import MAX_MISSED, Cursor, Trail
 from serve.journal.record import Caller, decision_entry
 from serve.state.bar_streams import BarRow
 from serve.state.portfolio import Fill
@@ -41,17 +41,6 @@ def test_an_id_is_read_back_and_no_other_text_is_one() -> None:
     assert Cursor.parse(str(Cursor(12, 3))) == Cursor(12, 3)
     for text in ("", "12", "1-2-3", "-1-2", "1-x", "1-\u0663", "1-" + "9" * 16):
         assert Cursor.parse(text) is None
-
-
-def test_the_newest_bar_at_a_version_is_known_as_far_back_as_is_kept() -> None:
-    times = BarTimes(kept=2)
-    times.add(3, "A", [bar(600), bar(300)])
-    times.add(5, "A", [bar(300)])  # a late bar is not the newest
-    assert [times.at(version, "A") for version in (2, 3, 4, 9)] == [None, 600, 600, 600]
-    assert times.at(9, "B") is None
-    for version in (6, 7, 8):
-        times.add(version, "A", [bar(300 * version)])
-    assert [times.at(version, "A") for version in (5, 6, 8)] == [None, 1_800, 2_400]
 
 
 def test_a_trail_tells_what_came_since_and_a_page_what_it_missed(

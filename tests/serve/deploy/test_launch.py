@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.bundle import Bundle, export_bundle
 from rllib_tactical.config.loader import parse_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.errors import ConfigError, ServiceError
 from serve.deploy.config_entry import build
-from serve.deploy.launch import launch_records, load_bundles, total_limits
+from serve.deploy.launch import (
+    experiment_record,
+    launch_records,
+    load_bundles,
+    load_challengers,
+    total_limits,
+)
 from serve.deploy.launcher import Service, describe
 from serve.http.security import TOKEN_VARIABLE
+from serve.state.records import ExperimentRecord
 from serve.state.total import TotalLimits
 from tests.serve.several import bundles_for
 
@@ -91,3 +100,38 @@ def test_a_configuration_file_may_list_bundles(
     listed = {"bundle": [str(bundles[0].path)], "state": "redis://server:6379/1"}
     _, state = build(listed)._bound_deployment.init_args
     assert state.store == "redis://server:6379/1#.all"
+
+
+def test_challengers_are_for_the_markets_that_are_served(
+    bundles: list[Bundle], tmp_path: Path
+) -> None:
+    rival = bundles_for(tmp_path / "rivals", ["A"], Rules())[0]
+    loaded = load_challengers([rival.path], bundles)
+    (chosen,) = experiment_record(loaded).challengers
+    assert (chosen.symbol, chosen.bundle_id) == ("A", rival.bundle_id)
+    assert experiment_record(load_challengers([], bundles)) == ExperimentRecord()
+    for path in (bundles[0].path, rival.path):
+        with pytest.raises(ServiceError, match="another bundle than all before it"):
+            load_challengers([rival.path, path], bundles)
+    with pytest.raises(ServiceError, match="a challenger must be for one of B, found A"):
+        load_challengers([rival.path], bundles[1:])
+    made = []
+    for name, changes in (
+        ("ticks", {"instrument": replace(rival.instrument, tick_size=0.5)}),
+        ("synergies", {"training": {"data": {"synergies": "none"}}}),
+    ):
+        values: dict[str, Any] = {
+            "weights": rival.weights,
+            "rules": rival.rules,
+            "instrument": rival.instrument,
+            "bar_seconds": 300,
+            "temperature_scale": 0.5,
+            "training": {},
+            "metrics": {},
+            **changes,
+        }
+        made.append(export_bundle(tmp_path / name, **values).path)
+    with pytest.raises(ServiceError, match=r"another market: tick_size 0\.5 instead of 0\.01"):
+        load_challengers(made[:1], bundles)
+    with pytest.raises(ServiceError, match=r"as its champion does \(detect\), found none"):
+        load_challengers(made[1:], bundles)

@@ -30,6 +30,7 @@ from serve.api.operations import (
     DAY,
     DECIDE,
     EVENTS,
+    EXPERIMENT,
     EXPLAIN,
     FILLS,
     HEALTH,
@@ -142,7 +143,7 @@ def calls(bundle: Bundle, table: FeatureTable) -> list[Call]:
         (OVERRIDE, {"action": "resume"}),
         (LOAD_MODEL, {"path": str(bundle.path), "bundle_id": bundle.bundle_id}),
         *((read, None) for read in (HEALTH, LIVE, READY, METRICS, PERFORMANCE, MODEL, OPENAPI)),
-        *((read, None) for read in (VIEW, DAY, AUDIT, PAGE)),
+        *((read, None) for read in (VIEW, DAY, AUDIT, PAGE, EXPERIMENT)),
     ]
     # a stream has no end, and the others ask for something that is not known here
     others = {EVENTS, EXPLAIN, PAGE_FILE}

@@ -16,6 +16,7 @@ from serve.state.store import (
     Store,
     StoredSnapshot,
     record_hash,
+    records_after,
     unpack,
 )
 from tests.serve.state.stores import KINDS, any_store, entries, reopened
@@ -134,6 +135,9 @@ def test_archived_records_are_out_of_the_way_and_not_lost(store: Store) -> None:
     archives = store.image(archives=True).archives
     assert [(archive.first, archive.last) for archive in archives] == [(1, 4), (5, 6)]
     assert [record for archive in archives for record in unpack(archive)] == made
+    assert store.read_after(3) == []
+    for sequence in (0, 3, 6):
+        assert list(records_after(store, sequence)) == made[sequence:]
     assert store.image().archives == []
     assert store.append(6, entries(1))[0].sequence == 7
     other.close()

@@ -1,0 +1,1 @@
+"""Challengers beside the bundle that decides, never in a process that answers."""
