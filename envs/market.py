@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from rllib_tactical.config.loader import content_hash
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay
@@ -50,6 +52,23 @@ class MarketSpec:
     def histories(self) -> MarketHistories:
         """The market histories of all parts under one running bar number."""
         return MarketHistories(tuple(part.history for part in self.parts))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 (hex) of what is replayed: bars, sessions, synergies, instruments, splits.
+
+        Features are not part of it: they follow from the bars.
+        """
+        digest = hashlib.sha256()
+        for part in self.parts:
+            history, synergy = part.history, part.history.synergy
+            digest.update(content_hash(history.instrument).encode())
+            digest.update(content_hash(part.split).encode())
+            columns = [getattr(history.bars, field.name) for field in fields(history.bars)]
+            columns += [getattr(history.sessions, field.name) for field in fields(history.sessions)]
+            for column in (*columns, synergy.kind, synergy.direction):
+                digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
 
     def replays(
         self, num_accounts: int, seed: int | None = None, group_size: int = 1

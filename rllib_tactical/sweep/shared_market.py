@@ -26,7 +26,7 @@ class SharedMarket:
     def share(cls, market: TrainingMarket) -> SharedMarket:
         """Put a market into the object store; this process must outlive its users."""
         return cls(
-            MarketHandle(market.spec),
+            market.handle(),
             tuple(part.splits for part in market.parts),
             tuple(part.source for part in market.parts),
             market.standardization,

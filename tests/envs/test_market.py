@@ -81,3 +81,23 @@ def test_a_spec_is_a_value():
     assert isinstance(SPEC, MarketSpec)
     with pytest.raises(dataclasses.FrozenInstanceError):
         SPEC.train_confidence = 1.0  # type: ignore[misc]
+
+
+def test_the_digest_tells_markets_apart_and_not_their_settings():
+    def of(history=FIRST, stop=900, **settings):
+        part = MarketPart(history, Split("train", 0, stop))
+        spec = dataclasses.replace(SPEC, parts=(part,), **settings)
+        return spec.digest
+
+    digest = of()
+    assert digest == of(random_history(900, seed=1)) == of(train_confidence=0.5)
+    dear = dataclasses.replace(FIRST, instrument=dataclasses.replace(INSTRUMENT, tick_size=0.02))
+    close = FIRST.bars.close.copy()
+    close[500] += 0.01
+    bar = dataclasses.replace(FIRST, bars=dataclasses.replace(FIRST.bars, close=close))
+    kind = FIRST.synergy.kind.copy()
+    kind[500] += 1
+    event = dataclasses.replace(FIRST, synergy=dataclasses.replace(FIRST.synergy, kind=kind))
+    longer = build_history(random_bars(900, 1), sessions_of_length(900, 50), INSTRUMENT)
+    others = [of(dear), of(bar), of(event), of(longer), of(stop=899)]
+    assert len({digest, *others, SPEC.digest}) == 7

@@ -10,10 +10,7 @@ import numpy as np
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-from ray.tune.registry import register_env
 
-from envs.multi_agent import TacticalMultiAgentEnv
-from envs.parallel import TacticalParallelEnv
 from envs.spaces import ACTION_SPACE, OBSERVATION_SPACE
 from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
@@ -27,22 +24,16 @@ from rllib_tactical.rl.algorithm.counterfactual import COUNTERFACTUAL
 from rllib_tactical.rl.algorithm.learner import BATCH, THREADS, MappoLearner
 from rllib_tactical.rl.algorithm.mappo import Mappo
 from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
-from rllib_tactical.rl.extensions import EXTENSIONS, registered_extensions, restore_extensions
+from rllib_tactical.rl.extensions import EXTENSIONS, registered_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner
+from rllib_tactical.rl.sampling.market_env import MARKET, RECORD_TO, MarketEnv
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
-
-ENV_NAME = "tactical_market"
 
 SAMPLE_TIMEOUT_S = 600.0
 
 LARGEST_SEED = 2**31 - 1
 """RLlib adds numbers of workers to its seed, and the sum must stay below 2**32."""
-
-
-def _make_env(context: Any) -> TacticalMultiAgentEnv:
-    restore_extensions(context[EXTENSIONS])
-    return TacticalMultiAgentEnv(TacticalParallelEnv(context["market"].open()))
 
 
 def _map_agent(agent_id: str, episode: Any, **kwargs: Any) -> str:
@@ -73,7 +64,6 @@ def build_config(
         ConfigError: see ``check_ablations``.
     """
     check_ablations(config)
-    register_env(ENV_NAME, _make_env)
     training = config.training
     accounts = training.num_envs * max(1, training.num_env_runners)
     learners = max(1, training.num_learners)
@@ -85,12 +75,12 @@ def build_config(
     return (
         PPOConfig(algo_class=Mappo)
         .environment(
-            ENV_NAME,
+            MarketEnv,
             env_config={
-                "market": market,
+                MARKET: market,
                 "accounts_per_bar": per_bar,
                 "stage": stage,
-                "record_to": record_to,
+                RECORD_TO: record_to,
                 EXTENSIONS: extensions,
             },
             disable_env_checking=True,

@@ -43,6 +43,7 @@ from rllib_tactical.rl.algorithm.pretraining import pretrain
 from rllib_tactical.rl.algorithm.teacher import Teacher
 from rllib_tactical.rl.names import CRITIC, OUTCOME_LOSS
 from rllib_tactical.rl.sampling.episode import JointEpisode
+from rllib_tactical.rl.sampling.market_env import MARKET
 
 OUTCOMES: Final = "outcomes"
 """Column (N, 2): what the two votes that may trade bring more than the one that does not."""
@@ -166,7 +167,7 @@ class CounterfactualLearner(MappoLearner):
     def build(self) -> None:
         """Build as MAPPO does; the tables are made here."""
         self._settings: CounterfactualConfig = self.config.learner_config_dict[COUNTERFACTUAL]
-        market = self.config.env_config["market"].open()
+        market = self.config.env_config[MARKET].open()
         self._teacher = Teacher(market, self.config.gamma)
         self._size = aggressive_size(market.train_confidence, market.rules)
         self._pretrained = False

@@ -28,6 +28,7 @@ from rllib_tactical.rl.algorithm.connector import Batch, Epoch, Minibatch, Minib
 from rllib_tactical.rl.algorithm.threads import ChainRunner
 from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import CRITIC
+from rllib_tactical.rl.sampling.market_env import MARKET
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
 
 SKIPPED = "skipped_updates"
@@ -82,7 +83,7 @@ class MappoLearner(PPOTorchLearner):
     def make_connector(self, batch_class: Any, **more: Any) -> Any:
         """Return the connector: a ``CentralizedBatch`` or a subclass, which may need ``more``."""
         return batch_class(
-            market=self.config.env_config["market"],
+            market=self.config.env_config[MARKET],
             gamma=self.config.gamma,
             lambda_=self.config.lambda_,
             distributed=self.config.num_learners > 1,

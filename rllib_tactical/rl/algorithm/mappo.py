@@ -11,13 +11,18 @@ from rllib_tactical.rl.algorithm.convergence import Monitor, losses_of
 from rllib_tactical.rl.algorithm.weights import send_weights
 from rllib_tactical.rl.names import ENDED_REWARDS, MONITOR
 from rllib_tactical.rl.sampling.env_runner import EPISODES, BatchedEnvRunner
+from rllib_tactical.rl.sampling.market_env import MARKET, RECORD_TO
 
 
 class Mappo(PPO):
     """PPO whose results have ``monitor``: convergence and trends; see ``Monitor``."""
 
     def setup(self, config: Any) -> None:
-        """Set up as PPO does."""
+        """Set up as PPO does; a market of another Ray session is made again here, once for all."""
+        env_config = self.config.env_config
+        market = env_config[MARKET].renewed()
+        if market is not env_config[MARKET]:  # from a checkpoint: the run's records are complete
+            env_config |= {MARKET: market, RECORD_TO: None}
         self.monitor = Monitor()
         self.recorded_as: int | None = None
         """The iteration by which runners name their records; None where there are none."""

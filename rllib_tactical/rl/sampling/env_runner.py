@@ -35,6 +35,7 @@ from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import ENDED_REWARDS
 from rllib_tactical.rl.sampling.episode import JointEpisode, joined
+from rllib_tactical.rl.sampling.market_env import MARKET, RECORD_TO
 from rllib_tactical.rl.sampling.recorder import Recorder
 from rllib_tactical.rl.sampling.rollout import EpisodeCallbacks, RolloutBuffer
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
@@ -60,7 +61,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             )
         disable_uninitialized_memory_fill()
         restore_extensions(self.config.env_config[EXTENSIONS])  # of rewards here, of actors later
-        market: MarketSpec = self.config.env_config["market"].open()
+        market: MarketSpec = self.config.env_config[MARKET].open()
         self.num_envs = self.config.num_envs_per_env_runner
         seed = None if self._seed is None else self._seed + 1_000 * (self.worker_index or 0)
         came_back = bool(
@@ -74,7 +75,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
         lengths = [len(part.history) for part in market.parts]
         self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
-        folder = self.config.env_config["record_to"]
+        folder = self.config.env_config[RECORD_TO]
         self._recorder = folder and Recorder(folder, market, self.worker_index or 0, came_back)
         self._callbacks_of_episodes = EpisodeCallbacks(self)
         self._needs_initial_reset = True

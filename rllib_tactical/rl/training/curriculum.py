@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from envs.market import MarketPart, MarketSpec
@@ -14,6 +15,25 @@ from rllib_tactical.errors import ConfigError, TacticalError
 from rllib_tactical.rl.algorithm.ablations import check_ablations
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
 from rllib_tactical.synthetic import make_market
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticOrigin:
+    """What a synthetic market is made from."""
+
+    market: str
+    seed: int
+    bars: int
+    difficulty: float
+    splits: tuple[float, float, float]
+
+    def parts(self) -> tuple[MarketPart, ...]:
+        """Make the market, the same every time."""
+        history = make_market(self.market, self.seed, self.bars, self.difficulty).history()
+        return (MarketPart(history, split_history(len(history), self.splits)[0]),)
+
+    def __str__(self) -> str:
+        return f"{self.bars:,} bars of the {self.market} market"
 
 
 def stage_market(
@@ -30,13 +50,17 @@ def stage_market(
         UsageError: bars, seed or difficulty are out of range.
         DataError: too few bars for the splits or an episode.
     """
-    made = make_market(stage.market, stage.seed, stage.bars, stage.difficulty)
-    history = made.history()
+    origin = SyntheticOrigin(
+        stage.market, stage.seed, stage.bars, stage.difficulty, config.training.splits
+    )
+    parts = origin.parts()
+    history = parts[0].history
     splits = split_history(len(history), config.training.splits)
     source = {"name": f"{stage.market} market", "rows": len(history)}
-    spec = MarketSpec.from_config(config, (MarketPart(history, splits[0]),))
+    spec = MarketSpec.from_config(config, parts)
     spec.replays(1, seed=0)  # raises for a split too short for an episode
-    return TrainingMarket(spec, (PreparedPart(history, splits, source),), standardization)
+    prepared = (PreparedPart(history, splits, source),)
+    return TrainingMarket(spec, prepared, standardization, origin)
 
 
 def check_new_run(config: TacticalConfig, standardization: Standardization) -> None:

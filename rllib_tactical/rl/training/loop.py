@@ -13,7 +13,6 @@ from rllib_tactical.config.curriculum import DATA, StageConfig
 from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.weights import actor_weights_of, send_weights
-from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.training.callbacks import Row, TrainingCallback, TrainingRun
 from rllib_tactical.rl.training.curriculum import oracle_of, promoted, stage_market
 from rllib_tactical.rl.training.iteration import next_result
@@ -258,7 +257,7 @@ class TrainingLoop:
             self._algorithm = (
                 build_config(
                     config,
-                    MarketHandle(market.spec),
+                    market.handle(),
                     market.standardization,
                     resumed_at=self.done,
                     stage=state.stage,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import DataSource, load_dataset
 from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.sizing import SIZE_FROM, TrainingBars, size_text
+from rllib_tactical.data.synergy_events import DETECT, NONE
 from rllib_tactical.domain.simulation.history import (
     MarketHistory,
     Split,
@@ -22,6 +25,7 @@ from rllib_tactical.domain.simulation.history import (
 )
 from rllib_tactical.domain.types import Bars, Float32Array
 from rllib_tactical.errors import ConfigError
+from rllib_tactical.rl.sampling.market_ref import MarketHandle, MarketOrigin
 
 STANDARDIZATION_WINDOWS = 2_000
 
@@ -55,6 +59,39 @@ class TrainingMarket:
     spec: MarketSpec
     parts: tuple[PreparedPart, ...]
     standardization: Standardization
+    origin: MarketOrigin | None = None
+
+    def handle(self) -> MarketHandle:
+        """Put the bars into Ray's object store and return what a configuration of RLlib takes."""
+        return MarketHandle(self.spec, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketFiles:
+    """The files that a market is made from, and how."""
+
+    sources: tuple[DataSource, ...]
+    bar_seconds: int
+    splits: tuple[float, float, float]
+
+    @classmethod
+    def of(
+        cls, sources: list[DataSource], bar_seconds: int, splits: tuple[float, float, float]
+    ) -> MarketFiles:
+        """Return an origin by absolute paths, so that it holds in any working directory."""
+        return cls(tuple(_absolute(source) for source in sources), bar_seconds, splits)
+
+    def parts(self) -> tuple[MarketPart, ...]:
+        """Read the files again.
+
+        Raises:
+            TacticalError: as of ``prepare_market``.
+        """
+        prepared = [_prepare_part(each, self.splits, self.bar_seconds) for each in self.sources]
+        return tuple(MarketPart(part.history, part.splits[0]) for part in prepared)
+
+    def __str__(self) -> str:
+        return ", ".join(str(source.path) for source in self.sources)
 
 
 def prepare_market(
@@ -81,19 +118,30 @@ def prepare_market(
     symbols = [source.instrument.symbol for source in sources]
     if len(set(symbols)) < len(symbols):
         raise ConfigError(f"each --data file needs an instrument of its own, found {symbols}")
-    parts = tuple(_prepare_part(source, config, bar_seconds) for source in sources)
+    splits = config.training.splits
+    parts = tuple(_prepare_part(source, splits, bar_seconds) for source in sources)
     spec = MarketSpec.from_config(
         config, tuple(MarketPart(part.history, part.splits[0]) for part in parts)
     )
     # raises for a split too short for an episode, or fewer groups of accounts than instruments
     spec.replays(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
     windows = np.concatenate([_training_windows(part, len(parts)) for part in parts])
-    return TrainingMarket(spec, parts, Standardization.estimate(windows))
+    origin = MarketFiles.of(sources, bar_seconds, splits)
+    return TrainingMarket(spec, parts, Standardization.estimate(windows), origin)
 
 
-def _prepare_part(source: DataSource, config: TacticalConfig, bar_seconds: int) -> PreparedPart:
+def _absolute(source: DataSource) -> DataSource:
+    synergies = source.synergies
+    if synergies not in (DETECT, NONE):
+        synergies = str(Path(synergies).absolute())
+    return dataclasses.replace(source, path=Path(source.path).absolute(), synergies=synergies)
+
+
+def _prepare_part(
+    source: DataSource, shares: tuple[float, float, float], bar_seconds: int
+) -> PreparedPart:
     loaded = load_dataset(source, bar_seconds)
-    splits = split_history(len(loaded.bars), config.training.splits)
+    splits = split_history(len(loaded.bars), shares)
     dataset = loaded.sized(TrainingBars(splits[0].stop))
     described = dataset.describe() | {
         "splits": {split.name: _span(dataset.bars, split) for split in splits}

@@ -11,11 +11,10 @@ from rllib_tactical.config.schema import ModelConfig, TacticalConfig
 from rllib_tactical.config.training import MAX_SEED
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.ablations import IndependentCriticModule, JointLearner
-from rllib_tactical.rl.algorithm.config import _make_env, build_config, module_spec
+from rllib_tactical.rl.algorithm.config import build_config, module_spec
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.mappo import Mappo
 from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
-from rllib_tactical.rl.extensions import EXTENSIONS
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner
 from tests.market import random_spec
@@ -105,7 +104,8 @@ def test_the_stage_and_the_place_of_records_travel_to_the_runners(tmp_path):
 
 
 def test_the_environment_is_that_of_the_market():
-    env = _make_env({"market": MARKET, EXTENSIONS: {"networks": {}, "rewards": {}}})
+    config = build_config(small_config(), MARKET, SCALE)
+    env = config.env(config.env_config)
     assert isinstance(env, TacticalMultiAgentEnv)
     assert set(env.reset(seed=1)[0]) == set(AGENTS)
 

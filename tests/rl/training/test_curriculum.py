@@ -91,3 +91,10 @@ def test_noise_is_not_left_by_its_oracle_alone():
     stages = (changed(market="noise"), REAL)
     with pytest.raises(ConfigError, match="max_iterations is needed to leave noise"):
         check_new_run(TacticalConfig(training=TrainingConfig(curriculum=stages)), SCALE)
+
+
+def test_the_origin_of_a_stage_makes_its_market_again():
+    spec = (market := stage_market(STAGE, TacticalConfig(), SCALE)).spec
+    assert market.origin is not None
+    assert dataclasses.replace(spec, parts=market.origin.parts()).digest == spec.digest
+    assert str(market.origin) == "4,000 bars of the gap market"

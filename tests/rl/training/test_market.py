@@ -1,6 +1,7 @@
 """From files of bars to what training needs."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.errors import ConfigError
 from rllib_tactical.rl.training import market as training_market
-from rllib_tactical.rl.training.market import prepare_market
+from rllib_tactical.rl.training.market import MarketFiles, prepare_market
 from tests.rl.small import small_config
 
 
@@ -97,3 +98,17 @@ def test_each_instrument_needs_a_group_of_accounts(bars):
 def test_each_file_needs_an_instrument_of_its_own(bars):
     with pytest.raises(ConfigError, match="instrument of its own"):
         prepare_market([bars, bars], small_config())
+
+
+def test_the_origin_makes_the_same_parts_from_any_folder(bars, prepared, monkeypatch, tmp_path):
+    monkeypatch.chdir(bars.path.parent)
+    splits, here = (0.7, 0.15, 0.15), dataclasses.replace(bars, path=Path(bars.path.name))
+    events = dataclasses.replace(here, synergies="events.csv")
+    (source,) = MarketFiles.of([events], 300, splits).sources
+    assert (source.path, source.synergies) == (bars.path, str(bars.path.parent / "events.csv"))
+    origin = MarketFiles.of([here], 300, splits)
+    monkeypatch.chdir(tmp_path)
+    assert origin == prepared.origin
+    again = dataclasses.replace(prepared.spec, parts=origin.parts())
+    assert again.digest == prepared.spec.digest
+    assert str(origin) == str(bars.path)
