@@ -32,6 +32,7 @@ from serve.deploy.ray_serve import (
     APP_NAME,
     Progress,
     connect_ray,
+    metrics_port,
     no_progress,
     quietly,
     reachable,
@@ -80,7 +81,7 @@ class Service:
     """A running service. Use it as a context manager, or call ``stop``.
 
     ``bundles``: ids by symbol; ``left_out``: by symbol the lots of a position in the state that no
-    bundle was given for.
+    bundle was given for; ``ray_metrics``: port that was chosen for the metrics of its Ray instance.
     """
 
     url: str
@@ -93,6 +94,7 @@ class Service:
     _tear_down: Callable[[], None] = field(repr=False)
     watch: ClusterWatch = field(repr=False)
     bus: str | None = None
+    ray_metrics: int | None = None
     _stopped: bool = field(default=False, repr=False)
 
     def stop(self) -> None:
@@ -158,7 +160,7 @@ def start_service(
         UnreadableError: there is no bundle.
         BundleError: a bundle is incomplete, altered or made for another version.
         ServiceError: two bundles are for one symbol, a challenger is for another market, the host
-            needs a token, the bus is no URL, the port is in use, the state folder cannot be used,
+            needs a token, the bus is no URL, a port is in use, the state folder cannot be used,
             Serve already runs on this Ray, or the service did not come up.
     """
     config = config or TacticalConfig()
@@ -176,7 +178,7 @@ def start_service(
     if replicas < 1:
         raise ServiceError(f"replicas must be >= 1, found {replicas}")
     level = log_level()
-    streams = bus_settings(bus)
+    streams, ray_metrics = bus_settings(bus), metrics_port()
     if drift is not None:
         read_profiles(drift)  # before anything is started
     port = reserve_port(host, port)
@@ -210,7 +212,7 @@ def start_service(
         cleanup.callback(lock.release)
         progress("starting Ray")
         with tokens_hidden():  # Ray's processes keep the environment that they are started in
-            started_ray = connect_ray(progress)
+            started_ray = connect_ray(progress, ray_metrics)
         if started_ray:
             cleanup.callback(ray.shutdown)
         cleanup.callback(stop_serve)
@@ -263,6 +265,7 @@ def start_service(
         logs=own / "logs",
         left_out=left_out,
         bus=None if streams is None else streams.shown,
+        ray_metrics=ray_metrics if started_ray else None,
         _tear_down=lambda: quietly(cleanup.close),
         watch=watch,
     )
@@ -376,6 +379,7 @@ def describe(service: Service) -> list[str]:
         *(f"{method:<4} {' '.join(paths)}" for method, paths in paths_by_method().items()),
         f"state in {service.state}, logs in {service.logs}",
         f"bus at {service.bus}" if service.bus else f"no bus: set --bus or {BUS_VARIABLE} for one",
+        *([f"Ray's metrics on port {service.ray_metrics}"] if service.ray_metrics else []),
         f"token required except for {' '.join(open_paths)} ({TOKEN_VARIABLE})"
         if service.authenticated
         else f"no token: set {TOKEN_VARIABLE} to require one",

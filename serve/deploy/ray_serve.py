@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
@@ -33,6 +33,8 @@ QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 NOTICED_S: Final = LEAVE_S + 2 * WATCH_S
 """Within what time a replica notices that its command has ended, and has Serve end."""
 
+METRICS_VARIABLE: Final = "PROMETHEUS_PORT"
+
 ENDED_S: Final = 30.0
 """What Serve has for its end."""
 
@@ -47,14 +49,31 @@ def no_progress(step: str) -> None:
     """Show nothing and go on."""
 
 
-def connect_ray(progress: Progress = no_progress) -> bool:
+def metrics_port(environment: Mapping[str, str] | None = None) -> int | None:
+    """Return the port that ``PROMETHEUS_PORT`` names for Ray's own metrics, None without it.
+
+    Raises:
+        ServiceError: it names no port.
+    """
+    found = (os.environ if environment is None else environment).get(METRICS_VARIABLE)
+    if not found:
+        return None
+    port = int(found) if found.isascii() and found.isdecimal() else 0
+    if not 0 < port < 65_536:
+        raise ServiceError(f"{METRICS_VARIABLE} must be a port in 1..65535, found {found!r}")
+    return port
+
+
+def connect_ray(progress: Progress = no_progress, metrics: int | None = None) -> bool:
     """Connect to Ray, wait for a service on it that is ending; return whether this call connected.
 
     Args:
         progress: see ``Progress``; what it raises ends the wait.
+        metrics: port for the metrics of a Ray instance that this call starts; None for any.
 
     Raises:
-        ServiceError: Ray could not be started, or another Serve runs on it.
+        ServiceError: Ray could not be started, another Serve runs on it, or the port of its metrics
+            is in use.
     """
     if ray.is_initialized():
         wait_for_free_serve(progress)
@@ -66,6 +85,8 @@ def connect_ray(progress: Progress = no_progress) -> bool:
     if not address:
         cpus = max(2, os.cpu_count() or 1)
         options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        if metrics is not None:
+            options["_metrics_export_port"] = _try_port("0.0.0.0", metrics)
         # Ray runs its workers at niceness 15: whatever else the machine does would come first, and
         # a decision would wait for it
         options["_system_config"] = {"worker_niceness": 0}

@@ -43,7 +43,7 @@ def test_rays_processes_get_no_token(bundle: Bundle, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, f"{TOKEN}-{name}")
     seen: list[str] = []
 
-    def connect(progress: Progress) -> bool:
+    def connect(progress: Progress, metrics: int | None) -> bool:
         seen.extend(name for name in names if name in os.environ)
         raise ServiceError("as far as here")
 

@@ -36,6 +36,25 @@ def test_a_host_as_it_is_reached_and_as_it_stands_in_a_url() -> None:
     assert [cluster.url_host(host) for host in ("::1", "127.0.0.1")] == ["[::1]", "127.0.0.1"]
 
 
+def test_the_port_of_rays_metrics_is_one_or_none() -> None:
+    assert cluster.metrics_port({}) is None
+    assert cluster.metrics_port({"PROMETHEUS_PORT": ""}) is None
+    assert cluster.metrics_port({"PROMETHEUS_PORT": "8002"}) == 8002
+    for wrong in ("0", "65536", "-1", "http", "80.0"):
+        with pytest.raises(ServiceError, match=f"PROMETHEUS_PORT .* found '{wrong}'"):
+            cluster.metrics_port({"PROMETHEUS_PORT": wrong})
+
+
+def test_a_used_port_for_rays_metrics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"cannot listen on 0.0.0.0 port {port}"):
+            cluster.connect_ray(metrics=port)
+
+
 class Starting(BaseHTTPRequestHandler):
     """A service that answers 503 twice before it is ready."""
 
