@@ -20,6 +20,7 @@ from typing import Final
 import httpx
 import numpy as np
 
+from rllib_tactical.bench.challengers import challenger_rows, two_services
 from rllib_tactical.bench.load import LoadResult, send_load
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row, single, summarize
 from rllib_tactical.bench.pages import page_rows
@@ -120,7 +121,10 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> Itera
         progress("beside a process that burns a core")
         yield from _beside(running, size)
         yield from reload_rows(service.url, bundle, holds, folder, progress)
-        yield from symbol_rows(bundle, history, folder, folder / "service.yaml", progress)
+        config = folder / "service.yaml"
+        with two_services(bundle, folder, config) as urls:
+            yield from challenger_rows(urls, holds, size.requests, size.rounds, progress)
+        yield from symbol_rows(bundle, history, folder, config, progress)
 
 
 def _arguments(bundle: Bundle, folder: Path) -> list[str | Path]:
