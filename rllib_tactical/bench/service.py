@@ -122,8 +122,8 @@ def measure_service(size: ServiceSize, progress: Callable[[str], None]) -> Itera
         yield from _beside(running, size)
         yield from reload_rows(service.url, bundle, holds, folder, progress)
         config = folder / "service.yaml"
-        with two_services(bundle, folder, config) as urls:
-            yield from challenger_rows(urls, holds, size.requests, size.rounds, progress)
+        with two_services(bundle, folder, config) as pair:
+            yield from challenger_rows(pair, holds, size.requests, size.rounds, progress)
         yield from symbol_rows(bundle, history, folder, config, progress)
 
 

@@ -238,6 +238,7 @@ PAGE_FILES: Final = (
     "events.js",
     "format.js",
     "lightweight-charts.mjs",
+    "monitors.js",
     "NOTICE",
     "panels.js",
     "replay.js",

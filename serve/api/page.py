@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from rllib_tactical.domain.decision.actions import ActionName
 from rllib_tactical.domain.decision.override import Control
+from serve.api.experiment import ExperimentAnswer
 from serve.api.health import TotalHealth
 from serve.api.responses import ReasonCode, Scores, Source
 
@@ -256,7 +257,30 @@ class WhyAnswer(Struct, frozen=True, kw_only=True):
     same: bool
 
 
-EventName = Literal["bars", "gaps", "decision", "fills", "audit", "status", "health", "reset"]
+class PageDrift(Struct, frozen=True, kw_only=True):
+    """Drift of a symbol's bundle after its newest whole session.
+
+    ``profile``: whether there is one of the bundle. ``ratios``: by group, the largest statistic
+    over its threshold; ``alarms``: how many statistics are above theirs.
+    """
+
+    profile: bool
+    sessions: int
+    alarms: int
+    ratios: dict[str, float]
+    words: str
+
+
+class MonitorsAnswer(Struct, frozen=True, kw_only=True):
+    """What is watched beside the decisions; ``drift`` has the symbols with a monitor."""
+
+    drift: dict[str, PageDrift]
+    experiment: ExperimentAnswer
+
+
+EventName = Literal[
+    "bars", "gaps", "decision", "fills", "audit", "status", "health", "monitors", "reset"
+]
 """What ``GET /events`` sends.
 
 ``gaps``: the gaps of the newest bars; ``audit``: there is a new entry of the audit trail;

@@ -14,7 +14,14 @@ from typing import Any, Final
 
 from rllib_tactical.domain.features.fvg import MAX_AGE
 from serve.api.health import HealthAnswer
-from serve.api.page import AuditAnswer, EventName, PageDecision, StatusAnswer, ViewAnswer
+from serve.api.page import (
+    AuditAnswer,
+    EventName,
+    MonitorsAnswer,
+    PageDecision,
+    StatusAnswer,
+    ViewAnswer,
+)
 from serve.dashboard.rows import BEFORE_GAPS, chart_bars, encode, page_fill, zones_of
 from serve.dashboard.status import status_of
 from serve.dashboard.trail import Cursor, Event, Trail
@@ -63,6 +70,7 @@ class Hub:
     Args:
         replica: the state and the journal.
         health: returns the answer of ``GET /health``.
+        monitors: returns what is watched beside the decisions.
         controls: whether operators can give orders from the page.
         clock: epoch time in seconds.
     """
@@ -71,10 +79,12 @@ class Hub:
         self,
         replica: StateReplica,
         health: Callable[[], Awaitable[HealthAnswer]],
+        monitors: Callable[[], MonitorsAnswer],
         controls: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._replica, self._health, self._clock = replica, health, clock
+        self._monitors = monitors
         self._controls = controls
         self._pages: set[_Page] = set()
         self._trail: Trail | None = None
@@ -145,6 +155,7 @@ class Hub:
                     yield _part_of(event)
             yield event_part("status", status_of(self._replica, self._clock()))
             yield event_part("health", await self._health())
+            yield event_part("monitors", self._monitors())
             while not page.behind or not page.parts.empty():
                 try:
                     part = await asyncio.wait_for(page.parts.get(), BEAT_S)
@@ -186,7 +197,10 @@ class Hub:
                         self._send_status()
                     if now - health_at >= HEALTH_S:
                         health_at = now
-                        self._send((event_part("health", await self._health()), None))
+                        self._send(
+                            (event_part("health", await self._health()), None),
+                            (event_part("monitors", self._monitors()), None),
+                        )
                 except Exception:
                     # a page must not end because one look at the state has failed
                     _LOG.exception("the pages were not told what is new")

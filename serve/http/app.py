@@ -109,7 +109,9 @@ class DecisionApp:
             self.bus = BusConsumer(
                 settings.bus, self._controller, self._queries.health, self._count_of_bus
             )
-        self._hub = Hub(self._replica, self._queries.health, self._digest is not None)
+        self._hub = Hub(
+            self._replica, self._queries.health, self._queries.monitors, self._digest is not None
+        )
         pages = PageHandlers(self._hub, Past(state.store), self._queries)
         handlers: Mapping[Operation[Any], Handler] = {
             DECIDE: self._decide,

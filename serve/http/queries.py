@@ -32,6 +32,7 @@ from serve.api.operations import (
     Operation,
     Parameter,
 )
+from serve.api.page import MonitorsAnswer, PageDrift
 from serve.api.responses import NO_ACCURACY, ManifestAnswer
 from serve.bus.status import BusStatus
 from serve.decision.replica import StateReplica
@@ -158,6 +159,25 @@ class Queries:
             for symbol in self._replica.symbols
         }
         return self._shadow.read(self._deciding(), challengers)
+
+    def monitors(self) -> MonitorsAnswer:
+        """Return what is watched beside the decisions, for the operator's page."""
+        found, deciding = self._drift.read(), self._deciding()
+        drifts = {symbol: drift_of(found, symbol, name) for symbol, name in deciding.items()}
+        return MonitorsAnswer(
+            drift={
+                symbol: PageDrift(
+                    profile=drift.profile,
+                    sessions=drift.sessions,
+                    alarms=drift.alarms,
+                    ratios=drift.ratios,
+                    words=drift.words,
+                )
+                for symbol, drift in drifts.items()
+                if drift is not None
+            },
+            experiment=self._experiment(),
+        )
 
     async def _show_experiment(self, request: HttpRequest) -> HttpResponse:
         return json_response(self._experiment())

@@ -6,6 +6,7 @@ import { Controls } from "./controls.js";
 import { byId, el, fill, setText } from "./dom.js";
 import { follow } from "./events.js";
 import { price, time } from "./format.js";
+import { showDrift, showExperiment } from "./monitors.js";
 import { listenToDecisions, showAccount, showConditions, showDecisions, showHealth, showSymbols } from "./panels.js";
 import { DayStore } from "./replay.js";
 import { conditions, levelsOf, LiveStore } from "./store.js";
@@ -55,6 +56,8 @@ function draw() {
   }
   showSymbols(live.status, live.symbol, choose);
   showHealth(live.health, own, Date.now() / 1000);
+  showDrift(live.monitors?.drift[live.symbol]);
+  showExperiment(live.monitors?.experiment, live.symbol);
   showConditions(conditions({ own, total: live.status.total, connection: page.connection,
     lostAt: page.lostAt, health: live.health, zone: zone(), past: day?.day.day }));
   const last = shown.bars.at(-1);
@@ -92,9 +95,9 @@ async function show(symbol) {
     try {
       const view = await get("view", { symbol, bars: BARS, decisions: DECISIONS });
       if (following.signal.aborted) return;
-      const health = page.live?.health ?? null;
+      const { health = null, monitors = null } = page.live ?? {};
       page.live = new LiveStore(view);
-      page.live.health = health;
+      Object.assign(page.live, { health, monitors });
       begun(view);
       const end = await follow({
         open: (lastId, signal) => events(view.symbol, lastId, signal),

@@ -25,6 +25,7 @@ export class LiveStore {
     this.fills = view.fills;
     this.status = view.status;
     this.health = null;
+    this.monitors = null;
   }
 
   /** Take an event; return what of the page it changes. */
@@ -48,7 +49,7 @@ export class LiveStore {
         .map(fill => (data.busts.includes(fill.fill_id) ? { ...fill, busted: true } : fill));
       return ["decisions"];
     }
-    if (name === "status" || name === "health") {
+    if (name === "status" || name === "health" || name === "monitors") {
       this[name] = data;
       return [name];
     }

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.domain.types import Reason
+from serve.api.experiment import ExperimentAnswer, SymbolExperiment
+from serve.drift.status import DRIFT_FILE, DriftStatus, SymbolDrift
+from serve.experiment.status import write_experiment
+from serve.state.records import Challenger, ExperimentRecord
 from tests.serve.conftest import walk
 from tests.serve.dashboard.browser import SIZES, started, visit
 from tests.serve.dashboard.scene import READS, Market, dated, free_port, served
+from tests.serve.experiment.test_status import challenger
 from tests.serve.local import Lost
 from tests.serve.several import bundles_for
 
@@ -64,6 +71,43 @@ def test_the_live_page_on_a_laptop_and_a_phone(
         visitor.until("!document.querySelector('#decision-rows tr:not(.order)')")
         page.click("#theme")
         assert page.get_attribute("html", "data-theme") != scheme
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_drift_and_challengers_are_shown_beside_the_decisions(
+    browser: Any, bundle: Bundle, tmp_path: Path, size: str
+) -> None:
+    experiment = ExperimentRecord((Challenger("/elsewhere", "b" * 64, "TEST"),))
+    with (
+        served(bundle, tmp_path, experiment=experiment) as scene,
+        visit(browser, scene, size) as visitor,
+    ):
+        traded(scene.client, steps=5)
+        page = visitor.open()
+        page.wait_for_selector("#health .lamps")
+        assert not page.is_visible("#drift") and not page.is_visible("#experiment")
+        state, now_s = tmp_path / "state", time.time()
+        own = challenger("b" * 64, "better")
+        own = msgspec.structs.replace(own, account=own.champion_account)
+        found = SymbolExperiment(champion=bundle.bundle_id, challengers=[own])
+        write_experiment(state, ExperimentAnswer(at_s=now_s, symbols={"TEST": found}))
+        drift = SymbolDrift(
+            bundle_id=bundle.bundle_id,
+            profile=True,
+            sessions=5,
+            alarms=1,
+            ratios={"inputs": 1.3, "behavior": 0.4},
+            words="Drift: psi_atr",
+        )
+        status = DriftStatus(at_s=now_s, sequence=1, symbols={"TEST": drift})
+        (state / DRIFT_FILE).write_bytes(msgspec.json.encode(status))
+        page.wait_for_selector("#experiment table")
+        text = page.inner_text("#experiment")
+        assert "challenger is better" in text and "bbbbbbbbbbbb" in text
+        assert page.locator("#experiment tbody tr").count() == 2
+        assert "Drift: psi_atr" in page.inner_text("#drift")
+        assert "130% of the threshold" in page.inner_text("#drift")
+        visitor.check(f"{size}-monitors")
 
 
 def test_a_decision_is_explained_by_keyboard(browser: Any, bundle: Bundle, tmp_path: Path) -> None:
