@@ -286,10 +286,12 @@ class TrainingConfig(StrictConfig):
         )
         for name, value in (("batch_size", self.batch_size), ("num_envs", self.num_envs)):
             _require_multiple(name, value, "accounts_per_bar", self.accounts_per_bar)
-        if self.steps_per_update is not None:
-            _require_multiple(
-                "steps_per_update", self.steps_per_update, "num_envs x num_env_runners", self._all
-            )
+        require(
+            self.update_steps >= self._all,
+            f"training.steps_per_update must be one step of every account or more: num_envs x "
+            f"num_env_runners ({self._all})",
+            self.update_steps,
+        )
         require(
             self.batch_size <= self.update_steps,
             f"training.batch_size must not exceed the steps of an update ({self.update_steps})",
@@ -298,7 +300,7 @@ class TrainingConfig(StrictConfig):
 
     @property
     def update_steps(self) -> int:
-        """Account steps of an iteration, a multiple of the number of accounts.
+        """Account steps of an iteration; one more of some env runners where they do not divide it.
 
         ``episodes_per_update`` episodes are rounded up to whole steps of all accounts.
         """

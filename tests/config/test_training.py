@@ -22,6 +22,7 @@ def parsed(**sections):
         ({"episodes_per_update": 1, "episodes": {"length": 300}}, 384),  # three times 128 accounts
         ({"episodes_per_update": 10, "num_env_runners": 3}, 2688),
         ({"episodes_per_update": 10, "num_env_runners": 0}, 2560),
+        ({"steps_per_update": 8_193, "num_env_runners": 5}, 8_193),
     ],
 )
 def test_the_steps_of_an_update(sizes, steps):
@@ -36,7 +37,10 @@ def test_the_steps_of_an_update(sizes, steps):
         ({"steps_per_update": 512, "episodes_per_update": 2}, "must be null: they say the same"),
         ({"episodes_per_update": 10, "episodes": {"kind": "session"}}, "give steps_per_update"),
         ({"episodes_per_update": 0}, "episodes_per_update must be >= 1"),
-        ({"steps_per_update": 8_193}, r"\(128\), such as 8192 or 8320, found 8193"),
+        (
+            {"steps_per_update": 2_100, "num_env_runners": 17},
+            r"one step of every account or more: num_envs x num_env_runners \(2176\), found 2100",
+        ),
         ({"batch_size": 4}, r"batch_size must be a multiple of accounts_per_bar \(8\), such as 8,"),
         ({"num_envs": 100}, r"num_envs must be .* such as 96 or 104, found 100"),
         (

@@ -66,6 +66,7 @@ def build_config(
     check_ablations(config)
     training = config.training
     accounts = training.num_envs * max(1, training.num_env_runners)
+    fragment, more = divmod(training.update_steps, accounts)
     learners = max(1, training.num_learners)
     per_bar = training.accounts_per_bar if runner == "batched" else 1
     extensions = registered_extensions()
@@ -91,7 +92,8 @@ def build_config(
             num_envs_per_env_runner=training.num_envs,
             # a slow fragment would be thrown away and asked for again, for ever
             sample_timeout_s=SAMPLE_TIMEOUT_S,
-            rollout_fragment_length=training.update_steps // accounts,
+            # "auto": some runners step once more than others, so that all steps are sampled
+            rollout_fragment_length="auto" if more else fragment,
         )
         .learners(
             num_learners=training.num_learners,

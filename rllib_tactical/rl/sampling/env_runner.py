@@ -71,7 +71,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             seed = None  # so that it does not replay its first bars
         self._rng = np.random.default_rng(None if seed is None else seed + 1)
         self._confidence = market.train_confidence
-        group = self.config.env_config["accounts_per_bar"]
+        # accounts on one bar share what an actor computes; an evaluation would count them as copies
+        group = 1 if self.config.in_evaluation else self.config.env_config["accounts_per_bar"]
         self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
         lengths = [len(part.history) for part in market.parts]
         self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
@@ -103,7 +104,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     ) -> list[JointEpisode]:
         """Return segments of at least ``num_timesteps`` steps, or ``num_episodes`` whole episodes.
 
-        Without either, the configured fragment of every account is sampled.
+        Without either, the configured fragment of every account is sampled. A group of accounts
+        that replay the same bars gives one whole episode.
         """
         explore = bool(self.config.explore if explore is None else explore)
         with self.metrics.log_time(SAMPLE_TIMER):
@@ -162,7 +164,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         state: dict[str, Any] = super().get_state(
             components, not_components=not_components, **kwargs
         )
-        if not self.worker_index and self._check_component(EPISODES, components, not_components):
+        if self._keeps_episodes and self._check_component(EPISODES, components, not_components):
             state[EPISODES] = self.episodes()
         return state
 
@@ -172,8 +174,12 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         Remote runners get the driver's state too; each has episodes of its own.
         """
         super().set_state(state)
-        if not self.worker_index:
+        if self._keeps_episodes:
             self.set_episodes(state.get(EPISODES))
+
+    @property
+    def _keeps_episodes(self) -> bool:
+        return not self.worker_index and not self.config.in_evaluation
 
     def episodes(self) -> dict[str, Any] | None:
         """Return the unfinished episodes and the generator's state; None before the first sample.
@@ -215,17 +221,18 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     ) -> list[JointEpisode]:
         """Sample until ``wanted`` episodes have ended; the first ones to end are returned whole."""
         whole: list[JointEpisode] = []
-        before = len(self._ended)
-        pending: dict[tuple[str, int], list[JointEpisode]] = {}
+        before = list(self._ended)
+        pending: dict[str, list[JointEpisode]] = {}
         while len(whole) < wanted:
             for segment in self._rollout(64, explore, random_actions):
-                for k in range(segment.accounts):
-                    for part in segment.by_account(k):
-                        pending.setdefault((segment.id_, k), []).append(part)
-                        if part.is_done:
-                            whole.append(joined(pending.pop((segment.id_, k))))
-        self._ended = self._ended[: before + wanted]
-        return whole[:wanted]
+                for part in segment.by_account(0):
+                    pending.setdefault(segment.id_, []).append(part)
+                    if part.is_done:
+                        whole.append(joined(pending.pop(segment.id_)))
+        whole = whole[:wanted]
+        returns = [episode.rewards[:, 0].sum(axis=0, dtype=np.float64) for episode in whole]
+        self._ended = [*before, *zip(map(len, whole), returns, strict=True)]
+        return whole
 
     @torch.no_grad()
     def _rollout(self, steps: int, explore: bool, random_actions: bool) -> list[JointEpisode]:

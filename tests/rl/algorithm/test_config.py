@@ -110,6 +110,22 @@ def test_the_environment_is_that_of_the_market():
     assert set(env.reset(seed=1)[0]) == set(AGENTS)
 
 
+@pytest.mark.parametrize("runners", range(8))
+@pytest.mark.parametrize(("envs", "learners"), [(32, 0), (12, 0), (12, 3)])
+def test_runners_of_any_number_sample_an_update_together(runners, envs, learners):
+    """At least its steps, and less than one more step of one runner's accounts."""
+    config = build_config(
+        small_config(num_env_runners=runners, num_envs=envs, num_learners=learners), MARKET, SCALE
+    )
+    config.validate()
+    workers = range(1, runners + 1) if runners else [0]
+    sampled = sum(config.get_rollout_fragment_length(k) * envs for k in workers)
+    assert 0 <= sampled - config.total_train_batch_size < envs
+    assert 512 - max(1, learners) < config.total_train_batch_size <= 512
+    if 512 % (envs * max(1, runners)) == 0:
+        assert config.rollout_fragment_length == 512 // (envs * max(1, runners))
+
+
 def test_each_actor_has_its_own_attention_and_temperature():
     config = TacticalConfig()
     fvg = dataclasses.replace(

@@ -17,6 +17,7 @@ from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.errors import ConfigError, TrainingError
 from rllib_tactical.rl.algorithm.config import build_config
 from rllib_tactical.rl.algorithm.connector import as_joint_episode
+from rllib_tactical.rl.algorithm.weights import actor_weights_of
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from tests.rl.sampling.conftest import LENGTH, SPEC
 from tests.rl.small import small_config
@@ -60,6 +61,78 @@ def test_rllibs_own_evaluation_gets_the_episodes_it_asks_for(ray_instance):
         algorithm.stop()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("runners", "evaluators"), [(0, 0), (0, 1), (1, 1)])
+def test_evaluation_has_runners_of_its_own(ray_instance, runners, evaluators):
+    """The newest weights trade; every episode is another one, also where training has copies."""
+    handle, scale = MarketHandle(SPEC), Standardization.identity()
+    config = build_config(small_config(num_env_runners=runners), handle, scale)
+    algorithm = evaluated(config, evaluators).build_algo()
+    try:
+        found = algorithm.train()["evaluation"]["env_runners"]
+        assert (found[NUM_EPISODES], found[NUM_ENV_STEPS_SAMPLED]) == (12, 12 * LENGTH)
+        algorithm.evaluate()
+        traded, size, starts = algorithm.eval_env_runner_group.foreach_env_runner(
+            lambda runner: (
+                weights_of(runner),
+                runner.env.replay.group_size,
+                {int(part.t[0]) for part in runner.sample(num_episodes=12)},
+            ),
+            local_env_runner=not evaluators,
+        )[0]
+        assert size == 1
+        assert len(starts) > 10  # copies of a group of four would start on three or four bars
+        for name, value in actor_weights_of(algorithm).items():
+            np.testing.assert_array_equal(traded[name], value, err_msg=name)
+    finally:
+        algorithm.stop()
+
+
+def test_training_goes_on_as_without_evaluation(ray_instance):
+    """In the same process, on accounts of the same number, each on its own bars."""
+    weights = []
+    for evaluates in (False, True):
+        settings = small_config(accounts_per_bar=1)
+        config = build_config(settings, MarketHandle(SPEC), Standardization.identity())
+        algorithm = (evaluated(config, 0) if evaluates else config).build_algo()
+        try:
+            assert all(("evaluation" in algorithm.train()) == evaluates for _ in range(2))
+            episodes = algorithm.env_runner.episodes()
+            weights.append(actor_weights_of(algorithm) | {"returns": episodes["returns"]})
+            if evaluates:  # which begins nothing where training stands
+                algorithm.eval_env_runner.set_state(algorithm.env_runner.get_state())
+                assert algorithm.eval_env_runner.episodes() is None
+        finally:
+            algorithm.stop()
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(weights[1][name], value, err_msg=name)
+
+
+def evaluated(config, runners):
+    return config.evaluation(
+        evaluation_interval=1,
+        evaluation_num_env_runners=runners,
+        evaluation_duration=12,
+        evaluation_config={"explore": False},
+    )
+
+
+def weights_of(runner):
+    return {
+        f"{agent}.{name.removeprefix('actor.')}": value.numpy().copy()
+        for agent in AGENTS
+        for name, value in runner.module[agent].state_dict().items()
+    }
+
+
+def test_a_group_gives_one_whole_episode_not_copies(build):
+    """Where RLlib evaluates on the runner that trains."""
+    runner = build().env_runner
+    assert runner.env.replay.group_size == 4
+    episodes = runner.sample(num_episodes=8, explore=False)
+    assert len({int(episode.t[0]) for episode in episodes}) == 8
+
+
 def test_whole_episodes_are_those_that_the_metrics_describe(build):
     runner = build().env_runner
     runner.sample(num_timesteps=32 * LENGTH)
@@ -80,6 +153,13 @@ def test_random_actions_do_not_ask_the_actors(build):
     segments = build().env_runner.sample(num_timesteps=512, random_actions=True)
     for part in segments:
         np.testing.assert_allclose(part.logp, np.log(1 / 3), atol=1e-6)
+
+
+def test_runners_that_do_not_divide_an_update_sample_all_of_it(build):
+    algorithm = build(num_env_runners=2, num_envs=12)  # 512 of 24: 22 steps and 21
+    result = algorithm.train()
+    assert result["env_runners"][NUM_ENV_STEPS_SAMPLED] == 12 * (22 + 21)
+    assert algorithm.train()["env_runners"]["num_env_steps_sampled_lifetime"] == 2 * 516
 
 
 def test_two_runners_draw_different_bars(build):
