@@ -98,6 +98,11 @@ _COMMANDS = {
         "bus_group",
         "Send events to the service and see its answers.",
     ),
+    "notify": (
+        "rllib_tactical.cli.notify",
+        "notify_command",
+        "Send alerts to people, for Alertmanager.",
+    ),
     "decisions": (
         "rllib_tactical.cli.decisions",
         "decisions_command",
@@ -143,6 +148,7 @@ _EXTRAS = {
     "paper": ("report",),
     "state": ("serve",),
     "bus": ("redis",),
+    "notify": ("notify",),
     "decisions": ("serve",),
     "replay": ("serve",),
     "explain": ("serve",),

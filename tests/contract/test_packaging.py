@@ -42,6 +42,7 @@ EXTRAS = {
     "paper": "report",
     "state": "serve",
     "bus": "redis",
+    "notify": "notify",
     "decisions": "serve",
     "replay": "serve",
     "explain": "serve",
@@ -122,7 +123,17 @@ def _third_party_imports(root: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.slow
 def test_every_imported_package_is_declared(project_root: Path) -> None:
-    extras = ("serve", "redis", "registry", "train", "mlflow", "bench", "databento", "nautilus")
+    extras = (
+        "serve",
+        "redis",
+        "notify",
+        "registry",
+        "train",
+        "mlflow",
+        "bench",
+        "databento",
+        "nautilus",
+    )
     declared = _declared(project_root, *extras)
     # jinja2 and Ray Serve bring these two; both belong to their published interface.
     declared |= {"markupsafe", "uvicorn"}
@@ -142,6 +153,7 @@ def test_the_client_extra_has_neither_torch_nor_ray(project_root: Path) -> None:
 def test_a_missing_package_is_answered_with_the_extra_to_install(command: str) -> None:
     arguments = {
         "serve": ["--bundle", "nowhere"],
+        "notify": ["--port", "0"],
         "features": ["nowhere.csv", "--out", "nowhere.parquet"],
     }.get(command, ["--help"])
     done = _tactical_without("package not in kept", command, *arguments)

@@ -51,12 +51,14 @@ class Prometheus:
         folder: an empty folder.
         targets: by job, the addresses in place of the shipped ones.
         speed: how much faster than shipped it scrapes, evaluates, and takes alerts for lasting.
+        alertmanager: address in place of the shipped one.
     """
 
     root: Path
     folder: Path
     targets: Mapping[str, list[str]]
     speed: float = 1.0
+    alertmanager: str = "127.0.0.1:9"
     port: int = field(default_factory=lambda: reserve_port("127.0.0.1", 0))
 
     def __enter__(self) -> Prometheus:
@@ -101,6 +103,8 @@ class Prometheus:
         assert set(jobs) == set(self.targets)
         for name, addresses in self.targets.items():
             jobs[name]["static_configs"] = [{"targets": addresses}]
+        (manager,) = config["alerting"]["alertmanagers"]
+        manager["static_configs"] = [{"targets": [self.alertmanager]}]
         for group in rules["groups"]:
             for rule in group["rules"]:
                 rule["for"] = f"{seconds(rule['for']) / self.speed:.0f}s"

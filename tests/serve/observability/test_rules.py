@@ -112,3 +112,24 @@ def test_each_rule_fires_after_its_time_and_clears(project_root: Path, tmp_path:
     content = {"rule_files": [shipped], "evaluation_interval": f"{STEP_S}s", "tests": tests}
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     promtool("test", "rules", file)
+
+
+def test_amtool_accepts_the_routes_of_alerts(project_root: Path) -> None:
+    program = shutil.which("amtool")
+    if program is None:
+        pytest.skip("needs amtool (Debian: prometheus-alertmanager)")
+    config = str(project_root / "deploy/alertmanager/alertmanager.yaml")
+
+    def amtool(*arguments: str) -> str:
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "1 receivers" in amtool("check-config", config)
+    for severity in ("warning", "critical"):
+        route = amtool(
+            "config", "routes", "test", f"--config.file={config}", f"severity={severity}"
+        )
+        assert route.strip() == "people"

@@ -33,6 +33,9 @@ WITHOUT_SERIES = {
 session of the service ends while it runs."""
 
 
+OVERRIDE = "TacticalOverride: 1 firing"
+
+
 @pytest.fixture(scope="module")
 def scene(
     project_root: Path,
@@ -41,6 +44,7 @@ def scene(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
     program("prometheus", "prometheus")
+    program("prometheus-alertmanager", "prometheus-alertmanager")
     folder = tmp_path_factory.mktemp("watched")
     with ports_of_serve(), watched(project_root, folder, bundle, table, SPEED) as found:
         current, late = SYMBOLS
@@ -119,6 +123,22 @@ def test_rules_fire_when_something_is_wrong_and_clear_when_it_is_well(scene: Wat
     timeline.cured("halted", "bars_missing", "bars_suspect")
     timeline.follow()
     print(*timeline.rows(), sep="\n")
+
+
+def test_people_are_told_of_alerts_and_of_their_end(scene: Watched) -> None:
+    """What the shipped Alertmanager sends to the receiver of `tactical notify`."""
+    told = scene.alertmanager.told
+    expected = [("TacticalServiceDown", "failure"), ("TacticalPositionMismatch", "failure")]
+    expected += [("TacticalOverride", "warning"), ("TacticalHalted", "warning")]
+    expected += [(name, "success") for name, _ in expected]
+    wait_for(
+        lambda: all(told(*each) for each in expected),
+        120.0,
+        lambda: f"not told: {[each for each in expected if not told(*each)]}",
+    )
+    (override,) = [m for m in scene.alertmanager.messages if m.title == OVERRIDE]
+    assert override.body.startswith("warning: An operator's order is in force (S0) (since 20")
+    assert override.body.endswith("runbook docs/runbooks/override.md)")
 
 
 def test_every_query_of_every_panel_has_data(scene: Watched) -> None:

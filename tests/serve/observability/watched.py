@@ -1,7 +1,8 @@
 """A watched service: made bad in many ways at once, and well again.
 
 One service of two symbols with live bars, Ray and a bus, and beside it a replica on replayed bars,
-whose sessions end when the bars say so, and whose state can be locked. One Prometheus for both.
+whose sessions end when the bars say so, and whose state can be locked. One Prometheus and one
+Alertmanager for both.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from serve.state.sqlite_store import FILE_NAME
 from tests.deploy.head import free_ports
 from tests.serve.conftest import request_at
 from tests.serve.dashboard.scene import dated
+from tests.serve.observability.alertmanager import Alertmanager
 from tests.serve.observability.prometheus import Name, Prometheus, wait_for
 from tests.serve.process import replica_process
 from tests.serve.several import bundles_for, market_of, names
@@ -120,6 +122,7 @@ class Watched:
 
     prometheus: Prometheus
     timeline: Timeline
+    alertmanager: Alertmanager
     service: httpx.Client
     replay: httpx.Client
     bus: ValkeyServer
@@ -254,7 +257,10 @@ def watched(
         RAY_JOB: [f"{local}:{ray_port}"],
     }
     with ExitStack() as stack:
-        prometheus = stack.enter_context(Prometheus(root, folder / "prometheus", targets, speed))
+        manager = stack.enter_context(Alertmanager(root, folder / "alertmanager", speed))
+        prometheus = stack.enter_context(
+            Prometheus(root, folder / "prometheus", targets, speed, f"{local}:{manager.port}")
+        )
         timeline = stack.enter_context(Timeline(prometheus))
         timeline.caused("service_down", severity="critical")
         timeline.caused("ray_down")
@@ -291,6 +297,7 @@ def watched(
         found = Watched(
             prometheus,
             timeline,
+            manager,
             service,
             replay,
             bus,

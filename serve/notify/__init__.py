@@ -1,0 +1,1 @@
+"""Notifications of alerts: what Alertmanager sends, made into messages to people."""
