@@ -78,6 +78,8 @@ def export_run(
             "iteration": state["iteration"],
             "env_steps": state["env_steps"],
             "seed": config.training.seed,
+            # of a checkpoint that no run of our own has written
+            **{key: state[key] for key in ("algorithm",) if key in state},
             # of the program that began the run; the manifest has those of the export beside
             "git_commit": run.get("git_commit"),
             "versions": run.get("versions"),

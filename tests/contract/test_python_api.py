@@ -46,8 +46,8 @@ def page(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder, outputs
 
 
-def test_the_page_has_three_examples(page: tuple[Path, list[str]]) -> None:
-    assert len(page[1]) == 3
+def test_the_page_has_five_examples(page: tuple[Path, list[str]]) -> None:
+    assert len(page[1]) == 5
 
 
 def test_six_lines_train_until_a_rule_of_the_user_ends_the_run(
@@ -84,3 +84,17 @@ def test_a_bundle_of_a_network_that_is_not_registered_is_refused_by_name(
 ) -> None:
     with pytest.raises(BundleError, match="network 'linear' is not registered"):
         load_bundle(page[0] / "runs" / "linear-bundle")
+
+
+def test_an_algorithm_of_rllib_becomes_a_bundle_ours_and_a_users(
+    page: tuple[Path, list[str]],
+) -> None:
+    folder, outputs = page
+    episodes, bundle_id = outputs[3].split()
+    assert int(float(episodes)) == 20
+    ours = load_bundle(folder / "runs" / "by-hand-bundle")
+    assert ours.bundle_id == bundle_id
+    assert ours.manifest["training"]["iteration"] == 2
+    theirs = load_bundle(folder / "runs" / "ppo-bundle")
+    assert outputs[4].split() == [theirs.manifest["training"]["algorithm"]]
+    assert theirs.manifest["training"]["algorithm"] == "ray.rllib.algorithms.ppo.ppo.PPO"

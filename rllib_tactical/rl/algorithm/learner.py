@@ -90,10 +90,15 @@ class MappoLearner(PPOTorchLearner):
             **more,
         )
 
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """Return RLlib's state and that of the draws: order of rows, dropout."""
-        state: dict[str, Any] = super().get_state(*args, **kwargs)
-        state[RANDOM] = {device: draws.numpy() for device, draws in self._draws.items()}
+        state: dict[str, Any] = super().get_state(
+            components, not_components=not_components, **kwargs
+        )
+        if self._check_component(RANDOM, components, not_components):
+            state[RANDOM] = {device: draws.numpy() for device, draws in self._draws.items()}
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:

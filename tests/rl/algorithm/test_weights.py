@@ -88,3 +88,41 @@ def test_a_restored_run_samples_with_the_trained_weights(prepared, ray_instance,
             np.testing.assert_array_equal(held[0][name], value)
     finally:
         fresh.stop()
+
+
+def test_one_component_of_a_checkpoint_is_restored(prepared, ray_instance, tmp_path):
+    """An actor alone, then the critic alone; the runner gets the actor and keeps the others."""
+    config, handle = small_config(actor_lr=1e-2), MarketHandle(prepared.spec)
+    algorithm = build_config(config, handle, prepared.standardization).build_algo()
+    try:
+        first = weights_of(algorithm)
+        algorithm.train()
+        saved = algorithm.save_to_path(str(tmp_path / "saved"))
+        trained = weights_of(algorithm)
+        algorithm.train()
+        expected = weights_of(algorithm)
+        for module in ("fvg", "critic"):
+            component = f"learner_group/learner/rl_module/{module}"
+            algorithm.restore_from_path(f"{saved}/{component}", component=component)
+            expected[module] = trained[module]
+            np.testing.assert_equal(weights_of(algorithm), expected)
+            assert any(
+                (first[module][name] != trained[module][name]).any() for name in first[module]
+            )
+        held = algorithm.env_runner.module["fvg"].state_dict()
+        np.testing.assert_equal({n: v.numpy() for n, v in held.items()}, trained["fvg"])
+        part = algorithm.get_state(components="learner_group/learner/rl_module/entry")
+        assert "monitor" not in part
+        assert "random" not in part["learner_group"]["learner"]
+        assert list(part["learner_group"]["learner"]["rl_module"]) == ["entry"]
+        assert "random" in algorithm.get_state()["learner_group"]["learner"]
+    finally:
+        algorithm.stop()
+
+
+def weights_of(algorithm):
+    """Return all weights of the learner by module, as copies."""
+    return {
+        module: {name: np.array(value) for name, value in weights.items()}
+        for module, weights in algorithm.learner_group.get_weights().items()
+    }
