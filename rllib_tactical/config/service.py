@@ -66,7 +66,8 @@ class ServiceConfig(StrictConfig):
     their age counts from their close; for replays from their arrival. Decisions by symbol hold when
     the last bar is older than ``max_bar_age_s`` beyond a bar's length. ``reload_timeout_s``: what a
     replica has to load another bundle. ``write_timeout_s``: how long a write may wait for the
-    store.
+    store. A promoted bundle whose session is halted by its drawdown limit within its first
+    ``rollback_sessions`` sessions is replaced by the one before; 0 for never.
     """
 
     lease_s: float = 2.0
@@ -76,6 +77,7 @@ class ServiceConfig(StrictConfig):
     max_bar_age_s: float = 300.0
     reload_timeout_s: float = 60.0
     write_timeout_s: float = 15.0
+    rollback_sessions: int = 20
 
     def __post_init__(self) -> None:
         for name in (
@@ -88,6 +90,11 @@ class ServiceConfig(StrictConfig):
         ):
             value = getattr(self, name)
             require(0 < value < math.inf, f"service.{name} must be finite and > 0", value)
+        require(
+            self.rollback_sessions >= 0,
+            "service.rollback_sessions must be >= 0",
+            self.rollback_sessions,
+        )
         require(
             self.poll_s <= self.lease_s / 2,
             f"service.poll_s must be at most half of lease_s ({self.lease_s:g})",

@@ -40,6 +40,7 @@ class AlertCode(StrEnum):
     TOTAL_DRAWDOWN = "total_drawdown"
     SYMBOL_LEFT_OUT = "symbol_left_out"
     DRIFT = "drift"
+    ROLLED_BACK = "rolled_back"
     EXPERIMENT_DECIDED = "experiment_decided"
     EXPERIMENT_STALE = "experiment_stale"
 
@@ -123,6 +124,9 @@ ALERTS: Final[dict[AlertCode, AlertKind]] = {
         "account", "The state holds a symbol that no bundle was given for", _BOTH
     ),
     AlertCode.DRIFT: AlertKind("drift", "The market is not that of the training", _WARNING, True),
+    AlertCode.ROLLED_BACK: AlertKind(
+        "models", "A promoted bundle broke its limits: the one before decides again", _WARNING, True
+    ),
     AlertCode.EXPERIMENT_DECIDED: AlertKind(
         "experiment", "The comparison with a challenger has a result", _WARNING, True
     ),

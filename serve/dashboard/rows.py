@@ -23,7 +23,14 @@ from serve.api.page import (
 from serve.journal.record import Caller, DecisionRecord
 from serve.state.bar_streams import BarRow
 from serve.state.portfolio import Fill
-from serve.state.records import AccountRecord, BarsRecord, ControlRecord, ModelRecord, Record
+from serve.state.records import (
+    AUTOMATIC,
+    AccountRecord,
+    BarsRecord,
+    ControlRecord,
+    ModelRecord,
+    Record,
+)
 
 BEFORE_GAPS: Final = MAX_AGE + BODY_PERIOD + 2
 """Bars before the first one shown that decide which gaps are active on it."""
@@ -118,7 +125,9 @@ def audit_entry(record: Record | None, sequence: int, before_s: float | None) ->
             at_s=before_s,
             kind="model",
             symbol=record.symbol,
-            what="promotion" if record.launch is None else "start",
+            what=_chosen_by(record),
+            by=record.by,
+            note=record.note,
             bundle_id=record.bundle_id,
             path=record.path,
         )
@@ -153,3 +162,9 @@ def _caller_text(caller: Caller) -> str:
 
 
 encode: Final = msgspec.json.Encoder().encode
+
+
+def _chosen_by(record: ModelRecord) -> str:
+    if record.by == AUTOMATIC:
+        return "rollback"
+    return "promotion" if record.launch is None else "start"

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -78,6 +79,38 @@ class Promotion:
                 await self._commit(lambda: machine.check_promotion(record))
                 self._commit.log("model", bundle_id=record.bundle_id)
             return ModelAnswer(record.bundle_id, previous.bundle_id, machine.version)
+
+    async def roll_back(self) -> None:
+        """Choose the former bundle where a promoted one has broken its limits.
+
+        Raises:
+            RequestError: the former bundle cannot be loaded.
+            ServiceError: the choice could not be written.
+        """
+        machine, sessions = self._commit.shared.machine, self._service.rollback_sessions
+        for symbol in machine.served:
+            if (record := machine.symbols[symbol].rollback(sessions)) is None:
+                continue
+            async with self._promoting:
+                record = await asyncio.to_thread(self._found, record)
+                await self._ready(record)
+                if await self._commit(partial(self._due, record)):
+                    self._commit.log("rollback", bundle_id=record.bundle_id, note=record.note)
+
+    def _due(self, record: ModelRecord) -> ModelRecord | None:
+        """Return the record while the rollback is due: another replica may have been first."""
+        own = self._commit.shared.machine.symbols[record.symbol]
+        due = own.rollback(self._service.rollback_sessions)
+        return record if due is not None and due.bundle_id == record.bundle_id else None
+
+    def _found(self, record: ModelRecord) -> ModelRecord:
+        """Return a record with the folder in which its bundle is now: its own or its copy."""
+        try:
+            if load_bundle(Path(record.path)).bundle_id == record.bundle_id:
+                return record
+        except TacticalError:
+            pass
+        return replace(record, path=str(self.copy_of(record)))
 
     async def _ready(self, record: ModelRecord) -> None:
         """Warm a bundle up and copy it; give the other replicas time to do the same."""

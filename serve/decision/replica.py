@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.domain.types import Reason
@@ -26,6 +27,7 @@ from serve.state.performance import Scores
 from serve.state.store import Store, StoreError
 
 _LOG = logging.getLogger(__name__)
+_RETRY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class StateReplica:
         self._writer: StateWriter | None = None
         self._recorder: DecisionRecorder | None = None
         self._symbols: dict[str, SymbolReplica] = {}
-        self._tending: asyncio.Task[None] | None = None
+        self._tending: list[asyncio.Task[None]] = []
 
     @property
     def machine(self) -> StateMachine:
@@ -202,15 +204,15 @@ class StateReplica:
         await self._writer.probe()
         self._recorder = DecisionRecorder(opened.journal, self._monotonic)
         self._recorder.start()
-        self._tending = asyncio.create_task(self._tend())
+        self._tending = [asyncio.create_task(self._tend()), asyncio.create_task(self._roll_back())]
 
     async def stop(self) -> None:
         """Stop following and close the state."""
         for own in self._symbols.values():
             own.stop()
-        if self._tending is not None:
-            self._tending.cancel()
-            self._tending = None
+        for task in self._tending:
+            task.cancel()
+        self._tending = []
         if self._recorder is not None:
             await self._recorder.stop()
             self._recorder = None
@@ -262,6 +264,20 @@ class StateReplica:
                 _LOG.error("the state was not tended: %s", error)
             except Exception:
                 _LOG.exception("the state was not tended")
+
+    async def _roll_back(self) -> None:
+        """Choose former bundles where that is due; nothing else waits for their loading."""
+        promotion, pause_s = self.writer.promotion, self._service.poll_s
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = self._service.poll_s
+            if not self.availability.ok:
+                continue
+            try:
+                await promotion.roll_back()
+            except Exception as error:
+                pause_s = _RETRY_S
+                _LOG.error("the former bundle was not chosen again: %s", error)
 
 
 def _not_started() -> ServiceError:

@@ -54,7 +54,12 @@ from serve.observability.health import (
 from serve.observability.latency_window import Recent
 from serve.observability.metrics import CONTENT_TYPE, Telemetry
 from serve.observability.resources import ResourceProbe, Resources
-from serve.observability.several import alert_levels, combined, service_alerts
+from serve.observability.several import (
+    alert_levels,
+    combined,
+    rollback_alerts,
+    service_alerts,
+)
 
 
 class Queries:
@@ -107,8 +112,10 @@ class Queries:
         """Return the answer of ``GET /health``."""
         report = combined(await self._reports(self._probe.read()), self._replica.machine)
         alerts, found = drift_alerts(self._drift.read(), self._deciding()), self._experiment()
-        for symbol in found.symbols:
-            alerts += experiment_alerts(found, symbol, named=len(self._replica.symbols) > 1)
+        several = len(self._replica.symbols) > 1
+        for symbol in self._replica.symbols:
+            alerts += rollback_alerts(self._replica.machine, symbol, several)
+            alerts += experiment_alerts(found, symbol, several)
         alerts += stale_alerts(found, time.time())
         return msgspec.structs.replace(report, alerts=[*report.alerts, *alerts])
 
@@ -145,6 +152,7 @@ class Queries:
             alerts = [
                 *reports[symbol].alerts,
                 *drift_alerts(drift, {symbol: bundle_id}),
+                *rollback_alerts(self._replica.machine, symbol),
                 *experiment_alerts(found, symbol),
             ]
             reports[symbol] = msgspec.structs.replace(reports[symbol], alerts=alerts)

@@ -18,6 +18,7 @@ from serve.api.health import (
 )
 from serve.observability.health import DRAWDOWN_ALERT, worst
 from serve.state.machine import StateMachine
+from serve.state.records import AUTOMATIC
 from serve.state.symbol_machine import STRICTNESS
 
 _LEVELS: Final = ("none", "warning", "critical")
@@ -81,6 +82,19 @@ def service_alerts(machine: StateMachine) -> list[Alert]:
         severity: Severity = "critical" if held else "warning"
         found.append(Alert.of(AlertCode.SYMBOL_LEFT_OUT, text, severity))
     return found
+
+
+def rollback_alerts(machine: StateMachine, symbol: str, named: bool = False) -> list[Alert]:
+    """Return a warning when the service rolled back by itself, until another bundle is chosen.
+
+    ``named``: the message says which symbol it is.
+    """
+    model = machine.symbols[symbol].model
+    if model.by != AUTOMATIC:
+        return []
+    name = f"{symbol}: " if named else ""
+    text = f"{name}bundle {model.bundle_id[:12]} decides again instead of the promoted one: "
+    return [Alert.of(AlertCode.ROLLED_BACK, text + model.note)]
 
 
 def alert_levels(

@@ -17,12 +17,16 @@ from serve.state.portfolio import Fill
 from serve.state.store import STATE, DamagedError, Entry, StoredRecord
 from serve.state.total import NO_LIMITS, TotalLimits
 
+AUTOMATIC: Final = "automatic rollback"
+"""Who rolled back, where nobody asked for it."""
+
 
 class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     """A bundle was chosen.
 
     ``launch`` is set when a start of the service named it, None for a promotion, which may have a
     ``request_id``. ``live_bars``: bars arrive as they close; false in journals that do not have it.
+    ``by`` is ``AUTOMATIC`` where the service rolled back by itself; ``note`` says why.
     """
 
     path: str
@@ -33,6 +37,8 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     launch: str | None = None
     live_bars: bool = False
     request_id: str | None = None
+    by: str = ""
+    note: str = ""
 
     @property
     def symbol(self) -> str:

@@ -26,6 +26,7 @@ from serve.state.ledger import (
     SessionBegan,
 )
 from serve.state.portfolio import Fill, Trade
+from serve.state.probation import Probation, ProbationState
 from serve.state.records import (
     AccountRecord,
     BarsRecord,
@@ -73,6 +74,7 @@ class SymbolImage(msgspec.Struct, frozen=True):
     revisions: dict[str, str]
     promotions: dict[str, str]
     forgotten_s: float
+    probation: ProbationState = ProbationState()
 
 
 class SymbolMachine:
@@ -97,6 +99,7 @@ class SymbolMachine:
         self.buffer = BarBuffer(self.instrument, model.bar_seconds)
         self._fills = FillRegister(self.instrument)
         self._ledger = Ledger(self.instrument, model.bar_seconds, _rules_of(model))
+        self._probation = Probation()
 
     def image(self) -> SymbolImage:
         """Return all of the state, which ``resumed`` makes a machine of."""
@@ -115,6 +118,7 @@ class SymbolMachine:
             self._revisions.image(),
             self._promotions.image(),
             self._fills.forgotten_s,
+            self._probation.state(),
         )
 
     @classmethod
@@ -134,6 +138,7 @@ class SymbolMachine:
         machine._revisions.resume(image.revisions)
         machine._promotions.resume(image.promotions)
         machine.broker_position = image.broker_position
+        machine._probation.resume(image.probation)
         return machine
 
     @property
@@ -227,6 +232,10 @@ class SymbolMachine:
         self.check_model(record)
         return record
 
+    def rollback(self, sessions: int) -> ModelRecord | None:
+        """Return the record of the rollback that is due, see ``Probation.rollback``."""
+        return self._probation.rollback(self.account.halted, self.sessions, sessions)
+
     def check_bars(self, request: BarsRequest, now_s: float) -> tuple[BarsRecord | None, BarPlan]:
         """Return the record to write for a request, None when all its bars are repeats; its plan.
 
@@ -313,6 +322,7 @@ class SymbolMachine:
             self.control = CONTROLS[record.action]
         elif isinstance(record, ProposalRecord):
             self.proposal = record
+        self._probation.see(self.account.halted)
 
     def market(self) -> BufferState:
         """Return what decisions see of the market at the last bar.
@@ -346,6 +356,7 @@ class SymbolMachine:
         rules = _rules_of(record)
         if rules != self._ledger.now.rules:
             self._ledger.apply(rules)
+        self._probation.choose(self.model, record, self.sessions)
         self.model, self.proposal = record, None
         if record.launch is not None:
             self.launched = record.bundle_id
