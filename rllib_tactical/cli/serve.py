@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -73,6 +74,14 @@ from rllib_tactical.config.loader import load_config
     "GET /experiment says which is better.",
 )
 @click.option(
+    "--split",
+    default="none",
+    show_default=True,
+    type=click.Choice(["none", "symbol", "session"]),
+    help="Let challengers decide in place of the first bundle: for some symbols, or in some "
+    "sessions.",
+)
+@click.option(
     "--haproxy/--no-haproxy",
     default=None,
     hidden=True,
@@ -88,6 +97,7 @@ def serve_command(
     bus: str | None,
     drift: Path | None,
     challengers: tuple[Path, ...],
+    split: Literal["none", "symbol", "session"],
     haproxy: bool | None,
 ) -> None:
     """Answer POST /decide over HTTP until interrupted.
@@ -115,6 +125,7 @@ def serve_command(
             bus=bus,
             drift=drift,
             challengers=challengers,
+            split=split,
         ),
         click.echo,
     )

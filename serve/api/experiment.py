@@ -50,17 +50,23 @@ class ChallengerAnswer(Struct, frozen=True, kw_only=True):
 
 
 class SymbolExperiment(Struct, frozen=True, kw_only=True):
-    """The challengers of one symbol; ``champion`` is the bundle that decides."""
+    """The challengers of one symbol; ``champion`` is the bundle that was chosen for it.
+
+    ``deciding``: the bundle that decides now: the champion, or a challenger whose turn it is.
+    """
 
     champion: str
     challengers: list[ChallengerAnswer]
+    deciding: str = ""
 
 
 class ExperimentAnswer(Struct, frozen=True, kw_only=True):
     """The answer of ``GET /experiment``; ``symbols`` has those with challengers.
 
-    ``at_s``: epoch time at which the shadow last looked, null before that.
+    ``at_s``: epoch time at which the shadow last looked, null before that. ``split``: by what
+    challengers decide in place of the champion.
     """
 
     at_s: float | None = None
+    split: Literal["none", "symbol", "session"] = "none"
     symbols: dict[str, SymbolExperiment] = {}

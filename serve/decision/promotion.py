@@ -19,7 +19,7 @@ from serve.api.errors import RequestError
 from serve.api.responses import ModelAnswer
 from serve.api.write_requests import ModelRequest
 from serve.decision.commits import Commits
-from serve.state.records import ModelRecord, ProposalRecord, model_record
+from serve.state.records import Challenger, ModelRecord, ProposalRecord, model_record
 from serve.state.store import StoreError
 
 COPIES: Final = "bundles"
@@ -133,7 +133,7 @@ class Promotion:
         # a replica that is not ready after that holds until it is
         await asyncio.sleep(min(2.0 * took_s + self._service.poll_s, MAX_HEAD_START_S))
 
-    def keep_copy(self, record: ModelRecord) -> None:
+    def keep_copy(self, record: ModelRecord | Challenger) -> None:
         """Copy a chosen bundle, for replicas that start after its own folder has changed.
 
         Raises:
@@ -144,12 +144,14 @@ class Promotion:
             copy_bundle(Path(record.path), record.bundle_id, self.copy_of(record))
         copies = sorted(self._copies.iterdir(), key=lambda copy: copy.stat().st_mtime)
         machines = self._commit.shared.machine.symbols.values()
-        kept = {record.bundle_id, *(machine.model.bundle_id for machine in machines)}
+        arms = self._commit.shared.machine.experiment.record.challengers
+        kept = {record.bundle_id, *(each.bundle_id for each in arms)}
+        kept |= {machine.model.bundle_id for machine in machines}
         for copy in copies[:-KEPT_COPIES]:
             if copy.name not in kept:
                 shutil.rmtree(copy, ignore_errors=True)
 
-    def copy_of(self, record: ModelRecord | ProposalRecord) -> Path:
+    def copy_of(self, record: ModelRecord | ProposalRecord | Challenger) -> Path:
         """Return where the copy of a chosen bundle is."""
         return self._copies / record.bundle_id
 

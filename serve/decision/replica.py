@@ -24,6 +24,7 @@ from serve.state.clock import ClockWatch
 from serve.state.machine import StateMachine
 from serve.state.opening import OpenState, StateSettings
 from serve.state.performance import Scores
+from serve.state.records import Challenger, ModelRecord
 from serve.state.store import Store, StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class StateReplica:
         jump_s = self._watch.jump_s(machine.witness()) if self._watch is not None else 0.0
         state, chosen = own.state(machine, order, jump_s), machine.symbols[own.symbol]
         if hold is None:
-            hold = own.follow(chosen.model)
+            hold = own.follow(machine.deciding(own.symbol))
         elif hold is Reason.STATE_UNAVAILABLE and order is not None:
             hold = None  # an order to stop stands also without the store
         if chosen.proposal is not None and hold is None:
@@ -196,6 +197,8 @@ class StateReplica:
             own = SymbolReplica(model.symbol, self._load, promotion.copy_of, self._service)
             await own.start(model)
             self._symbols[model.symbol] = own
+        await self._keep_arms()
+        for model in models:
             try:
                 await asyncio.to_thread(promotion.keep_copy, model)
             except (TacticalError, OSError) as error:
@@ -265,8 +268,24 @@ class StateReplica:
             except Exception:
                 _LOG.exception("the state was not tended")
 
+    async def _keep_arms(self) -> None:
+        """Have the bundles that take turns ready, and a copy of each beside the state."""
+        machine, experiment = self.machine, self.machine.experiment
+        for symbol, own in self._symbols.items():
+            arms = experiment.of(symbol) if experiment.is_split else ()
+            wanted: list[ModelRecord | Challenger] = [*arms]
+            if arms:
+                wanted.append(machine.symbols[symbol].model)
+            if own.kept != {each.bundle_id for each in wanted}:
+                for each in arms:
+                    await asyncio.to_thread(self.writer.promotion.keep_copy, each)
+                await own.keep(wanted)
+
     async def _roll_back(self) -> None:
-        """Choose former bundles where that is due; nothing else waits for their loading."""
+        """Choose former bundles where that is due, and have those that take turns ready.
+
+        Nothing else waits for their loading.
+        """
         promotion, pause_s = self.writer.promotion, self._service.poll_s
         while True:
             await asyncio.sleep(pause_s)
@@ -275,9 +294,10 @@ class StateReplica:
                 continue
             try:
                 await promotion.roll_back()
+                await self._keep_arms()
             except Exception as error:
                 pause_s = _RETRY_S
-                _LOG.error("the former bundle was not chosen again: %s", error)
+                _LOG.error("a bundle could not be made ready: %s", error)
 
 
 def _not_started() -> ServiceError:

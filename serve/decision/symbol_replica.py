@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
 from serve.state.machine import StateMachine
 from serve.state.performance import Scores, scores_by_bundle
-from serve.state.records import ControlRecord, ModelRecord, ProposalRecord
+from serve.state.records import Challenger, ControlRecord, ModelRecord, ProposalRecord
 from serve.state.symbol_machine import CONTROLS
 
 _LOG = logging.getLogger(__name__)
@@ -41,13 +41,14 @@ class SymbolReplica:
         self,
         symbol: str,
         load: Load,
-        copy_of: Callable[[ModelRecord | ProposalRecord], Path],
+        copy_of: Callable[[ModelRecord | ProposalRecord | Challenger], Path],
         service: ServiceConfig,
     ) -> None:
         self.symbol = symbol
         self._load, self._copy_of, self._service = load, copy_of, service
         self._decider: Decider | None = None
         self._prepared: Decider | None = None
+        self._arms: dict[str, Decider] = {}
         self._loading: asyncio.Task[None] | None = None
         self._state: RiskState | None = None
         self._of: tuple[int, bool, ControlRecord | None, bool] = (-1, False, None, False)
@@ -64,6 +65,11 @@ class SymbolReplica:
         if self._decider is None:
             raise ServiceError(f"a bundle for {self.symbol} must be loaded, found none")
         return self._decider
+
+    @property
+    def kept(self) -> set[str]:
+        """The bundles that are kept ready, see ``keep``."""
+        return set(self._arms)
 
     async def start(self, model: ModelRecord) -> None:
         """Load the first bundle.
@@ -95,9 +101,12 @@ class SymbolReplica:
             self._of = known
         return self._state
 
-    def follow(self, model: ModelRecord) -> Reason | None:
+    def follow(self, model: ModelRecord | Challenger) -> Reason | None:
         """Decide with the chosen bundle from now on, or load it and hold meanwhile."""
         if self.decider.bundle.bundle_id == model.bundle_id:
+            return None
+        if (kept := self._arms.get(model.bundle_id)) is not None:
+            self._decider = kept
             return None
         prepared = self._prepared
         if prepared is not None and prepared.bundle.bundle_id == model.bundle_id:
@@ -114,6 +123,23 @@ class SymbolReplica:
             return
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load_in_time(proposal))
+
+    async def keep(self, wanted: Sequence[ModelRecord | Challenger]) -> None:
+        """Keep bundles that take turns to decide ready, so that no turn waits for its bundle.
+
+        Raises:
+            TacticalError: one of them cannot be loaded.
+        """
+        self._arms = {
+            each.bundle_id: self._arms[each.bundle_id]
+            for each in wanted
+            if each.bundle_id in self._arms
+        }
+        for each in wanted:
+            if each.bundle_id == self.decider.bundle.bundle_id:
+                self._arms[each.bundle_id] = self.decider
+            elif each.bundle_id not in self._arms:
+                self._arms[each.bundle_id] = await asyncio.to_thread(self._loaded, each)
 
     def prepare(self, record: ModelRecord) -> None:
         """Load and warm a bundle, so that ``follow`` can change over to it; takes a while.
@@ -132,7 +158,7 @@ class SymbolReplica:
             self._scores = version, await asyncio.to_thread(scores_by_bundle, trades)
         return self._scores[1]
 
-    async def _load_in_time(self, wanted: ModelRecord | ProposalRecord) -> None:
+    async def _load_in_time(self, wanted: ModelRecord | ProposalRecord | Challenger) -> None:
         try:
             self._prepared = await asyncio.to_thread(self._loaded, wanted)
         except Exception:
@@ -140,7 +166,7 @@ class SymbolReplica:
             _LOG.exception("a bundle could not be loaded, trying again")
             await asyncio.sleep(_RETRY_LOAD_S)
 
-    def _loaded(self, wanted: ModelRecord | ProposalRecord) -> Decider:
+    def _loaded(self, wanted: ModelRecord | ProposalRecord | Challenger) -> Decider:
         """Return the bundle; from the copy in the state folder if its own folder has another."""
         try:
             return self._load(wanted.path, wanted.bundle_id)

@@ -8,7 +8,13 @@ from pathlib import Path
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import ServiceError
-from serve.state.records import Challenger, ExperimentRecord, ModelRecord, model_record
+from serve.state.records import (
+    Challenger,
+    ExperimentRecord,
+    ModelRecord,
+    Split,
+    model_record,
+)
 from serve.state.symbol_machine import SymbolMachine
 from serve.state.total import TotalLimits
 
@@ -87,11 +93,20 @@ def load_challengers(paths: Sequence[Path], bundles: Sequence[Bundle]) -> list[B
     return list(found.values())
 
 
-def experiment_record(challengers: Sequence[Bundle]) -> ExperimentRecord:
-    """Return the record that a start chose these challengers."""
+def experiment_record(challengers: Sequence[Bundle], split: Split = "none") -> ExperimentRecord:
+    """Return the record that a start chose these challengers.
+
+    ``split``: by what they decide in place of the champion, see ``Experiment.deciding``.
+
+    Raises:
+        ServiceError: there is nothing to split between.
+    """
+    if split != "none" and not challengers:
+        raise ServiceError(f"a split by {split} must have a challenger, found none")
     return ExperimentRecord(
         tuple(
             Challenger(str(each.path), each.bundle_id, each.instrument.symbol)
             for each in challengers
-        )
+        ),
+        split,
     )

@@ -71,6 +71,7 @@ from serve.state.opening import (
     state_of,
 )
 from serve.state.places import place_state
+from serve.state.records import Split
 
 if TYPE_CHECKING:
     from serve.state.ownership import StateOwner
@@ -131,6 +132,7 @@ def start_service(
     bus: str | None = None,
     drift: Path | None = None,
     challengers: Sequence[Path] = (),
+    split: Split = "none",
 ) -> Service:
     """Start the service and return once it answers.
 
@@ -155,6 +157,7 @@ def start_service(
         drift: profile of the bundle, or folder of profiles, with which what the service sees and
             does is compared; None for no monitor.
         challengers: bundles that answer in the shadow of every decision.
+        split: by what challengers decide in place of the champion.
 
     Raises:
         UnreadableError: there is no bundle.
@@ -168,6 +171,7 @@ def start_service(
     progress("verifying the bundle" if len(paths) == 1 else "verifying the bundles")
     bundles = load_bundles([Path(path) for path in paths])
     rivals = load_challengers(challengers, bundles)
+    experiment = experiment_record(rivals, split)
     token = os.environ.get(TOKEN_VARIABLE) or None
     require_safe_binding(host, token)
     admin = admin_token_digest(os.environ.get(ADMIN_TOKEN_VARIABLE), token)
@@ -200,7 +204,7 @@ def start_service(
             folder=str(own),
             models=launch_records(bundles, uuid.uuid4().hex, config),
             limits=total_limits(bundles, config),
-            experiment=experiment_record(rivals),
+            experiment=experiment,
         )
         progress("reading the state")
         owned = []

@@ -54,15 +54,15 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A decision by the time of its bar: when, on which synergy, and the champion's votes.
+    """A decision by the time of its bar: when, and on which synergy.
 
-    ``ballot`` is None where votes did not decide.
+    ``voted``: votes decided, not an operator or doubtful data.
     """
 
     at_s: float
     version: int
     synergy: tuple[int, int]
-    ballot: Ballot | None
+    voted: bool
 
 
 @dataclass(slots=True)
@@ -87,59 +87,70 @@ class Arm:
 
 
 class Shadow:
-    """The challengers of one symbol, as long as one bundle decides for it.
+    """The challengers of one symbol, as long as one bundle is its champion.
 
     Args:
-        champion: the bundle that decides.
+        champion: the bundle that decides, but for the turns of challengers.
         arms: the challengers.
         rules: when a comparison has a result.
     """
 
     def __init__(
-        self, champion: Bundle, arms: Sequence[Arm], rules: ChallengeRules = DEFAULT_RULES
+        self, champion: Decider, arms: Sequence[Arm], rules: ChallengeRules = DEFAULT_RULES
     ) -> None:
-        self.champion, self.arms, self._rules = champion, arms, rules
+        self.champion, self._decider = champion.bundle, champion
+        self.arms, self._rules = arms, rules
         self._asked: dict[int, Asked] = {}
+        self._ballots: dict[int, Ballot] = {}  # of the champion
 
     def take(
         self, record: DecisionRecord, bar_s: int | None, history: MarketHistory | None
     ) -> None:
-        """Have each challenger answer a decision of the champion.
+        """Have each bundle answer a decision that it did not make.
 
         Args:
-            record: the decision; those of other bundles are passed over.
+            record: the decision; those of bundles that are not compared are passed over.
             bar_s: open time of the newest bar that was known, None for none.
             history: the bars, None while there are too few.
         """
         arms = [arm for arm in self.arms if record.state_version >= arm.since]
         answered = record.answered
-        if not arms or answered["bundle_id"] != self.champion.bundle_id:
+        made = {str(answered["bundle_id"]): answered}
+        compared = {self.champion.bundle_id, *(arm.bundle.bundle_id for arm in arms)}
+        if not arms or not made.keys() <= compared:
             return
-        voted = record.control is Control.NONE and record.data_issue is None
-        asked = Asked(
-            record.at_s,
-            record.state_version,
-            (record.synergy_kind, record.synergy_direction),
-            Ballot.of(answered) if voted else None,
-        )
-        newest = True
-        if bar_s is not None:
-            known = self._asked.get(bar_s)  # orders are written before holds of earlier times
-            newest = known is None or known.at_s <= asked.at_s
-            if newest:
-                self._asked[bar_s] = asked
+        newest = bar_s is not None and self._note(record, bar_s, arms)
         matrix = None if record.matrix is not None else _window(record, bar_s, history)
+        known = record.matrix is not None or matrix is not None
+        if known:
+            request, given = input_of(record, matrix), circumstances_of(record)
+            for decider in (self._decider, *(arm.decider for arm in arms)):
+                if decider.bundle.bundle_id not in made:
+                    answer = decider.decide_under(request, given).answer
+                    made[decider.bundle.bundle_id] = msgspec.to_builtins(answer)
         for arm in arms:
             arm.since_s = record.at_s if arm.since_s is None else min(arm.since_s, record.at_s)
-            if record.matrix is None and matrix is None:
+            if not known:
                 arm.unanswered += 1
                 continue
-            request = input_of(record, matrix)
-            made = arm.decider.decide_under(request, circumstances_of(record)).answer
+            ours, theirs = made[arm.bundle.bundle_id], made[self.champion.bundle_id]
             arm.decisions += 1
-            arm.agreed += made.decision.action == answered["decision"]["action"]
-            if bar_s is not None and newest:
-                arm.ballots[bar_s] = Ballot.of(msgspec.to_builtins(made))
+            arm.agreed += ours["decision"]["action"] == theirs["decision"]["action"]
+            if newest and bar_s is not None:
+                arm.ballots[bar_s] = Ballot.of(ours)
+                self._ballots[bar_s] = Ballot.of(theirs)
+
+    def _note(self, record: DecisionRecord, bar_s: int, arms: Sequence[Arm]) -> bool:
+        """Return whether a decision is the newest on its bar; forget the votes of an older one."""
+        before = self._asked.get(bar_s)  # orders are written before holds of earlier times
+        if before is not None and before.at_s > record.at_s:
+            return False
+        voted = record.control is Control.NONE and record.data_issue is None
+        synergy = record.synergy_kind, record.synergy_direction
+        self._asked[bar_s] = Asked(record.at_s, record.state_version, synergy, voted)
+        for ballots in (self._ballots, *(arm.ballots for arm in arms)):
+            ballots.pop(bar_s, None)
+        return True
 
     def report(self, history: MarketHistory | None) -> SymbolExperiment:
         """Return what is known of the challengers, with their accounts on the bars of now."""
@@ -194,14 +205,12 @@ class Shadow:
         for bar in bars:
             kind[bar], direction[bar] = asked[int(time_s[bar])].synergy
         track = SynergyTrack(kind, direction, (kind > 0).astype(np.float64))
-        own = {t: each.ballot for t, each in asked.items() if each.ballot is not None}
-        # a bar that the challenger could not answer is one on which neither trades
-        voted = {t: ballot for t, ballot in own.items() if t in arm.ballots}
+        # where the challenger could not answer neither of them trades
+        both = [t for t, each in asked.items() if each.voted and t in arm.ballots]
+        theirs, ours = ({t: of[t] for t in both} for of in (self._ballots, arm.ballots))
         return (
-            _trade(history, track, start, voted, self.champion, self.champion),
-            _trade(
-                history, track, start, {t: arm.ballots[t] for t in voted}, arm.bundle, self.champion
-            ),
+            _trade(history, track, start, theirs, self.champion, self.champion),
+            _trade(history, track, start, ours, arm.bundle, self.champion),
         )
 
 

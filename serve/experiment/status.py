@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from rllib_tactical.artifacts.atomic import atomic_write_bytes
 from serve.api.alerts import AlertCode
 from serve.api.experiment import ExperimentAnswer, SymbolExperiment
 from serve.api.health import Alert
+from serve.state.machine import StateMachine
 
 _LOG = logging.getLogger(__name__)
 EXPERIMENT_FILE: Final = "experiment.json"
@@ -43,16 +43,14 @@ class ExperimentReader:
         self._stamp = 0
         self._known = ExperimentAnswer()
 
-    def read(
-        self, deciding: Mapping[str, str], challengers: Mapping[str, set[str]]
-    ) -> ExperimentAnswer:
-        """Return what is known of the experiment that goes on.
-
-        Args:
-            deciding: by symbol, the bundle that decides now.
-            challengers: by symbol, the bundles that are compared with it.
-        """
-        wanted = {symbol: each for symbol, each in challengers.items() if each}
+    def read(self, machine: StateMachine) -> ExperimentAnswer:
+        """Return what is known of the experiment that goes on in a state."""
+        experiment = machine.experiment
+        wanted = {
+            symbol: {each.bundle_id for each in experiment.of(symbol)}
+            for symbol in machine.served
+            if experiment.of(symbol)
+        }
         if not wanted:
             return ExperimentAnswer()
         try:
@@ -66,14 +64,16 @@ class ExperimentReader:
             _LOG.warning("the result of the shadow cannot be read: %s", error)
         return ExperimentAnswer(
             at_s=self._known.at_s,
+            split=experiment.record.split,
             symbols={
                 symbol: SymbolExperiment(
                     champion=found.champion,
                     challengers=[c for c in found.challengers if c.bundle_id in wanted[symbol]],
+                    deciding=machine.deciding(symbol).bundle_id,
                 )
                 for symbol, found in self._known.symbols.items()
-                # of another bundle that decided before nothing is said
-                if symbol in wanted and found.champion == deciding.get(symbol)
+                # of another champion before this one nothing is said
+                if symbol in wanted and found.champion == machine.symbols[symbol].model.bundle_id
             },
         )
 

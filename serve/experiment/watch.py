@@ -200,7 +200,8 @@ class ExperimentWatch:
                 raise DataError(f"bundle {bundle_id[:12]} decides for {symbol}, found it nowhere")
             arms = [Arm(self._deciders[each], since) for each, since in compared]
             seen = SeenBars(champion.instrument, champion.bar_seconds)
-            self._markets[symbol] = _Market(key, Shadow(champion, arms, self._rules), seen)
+            decider = Decider(champion, PerformanceConfig(), bundle_engine(champion))
+            self._markets[symbol] = _Market(key, Shadow(decider, arms, self._rules), seen)
         return True
 
     def _key(self, machine: StateMachine, symbol: str) -> tuple[str, tuple[tuple[str, int], ...]]:

@@ -161,12 +161,7 @@ class Queries:
 
     def _experiment(self) -> ExperimentAnswer:
         """Return what is known of the challengers of the bundles that decide."""
-        experiment = self._replica.machine.experiment
-        challengers = {
-            symbol: {each.bundle_id for each in experiment.of(symbol)}
-            for symbol in self._replica.symbols
-        }
-        return self._shadow.read(self._deciding(), challengers)
+        return self._shadow.read(self._replica.machine)
 
     def monitors(self) -> MonitorsAnswer:
         """Return what is watched beside the decisions, for the operator's page."""

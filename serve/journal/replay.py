@@ -24,7 +24,7 @@ from serve.journal.reading import read_decisions
 from serve.journal.record import DecisionRecord, circumstances_of, input_of
 from serve.state.machine import StateMachine
 from serve.state.opening import is_remote, open_store
-from serve.state.records import ModelRecord, record_of
+from serve.state.records import ExperimentRecord, ModelRecord, record_of
 from serve.state.store import Store, StoredSnapshot, unpack
 
 _UNTIMED: Final = ("timing",)
@@ -103,6 +103,9 @@ class PastStates:
             yield machine
         for stored in chain(*map(unpack, image.archives), image.records):
             record = record_of(stored)
+            if isinstance(record, ExperimentRecord):
+                for each in record.challengers:
+                    self.paths.setdefault(each.bundle_id, []).append(Path(each.path))
             if isinstance(record, ModelRecord):
                 self.paths.setdefault(record.bundle_id, []).append(Path(record.path))
             if stored.sequence > max(wanted, default=0):

@@ -11,7 +11,7 @@ from serve.journal.record import decision_of, input_of
 from serve.journal.replay import find_bundle
 from serve.state.history import check_image
 from serve.state.opening import is_remote, journal_name, open_store
-from serve.state.records import ModelRecord, record_of
+from serve.state.records import ExperimentRecord, ModelRecord, record_of
 from serve.state.sqlite_store import FILE_NAME
 from serve.state.store import DamagedError, Image, StoredRecord, unpack
 
@@ -73,6 +73,9 @@ def verify_journal(name: str, bundles: Sequence[Path] = ()) -> JournalCheck:
     paths: dict[str, list[Path]] = {}
     for stored in _records(state):
         record = record_of(stored)
+        if isinstance(record, ExperimentRecord):
+            for each in record.challengers:
+                paths.setdefault(each.bundle_id, []).append(Path(each.path))
         if isinstance(record, ModelRecord):
             paths.setdefault(record.bundle_id, []).append(Path(record.path))
     problems += [

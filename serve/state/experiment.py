@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
-from serve.state.records import Challenger, ExperimentRecord
+from serve.state.records import Challenger, ExperimentRecord, Split
 
 
 class ExperimentState(msgspec.Struct, frozen=True):
@@ -12,6 +14,7 @@ class ExperimentState(msgspec.Struct, frozen=True):
 
     challengers: tuple[Challenger, ...] = ()
     since: dict[str, int] = {}
+    split: Split = "none"
 
 
 class Experiment:
@@ -38,6 +41,30 @@ class Experiment:
         """Return the version of the state at which its comparison began."""
         return self._since[challenger.bundle_id]
 
+    @property
+    def is_split(self) -> bool:
+        """Whether challengers decide in place of the champion at times."""
+        return self._record.split != "none"
+
+    def deciding(self, symbol: str, session: int | None) -> Challenger | None:
+        """Return the challenger that decides for a symbol, None for the champion.
+
+        Each has the same share of the symbols, or of the sessions of each symbol. A hash says
+        whose turn it is, so that every replica and every replay finds the same.
+
+        Args:
+            symbol: one that is served.
+            session: how many sessions have begun, None before the first price.
+        """
+        arms = self.of(symbol)
+        by_session = self._record.split == "session"
+        if not arms or not self.is_split or (by_session and session is None):
+            return None
+        parts = [symbol, *(each.bundle_id for each in arms), *([str(session)] * by_session)]
+        digest = hashlib.sha256(" ".join(parts).encode()).digest()
+        turn = int.from_bytes(digest[:8], "big") % (1 + len(arms))
+        return None if turn == 0 else arms[turn - 1]
+
     def choose(self, record: ExperimentRecord, version: int) -> None:
         """Take the challengers of a record; ``version``: of the state with it."""
         self._record = record
@@ -52,8 +79,9 @@ class Experiment:
 
     def state(self) -> ExperimentState:
         """Return all of it, for ``resume``."""
-        return ExperimentState(self._record.challengers, dict(self._since))
+        return ExperimentState(self._record.challengers, dict(self._since), self._record.split)
 
     def resume(self, state: ExperimentState) -> None:
         """Go on from ``state``."""
-        self._record, self._since = ExperimentRecord(state.challengers), dict(state.since)
+        self._record = ExperimentRecord(state.challengers, state.split)
+        self._since = dict(state.since)

@@ -24,6 +24,7 @@ from serve.state.fills import FillPlan
 from serve.state.records import (
     AccountRecord,
     BarsRecord,
+    Challenger,
     ControlRecord,
     ExperimentRecord,
     FillsRecord,
@@ -133,6 +134,11 @@ class StateMachine:
             known = ", ".join(self.symbols)
             raise ServiceError(f"symbol must be one of {known}, found {symbol}")
         return self.symbols[symbol]
+
+    def deciding(self, symbol: str) -> ModelRecord | Challenger:
+        """Return the bundle that decides for a symbol now: the champion, or a challenger."""
+        own = self.symbols[symbol]
+        return self.experiment.deciding(symbol, own.sessions) or own.model
 
     @property
     def left_out(self) -> tuple[str, ...]:

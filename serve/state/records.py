@@ -5,7 +5,7 @@ Records without a symbol are those of older versions, whose states have one symb
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -111,6 +111,9 @@ class ServingRecord(msgspec.Struct, tag="serving", frozen=True):
     limits: TotalLimits = NO_LIMITS
 
 
+Split = Literal["none", "symbol", "session"]
+
+
 class Challenger(msgspec.Struct, frozen=True):
     """A bundle that is compared with the one that decides for its symbol."""
 
@@ -120,9 +123,13 @@ class Challenger(msgspec.Struct, frozen=True):
 
 
 class ExperimentRecord(msgspec.Struct, tag="experiment", frozen=True):
-    """The service was started with these challengers; none end every comparison."""
+    """The service was started with these challengers; none end every comparison.
+
+    ``split``: by what challengers decide in place of the champion, see ``Experiment.deciding``.
+    """
 
     challengers: tuple[Challenger, ...] = ()
+    split: Split = "none"
 
 
 NO_EXPERIMENT: Final = ExperimentRecord()

@@ -125,7 +125,10 @@ def test_events_come_as_they_happen_and_go_on_after_a_cut(bundle: Bundle, tmp_pa
         cursor = view(scene)["cursor"]
         with events(scene, "?symbol=TEST", **{"last-event-id": cursor}) as stream:
             _, monitors = stream.next("monitors")
-            assert monitors == {"drift": {}, "experiment": {"at_s": None, "symbols": {}}}
+            assert monitors == {
+                "drift": {},
+                "experiment": {"at_s": None, "split": "none", "symbols": {}},
+            }
             answer = market.step()
             found = stream.gather("bars", "gaps", "decision", "status")
             bars, decision = found["bars"]["bars"], found["decision"]

@@ -110,6 +110,9 @@ def test_challengers_are_for_the_markets_that_are_served(
     (chosen,) = experiment_record(loaded).challengers
     assert (chosen.symbol, chosen.bundle_id) == ("A", rival.bundle_id)
     assert experiment_record(load_challengers([], bundles)) == ExperimentRecord()
+    assert experiment_record(loaded, "session").split == "session"
+    with pytest.raises(ServiceError, match="a split by symbol must have a challenger, found none"):
+        experiment_record([], "symbol")
     for path in (bundles[0].path, rival.path):
         with pytest.raises(ServiceError, match="another bundle than all before it"):
             load_challengers([rival.path, path], bundles)

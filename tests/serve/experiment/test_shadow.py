@@ -57,6 +57,11 @@ def decider(tmp_path_factory: pytest.TempPathFactory) -> Decider:
     return Decider(challenger_for(tmp_path_factory.mktemp("challenger")), PerformanceConfig())
 
 
+@pytest.fixture(scope="module")
+def champion(bundle: Bundle) -> Decider:
+    return Decider(bundle, PerformanceConfig())
+
+
 @pytest.fixture
 def arm(decider: Decider) -> Arm:
     return Arm(decider, since=0)
@@ -67,10 +72,10 @@ def bar_of(row: int) -> int:
 
 
 def test_a_champion_as_its_own_challenger_agrees_always(
-    bundle: Bundle, records: list[DecisionRecord]
+    bundle: Bundle, champion: Decider, records: list[DecisionRecord]
 ) -> None:
-    arm = Arm(Decider(bundle, PerformanceConfig()), since=0)
-    shadow, history = Shadow(bundle, [arm]), history_of(bundle, BARS)
+    arm = Arm(champion, since=0)
+    shadow, history = Shadow(champion, [arm]), history_of(bundle, BARS)
     for row, record in enumerate(records[:-2]):
         shadow.take(record, bar_of(row), history)
     (found,) = shadow.report(history).challengers
@@ -80,9 +85,9 @@ def test_a_champion_as_its_own_challenger_agrees_always(
 
 
 def test_what_an_operator_decided_is_answered_and_not_traded(
-    bundle: Bundle, records: list[DecisionRecord], arm: Arm
+    bundle: Bundle, champion: Decider, records: list[DecisionRecord], arm: Arm
 ) -> None:
-    shadow, history = Shadow(bundle, [arm]), history_of(bundle, BARS)
+    shadow, history = Shadow(champion, [arm]), history_of(bundle, BARS)
     paused, by_matrix = records[-2], records[-1]
     assert paused.control is by_matrix.control is Control.PAUSE
     shadow.take(paused, bar_of(STOP - FIRST - 1), history)
@@ -93,11 +98,11 @@ def test_what_an_operator_decided_is_answered_and_not_traded(
 
 
 def test_a_decision_whose_bars_were_revised_is_traded_by_neither(
-    bundle: Bundle, records: list[DecisionRecord], arm: Arm
+    bundle: Bundle, champion: Decider, records: list[DecisionRecord], arm: Arm
 ) -> None:
     history = history_of(bundle, BARS)
     traded = [row for row, r in enumerate(records[:-2]) if r.answered["decision"]["execute"]]
-    shadow = Shadow(bundle, [arm])
+    shadow = Shadow(champion, [arm])
     shadow.take(records[traded[0]], bar_of(traded[0] - 1), history)  # the price is another one
     shadow.take(records[traded[1]], bar_of(traded[1]), None)
     (found,) = shadow.report(history).challengers
@@ -106,11 +111,11 @@ def test_a_decision_whose_bars_were_revised_is_traded_by_neither(
 
 
 def test_decisions_before_the_comparison_and_of_other_bundles_do_not_count(
-    bundle: Bundle, records: list[DecisionRecord], arm: Arm
+    bundle: Bundle, champion: Decider, records: list[DecisionRecord], arm: Arm
 ) -> None:
     history = history_of(bundle, BARS)
     arm.since = records[5].state_version
-    shadow = Shadow(bundle, [arm])
+    shadow = Shadow(champion, [arm])
     for row, record in enumerate(records[:-2]):
         shadow.take(record, bar_of(row), history)
     (found,) = shadow.report(history).challengers
@@ -123,7 +128,7 @@ def test_decisions_before_the_comparison_and_of_other_bundles_do_not_count(
 
 
 def test_of_two_decisions_on_a_bar_the_later_one_counts(
-    bundle: Bundle, records: list[DecisionRecord], arm: Arm
+    bundle: Bundle, champion: Decider, records: list[DecisionRecord], arm: Arm
 ) -> None:
     history = history_of(bundle, BARS)
     row = next(n for n, r in enumerate(records) if r.answered["decision"]["execute"])
@@ -131,7 +136,7 @@ def test_of_two_decisions_on_a_bar_the_later_one_counts(
     earlier = msgspec.structs.replace(later, at_s=later.at_s - 1.0, control=Control.PAUSE)
     both = []
     for order in ((later, earlier), (earlier, later)):
-        shadow = Shadow(bundle, [Arm(arm.decider, since=0)])
+        shadow = Shadow(champion, [Arm(arm.decider, since=0)])
         for record in order:
             shadow.take(record, bar_of(row), history)
         both.append(shadow.report(history))

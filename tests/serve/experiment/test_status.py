@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rllib_tactical.bundle.bundle import Bundle
 from serve.api.experiment import ChallengerAnswer, ExperimentAnswer, SymbolExperiment
 from serve.experiment.status import (
     EXPERIMENT_FILE,
@@ -14,6 +15,8 @@ from serve.experiment.status import (
     stale_alerts,
     write_experiment,
 )
+from serve.state.machine import StateMachine
+from serve.state.records import Challenger, ExperimentRecord, model_record
 
 
 def challenger(bundle_id: str, verdict: str = "running") -> ChallengerAnswer:
@@ -49,19 +52,37 @@ def answer(*challengers: ChallengerAnswer, at_s: float = 7.0) -> ExperimentAnswe
     return ExperimentAnswer(at_s=at_s, symbols={"X": own})
 
 
-def test_a_replica_shows_the_challengers_of_the_bundle_that_decides(tmp_path: Path) -> None:
-    reader, compared = ExperimentReader(tmp_path / "state"), {"X": {"a", "b"}}
-    assert reader.read({"X": "c"}, compared) == ExperimentAnswer()
-    write_experiment(tmp_path / "state", answer(challenger("a"), challenger("gone")))
-    assert reader.read({"X": "c"}, compared) == answer(challenger("a"))
-    # another bundle decides now; or there is no experiment any more
-    assert reader.read({"X": "d"}, compared).symbols == {}
-    assert reader.read({"X": "c"}, {"X": set()}) == ExperimentAnswer()
+def test_a_replica_shows_the_challengers_of_the_bundle_that_decides(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    model = msgspec.structs.replace(model_record(bundle, "first"), bundle_id="c")
+    machine, reader = StateMachine(model), ExperimentReader(tmp_path / "state")
+    arms = tuple(Challenger(f"/{name}", name, "TEST") for name in "ab")
+    machine.apply(ExperimentRecord(arms))
+    assert reader.read(machine) == ExperimentAnswer()
+
+    def shown(turn: str = "c") -> ExperimentAnswer:
+        own = SymbolExperiment(champion="c", challengers=[challenger("a")], deciding=turn)
+        return ExperimentAnswer(at_s=7.0, symbols={"TEST": own})
+
+    found = SymbolExperiment(champion="c", challengers=[challenger("a"), challenger("gone")])
+    write_experiment(tmp_path / "state", ExperimentAnswer(at_s=7.0, symbols={"TEST": found}))
+    assert reader.read(machine) == shown()
     path = tmp_path / "state" / EXPERIMENT_FILE
     path.write_text("not JSON, and of another time")
-    assert reader.read({"X": "c"}, compared) == answer(challenger("a"))  # what was known last
+    assert reader.read(machine) == shown()  # what was known last
+    machine.apply(ExperimentRecord(arms, "symbol"))
+    turn = machine.deciding("TEST").bundle_id
+    assert reader.read(machine) == msgspec.structs.replace(shown(turn), split="symbol")
+    # another bundle is chosen now; or there is no experiment any more
+    machine.apply(msgspec.structs.replace(model, bundle_id="d"))
+    assert reader.read(machine).symbols == {}
+    machine.apply(ExperimentRecord())
+    machine.apply(model)
+    assert reader.read(machine) == ExperimentAnswer()
+    machine.apply(ExperimentRecord(arms))
     path.unlink()
-    assert reader.read({"X": "c"}, compared) == ExperimentAnswer()
+    assert reader.read(machine) == ExperimentAnswer()
 
 
 @pytest.mark.parametrize("verdict", ["better", "worse", "hopeless"])

@@ -62,6 +62,29 @@ def test_a_start_writes_its_challengers_where_they_are_others(
     assert next_record(NO_EXPERIMENT) == NO_EXPERIMENT
 
 
+def test_turns_are_shared_and_the_same_for_all(machine: StateMachine) -> None:
+    experiment = machine.experiment
+    machine.apply(ExperimentRecord((A, B)))
+    assert experiment.deciding("TEST", 1) is None
+    machine.apply(ExperimentRecord((A, B), "session"))
+    assert experiment.deciding("TEST", None) is None  # no price yet
+    assert experiment.deciding("OTHER", 1) is None
+    turns = [experiment.deciding("TEST", session) for session in range(300)]
+    assert all(80 < turns.count(each) < 120 for each in (None, A, B))
+    again = StateMachine.load(machine.dump()).experiment
+    assert [again.deciding("TEST", session) for session in range(300)] == turns
+    # by symbol a session changes nothing, and some symbols have another turn
+    symbols = [f"S{number}" for number in range(60)]
+    arms = tuple(Challenger("/x", name, name) for name in symbols)
+    machine.apply(ExperimentRecord(arms, "symbol"))
+    found = [experiment.deciding(name, 1) for name in symbols]
+    assert found == [experiment.deciding(name, 2) for name in symbols]
+    assert 15 < found.count(None) < 45
+    machine.apply(ExperimentRecord((A,), "symbol"))
+    machine.apply(ExperimentRecord((A,)))
+    assert machine.deciding("TEST") == machine.of().model
+
+
 def test_a_snapshot_of_an_older_version_has_no_challengers(machine: StateMachine) -> None:
     image = msgspec.msgpack.decode(machine.dump())
     del image["experiment"]
