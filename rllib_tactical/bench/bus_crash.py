@@ -41,7 +41,7 @@ SERVICE: Final = ServiceConfig(
 )
 LEASE_S: Final = 0.5
 PATIENCE_S: Final = 20.0
-SETTLE_S: Final = 60.0
+SETTLE_S: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def drained(url: str, patience_s: float) -> bool:
     with BusReader(url) as bus:
         while time.monotonic() - changed < patience_s:
             with suppress(ServiceError):
-                left = sum(state.pending + (state.lag or 0) for state in bus.inputs(1))
+                left = sum(state.pending + state.lag for state in bus.inputs(1))
                 if left == 0:
                     return True
                 if left != best:

@@ -122,8 +122,7 @@ def pending_command(count: int, bus: str, as_json: bool) -> None:
             click.echo(_line(msgspec.to_builtins(state)))
     else:
         for state in states:
-            lag = "-" if state.lag is None else state.lag
-            click.echo(f"{state.stream:<10} {lag} not read, {state.pending} not answered")
+            click.echo(f"{state.stream:<10} {state.lag} not read, {state.pending} not answered")
             for one in state.waiting:
                 times = "once" if one.deliveries == 1 else f"{one.deliveries} times"
                 click.echo(

@@ -31,9 +31,9 @@ from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.errors import DataError, TrainingError, UsageError
 from rllib_tactical.lifecycle.gate import GateResult, GateRules, gate
 from rllib_tactical.lifecycle.registry import Registry
-from rllib_tactical.monitoring.bundle_drift import observe
+from rllib_tactical.monitoring.bundle_drift import bundle_profile, observe
 from rllib_tactical.monitoring.monitor import assess
-from rllib_tactical.monitoring.profile import read_profile
+from rllib_tactical.monitoring.profile import read_profile, write_profile
 from rllib_tactical.rl import train
 
 ADAPT: Final = "adapt.json"
@@ -151,6 +151,7 @@ class Adaptation:
         self._step("registry", lambda: self._add(challenger, result))
         if not result["passed"]:
             return self._end("refused", challenger.bundle_id, words, result)
+        self._log(f"drift: {self._step('profile', lambda: self._profile(challenger))['words']}")
         if not self._settings.promote:
             return self._end("passed", challenger.bundle_id, words, result)
         self._step("promotion", lambda: self._promote(challenger, words, result))
@@ -273,6 +274,17 @@ class Adaptation:
             key=self._key,
         )
         return {"bundle_id": entry.bundle_id}
+
+    def _profile(self, challenger: Bundle) -> dict[str, Any]:
+        """Write what the challenger's drift will be measured by, before it may be chosen."""
+        path = self._registry.profile_path(challenger.bundle_id)
+        try:
+            profile = bundle_profile(challenger, self._dataset(self._out / "bars.parquet"))
+        except DataError as error:
+            return {"words": f"the challenger has no profile: {error}"}
+        path.parent.mkdir(exist_ok=True)
+        write_profile(path, profile)
+        return {"words": f"profile of the challenger {path}"}
 
     def _promote(self, challenger: Bundle, words: str, result: dict[str, Any]) -> dict[str, Any]:
         if self._registry.chosen(self._symbol) != challenger.bundle_id:

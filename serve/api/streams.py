@@ -28,6 +28,8 @@ DECISION: Final = "decision"
 DEFAULT_NAME: Final = "tactical"
 GROUP: Final = "service"
 """The consumer group in which the services of one bus read."""
+COUNTED: Final = 2_000
+"""So many unread entries are counted at most where the server cannot tell their number."""
 
 Moment = Annotated[float, Meta(ge=0.0)]
 """UTC epoch seconds."""

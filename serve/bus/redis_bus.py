@@ -25,6 +25,7 @@ from serve.api.redis_url import without_password
 from serve.api.streams import (
     ALERTS,
     COMMANDS,
+    COUNTED,
     DATA,
     DEAD,
     DECISIONS,
@@ -281,15 +282,30 @@ class RedisBus:
             pipe.xlen(self._key(DEAD.name))
             pipe.time()
             *found, dead, (seconds, _) = await pipe.execute()
-        lags = [_field(groups, "lag") for groups in found[::2]]
+        lags = [
+            await self._lag(key, groups)
+            for key, groups in zip(self._streams, found[::2], strict=True)
+        ]
         known = [waiting["min"] for waiting in found[1::2] if waiting["pending"]]
         oldest_ms = min((int(_text(first).partition("-")[0]) for first in known), default=None)
         return BusFigures(
-            lag=None if None in lags else sum(lags),
+            lag=sum(lags),
             pending=sum(waiting["pending"] for waiting in found[1::2]),
             dead=dead,
             oldest_s=0.0 if oldest_ms is None else max(0.0, seconds - oldest_ms / 1e3),
         )
+
+    async def _lag(self, key: str, groups: Sequence[dict[str, Any]]) -> int:
+        """Return how many entries have not been read, counted where the server cannot tell.
+
+        Redis 7.0 forgets it when it is started again.
+        """
+        known: int | None = _field(groups, "lag")
+        if known is None:
+            last = _field(groups, "last-delivered-id")
+            after = "-" if last is None else f"({_text(last)}"
+            known = len(await self._client.xrange(key, after, "+", COUNTED))
+        return known
 
     async def tidy(self) -> None:
         """Drop entries beyond the retention that are answered, and consumers that are gone."""

@@ -58,11 +58,10 @@ def bus_settings(url: str | None) -> BusSettings | None:
 class BusFigures:
     """The group's entries that were not read yet, those not answered, and all dead letters.
 
-    ``lag`` is None where the server cannot tell; ``oldest_s``: age of the oldest that was read and
-    is not answered, 0 without one.
+    ``oldest_s``: age of the oldest that was read and is not answered, 0 without one.
     """
 
-    lag: int | None
+    lag: int
     pending: int
     dead: int
     oldest_s: float

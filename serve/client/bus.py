@@ -32,6 +32,7 @@ from serve.api.errors import RequestError
 from serve.api.redis_url import without_password
 from serve.api.streams import (
     BARS,
+    COUNTED,
     DEAD,
     DECISION,
     FILLS,
@@ -77,14 +78,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputState:
-    """How far the services are with a stream: ``lag`` entries not read, ``pending`` not answered.
-
-    ``lag`` is None where the server cannot tell.
-    """
+    """How far the services are: ``lag`` entries are not read, ``pending`` are not answered."""
 
     stream: str
     entries: int
-    lag: int | None
+    lag: int
     pending: int
     waiting: list[Waiting]
 
@@ -250,6 +248,17 @@ class BusReader(_Client):
             raise ServiceError(f"no dead letter {entry_id} is on the bus")
         return cast(DeadLetter, _received(DEAD, *found[0]).message)
 
+    def _lag(self, key: str, group: dict[str, Any]) -> int:
+        """Return how many entries the group has not read, counted where the server cannot tell.
+
+        Redis 7.0 forgets it when it is started again.
+        """
+        known: int | None = group.get("lag")
+        if known is not None:
+            return known
+        last = _text(group["last-delivered-id"])
+        return len(self._redis.xrange(key, f"({last}", "+", COUNTED))
+
     def _input(self, stream: Stream, count: int) -> InputState:
         key = self._key(stream)
         if not self._redis.exists(key):
@@ -264,7 +273,7 @@ class BusReader(_Client):
         return InputState(
             stream=stream.name,
             entries=entries,
-            lag=groups[0].get("lag"),
+            lag=self._lag(key, groups[0]),
             pending=groups[0]["pending"],
             waiting=[
                 Waiting(

@@ -214,7 +214,7 @@ def _of_bus(bus: BusStatus | None) -> Iterator[Metric]:
         values = {"bus_connected": bus.unreachable is None, "bus_reads": bus.reads}
     if figures is not None:
         values |= {
-            "bus_lag": math.nan if figures.lag is None else figures.lag,
+            "bus_lag": figures.lag,
             "bus_pending": figures.pending,
             "bus_oldest_seconds": figures.oldest_s,
             "bus_dead_letters": figures.dead,

@@ -339,7 +339,7 @@ def _streams(bus: BusStatus, statuses: list[Status], alerts: list[Alert]) -> Str
         if figures.oldest_s > BUS_WAIT_S:
             text = f"entries of the bus wait for {figures.oldest_s:.0f} s to be answered"
             trouble(AlertCode.BUS_WAITS, text)
-        if (figures.lag or 0) > BUS_LAG:
+        if figures.lag > BUS_LAG:
             trouble(AlertCode.BUS_LAG, f"{figures.lag} entries of the bus have not been read")
     if bus.dead_recently and figures is not None:
         text = f"{figures.dead} dead letters are on the bus, some of the last hour"

@@ -70,9 +70,15 @@ run(sys.argv[1:])
 
 
 def _tactical_without(hidden: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command where no package is found for which the expression ``hidden`` holds."""
+    """Run a command where no package is found for which the expression ``hidden`` holds.
+
+    It is not measured: a process that is has imported the sources, and what they need, before.
+    """
     code = HIDING.replace("HIDDEN", hidden)
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=clean
+    )
 
 
 def _project(root: Path) -> dict[str, object]:

@@ -23,7 +23,7 @@ from rllib_tactical.errors import UsageError
 from rllib_tactical.lifecycle.adapt import ADAPT, Adaptation, AdaptSettings
 from rllib_tactical.lifecycle.registry import Registry
 from rllib_tactical.monitoring.bundle_drift import bundle_profile
-from rllib_tactical.monitoring.profile import write_profile
+from rllib_tactical.monitoring.profile import read_profile, write_profile
 from rllib_tactical.rl import train
 from rllib_tactical.synthetic import make_market
 from tests.small_ray import small_ray
@@ -32,8 +32,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 DAY = 288
 BEFORE, AFTER = 150 * DAY, 100 * DAY
-TRAIN_SECONDS = 60.0
-CONFIG = TacticalConfig(training=TrainingConfig(iterations=10_000, actor_lr_end_factor=1.0))
+CONFIG = TacticalConfig(training=TrainingConfig(iterations=36, actor_lr_end_factor=1.0))
 
 
 def after(first: Bars, second: Bars) -> Bars:
@@ -52,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_bars(market.bars, folder / "before.parquet")
     source = DataSource(folder / "before.parquet", market.instrument)
     with small_ray():
-        train([source], folder / "run", CONFIG, max_seconds=TRAIN_SECONDS)
+        train([source], folder / "run", CONFIG)
     bundle = export_run(folder / "run", folder / "bundle")
     registry = Registry(folder / "registry")
     registry.add(bundle.path, why="first")
@@ -70,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adapt(folder: Path, name: str) -> Adaptation:
-    settings = AdaptSettings(only_on_drift=True, train_seconds=TRAIN_SECONDS)
+    settings = AdaptSettings(only_on_drift=True, iterations=24)
     return Adaptation(
         Registry(folder / "registry"),
         "SYNTH",
@@ -118,6 +117,8 @@ def test_a_changed_edge_is_found_learned_and_promoted(folder: Path) -> None:
     assert registry.chosen("SYNTH") == result.challenger != champion
     assert registry.lineage(str(result.challenger)) == [result.challenger, champion]
     assert sum(result.seconds.values()) < 3_600.0
+    # the next adaptation has something to measure drift by
+    assert read_profile(registry.profile_path(str(result.challenger))).symbol == "SYNTH"
     assert registry.promotions("SYNTH")[-1].evidence["drift"]["drift"] is True
     with pytest.raises(UsageError, match="the champion was"):
         adapt(folder, "changed").run(resume=True)

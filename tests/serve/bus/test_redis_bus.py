@@ -34,7 +34,7 @@ def ids(bus: Bus) -> list[str]:
 
 
 def unanswered(bus: Bus) -> list[int]:
-    return [state.pending + (state.lag or 0) for state in bus.reader.inputs()]
+    return [state.pending + state.lag for state in bus.reader.inputs()]
 
 
 def waiting(bus: Bus) -> bool:

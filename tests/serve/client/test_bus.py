@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from rllib_tactical.errors import ServiceError
-from serve.api.streams import ALERTS, BARS, DEAD, FILLS, SYNERGIES, DeadLetter
+from serve.api.streams import ALERTS, BARS, DEAD, FILLS, GROUP, SYNERGIES, DeadLetter
 from serve.api.write_requests import FillInput
+from serve.bus.redis_bus import RedisBus
+from serve.bus.status import BusFigures
 from serve.client.bus import BEGIN, BusPublisher, BusReader, Received, resend
 from serve.client.calls import Retries
 from tests.serve.bus.events import bars_request, event
@@ -41,6 +45,26 @@ def test_what_is_published_can_be_read(url: str) -> None:
             (1, 1, 0),
             (1, 1, 0),
         ]
+
+
+def test_unread_entries_are_counted_where_the_server_cannot_tell(url: str) -> None:
+    with BusPublisher(url) as publisher, BusReader(url) as reader:
+        sent = [publisher.synergy(event(f"syn-{i}", 5)) for i in range(4)]
+        with redis.Redis.from_url(url) as server:
+            # from the middle on: nobody has counted what was before
+            server.xgroup_create("{tactical}:synergies", GROUP, sent[1])
+            (group,) = server.xinfo_groups("{tactical}:synergies")
+        assert group["lag"] is None
+        assert reader.inputs()[0].lag == 2
+        assert asyncio.run(_figures(url)).lag == 2
+
+
+async def _figures(url: str) -> BusFigures:
+    bus = RedisBus(url, "test", 1.0)
+    try:
+        return await bus.figures()
+    finally:
+        await bus.close()
 
 
 @pytest.mark.slow
