@@ -21,7 +21,7 @@ from rllib_tactical.domain.features.table import FeatureStream
 from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.simulation.history import Split, build_history
 from rllib_tactical.domain.simulation.rewards import RewardConfig
-from rllib_tactical.domain.types import AGENTS
+from rllib_tactical.domain.types import AGENTS, Reason
 from serve.api.write_requests import BarInput, BarsRequest, FillInput, FillsRequest
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
@@ -105,7 +105,7 @@ def test_environment_equals_backtest(backtest, replayed):
     names = {1: "long", 0: "hold", -1: "short"}
     decisions = result.decisions
     assert [names[info["action"]] for info in after] == decisions["action"].tolist()
-    assert [info["reason"] for info in after] == decisions["reason"].tolist()
+    assert [Reason(info["reason"]).code for info in after] == decisions["reason"].tolist()
     assert [info["confidence"] for info in after] == decisions["score"].tolist()
     assert [info["quantity"] for info in after] == decisions["quantity"].tolist()
     assert [info["equity"] for info in after] == result.equity["equity"].tolist()[1:]

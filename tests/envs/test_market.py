@@ -38,15 +38,17 @@ def test_groups_are_dealt_out_evenly_and_every_instrument_gets_one():
 
 def test_episodes_of_the_environment_draw_their_instrument():
     env = TacticalParallelEnv(SPEC, seed=0)
-    seen = {env.reset()[1]["fvg"]["symbol"] for _ in range(30)}
-    assert seen == {"TEST", "OTHER"}
+    seen = {env.reset()[1]["fvg"]["instrument"] for _ in range(30)}
+    assert {env.symbols[place] for place in seen} == {"TEST", "OTHER"}
 
 
 def test_a_seed_repeats_instrument_and_start():
     one, two = TacticalParallelEnv(SPEC), TacticalParallelEnv(SPEC)
-    for seed in range(5):
-        first, second = one.reset(seed=seed)[1]["fvg"], two.reset(seed=seed)[1]["fvg"]
-        assert (first["symbol"], first["t"]) == (second["symbol"], second["t"])
+    two.reset(seed=77)
+    for seed in range(3):
+        for again in (seed, *[None] * 6):  # of either instrument, also without a seed
+            first, second = one.reset(seed=again)[1]["fvg"], two.reset(seed=again)[1]["fvg"]
+            assert first["bar"] == second["bar"]
 
 
 def test_the_running_bar_number_tells_the_observation():
