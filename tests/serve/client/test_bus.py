@@ -62,6 +62,7 @@ def test_unread_entries_are_counted_where_the_server_cannot_tell(url: str) -> No
 async def _figures(url: str) -> BusFigures:
     bus = RedisBus(url, "test", 1.0)
     try:
+        await bus.prepare()
         return await bus.figures()
     finally:
         await bus.close()
