@@ -1,0 +1,104 @@
+"""Other libraries drive the environment: SuperSuit with Stable-Baselines3, TorchRL with its MAPPO.
+
+They belong to the extra ``libraries``; without them these tests are skipped.
+"""
+
+import numpy as np
+import pytest
+
+from envs.parallel import TacticalParallelEnv
+from envs.spaces import STATE_SPACE
+from rllib_tactical.domain.types import AGENTS
+from tests.market import random_spec
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # theirs: TorchRL names the PettingZoo it is tested with
+]
+SPEC = random_spec(length=16)
+
+
+def test_stable_baselines3_learns_on_copies_of_it():
+    supersuit = pytest.importorskip("supersuit")
+    sb3 = pytest.importorskip("stable_baselines3")
+    env = supersuit.flatten_v0(TacticalParallelEnv(SPEC, seed=1))
+    copies = supersuit.concat_vec_envs_v1(
+        supersuit.pettingzoo_env_to_vec_env_v1(env), 2, base_class="stable_baselines3"
+    )
+    first = copies.reset()
+    assert first.shape == (2 * len(AGENTS), 420)
+    assert len({row.tobytes() for row in first}) == 2  # the agents of a copy see the same
+    model = sb3.PPO("MlpPolicy", copies, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
+    before = model.policy.action_net.weight.detach().clone()
+    model.learn(200)
+    assert model.num_timesteps >= 200
+    assert (model.policy.action_net.weight != before).any()
+
+
+def test_torchrl_takes_its_specs_and_its_mappo_loss_takes_a_rollout():
+    pytest.importorskip("torchrl")
+    envs, utils, modules, multiagent, nn = (
+        pytest.importorskip(name)
+        for name in (
+            "torchrl.envs",
+            "torchrl.envs.utils",
+            "torchrl.modules",
+            "torchrl.objectives.multiagent",
+            "tensordict.nn",
+        )
+    )
+    torch = pytest.importorskip("torch")
+    env = envs.PettingZooWrapper(
+        TacticalParallelEnv(SPEC, seed=1),
+        group_map={"agents": list(AGENTS)},
+        use_mask=False,
+        return_state=True,
+        categorical_actions=True,
+    )
+    utils.check_env_specs(env)
+
+    class Actor(torch.nn.Module):  # type: ignore[name-defined]
+        def __init__(self):
+            super().__init__()
+            self.out = torch.nn.Linear(420, 3)
+
+        def forward(self, observation):
+            return self.out(observation.flatten(-2))
+
+    class Critic(torch.nn.Module):  # type: ignore[name-defined]
+        def __init__(self):
+            super().__init__()
+            self.out = torch.nn.Linear(STATE_SPACE.shape[0], len(AGENTS))
+
+        def forward(self, state):
+            return self.out(state)[..., None]
+
+    actor = modules.ProbabilisticActor(
+        nn.TensorDictModule(Actor(), [("agents", "observation")], [("agents", "logits")]),
+        in_keys=[("agents", "logits")],
+        out_keys=[("agents", "action")],
+        distribution_class=torch.distributions.Categorical,
+        return_log_prob=True,
+        log_prob_key=("agents", "sample_log_prob"),
+    )
+    critic = nn.TensorDictModule(Critic(), ["state"], [("agents", "state_value")])
+    with torch.no_grad():
+        rollout = env.rollout(40, actor, break_when_any_done=False)
+    assert rollout["state"].shape == (40, 433)
+    assert int(rollout["next", "done"].sum()) == 2  # episodes of 16 bars
+    loss = multiagent.MAPPOLoss(actor, critic)
+    loss.set_keys(
+        value=("agents", "state_value"),
+        action=("agents", "action"),
+        sample_log_prob=("agents", "sample_log_prob"),
+        reward=("agents", "reward"),
+        done=("agents", "done"),
+        terminated=("agents", "terminated"),
+    )
+    loss.make_value_estimator(gamma=0.99, lmbda=0.95)
+    found = loss(rollout)
+    total = found["loss_objective"] + found["loss_critic"] + found["loss_entropy"]
+    total.backward()
+    grads = [p.grad for p in loss.parameters() if p.grad is not None]
+    assert len(grads) == 4
+    assert all(np.isfinite(grad.numpy()).all() and (grad != 0).any() for grad in grads)
