@@ -37,7 +37,7 @@ SMALL = """tactical_marl:
              accounts_per_bar: 4, num_env_runners: 1, episodes: {length: 32},
              checkpoint_every: 100000}
 """
-UPLOAD_LIMIT_BYTES = 4_000_000
+UPLOAD_LIMIT_BYTES = 8_000_000
 PATIENCE_S = 240.0
 UPLOADED = "this is the upload"
 
