@@ -13,7 +13,8 @@ from tests.market import random_spec
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore"),  # theirs: TorchRL names the PettingZoo it is tested with
+    # theirs: it names the PettingZoo that it is tested with
+    pytest.mark.filterwarnings("ignore:PettingZoo in TorchRL is tested:UserWarning"),
 ]
 SPEC = random_spec(length=16)
 
