@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -30,8 +27,7 @@ from websockets.sync.client import connect
 
 from rllib_tactical.bench.bad_requests import bad_requests
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.config.schema import TacticalConfig
-from rllib_tactical.config.service import PerformanceConfig, ServiceConfig
+from rllib_tactical.config.service import PerformanceConfig
 from rllib_tactical.domain.features.table import FeatureTable
 from rllib_tactical.domain.simulation.account import Account
 from rllib_tactical.errors import ServiceError
@@ -40,11 +36,17 @@ from serve.api.operations import EVENTS, OPERATIONS, PAGE_FILE
 from serve.client import DecisionClient, DecisionStream, ServiceAnswerError
 from serve.decision.decider import Decider
 from serve.decision.risk_state import RiskState
-from serve.http.security import TOKEN_VARIABLE
 from tests.ports import ports_of_serve
 from tests.serve.conftest import request_at
 from tests.serve.experiment.shadowed import challenger_for
-from tests.serve.real_service import REPLICAS, TOKEN, ask_all, error_of, processes
+from tests.serve.real_service import (
+    REPLICAS,
+    TOKEN,
+    ask_all,
+    error_of,
+    on_a_running_ray,
+    processes,
+)
 from tests.serve.test_bad_requests import good_bodies
 from tests.serve.writes import bars_body, fill, fills_body
 
@@ -69,40 +71,8 @@ def challenger(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def url(
     ports: None, bundle: Bundle, challenger: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Start the service on a Ray instance that already runs."""
-    import ray
-
-    from serve.deploy.launcher import start_service
-    from serve.deploy.ray_serve import connect_ray
-
-    assert connect_ray()
-    os.environ[TOKEN_VARIABLE] = TOKEN
-    try:
-        with start_service(
-            bundle.path,
-            port=0,
-            replicas=REPLICAS,
-            challengers=[challenger.path],
-            config=TacticalConfig(
-                # a busy machine keeps its lease
-                service=ServiceConfig(
-                    live_bars=False,
-                    lease_s=6.0,
-                    write_timeout_s=60.0,
-                    inference_timeout_ms=5_000.0,
-                )
-            ),
-            state=tmp_path_factory.mktemp("state"),
-        ) as service:
-            assert service.authenticated
-            yield service.url
-        assert ray.is_initialized()  # not ours to stop
-        with socket.socket() as free:
-            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            free.bind(("127.0.0.1", urlsplit(service.url).port))
-    finally:
-        del os.environ[TOKEN_VARIABLE]
-        ray.shutdown()
+    with on_a_running_ray(bundle, challenger, tmp_path_factory.mktemp("state")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
