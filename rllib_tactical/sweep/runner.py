@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -212,7 +215,21 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], log: Log) -> N
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with _handlers_restored():
+            tuner.fit()
+
+
+@contextmanager
+def _handlers_restored() -> Iterator[None]:
+    """Give back the signal handlers that Tune replaces and leaves behind: they swallow a Ctrl-C."""
+    numbers = (signal.SIGINT, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def drawn_before(folder: SweepFolder) -> dict[int, dict[str, Any]]:

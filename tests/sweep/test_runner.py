@@ -49,9 +49,11 @@ def finished(
     from rllib_tactical.cli import main as cli
 
     out = tmp_path_factory.mktemp("out") / "sweep"
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as stop:
         cli.run(["tune", "--sweep", str(sweep), "--data", str(bars), "--out", str(out)])
     assert not stop.value.code
+    assert signal.getsignal(signal.SIGINT) is before  # Tune's own one would swallow a Ctrl-C
     return out
 
 
