@@ -106,6 +106,7 @@ def run_paper(request: PaperRequest, update: Update = lambda what, share: None) 
         client: Blocking | None = None
         if request.url is not None:
             client = stack.enter_context(DecisionClient(request.url, token=request.token))
+        is_remote = client is not None
         terms = _terms(request, client)
         update("bars", 0.0)
         feed = _Feed(request, terms)
@@ -125,7 +126,8 @@ def run_paper(request: PaperRequest, update: Update = lambda what, share: None) 
 
         def record(t: int, answer: DecideAnswer) -> None:
             bars = market.history.bars
-            durable = client is not None and answer.decision.execution_command is not None
+            # a service goes on without this process; one in it is made again from the log
+            durable = is_remote and answer.decision.execution_command is not None
             log.add(Decided(int(bars.timestamp_s[t]), float(bars.close[t]), answer), durable)
             update("paper session", (t + 1 - first) / max(1, len(bars) - first))
 
@@ -137,8 +139,8 @@ def run_paper(request: PaperRequest, update: Update = lambda what, share: None) 
             rewards=terms.rewards,
             bar_seconds=terms.bar_seconds,
             known=_known(log, history),
-            remembers=client is not None,
-            reconciles=client is not None,
+            remembers=is_remote,
+            reconciles=is_remote,
             is_replay=not request.grows,
             record=record,
         )

@@ -57,9 +57,13 @@ def assert_like_the_backtest(scene: Scene, out: Path) -> None:
     assert kpis == expected
 
 
-def test_the_files_are_those_of_the_backtest(scene: Scene, tmp_path: Path) -> None:
+def test_the_files_are_those_of_the_backtest(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "paper"
     shares: list[float] = []
+    # the log makes the state again: nothing waits for a disk
+    monkeypatch.setattr("rllib_tactical.live.log.os", object())
     outcome = run_paper(scene.request(out), lambda what, share: shares.append(share))
     assert_like_the_backtest(scene, out)
     assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, LOG])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -124,11 +125,20 @@ class SynergyStream:
 
     def current(self) -> Synergy:
         """Return the synergy in force at the close of the last bar."""
-        if not self._signals:
+        if not self._may_be_in_force():
             return NO_SYNERGY
         birth, momentum, ratio = np.array(self._signals).T
         track = _detect(birth.astype(np.int8), momentum, ratio)
         return Synergy(int(track.kind[-1]), int(track.direction[-1]), float(track.confidence[-1]))
+
+    def _may_be_in_force(self) -> bool:
+        """Return whether the bars that a synergy in force was made of have a gap and volume.
+
+        Most bars have not: then nothing has to be detected.
+        """
+        newest = list(islice(reversed(self._signals), LOOKBACK + IN_FORCE - 1))
+        has_volume = any(ratio > VOLUME_THRESHOLD for _, _, ratio in newest)
+        return has_volume and any(birth for birth, _, _ in newest)
 
 
 def _detect(birth: NDArray[np.int8], momentum: FloatArray, ratio: FloatArray) -> SynergyTrack:
