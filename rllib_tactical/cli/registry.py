@@ -133,14 +133,17 @@ def show_command(bundle_id: str, folder: Path, as_json: bool) -> None:
 @_REGISTRY
 @click.option(
     "--keys",
+    "places",
     type=FILE,
+    multiple=True,
     metavar="FILE|DIR",
-    help="Public keys: every chosen bundle must be signed by one of them.",
+    help="Public keys, again for more: every chosen bundle must be signed by one of them.",
 )
-def verify_command(folder: Path, keys: Path | None) -> int:
+def verify_command(folder: Path, places: tuple[Path, ...]) -> int:
     """Check every bundle, signature and promotion; exit code 1 when something is wrong."""
     registry = Registry(folder)
-    problems = registry.verify(None if keys is None else read_public_keys(keys))
+    keys = {name: key for place in places for name, key in read_public_keys(place).items()}
+    problems = registry.verify(keys if places else None)
     for problem in problems:
         click.echo(problem)
     if not problems:

@@ -1,30 +1,51 @@
-"""Commands of the runbooks are ours with options that they have; those on HTTP are answered."""
+"""Every command of the runbooks is run: on a service, bus, registry and state of a test's own."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import httpx
 import pytest
 
-from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.cli.main import main
+from rllib_tactical.bundle.bundle import Bundle, load_bundle
+from rllib_tactical.bundle.signature import make_key
+from rllib_tactical.cli.main import main, run
+from rllib_tactical.data.files import write_bars
+from rllib_tactical.lifecycle.registry import Registry
+from serve.client.bus import BusPublisher
+from tests.lifecycle.conftest import child_of
+from tests.market import random_bars
+from tests.serve.bus.events import event
 from tests.serve.http.test_listener import free_port
 from tests.serve.process import replica_process
+from tests.serve.state.stores import valkey_server
 from tests.serve.writes import bars_body
 
 FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
-OTHERS = {"cp"}
+SYSTEM = {"cp"}
 """Programs of the system in the runbooks."""
 
 ANSWERS = {200, 409, 503}
 """Statuses of right commands: 409 and 503 say why it cannot be done now."""
+
+STOPPED = ("cp ", "tactical state restore", "tactical state verify", "tactical state archive")
+"""Beginnings of commands for a service that was stopped."""
+
+STARTS = "tactical serve "
+"""Beginning of commands that start the service: other tests start one."""
+
+TRAINS = "tactical adapt "
+"""Beginning of the command that trains: it is run as far as to find no drift."""
+
+DAYS_OF_TRAINING, DAY = 40, 288
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -33,6 +54,9 @@ def commands() -> Iterator[tuple[str, str]]:
         for line in page.read_text(encoding="utf-8").splitlines():
             if re.match(r" {4,}\S", line):
                 yield page.stem, line.strip()
+
+
+OURS = sorted({command for _, command in commands() if not command.startswith("curl ")})
 
 
 def parsed(words: list[str]) -> click.Context:
@@ -47,17 +71,75 @@ def parsed(words: list[str]) -> click.Context:
     return context
 
 
+@dataclass(frozen=True)
+class Desk:
+    """Where an operator works: the folder that the commands name, and what is replaced in them."""
+
+    folder: Path
+    names: dict[str, str]
+
+    def text(self, command: str) -> str:
+        for printed, own in self.names.items():
+            command = command.replace(printed, own)
+        return command
+
+    def run(self, command: str) -> None:
+        """Run a command of a page in the folder; it has to end well."""
+        text = self.text(command)
+        if not text.startswith("tactical "):
+            subprocess.run(["sh", "-c", text], cwd=self.folder, check=True, timeout=60)
+            return
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with pytest.raises(SystemExit) as end:
+                run(shlex.split(text)[1:])
+        finally:
+            os.chdir(before)
+        assert not end.value.code, command
+
+
+@pytest.fixture(scope="module")
+def desk(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    family = [bundle]
+    for number in (2, 3, 4):
+        family.append(child_of(family[-1], folder / f"bundle-{number}", number))
+    make_key(folder / "release.key")
+    registry = Registry(folder / "registry")
+    for each in family:
+        registry.add(each.path, key=folder / "release.key")
+    for each in family[:3]:
+        registry.promote(each.bundle_id, why="it earns more")
+    shutil.copytree(bundle.path, folder / "bundle")
+    shutil.copytree(bundle.path, folder / "champion")
+    shutil.copytree(family[3].path, folder / "promoted")
+    bars = random_bars((DAYS_OF_TRAINING + 12) * DAY, seed=5)
+    write_bars(bars[: DAYS_OF_TRAINING * DAY], folder / "training.csv")
+    write_bars(bars[DAYS_OF_TRAINING * DAY :], folder / "recent.csv")
+    (folder / "service-state").symlink_to("state")
+    with valkey_server(folder / "server") as (bus, _):
+        with BusPublisher(bus) as publisher:
+            publisher.synergy(event("syn-1", 5))
+        yield Desk(
+            folder,
+            {
+                "redis://127.0.0.1:6379/0": bus,
+                "1a2b3c4d": family[3].bundle_id[:8],
+                "2026-01-05": "1970-01-01",
+            },
+        )
+
+
 def test_there_are_commands_in_every_alerts_page() -> None:
     pages = {page for page, _ in commands()}
     assert pages == {page.stem for page in FOLDER.glob("*.md")} - {"index"}
 
 
-@pytest.mark.parametrize(
-    "command", sorted({command for _, command in commands() if not command.startswith("curl ")})
-)
+@pytest.mark.parametrize("command", OURS)
 def test_our_commands_take_what_the_pages_give_them(command: str) -> None:
     program, *words = shlex.split(command)
-    assert program in {"tactical", *OTHERS}
+    assert program in {"tactical", *SYSTEM}
     if program == "tactical":
         context = parsed(words)
         assert context.command.callback is not None
@@ -69,28 +151,59 @@ def test_an_option_that_does_not_exist_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_the_requests_of_the_pages_are_answered(bundle: Bundle, tmp_path: Path) -> None:
+def test_every_command_of_the_pages_is_run(desk: Desk) -> None:
+    """Those for a running service while one runs, then the others, on the state that it left."""
     if shutil.which("curl") is None:
         pytest.skip("needs curl")
-    port, found = free_port(), 0
+    keep_profile(desk, desk.folder / "bundle", desk.folder / "profile.json")
     service = {"live_bars": False, "max_bar_age_s": 1e6, "inference_timeout_ms": 2e4}
-    with replica_process(bundle, tmp_path, port, **service) as (client, _):
+    ran, port = set(), free_port()
+    first = load_bundle(desk.folder / "bundle")
+    with replica_process(first, desk.folder, port, **service) as (client, _):
         assert client.post("/bars", json=bars_body(0, 400)).status_code == 200
+        address = f"127.0.0.1:{port}"
+        own = {"localhost:8001": address, "127.0.0.1:8001": address}
+        here = replace(desk, names=desk.names | own)
         for page, command in commands():
-            if not command.startswith("curl "):
+            if command.startswith("curl "):
+                answered(here.text(command), f"{page}: {command}")
+            elif command in ran or command.startswith((*STOPPED, STARTS)):
                 continue
-            text = command.replace("localhost:8001", f"127.0.0.1:{port}")
-            more = "--noproxy '*' -w '\\n%{http_code}' "
-            done = subprocess.run(
-                ["sh", "-c", text.replace("curl ", f"curl {more}", 1)],
-                env={"PATH": "/usr/bin:/bin", "TACTICAL_TOKEN": "", "TACTICAL_ADMIN_TOKEN": ""},
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=True,
-            )
-            body, _, status = done.stdout.rpartition("\n")
-            assert int(status) in ANSWERS, f"{page}: {command}: {body}"
-            found += 1
+            elif command.startswith(TRAINS):
+                registry = Registry(desk.folder / "registry")
+                champion = registry.chosen("TEST")
+                assert champion is not None
+                keep_profile(desk, registry.path(champion), registry.profile_path(champion))
+                here.run(f"{command} --when drift")
+            else:
+                here.run(command)
+            ran.add(command)
         assert client.get("/health").status_code == httpx.codes.OK
-    assert found > 50
+    (desk.folder / "service-state").unlink()
+    (desk.folder / "state").rename(desk.folder / "service-state")
+    for beginning in STOPPED:
+        for command in OURS:
+            if command.startswith(beginning):
+                desk.run(command)
+                ran.add(command)
+    assert {c for _, c in commands()} - ran == {c for c in OURS if c.startswith(STARTS)}
+
+
+def keep_profile(desk: Desk, path: Path, profile: Path) -> None:
+    profile.parent.mkdir(exist_ok=True)
+    desk.run(f"tactical drift --bundle {path} --reference training.csv --save-profile {profile}")
+
+
+def answered(command: str, where: str) -> None:
+    """Run a request as it is printed; it has to be understood."""
+    more = "--noproxy '*' -w '\\n%{http_code}' "
+    done = subprocess.run(
+        ["sh", "-c", command.replace("curl ", f"curl {more}", 1)],
+        env={"PATH": "/usr/bin:/bin", "TACTICAL_TOKEN": "", "TACTICAL_ADMIN_TOKEN": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    body, _, status = done.stdout.rpartition("\n")
+    assert int(status) in ANSWERS, f"{where}: {body}"
