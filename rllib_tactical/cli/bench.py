@@ -33,12 +33,13 @@ SECTIONS = {
     "service": ("rllib_tactical.bench.service", "measure_service", "ServiceSize"),
     "faults": ("rllib_tactical.bench.faults", "measure_faults", "FaultSize"),
     "bus": ("rllib_tactical.bench.bus", "measure_bus", "BusSize"),
+    "paper": ("rllib_tactical.bench.paper", "measure_paper", "PaperSize"),
     "learning": ("rllib_tactical.study", "measure_learning", "LearningSize"),
 }
 """Name: module, function and class of its sizes. A section's module is imported when it is run."""
 
 LEARNING = "learning"
-LONG = ("faults", "bus", LEARNING)
+LONG = ("faults", "bus", "paper", LEARNING)
 DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in LONG)
 """What runs unless sections are named: faults and kills take long, the study of learning hours."""
 
@@ -56,7 +57,7 @@ VERDICTS = {None: "", True: "met", False: "missed"}
     multiple=True,
     type=click.Choice(list(SECTIONS)),
     help="Section to run; may be given several times. "
-    'All but "faults", "bus" and "learning" by default.',
+    'All but "faults", "bus", "paper" and "learning" by default.',
 )
 @click.option(
     "--question",

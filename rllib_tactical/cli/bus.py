@@ -96,7 +96,7 @@ def tail_command(
     dead (what comes out).
     """
     stream = STREAMS[name]
-    with BusReader(bus) as reader:
+    with BusReader(bus, keep_errors=True) as reader:
         found = reader.newest(stream, count) if after is None else reader.read(stream, after, count)
         for entry in found:
             _show(entry, as_json)
@@ -194,8 +194,11 @@ def _checked(file: Path, stream: Stream) -> Iterator[Any]:
 
 def _show(entry: Received[Any], as_json: bool) -> None:
     if as_json:
-        message = msgspec.to_builtins(entry.message)
-        click.echo(_line({"entry_id": entry.entry_id, "message": message}))
+        row = {"entry_id": entry.entry_id}
+        if isinstance(entry.message, RequestError):
+            click.echo(_line({**row, "error": str(entry.message)}))
+        else:
+            click.echo(_line({**row, "message": msgspec.to_builtins(entry.message)}))
         return
     time_ms = int(entry.entry_id.partition("-")[0])
     at = datetime.fromtimestamp(time_ms / 1e3, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -203,7 +206,9 @@ def _show(entry: Received[Any], as_json: bool) -> None:
 
 
 def _summary(message: Any) -> str:
-    """Return a message in one line for people."""
+    """Return a message, or why there is none, in one line for people."""
+    if isinstance(message, RequestError):
+        return f"cannot be read: {message}"
     if isinstance(message, CommandMessage):
         order = message.execution_command
         text = f"{message.event_id}: {order.side} {order.quantity:g} {order.symbol}"

@@ -15,6 +15,7 @@ from rllib_tactical.cli.backtest import print_runs
 from rllib_tactical.cli.options import FILE, read_options
 from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.interpret.options import ReadOptions
+from rllib_tactical.errors import UsageError
 from rllib_tactical.live.run import PaperRequest, run_paper
 from rllib_tactical.runtime.progress import show_progress
 from serve.http.security import TOKEN_VARIABLE
@@ -35,8 +36,11 @@ INTERRUPTED = 130
     metavar="DIR",
     help="Policy bundle; without --url it decides in this process.",
 )
+@click.option("--data", metavar="FILE|-", help="Bars to trade; - for standard input.")
 @click.option(
-    "--data", required=True, metavar="FILE|-", help="Bars to trade; - for standard input."
+    "--bus",
+    metavar="URL",
+    help="Trade the bars that come on the bus at redis://HOST:PORT/DB#NAME, instead of --data.",
 )
 @click.option("--out", required=True, type=FILE, metavar="DIR", help="Folder for log and results.")
 @click.option("--follow", is_flag=True, help="Go on with the bars that are added to the file.")
@@ -63,7 +67,8 @@ INTERRUPTED = 130
 def paper_command(
     url: str | None,
     bundle_path: Path | None,
-    data: str,
+    data: str | None,
+    bus: str | None,
     out: Path,
     follow: bool,
     speed: float,
@@ -84,11 +89,14 @@ def paper_command(
     --state) and, for bars of the past, have service.live_bars: false. Writes session.jsonl, from
     which --resume goes on, and the files of a backtest into --out.
     """
+    if (data is None) == (bus is None):
+        raise UsageError("give --data, or --bus that has the bars, one of them")
     request = PaperRequest(
         bundle=None if bundle_path is None else load_bundle(bundle_path),
         url=url,
         token=os.environ.get(TOKEN_VARIABLE) or None,
-        data=None if data == "-" else Path(data),
+        data=None if data is None or data == "-" else Path(data),
+        bus=bus,
         out=out,
         synergies=synergies,
         options=reading,

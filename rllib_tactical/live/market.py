@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Final, Protocol
 
 from rllib_tactical.data.growing import as_of_its_last_bar
 from rllib_tactical.domain.simulation.history import MarketHistory
@@ -147,8 +147,9 @@ class Spool:
         stream: standard input when None.
     """
 
-    def __init__(self, path: Path, stream: BinaryIO | None = None) -> None:
-        self._path, self._stream = path, sys.stdin.buffer if stream is None else stream
+    def __init__(self, path: Path, stream: Iterable[bytes] | None = None) -> None:
+        self._path = path
+        self._stream = lines_of(sys.stdin.fileno()) if stream is None else stream
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._copy, name="spool", daemon=True)
         self._thread.start()
@@ -172,6 +173,19 @@ class Spool:
                         file.flush()
         finally:
             self.ended.set()
+
+
+def lines_of(descriptor: int) -> Iterator[bytes]:
+    """Yield the lines of a file as they come.
+
+    Without a buffer of Python's: a thread that waits in one aborts the process at its end.
+    """
+    rest = b""
+    while data := os.read(descriptor, 65_536):
+        *whole, rest = (rest + data).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+    if rest:
+        yield rest
 
 
 def _ends_with_a_line(path: Path) -> bool:

@@ -33,12 +33,15 @@ from rllib_tactical.live.paper import PaperResult, PaperSession, follow
 from rllib_tactical.live.result import session_result
 from rllib_tactical.live.terms import Terms
 from serve.api.responses import DecideAnswer
-from serve.client.calls import Blocking, model
+from serve.client.calls import Blocking, Retries
 from serve.client.http import DecisionClient
 
 KIND: Final = "paper"
 SPOOLED: Final = "bars.csv"
-"""Where bars from standard input are kept, in the folder of the session."""
+"""Where bars from standard input or a bus are kept, in the folder of the session."""
+
+PATIENT: Final = Retries(count=40)
+"""About a minute: a service that is started again meanwhile does not end the session."""
 
 PAPER_OUTPUT: Final = ResumableOutput(name="paper session", marker=LOG)
 
@@ -51,15 +54,16 @@ class PaperRequest:
     """What to trade, with whom, and where the results go.
 
     ``url`` names a running service and ``token`` opens it; without a URL the bundle decides in this
-    process. ``data`` is None for standard input. ``follow``: the file grows. ``speed``: how many
-    times as fast as the market, 0 for as fast as possible. ``start_s`` and ``stop_s`` are UTC epoch
-    seconds, as of a backtest.
+    process. ``data`` is None for standard input, or where a ``bus`` has the bars. ``follow``: the
+    file grows. ``speed``: how many times as fast as the market, 0 for as fast as possible.
+    ``start_s`` and ``stop_s`` are UTC epoch seconds, as of a backtest.
     """
 
     bundle: Bundle | None
     url: str | None
     data: Path | None
     out: Path
+    bus: str | None = None
     token: str | None = None
     synergies: str | None = None
     options: ReadOptions = AS_FOUND
@@ -101,13 +105,16 @@ def run_paper(request: PaperRequest, update: Update = lambda what, share: None) 
     Raises:
         TacticalError: the bars, the bundle, the service or the folder cannot be used.
     """
-    PAPER_OUTPUT.require(request.out, resume=request.resume)
+    if not (request.resume and request.grows and (request.out / SPOOLED).is_file()):
+        # whose first decision was not reached has no log yet
+        PAPER_OUTPUT.require(request.out, resume=request.resume)
     with ExitStack() as stack:
         client: Blocking | None = None
         if request.url is not None:
-            client = stack.enter_context(DecisionClient(request.url, token=request.token))
+            client = DecisionClient(request.url, token=request.token, retries=PATIENT)
+            stack.callback(client.close)
         is_remote = client is not None
-        terms = _terms(request, client)
+        terms = _terms(request)
         update("bars", 0.0)
         feed = _Feed(request, terms)
         market, first = feed.market()
@@ -152,8 +159,11 @@ def run_paper(request: PaperRequest, update: Update = lambda what, share: None) 
     return _report(request, terms, feed.dataset, paper, update)
 
 
-def _terms(request: PaperRequest, client: Blocking | None) -> Terms:
-    told = None if client is None else client.make(model())
+def _terms(request: PaperRequest) -> Terms:
+    told = None
+    if request.url is not None:
+        with DecisionClient(request.url, token=request.token) as client:
+            told = client.model()
     if request.bundle is not None:
         terms = Terms.of_bundle(request.bundle)
         if told is not None:
@@ -174,7 +184,13 @@ class _Feed:
         if path is None:
             request.out.mkdir(parents=True, exist_ok=True)
             path = request.out / SPOOLED
-            self._spool = Spool(path)
+            lines = None
+            if request.bus is not None:
+                # it needs the extra redis
+                from rllib_tactical.live.bus_bars import BusBars
+
+                lines = BusBars(request.bus, terms.instrument, terms.bar_seconds, path)
+            self._spool = Spool(path, lines)
             # a header, and what a first decision and its fill need
             self._spool.wait_for(362)
         self._source = self._source_of(path)

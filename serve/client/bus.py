@@ -175,7 +175,25 @@ class BusPublisher(_Client):
 
 
 class BusReader(_Client):
-    """Reads what comes out of the service, and how far the service is with what goes in."""
+    """Reads what comes out of the service, and how far the service is with what goes in.
+
+    Args:
+        url: ``redis://HOST:PORT/DB#NAME``; the name may be left out.
+        timeout_s: of one attempt.
+        retries: how ``follow`` goes on after a break of the connection.
+        keep_errors: an entry that is not of its stream's type has the ``RequestError`` as its
+            message; otherwise the call raises it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: Retries | None = None,
+        keep_errors: bool = False,
+    ) -> None:
+        super().__init__(url, timeout_s, retries)
+        self._keep_errors = keep_errors
 
     def read(self, stream: Stream, after: str = BEGIN, count: int = 100) -> list[Received[Any]]:
         """Return up to ``count`` messages after an entry, oldest first; waits for none.
@@ -186,13 +204,13 @@ class BusReader(_Client):
         """
         with self._calling():
             found = self._redis.xrange(self._key(stream), f"({after}", "+", count)
-        return [_received(stream, *entry) for entry in found]
+        return [self._received(stream, *entry) for entry in found]
 
     def newest(self, stream: Stream, count: int) -> list[Received[Any]]:
         """Return the newest messages, oldest first; see ``read``."""
         with self._calling():
             found = self._redis.xrevrange(self._key(stream), count=count)
-        return [_received(stream, *entry) for entry in reversed(found)]
+        return [self._received(stream, *entry) for entry in reversed(found)]
 
     def wait(self, stream: Stream, after: str = BEGIN, limit_s: float = 0.5) -> list[Received[Any]]:
         """Return messages after an entry; waits for one up to ``limit_s``, see ``read``."""
@@ -200,7 +218,7 @@ class BusReader(_Client):
             block = max(1, round(limit_s * 1e3))
             found = self._redis.xread({self._key(stream): after}, count=100, block=block)
         pairs = found.items() if isinstance(found, dict) else found or ()
-        return [_received(stream, *entry) for _, entries in pairs for entry in entries]
+        return [self._received(stream, *entry) for _, entries in pairs for entry in entries]
 
     def follow(self, stream: Stream, after: str = END) -> Iterator[Received[Any]]:
         """Yield messages as they come, without end; see ``read``.
@@ -246,7 +264,18 @@ class BusReader(_Client):
             found = self._redis.xrange(self._key(DEAD), entry_id, entry_id)
         if not found:
             raise ServiceError(f"no dead letter {entry_id} is on the bus")
-        return cast(DeadLetter, _received(DEAD, *found[0]).message)
+        return cast(DeadLetter, decode_fields(DEAD, found[0][1]))
+
+    def _received(
+        self, stream: Stream, entry_id: bytes, fields: Mapping[bytes, bytes]
+    ) -> Received[Any]:
+        try:
+            message = decode_fields(stream, fields)
+        except RequestError as error:
+            if not self._keep_errors:
+                raise
+            message = error
+        return Received(entry_id.decode(), message)
 
     def _lag(self, key: str, group: dict[str, Any]) -> int:
         """Return how many entries the group has not read, counted where the server cannot tell.
@@ -292,10 +321,6 @@ def resend(publisher: BusPublisher, letter: DeadLetter) -> str:
     """Publish a dead letter's entry again, as it was; return the new entry's id."""
     fields = {name: value.encode() for name, value in letter.fields.items()}
     return publisher.publish_fields(STREAMS[letter.stream], fields)
-
-
-def _received(stream: Stream, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Received[Any]:
-    return Received(entry_id.decode(), decode_fields(stream, fields))
 
 
 def _text(value: bytes | str) -> str:

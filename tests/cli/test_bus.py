@@ -58,6 +58,17 @@ def test_events_of_a_file_are_sent_and_shown(url: str, file: Path) -> None:
     assert after.split()[0] == ids[1]
 
 
+def test_what_cannot_be_read_is_shown_in_its_place(url: str, file: Path) -> None:
+    with BusPublisher(url) as bus:
+        bus.publish_fields(SYNERGIES, {"data": b"{"})
+    called("send", str(file), "--bus", url)
+    shown = called("tail", "synergies", "--bus", url).output.splitlines()
+    assert "cannot be read: " in shown[0]
+    assert [line.split()[3] for line in shown[1:]] == ["syn-0:", "syn-1:"]
+    rows = called("tail", "synergies", "--bus", url, "--json").output.splitlines()
+    assert list(json.loads(rows[0])) == ["entry_id", "error"]
+
+
 def test_standard_input_and_the_environment_serve_as_well(url: str, file: Path) -> None:
     sent = called(
         "send", "-", "--want-decision", "--json", input=file.read_text(), env={"REDIS_URL": url}

@@ -68,6 +68,7 @@ def test_it_prints_what_a_backtest_prints(
     ("more", "said"),
     [
         ((), "give --bundle, --url of a running service, or both"),
+        (("--bus", "redis://x", "--url", "x"), "give --data, or --bus that has the bars, one of"),
         (("--url", "http://127.0.0.1:9"), "GET /model got no answer"),
         (("--follow", "--speed", "2", "--url", "x"), "--stop and --speed are for a file that"),
         (("--start", "soon"), "--start must be a date such as 2025-03-31"),
@@ -129,6 +130,27 @@ def test_a_process_that_is_killed_at_any_moment_goes_on(scene: Scene, tmp_path: 
     assert json.loads((out / "kpis.json").read_text()) == json.loads(
         (backtest / "kpis.json").read_text()
     )
+
+
+def test_a_session_without_enough_bars_yet_goes_on_as_well(scene: Scene, tmp_path: Path) -> None:
+    bundle, data, backtest = scene
+    out, lines = tmp_path / "out", data.read_bytes().splitlines(keepends=True)
+    given = command(*arguments(bundle, "-", out))
+    with subprocess.Popen(given, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"".join(lines[:100]))
+        process.stdin.flush()
+        while not (out / "bars.csv").exists() or (out / "bars.csv").stat().st_size < 100:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert process.returncode == 130
+    done = subprocess.run(
+        [*given, "--resume"], input=b"".join(lines[50:]), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (out / "trades.csv").read_bytes() == (backtest / "trades.csv").read_bytes()
 
 
 def test_bars_come_from_standard_input_as_well(scene: Scene, tmp_path: Path) -> None:

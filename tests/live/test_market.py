@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from rllib_tactical.domain.simulation.history import MarketHistory, build_histor
 from rllib_tactical.domain.simulation.transition import ExitReason
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.live.broker import PaperBroker, PaperOrder
-from rllib_tactical.live.market import FollowedFile, Spool, WholeMarket
+from rllib_tactical.live.market import FollowedFile, Spool, WholeMarket, lines_of
 from tests.contract import parity
 
 HALF_DAY = parity.half_day()
@@ -105,6 +106,17 @@ def test_a_stream_is_kept_line_by_line_and_lines_that_are_known_are_left_out(
     again.wait_for(99)
     assert again.ended.is_set()
     assert path.read_bytes() == b"timestamp,open\n1,2.0\n3,4.0\n5,6.0\n"
+
+
+def test_lines_are_given_as_they_come_whole() -> None:
+    read, write = os.pipe()
+    lines = lines_of(read)
+    os.write(write, b"1,2\n3")
+    assert next(lines) == b"1,2\n"
+    os.write(write, b",4\n\n5")
+    os.close(write)
+    assert list(lines) == [b"3,4\n", b"\n", b"5"]
+    os.close(read)
 
 
 @pytest.mark.slow
