@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.cli.options import FILE
 from rllib_tactical.cli.registry import changes_over
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.lifecycle.adapt import Adaptation, AdaptSettings
 from rllib_tactical.lifecycle.gate import GateRules
-from rllib_tactical.lifecycle.registry import Registry
 
 
 @click.command("adapt")

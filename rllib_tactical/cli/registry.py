@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from rllib_tactical.artifacts.json_file import read_object
+from rllib_tactical.bundle.registry import Promotion, Registry
 from rllib_tactical.bundle.signature import make_key, read_public_keys
 from rllib_tactical.cli.options import FILE
 from rllib_tactical.cli.tables import print_table
-from rllib_tactical.lifecycle.registry import Promotion, Registry
 
 _REGISTRY = click.option(
     "--registry",

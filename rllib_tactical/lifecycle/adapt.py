@@ -22,6 +22,7 @@ from rllib_tactical.backtest.comparison import training_config_of
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
 from rllib_tactical.bundle.export import export_run
 from rllib_tactical.bundle.manifest import MANIFEST
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import WarmStartConfig
 from rllib_tactical.data.dataset import Dataset, DataSource, load_dataset
@@ -30,7 +31,6 @@ from rllib_tactical.data.sizing import WarmUpBars
 from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.errors import DataError, TrainingError, UsageError
 from rllib_tactical.lifecycle.gate import GateResult, GateRules, gate
-from rllib_tactical.lifecycle.registry import Registry
 from rllib_tactical.monitoring.bundle_drift import bundle_profile, observe
 from rllib_tactical.monitoring.monitor import assess
 from rllib_tactical.monitoring.profile import read_profile, write_profile

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
+from rllib_tactical.bundle.registry import registry_of
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import TacticalError, UnreadableError
 from serve.api.errors import RequestError
@@ -92,10 +93,28 @@ class Promotion:
             if (record := machine.symbols[symbol].rollback(sessions)) is None:
                 continue
             async with self._promoting:
+                abandoned = machine.symbols[symbol].model
                 record = await asyncio.to_thread(self._found, record)
                 await self._ready(record)
-                if await self._commit(partial(self._due, record)):
-                    self._commit.log("rollback", bundle_id=record.bundle_id, note=record.note)
+                done = await self._commit(partial(self._due, record))
+            if done:
+                self._commit.log("rollback", bundle_id=record.bundle_id, note=record.note)
+                # it may have to wait for a promotion that is under way there, and that for this one
+                await asyncio.to_thread(self._tell_registry, abandoned, record)
+
+    def _tell_registry(self, abandoned: ModelRecord, record: ModelRecord) -> None:
+        """Record a rollback in the registry from which the abandoned bundle was promoted.
+
+        The service has changed over already, so a registry that cannot take it is only logged.
+        """
+        registry = registry_of(Path(abandoned.path))
+        if registry is None:
+            return
+        ids = (abandoned.bundle_id, record.bundle_id)
+        try:
+            registry.roll_back(record.symbol, why=record.note, by=record.by, expected=ids)
+        except (TacticalError, OSError) as error:
+            self._commit.log("registry not told", bundle_id=record.bundle_id, note=str(error))
 
     def _due(self, record: ModelRecord) -> ModelRecord | None:
         """Return the record while the rollback is due: another replica may have been first."""

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.lifecycle.registry import Registry
 from tests.market import random_bars
 
 

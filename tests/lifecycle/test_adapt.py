@@ -10,10 +10,10 @@ import pytest
 
 from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.errors import DataError, UnreadableError, UsageError
 from rllib_tactical.lifecycle.adapt import ADAPT, Adaptation, Adapted, AdaptSettings
-from rllib_tactical.lifecycle.registry import Registry
 from tests.market import random_bars
 
 pytestmark = pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 
 from rllib_tactical.artifacts.json_file import read_object, write_object
 from rllib_tactical.bundle.export import export_run
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.data.dataset import DataSource, load_dataset
@@ -21,7 +22,6 @@ from rllib_tactical.data.sizing import WarmUpBars
 from rllib_tactical.domain.types import Bars
 from rllib_tactical.errors import UsageError
 from rllib_tactical.lifecycle.adapt import ADAPT, Adaptation, AdaptSettings
-from rllib_tactical.lifecycle.registry import Registry
 from rllib_tactical.monitoring.bundle_drift import bundle_profile
 from rllib_tactical.monitoring.profile import read_profile, write_profile
 from rllib_tactical.rl import train

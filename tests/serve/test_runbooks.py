@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle, load_bundle
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.bundle.signature import make_key
 from rllib_tactical.cli.main import main, run
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.lifecycle.registry import Registry
 from serve.client.bus import BusPublisher
 from tests.lifecycle.conftest import child_of
 from tests.market import random_bars

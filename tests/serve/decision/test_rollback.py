@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.registry import Registry
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.risk import RiskConfig
 from rllib_tactical.domain.features.table import FeatureTable
@@ -100,3 +101,41 @@ def test_it_can_be_switched_off(bundle: Bundle, second: Bundle, tmp_path: Path) 
 
     never = replace(SERVICE, rollback_sessions=0)
     with_service(bundle, tmp_path, work, replicas=1, service=never)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_the_registry_is_told_of_a_rollback(
+    bundle: Bundle, second: Bundle, table: FeatureTable, tmp_path: Path, writable: bool
+) -> None:
+    registry = Registry(tmp_path / "registry")
+    for each in (bundle, second):
+        registry.add(each.path)
+        registry.promote(each.bundle_id, why="it earns more")
+    if not writable:
+        (registry.folder / "lock").unlink()
+        (registry.folder / "lock").mkdir()  # also root cannot open it
+
+    async def work(cluster: Cluster) -> None:
+        await accepted(cluster, "/bars", bars_body(0, 400))
+        await accepted(cluster, "/admin/model", {"path": str(registry.path(second.bundle_id))})
+        await lose(cluster)
+        await decided_by(cluster, bundle.bundle_id)
+        assert await deciding(cluster, table) == [bundle.bundle_id] * 2
+        for _ in range(100):
+            if len(registry.promotions()) == 3 or not writable:
+                break
+            await asyncio.sleep(0.05)
+
+    with_service(bundle, tmp_path, work, replicas=2)
+    if not writable:
+        assert registry.chosen("TEST") == second.bundle_id
+        return
+    made = registry.promotions()
+    assert len(made) == 3
+    assert (made[-1].action, made[-1].bundle_id, made[-1].previous, made[-1].by) == (
+        "rollback",
+        bundle.bundle_id,
+        second.bundle_id,
+        AUTOMATIC,
+    )
+    assert "drawdown limit halted trading" in made[-1].why

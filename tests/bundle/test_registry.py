@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.registry import GENESIS, PROMOTIONS, Registry, _hash, registry_of
 from rllib_tactical.bundle.signature import make_key, read_public_keys, signature_path
 from rllib_tactical.errors import DataError, ServiceError, UsageError
-from rllib_tactical.lifecycle.registry import GENESIS, PROMOTIONS, Registry, _hash
 
 pytestmark = pytest.mark.slow
 
@@ -147,3 +147,27 @@ def test_verify_finds_damaged_and_unsigned_bundles(family: list[Bundle], tmp_pat
     assert any("hash mismatch" in problem for problem in registry.verify())
     with pytest.raises(UsageError):
         registry.entry("ffff")
+
+
+def test_a_rollback_by_the_service_is_recorded_in_the_registry_of_its_bundles(
+    registry: Registry,
+    family: list[Bundle],
+) -> None:
+    a, b, c = (each.bundle_id for each in family)
+    for bundle_id in (a, b):
+        registry.promote(bundle_id, why="it earns more")
+    found = registry_of(registry.path(b))
+    assert found is not None and found.folder == registry.folder
+    made = found.roll_back("TEST", why="it halted", by="the service", expected=(b, a))
+    assert (made.action, made.bundle_id, made.previous, made.by) == (
+        "rollback",
+        a,
+        b,
+        "the service",
+    )
+    registry.promote(c, why="it earns more")
+    for other in ((b, a), (c, b)):  # not what is chosen, not what was chosen before
+        with pytest.raises(UsageError, match="must go back from"):
+            registry.roll_back("TEST", why="it halted", expected=other)
+    assert registry.chosen("TEST") == c
+    assert registry_of(family[0].path) is None

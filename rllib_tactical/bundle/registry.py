@@ -241,13 +241,15 @@ class Registry:
         why: str,
         by: str | None = None,
         apply: Callable[[Path], None] | None = None,
+        expected: tuple[str, str] | None = None,
     ) -> Promotion:
         """Choose the bundle that was chosen before the present one; again for the one before that.
 
-        Arguments as of ``promote``.
+        Arguments as of ``promote``; ``expected``: ids of the bundle that has to be chosen now, and
+        of the one before it.
 
         Raises:
-            UsageError: nothing was chosen before.
+            UsageError: nothing was chosen before, or not what is expected.
             TacticalError: what ``apply`` raises; the bundle is damaged.
         """
         stack: list[str] = []
@@ -258,6 +260,12 @@ class Registry:
                 stack.pop()
         if len(stack) < 2:
             raise UsageError(f"there must be an earlier bundle for {symbol}, found none")
+        if expected is not None and expected != (stack[-1], stack[-2]):
+            went, to = (each[:12] for each in expected)
+            raise UsageError(
+                f"{symbol} must go back from {stack[-1][:12]} to {stack[-2][:12]}, "
+                f"found from {went} to {to}"
+            )
         return self._choose("rollback", self.entry(stack[-2]), why, by, None, apply)
 
     def verify(self, keys: Mapping[str, Ed25519PublicKey] | None = None) -> list[str]:
@@ -360,6 +368,13 @@ class Registry:
         with (self.folder / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def registry_of(bundle: Path) -> Registry | None:
+    """Return the registry that a bundle's folder is in, None where it is in none."""
+    folder = bundle.parent.parent
+    record = folder / RECORDS / f"{bundle.name}.json"
+    return Registry(folder) if bundle.parent.name == BUNDLES and record.is_file() else None
 
 
 def user_name() -> str:
