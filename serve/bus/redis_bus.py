@@ -18,7 +18,7 @@ import msgspec
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from rllib_tactical.errors import ServiceError
 from serve.api.redis_url import without_password
@@ -133,6 +133,7 @@ class RedisBus:
             # the consumer goes through its own steps again when a connection breaks
             retry=Retry(NoBackoff(), 0),
         )
+        self._is_demoted = False
         self._lease = self._key("lease")
         self._streams = {self._key(stream.name): stream for stream in INPUTS}
         self._settle = self._client.register_script(SETTLE)
@@ -146,6 +147,7 @@ class RedisBus:
         Raises:
             BusError: also when the server keeps nothing on disk, or drops keys when it is full.
         """
+        await self._leave_a_demoted_server()
         with self._calling():
             try:
                 found = await self._client.config_get(*_WANTED, "appendfsync")
@@ -174,6 +176,7 @@ class RedisBus:
 
     async def lead(self) -> Lease:
         """Take the lease or renew it; say whose it is."""
+        await self._leave_a_demoted_server()
         with self._calling():
             arguments: list[str | int] = [self._consumer, self._lease_ms]
             if await self._renew(keys=[self._lease], args=arguments):
@@ -324,6 +327,12 @@ class RedisBus:
         with suppress(RedisError, OSError):
             await self._client.aclose()
 
+    async def _leave_a_demoted_server(self) -> None:
+        """Connect anew: another server leads now, and the address may lead to it."""
+        if self._is_demoted:
+            self._is_demoted = False
+            await self._client.connection_pool.disconnect()
+
     async def _unanswered(self, key: str) -> str:
         """Return an id up to which all entries of a stream are answered."""
         waiting = await self._client.xpending(key, GROUP)
@@ -343,6 +352,7 @@ class RedisBus:
         try:
             yield
         except (RedisError, OSError) as error:
+            self._is_demoted |= isinstance(error, ReadOnlyError)
             raise BusError(f"{self.shown}: {str(error) or type(error).__name__}") from error
         except BusError as error:
             raise type(error)(f"{self.shown}: {error}") from error

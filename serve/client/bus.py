@@ -23,7 +23,7 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 import msgspec
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
 
 from rllib_tactical.data.synergy_events import SynergyEvent
@@ -165,9 +165,12 @@ class BusPublisher(_Client):
                 try:
                     entry_id: bytes = self._redis.xadd(self._key(stream), dict(fields))
                     return entry_id.decode()
-                except ResponseError:
-                    raise  # refused: the server would refuse it again
-                except (RedisError, OSError):
+                except (RedisError, OSError) as error:
+                    if isinstance(error, ReadOnlyError):
+                        # another server leads now, and the address may lead to it
+                        self._redis.connection_pool.disconnect()
+                    elif isinstance(error, ResponseError):
+                        raise  # refused: the server would refuse it again
                     pause_s = next(pauses, None)
                     if pause_s is None:
                         raise

@@ -287,6 +287,9 @@ class RedisStore(Store):
         try:
             yield
         except (redis.exceptions.RedisError, OSError) as error:
+            if isinstance(error, redis.exceptions.ReadOnlyError):
+                # another server leads now, and the address may lead to it: connect anew
+                self._client.connection_pool.disconnect()
             raise StoreError(f"{self.name}: {error}") from error
 
 

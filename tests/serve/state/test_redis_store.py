@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from serve.state.redis_store import RedisStore
 from serve.state.store import DamagedError, Head, StoreError
+from tests.serve.state.pair import server_and_replica
 from tests.serve.state.stores import entries, valkey_server
 
 
@@ -33,6 +36,26 @@ def test_a_server_that_is_killed_comes_back_with_every_write(tmp_path: Path) -> 
         server.start()
         assert store.read_after(0) == made
         assert store.append(50, entries(1))[0].sequence == 51
+        store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_lost", [True, False], ids=["killed", "demoted"])
+def test_a_promoted_replica_is_used_once_the_old_server_has_refused(
+    tmp_path: Path, is_lost: bool
+) -> None:
+    with server_and_replica(tmp_path) as pair:
+        store = RedisStore(f"{pair.url}#TEST")
+        made = store.append(0, entries(5))
+        deadline = time.monotonic() + 20.0
+        while not pair.in_step():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        pair.promote(is_lost)
+        with suppress(StoreError):  # by the connection to the old server
+            store.probe()
+        assert store.append(5, entries(1))[0].sequence == 6
+        assert store.read_after(0)[:5] == made
         store.close()
 
 
