@@ -178,6 +178,15 @@ class RunFolder:
                 shutil.rmtree(old)
         return final
 
+    def thin(self) -> None:
+        """Drop every checkpoint but the newest and the best."""
+        every = self.checkpoints()
+        if len(every) > 1:
+            kept = {every[-1], self.best()}
+            for path in every:
+                if path not in kept:
+                    shutil.rmtree(path)
+
     def checkpoint(self, iteration: int) -> Path:
         """Return where the checkpoint of an iteration is, if it is there."""
         return self.path / CHECKPOINTS / f"{iteration:06d}"

@@ -7,7 +7,9 @@
     summary.json      every trial with its values and metrics, the statistics
     report.html       the same to look at
     bundle/           the best trial as a policy bundle
-    tune/             Ray Tune's own files of the session
+    study.journal     the trials as a study of Optuna
+    hparams/          the trials for TensorBoard's page of hyperparameters
+    tune/             Ray Tune's own files while a session runs
 
 The driver writes all but the trials, which their workers write.
 """
@@ -18,17 +20,19 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
 from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.output_folder import ResumableOutput
+from rllib_tactical.artifacts.run_folder import RunFolder
 from rllib_tactical.artifacts.storage import Mirror, Place
 from rllib_tactical.data.interpret.interpretation import comparable_data
 from rllib_tactical.domain.types import Instrument
 from rllib_tactical.errors import TrainingError, UnreadableError, UsageError
-from rllib_tactical.sweep.history import TrialHistory, apply_event, read_history
+from rllib_tactical.sweep.history import UNFINISHED, TrialHistory, apply_event, read_history
 from rllib_tactical.sweep.spec import recorded_sweep
 
 SWEEP: Final = "sweep.json"
@@ -118,6 +122,31 @@ class SweepFolder:
             return
         with self.place.files.open_output_stream(f"{self.place.path}/{name}") as stream:
             stream.write(source.read_bytes())
+
+    def size_bytes(self) -> dict[str, int]:
+        """Return the sizes of the trials' run folders, by name."""
+        sizes: dict[str, int] = {}
+        for name, size in (self.place / TRIALS).files_below().items():
+            trial = name.split("/")[0]
+            sizes[trial] = sizes.get(trial, 0) + size
+        return sizes
+
+    def drop_tune(self) -> None:
+        """Remove Tune's own files: a sweep that goes on does not read them."""
+        if not self.place.is_local:
+            with suppress(OSError):
+                self.place.files.delete_dir(f"{self.place.path}/{TUNE}")
+            return
+        shutil.rmtree(self.place.local / TUNE, ignore_errors=True)
+
+    def thin(self) -> None:
+        """Drop the checkpoints of trials that have ended, except the newest and the best.
+
+        Trials do so themselves when they end, unless they are killed before. Not at a URI.
+        """
+        for number, trial in self.history.items():
+            if self.place.is_local and trial.status != UNFINISHED:
+                RunFolder(self.trial(number).local).thin()
 
     def trial(self, number: int) -> Place:
         """Return the folder of a trial."""

@@ -24,6 +24,7 @@ from rllib_tactical.statistics.trials import DATE, Trials
 from rllib_tactical.sweep.best import export_trial, trial_results
 from rllib_tactical.sweep.folder import BUNDLE, REPORT, SUMMARY, TABLE, SweepFolder, read_plan
 from rllib_tactical.sweep.history import TrialHistory, best_trial
+from rllib_tactical.sweep.hparams import HPARAMS, write_hparams
 from rllib_tactical.sweep.importance import importances
 from rllib_tactical.sweep.pbt_exploit import ABANDONED, DAILY, write_daily
 from rllib_tactical.sweep.report import render_sweep
@@ -72,6 +73,8 @@ def conclude(spec: SweepSpec, folder: SweepFolder, shared: SharedMarket, log: Lo
     found = Conclusion(best, bundle, significance, importances(spec.domains, list(trials.values())))
     write_object(folder.local / SUMMARY, summary(spec, folder, found))
     folder.publish(SUMMARY)
+    write_hparams(folder.local / HPARAMS, trials.values())
+    folder.publish(HPARAMS)
     page = render_sweep(spec, read_plan(folder.place), trials, significance, found.importance)
     atomic_write_text(folder.local / REPORT, page)
     folder.publish(REPORT)
@@ -192,6 +195,12 @@ def result_lines(found: Conclusion, folder: SweepFolder) -> list[str]:
     failed = sum(trial.status == "failed" for trial in folder.history.values())
     if failed:
         lines.append(f"{failed} trials failed; {SUMMARY} says why")
+    sizes = folder.size_bytes().values()
+    if sizes:
+        lines.append(
+            f"disk: {sum(sizes) / 1e6:,.1f} MB for {len(sizes)} trials, "
+            f"{max(sizes) / 1e6:,.1f} MB for the largest"
+        )
     if not best.traded:
         lines.append(
             "the best is to make no trade: no trial earns anything on the validation bars by the "

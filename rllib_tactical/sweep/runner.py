@@ -217,6 +217,9 @@ def _fit(sweep: Sweep, shared: SharedMarket, run: dict[str, Any], log: Log) -> N
         )
         with _handlers_restored():
             tuner.fit()
+    folder.drop_tune()
+    if not population:
+        folder.thin()
 
 
 @contextmanager

@@ -95,6 +95,10 @@ def run_trial(params: dict[str, Any], plan: TrialPlan) -> None:
         except TacticalError as error:
             publish()
             tune.report({TIME: 0, "number": number, ERROR: str(error)})
+        finally:
+            if not plan.population:  # others may take over any of a member's checkpoints
+                RunFolder(folder).thin()
+                publish()
 
 
 @contextmanager

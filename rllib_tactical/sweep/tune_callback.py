@@ -20,6 +20,7 @@ from rllib_tactical.sweep.history import (
     UNFINISHED,
     best_trial,
 )
+from rllib_tactical.sweep.optuna_study import STUDY, StudyFile
 from rllib_tactical.sweep.spec import SweepSpec
 from rllib_tactical.sweep.trial import CURRENT, ERROR, TIME, number_of
 
@@ -32,6 +33,10 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
         self._known = {n: set(trial.results) for n, trial in folder.history.items()}
         self._begun = time.monotonic()
         self._ended_before = sum(t.status != UNFINISHED for t in folder.history.values())
+        self._study = StudyFile(folder.local / STUDY, spec.domains)
+        for trial in folder.history.values():
+            self._study.add(trial)
+        folder.publish(STUDY)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note the values of a trial."""
@@ -90,6 +95,8 @@ class Recorder(Callback):  # type: ignore[misc,unused-ignore]
         if before not in (None, UNFINISHED):
             return
         self._folder.append({"event": ENDED, "trial": number, "status": status, "reason": reason})
+        self._study.add(self._folder.history[number])
+        self._folder.publish(STUDY)
         done = sum(t.status != UNFINISHED for t in self._folder.history.values())
         new = max(1, done - self._ended_before)
         left = (time.monotonic() - self._begun) / new * (self._spec.trials - done)

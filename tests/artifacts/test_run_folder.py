@@ -62,6 +62,15 @@ def test_the_newest_the_best_and_the_pending_checkpoints_are_kept(folder: RunFol
     assert kept(folder) == ["000002", "000005", "000006"]
 
 
+def test_a_thinned_run_has_the_newest_and_the_best_checkpoint(folder: RunFolder) -> None:
+    for iteration, net_pnl in enumerate((1.0, 9.0, 2.0, 3.0), start=1):
+        save(folder, iteration, net_pnl, keep=10)
+    folder.thin()
+    assert kept(folder) == ["000002", "000004"]
+    folder.thin()
+    assert kept(folder) == ["000002", "000004"]
+
+
 def test_what_is_best_is_said_by_the_configuration(folder: RunFolder) -> None:
     for iteration in (1, 2):
         save(folder, iteration, 10.0 * iteration)

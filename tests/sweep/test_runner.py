@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rllib_tactical.artifacts.run_folder import RunFolder
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import ValidationConfig
@@ -24,6 +25,8 @@ from rllib_tactical.sweep.history import read_history
 from rllib_tactical.sweep.runner import bundles_of, room_for
 from rllib_tactical.sweep.spec import with_changes
 from tests.sweep.conftest import Call, parse, sweep_file
+from tests.sweep.test_hparams import sessions
+from tests.sweep.test_optuna_study import opened
 
 SPACE = {
     "training.actor_lr": {"log_uniform": [0.0001, 0.001]},
@@ -39,7 +42,8 @@ def rows_of(trial: Path) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sweeps") / "optuna.yaml"
-    return sweep_file(path, SPACE, search="optuna", scheduler="asha", samples=3)
+    more = {"search": "optuna", "scheduler": "asha", "samples": 3}
+    return sweep_file(path, SPACE, training={"iterations": 3}, **more)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,26 @@ def test_the_table_of_trials_is_what_the_backtest_deflates_with(
     assert code == 0, err
     judged = json.loads((tmp_path / "judged" / "kpis.json").read_text())
     assert judged["statistics"]["trials"] == 6
+
+
+@pytest.mark.ray
+def test_the_study_and_the_sessions_are_those_of_the_trials(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    study = opened(finished / "study.journal")
+    values = {t.user_attrs["trial"]: t.value for t in study.trials}
+    assert values == {row["trial"]: row["net_pnl"] for row in summary["trials"]}
+    shown = {group.name for group in sessions(finished / "hparams")}
+    assert shown == {f"{row['trial']:04d}" for row in summary["trials"]}
+
+
+@pytest.mark.ray
+def test_ended_trials_keep_two_checkpoints_at_most_and_tunes_files_go(finished: Path) -> None:
+    for row in json.loads((finished / "summary.json").read_text())["trials"]:
+        run = RunFolder(finished / "trials" / f"{row['trial']:04d}")
+        kept = run.checkpoints()
+        assert set(kept) == {kept[-1], run.best()}
+        assert int(kept[-1].name) == row["iterations"]
+    assert not (finished / "tune").exists()
 
 
 @pytest.mark.ray
