@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from rllib_tactical.artifacts.json_file import read_object
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.backtest.comparison import Comparison
 from rllib_tactical.backtest.metrics import Metrics
@@ -21,6 +22,9 @@ from rllib_tactical.backtest.policies import POLICIES
 from rllib_tactical.backtest.portfolio import combine
 from rllib_tactical.backtest.report.tables import agent_rows
 from rllib_tactical.backtest.report.writer import (
+    CONFIG,
+    KPIS,
+    REPORT,
     require_own_folder,
     write_backtest,
     write_portfolio,
@@ -32,12 +36,13 @@ from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.targets import targets_with
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
-from rllib_tactical.cli.options import read_options
+from rllib_tactical.cli.options import MLFLOW, read_options
 from rllib_tactical.cli.tables import print_table
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.data.interpret.interpretation import interpretation_of_data
 from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.errors import UsageError
+from rllib_tactical.reporting.mlflow_store import logged, opened_store
 from rllib_tactical.statistics.trials import read_trials
 from rllib_tactical.synthetic import MARKETS
 
@@ -98,6 +103,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--no-baselines", is_flag=True, help="Run the policy only.")
 @click.option("--no-statistics", is_flag=True, help="Do not say how sure the result is.")
+@MLFLOW
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @read_options
 def backtest_command(
@@ -116,6 +122,7 @@ def backtest_command(
     seed: int,
     no_baselines: bool,
     no_statistics: bool,
+    mlflow: str | None,
     as_json: bool,
     reading: ReadOptions,
 ) -> None:
@@ -132,6 +139,7 @@ def backtest_command(
     if bundle_path is not None and config_path is not None:
         raise UsageError("--config is for --policy: a bundle brings its own rules")
     require_own_folder(out)
+    store = opened_store(mlflow)
     config = load_config(config_path)
     with _progress() as (bar, task):
         request = Request(
@@ -158,6 +166,17 @@ def backtest_command(
             for source in sources_for(data, instrument, request.bundle, synergies, reading)
         }
         document, rows, text = _write(request, outcomes, out)
+    logged(
+        store,
+        lambda line: click.echo(line, err=True),
+        lambda given: given.log_result(
+            "backtest",
+            out.name,
+            params=read_object(out / CONFIG),
+            result=document,
+            files=[out / KPIS, out / REPORT],
+        ),
+    )
     for outcome in outcomes.values():
         click.echo(interpretation_of_data(outcome.config["data"]), err=True)
     if as_json:

@@ -14,12 +14,12 @@ from rllib_tactical.artifacts.folder_lock import locked_folder
 from rllib_tactical.artifacts.json_file import write_object
 from rllib_tactical.artifacts.versions import git_commit
 from rllib_tactical.backtest.metrics import TABLE_METRICS
-from rllib_tactical.backtest.report.writer import write_backtest
+from rllib_tactical.backtest.report.writer import REPORT, write_backtest
 from rllib_tactical.backtest.report_context import ReportContext
 from rllib_tactical.backtest.request import moment
 from rllib_tactical.backtest.verdict import metric_text
 from rllib_tactical.bundle.bundle import Bundle
-from rllib_tactical.cli.options import read_options
+from rllib_tactical.cli.options import MLFLOW, read_options
 from rllib_tactical.config.loader import load_config, recorded_config, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.data.dataset import data_sources, load_dataset
@@ -28,6 +28,7 @@ from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.data.sizing import SIZE_FROM, size_text
 from rllib_tactical.data.synergy_events import DETECT
 from rllib_tactical.errors import UsageError
+from rllib_tactical.reporting.mlflow_store import logged, opened_store
 from rllib_tactical.walkforward.folds import fold_by_dates, walk_forward
 from rllib_tactical.walkforward.jobs import Job
 from rllib_tactical.walkforward.study import (
@@ -40,6 +41,7 @@ from rllib_tactical.walkforward.study import (
 from rllib_tactical.walkforward.summary import Summary, summarize
 
 _FILE = click.Path(path_type=Path)
+EVALUATION = "evaluation.json"
 
 
 @click.command("evaluate")
@@ -67,6 +69,7 @@ _FILE = click.Path(path_type=Path)
     help="detect them on the bars, none, or a file of events.",
 )
 @click.option("--resume", is_flag=True, help="Continue the evaluation in --out.")
+@MLFLOW
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @read_options
 def evaluate_command(
@@ -83,6 +86,7 @@ def evaluate_command(
     parallel: int | None,
     synergies: str,
     resume: bool,
+    mlflow: str | None,
     as_json: bool,
     reading: ReadOptions,
 ) -> None:
@@ -104,6 +108,7 @@ def evaluate_command(
         (data,), (instrument,) if instrument else (), synergies, options=reading
     )
     config = _config(config_path, iterations, num_env_runners)
+    store = opened_store(mlflow)
     loaded = load_dataset(source)
     click.echo(loaded.interpretation.line(data.name), err=True)
     if first_s is not None and test_s is not None:
@@ -121,13 +126,24 @@ def evaluate_command(
         bundles = train_missing(study, out, parallel, log)
         summary = summarize(study, bundles, log)
         write_summary(study, bundles, summary, out)
+    logged(
+        store,
+        log,
+        lambda given: given.log_result(
+            "evaluate",
+            out.name,
+            params=study.describe(),
+            result=summary.to_dict(),
+            files=[out / EVALUATION, out / "results" / REPORT],
+        ),
+    )
     if as_json:
         click.echo(json.dumps({"out": str(out), **summary.to_dict()}, indent=2, allow_nan=False))
         return
     for line in table_lines(summary):
         click.echo(line)
     click.echo(summary.verdict())
-    click.echo(f"Report: {out / 'results' / 'report.html'}")
+    click.echo(f"Report: {out / 'results' / REPORT}")
 
 
 def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, out: Path) -> None:
@@ -160,7 +176,7 @@ def write_summary(study: Study, bundles: dict[Job, Bundle], summary: Summary, ou
     with atomic_file(out / "trials.parquet") as temporary:
         summary.trials.frame().to_parquet(temporary, index=False)
     document = {"plan": plan, "commit": git_commit(), **summary.to_dict()}
-    write_object(out / "evaluation.json", document)
+    write_object(out / EVALUATION, document)
 
 
 def table_lines(summary: Summary) -> list[str]:
@@ -197,7 +213,7 @@ def _facts(plan: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         )
         for fold in plan["folds"]
     ]
-    training = recorded_config(plan["config"], "evaluation.json").training
+    training = recorded_config(plan["config"], EVALUATION).training
     return (
         ("data", f"{plan['data']['name']}, {plan['data']['bars']:,} bars"),
         ("data SHA-256", plan["data"]["sha256"]),

@@ -14,6 +14,8 @@ from rllib_tactical.data.synergy_events import DETECT
 
 FILE = click.Path(path_type=Path)
 
+MLFLOW = click.option("--mlflow", metavar="URI", help="Also log to this MLflow tracking URI.")
+
 BUNDLE_FOLDERS = click.option(
     "--bundle",
     "bundles",

@@ -10,7 +10,7 @@ import click
 
 from rllib_tactical.artifacts.run_folder import RUN, RUN_OUTPUT, config_of
 from rllib_tactical.artifacts.storage import place_of, working_folder
-from rllib_tactical.cli.options import FolderType, training_data_options
+from rllib_tactical.cli.options import MLFLOW, FolderType, training_data_options
 from rllib_tactical.config.loader import load_config
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import WarmStartConfig
@@ -53,7 +53,7 @@ from rllib_tactical.rl import train
     help="Of --warm-start: attention and convolutions, or the whole actors.  [default: conv]",
 )
 @click.option("--record-rollouts", is_flag=True, help="Write every sampled step to Parquet files.")
-@click.option("--mlflow", metavar="URI", help="Also log to this MLflow tracking URI.")
+@MLFLOW
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint.")
 def train_command(
     data: tuple[Path, ...],

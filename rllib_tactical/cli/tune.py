@@ -8,12 +8,14 @@ import click
 
 from rllib_tactical.artifacts.folder_lock import locked_folder
 from rllib_tactical.artifacts.storage import Place, place_of
-from rllib_tactical.cli.options import FolderType, training_data_options
+from rllib_tactical.cli.options import MLFLOW, FolderType, training_data_options
 from rllib_tactical.data.calendar.bar_length import BAR_SECONDS
 from rllib_tactical.data.dataset import data_sources
 from rllib_tactical.data.interpret.options import ReadOptions
 from rllib_tactical.errors import UsageError
+from rllib_tactical.reporting.mlflow_store import logged, opened_store
 from rllib_tactical.sweep.folder import SUMMARY, SWEEP_OUTPUT, SweepFolder, read_plan
+from rllib_tactical.sweep.mlflow_sweep import log_sweep
 from rllib_tactical.sweep.results import conclude, result_lines
 from rllib_tactical.sweep.runner import Sweep, run_sweep
 from rllib_tactical.sweep.spec import SweepSpec, load_sweep, recorded_sweep, with_changes
@@ -45,6 +47,7 @@ from rllib_tactical.sweep.spec import SweepSpec, load_sweep, recorded_sweep, wit
 )
 @click.option("--max-concurrent", type=click.IntRange(min=1), help="Most trials at a time.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the search.")
+@MLFLOW
 @click.option("--resume", is_flag=True, help="Continue the sweep in --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def tune_command(
@@ -60,6 +63,7 @@ def tune_command(
     num_env_runners: int | None,
     max_concurrent: int | None,
     seed: int | None,
+    mlflow: str | None,
     resume: bool,
     as_json: bool,
 ) -> None:
@@ -72,6 +76,7 @@ def tune_command(
     any interruption: finished trials are kept, others continue from their newest checkpoint.
     """
     place = place_of(out)
+    store = opened_store(mlflow)
     SWEEP_OUTPUT.require(place, resume=resume)
     spec = _spec(sweep_path, config_path, place, resume)
     spec = with_changes(
@@ -91,6 +96,7 @@ def tune_command(
         with locked_folder(place):
             shared = run_sweep(Sweep(spec, sources, BAR_SECONDS, folder), resume, log)
             found = conclude(spec, folder, shared, log)
+        logged(store, log, lambda given: log_sweep(given, folder))
         if as_json:
             click.echo((folder.local / SUMMARY).read_text(encoding="utf-8").rstrip())
             return

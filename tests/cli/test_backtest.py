@@ -10,8 +10,10 @@ from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
+from rllib_tactical.reporting.mlflow_store import MlflowStore
 from rllib_tactical.synthetic import make_market
 from tests.market import random_bars
+from tests.reporting.test_mlflow_store import runs
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,24 @@ def test_a_backtest_from_files_to_a_folder(
         "random",
         "rule_based",
     }
+
+
+def test_a_backtest_is_logged_to_mlflow(
+    bundle: Bundle, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri, out = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "judged"
+    more = ("--no-baselines", "--no-statistics", "--mlflow", uri)
+    code, _, err = call(capsys, "--bundle", bundle.path, "--data", data, "--out", out, *more)
+    assert code == 0, err
+    store = MlflowStore(uri)
+    run = runs(store)["judged"]
+    kpis = json.loads((out / "kpis.json").read_text())["kpis"]
+    assert run.data.metrics["kpis.net_pnl"] == pytest.approx(kpis["net_pnl"])
+    assert run.data.params["bundle_id"] == f'"{bundle.bundle_id}"'
+    names = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    assert names == {"kpis.json", "report.html"}
 
 
 def test_what_each_agent_contributes_is_in_console_report_and_metrics(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.cli import main as cli
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
+from rllib_tactical.reporting.mlflow_store import MlflowStore
 from rllib_tactical.synthetic import make_market
+from tests.reporting.test_mlflow_store import runs
 
 BARS = 6_000
 CONFIG = """tactical_marl:
@@ -57,10 +60,29 @@ def finished(
     arguments: list[object], tmp_path_factory: pytest.TempPathFactory, ray_instance: None
 ) -> Path:
     out = tmp_path_factory.mktemp("evaluations") / "first"
+    logged = find_spec("mlflow") and find_spec("sqlalchemy")
+    more = ["--mlflow", store_beside(out)] if logged else []
     with pytest.raises(SystemExit) as stop:
-        cli.run(["evaluate", *map(str, arguments), "--out", str(out)])
+        cli.run(["evaluate", *map(str, arguments), "--out", str(out), *more])
     assert not stop.value.code
     return out
+
+
+def store_beside(out: Path) -> str:
+    return f"sqlite:///{out.parent / 'mlflow.db'}"
+
+
+@pytest.mark.ray
+def test_an_evaluation_is_logged_to_mlflow(finished: Path) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    store = MlflowStore(store_beside(finished))
+    run = runs(store)["first"]
+    document = json.loads((finished / "evaluation.json").read_text())
+    assert run.data.metrics["mean_net_pnl"] == pytest.approx(document["mean_net_pnl"])
+    assert run.data.params["seeds"] == "[0, 1]"
+    names = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    assert names == {"evaluation.json", "report.html"}
 
 
 @pytest.mark.ray

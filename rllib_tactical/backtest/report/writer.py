@@ -21,15 +21,17 @@ from rllib_tactical.backtest.verdict import verdict
 from rllib_tactical.errors import UsageError
 
 CONFIG: Final = "config.json"
+KPIS: Final = "kpis.json"
+REPORT: Final = "report.html"
 KIND: Final = "backtest"
 PARTS: Final = "parts"
 FILES: Final = (
-    "kpis.json",
+    KPIS,
     "trades.csv",
     "equity.parquet",
     "decisions.parquet",
     CONFIG,
-    "report.html",
+    REPORT,
 )
 """Everything that a backtest writes, in this order; of several files also a folder ``parts``."""
 
@@ -117,12 +119,12 @@ def write_portfolio(
         name: _content(portfolio.parts[name], described, {"kind": KIND, **its_config})
         for name, (described, its_config) in parts.items()
     }
-    reports = {name: f"{PARTS}/{name}/report.html" for name in contents}
+    reports = {name: f"{PARTS}/{name}/{REPORT}" for name in contents}
     facts = {name: described.facts for name, (described, _) in parts.items()}
     results = {name: part.policy.result for name, part in portfolio.parts.items()}
     top = _Content(
         texts={
-            "kpis.json": _json({"verdict": portfolio.verdict(), **portfolio.to_dict()}),
+            KPIS: _json({"verdict": portfolio.verdict(), **portfolio.to_dict()}),
             "trades.csv": trades_csv(_stacked({k: r.trades for k, r in results.items()})),
             CONFIG: _json({"kind": KIND, **config}),
             "report.html": render_portfolio(portfolio, context, reports, facts),
@@ -152,7 +154,7 @@ def _content(comparison: Comparison, context: ReportContext, config: dict[str, A
     kpis["seen_in_training"] = context.seen.to_dict() if context.seen is not None else None
     return _Content(
         texts={
-            "kpis.json": _json(kpis),
+            KPIS: _json(kpis),
             "trades.csv": trades_csv(result.trades),
             CONFIG: _json(config),
             "report.html": render_report(comparison, context),

@@ -10,8 +10,9 @@ from rllib_tactical.artifacts.run_folder import RunFolder, StartPoint
 from rllib_tactical.config.loader import content_hash, to_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.errors import TrainingError, UsageError
+from rllib_tactical.reporting.mlflow_store import EXPERIMENT
 from rllib_tactical.rl.tracking import mlflow as mlflow_log
-from rllib_tactical.rl.tracking.mlflow import EXPERIMENT, MlflowLogger
+from rllib_tactical.rl.tracking.mlflow import MlflowLogger
 from rllib_tactical.rl.tracking.report import REPORT
 from rllib_tactical.rl.training.callbacks import CallbackList, TrainingRun, notified
 
