@@ -4,7 +4,9 @@
 #   docker build --build-arg VARIANT=gpu --build-arg TORCH_INDEX=INDEX -t rllib-tactical:0.1.0-gpu .
 # with the index that it names for your CUDA. Without TORCH_INDEX the package index of pip is asked,
 # whose PyTorch for Linux has CUDA: then a build for processors ends with a message.
-ARG PYTHON=python:3.11.14-slim-bookworm
+# The digest is that of the tag's list of platforms, so the base cannot change. The image for a GPU was
+# never built by the project.
+ARG PYTHON=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 # hadolint ignore=DL3006
 FROM ${PYTHON} AS packages

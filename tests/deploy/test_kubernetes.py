@@ -276,6 +276,14 @@ def test_the_image_has_what_the_package_needs(project_root: Path) -> None:
     }
 
 
+def test_the_base_of_the_image_is_pinned_by_its_digest(project_root: Path) -> None:
+    text = (project_root / "Dockerfile").read_text(encoding="utf-8")
+    bases = set(re.findall(r"^FROM (\S+)", text, re.M))
+    assert bases == {"${PYTHON}"}
+    (base,) = re.findall(r"^ARG PYTHON=(.+)$", text, re.M)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+
+
 def test_hadolint_finds_nothing_in_the_image(project_root: Path) -> None:
     program = Path(sys.executable).with_name("hadolint")
     if not program.exists():
