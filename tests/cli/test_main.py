@@ -264,12 +264,14 @@ def test_a_user_error_is_one_clear_message(errors, case, monkeypatch, capsys):
 @pytest.mark.serve
 @pytest.mark.slow
 def test_the_demo_does_the_whole_job_twice_in_a_row(tmp_path):
-    out = tmp_path / "demo"
+    out, bars = tmp_path / "demo", tmp_path / "bars.parquet"
+    write_bars(make_market("momentum", 2, 8_000, 0.0).bars, bars)
     with ports_of_serve():
-        for _ in range(2):
-            done = tactical("demo", "--out", out, "--train-seconds", 2)
+        for own in (("--data", bars, "--instrument", "SYNTH"), ()):  # first a user's bars, few
+            done = tactical("demo", "--out", out, "--train-seconds", 2, *own)
             assert done.returncode == 0, done.stderr
             assert "Traceback" not in done.stderr
+            assert (out / "page.png").is_file()
     for step in ("1/5", "2/5", "3/5", "4/5", "5/5"):
         assert step in done.stdout
     summary = json.loads((out / "summary.json").read_text())
