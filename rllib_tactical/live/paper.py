@@ -159,7 +159,7 @@ class PaperSession:
             if answer.bars != part[-1] + 1:
                 raise ServiceError(
                     f"the service must have the session's {part[-1] + 1:,} bars and no others, "
-                    f"found {answer.bars:,}: start it with a new --state"
+                    f"found {answer.bars:,}: start it with a new --state, and without --bus"
                 )
             del unsent[: len(part)]
 

@@ -153,6 +153,9 @@ def shared_socket(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # its connections inherit it; an answer is written in two parts, of which the second would wait
+    # 40 ms for the client's acknowledgment of the first; uvloop sets it, asyncio itself does not
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         bound.bind((host, port))
         bound.listen(_BACKLOG)
