@@ -18,6 +18,8 @@ from rllib_tactical.bundle.registry import Promotion, Registry
 from rllib_tactical.bundle.signature import make_key, read_public_keys
 from rllib_tactical.cli.options import FILE
 from rllib_tactical.cli.tables import print_table
+from rllib_tactical.reporting.mlflow_registry import mirror_promotion
+from rllib_tactical.reporting.mlflow_store import MlflowStore, logged, opened_store
 
 _REGISTRY = click.option(
     "--registry",
@@ -34,6 +36,11 @@ _URL = click.option(
     metavar="URL",
     help="A running service that changes over first; it reads the registry's folder. Needs its "
     "admin token in TACTICAL_ADMIN_TOKEN, or the token in TACTICAL_TOKEN, where it has one.",
+)
+_MLFLOW = click.option(
+    "--mlflow",
+    metavar="URI",
+    help="Also move the alias `champion` in the model registry of this MLflow store.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _SHOWN_ID = 12
@@ -165,13 +172,16 @@ def keygen_command(out: Path) -> None:
 @click.option("--why", required=True, help="For the record.")
 @_BY
 @_URL
+@_MLFLOW
 def promote_command(
-    bundle_id: str, folder: Path, why: str, by: str | None, url: str | None
+    bundle_id: str, folder: Path, why: str, by: str | None, url: str | None, mlflow: str | None
 ) -> None:
     """Choose the bundle of the registry whose id begins with ID for its symbol."""
-    registry = Registry(folder)
+    registry, store = Registry(folder), opened_store(mlflow)
     full = registry.entry(bundle_id).bundle_id
-    click.echo(_line(registry.promote(full, why=why, by=by, apply=changes_over(url))))
+    made = registry.promote(full, why=why, by=by, apply=changes_over(url))
+    click.echo(_line(made))
+    _mirror(store, registry, made)
 
 
 @click.command("rollback")
@@ -180,10 +190,22 @@ def promote_command(
 @click.option("--why", required=True, help="For the record.")
 @_BY
 @_URL
-def rollback_command(symbol: str, folder: Path, why: str, by: str | None, url: str | None) -> None:
+@_MLFLOW
+def rollback_command(
+    symbol: str, folder: Path, why: str, by: str | None, url: str | None, mlflow: str | None
+) -> None:
     """Choose the bundle that was chosen for SYMBOL before the present one."""
-    made = Registry(folder).roll_back(symbol, why=why, by=by, apply=changes_over(url))
+    registry, store = Registry(folder), opened_store(mlflow)
+    made = registry.roll_back(symbol, why=why, by=by, apply=changes_over(url))
     click.echo(_line(made))
+    _mirror(store, registry, made)
+
+
+def _mirror(store: MlflowStore | None, registry: Registry, made: Promotion) -> None:
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    logged(store, say, lambda given: mirror_promotion(given, registry, made))
 
 
 def changes_over(url: str | None) -> Callable[[Path], None] | None:

@@ -90,6 +90,7 @@ class MlflowStore:
         params: Mapping[str, Any],
         result: Mapping[str, Any],
         files: Iterable[Path] = (),
+        folders: Mapping[str, Path] | None = None,
         parent: str | None = None,
         points: Iterable[tuple[str, float, int]] = (),
         status: str = "FINISHED",
@@ -102,6 +103,7 @@ class MlflowStore:
             params: what it was given.
             result: nested values, of which the numbers become metrics.
             files: to be kept with it.
+            folders: the same, by the name that each gets.
             parent: id of the run that this one is a part of.
             points: results on the way: name, value and step.
             status: of the run.
@@ -112,6 +114,8 @@ class MlflowStore:
         self.log_points(run_id, ((key, value, 0) for key, value in numbers(result)))
         for path in files:
             self.client.log_artifact(run_id, str(path))
+        for place, folder in (folders or {}).items():
+            self.client.log_artifacts(run_id, str(folder), place)
         self.client.set_terminated(run_id, status)
         return run_id
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.cli import main as cli
+from rllib_tactical.reporting.mlflow_registry import BUNDLE_ID, CHAMPION, model_name
+from rllib_tactical.reporting.mlflow_store import MlflowStore
 from tests.lifecycle.conftest import child_of
 
 pytestmark = pytest.mark.slow
@@ -70,4 +73,35 @@ def test_a_service_that_cannot_be_reached_leaves_the_registry_as_it_was(
     )
     assert code == 1
     assert "cannot" in err or "refused" in err
+    assert not (tmp_path / "registry" / "promotions.jsonl").exists()
+
+
+def test_promotions_are_mirrored_in_mlflow(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri, where = f"sqlite:///{tmp_path / 'mlflow.db'}", ("--registry", tmp_path / "registry")
+    call(capsys, "registry", "add", bundle.path, *where)
+    code, _, err = call(
+        capsys, "promote", bundle.bundle_id[:8], *where, "--why", "it earns", "--mlflow", uri
+    )
+    assert code == 0, err
+    champion = MlflowStore(uri).client.get_model_version_by_alias(model_name("TEST"), CHAMPION)
+    assert (champion.tags[BUNDLE_ID], champion.tags["why"]) == (bundle.bundle_id, "it earns")
+
+
+def test_a_store_that_cannot_be_opened_leaves_the_registry_as_it_was(
+    bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("mlflow", "mlflow.tracking", "mlflow.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    where = ("--registry", tmp_path / "registry")
+    call(capsys, "registry", "add", bundle.path, *where)
+    more = ("--why", "w", "--mlflow", "sqlite:///x.db")
+    code, _, err = call(capsys, "promote", bundle.bundle_id[:8], *where, *more)
+    assert (code, "needs a package that is not installed" in err) == (1, True)
     assert not (tmp_path / "registry" / "promotions.jsonl").exists()
