@@ -96,7 +96,20 @@ class Visit:
             self.page.wait_for_timeout(50)
 
     def check(self, name: str) -> None:
-        """Keep a picture; refuse violations of accessibility, errors and requests to others."""
+        """Keep a picture; refuse violations of accessibility, errors and requests to others.
+
+        A page as wide as a laptop's is looked at as wide as a phone's too.
+        """
+        before = self.page.viewport_size
+        widths = SIZES if (before["width"], before["height"]) == SIZES["laptop"] else ("",)
+        for size in widths:
+            if size:
+                width, height = SIZES[size]
+                self.page.set_viewport_size({"width": width, "height": height})
+            self._check(f"{name}-{size}" if size else name)
+        self.page.set_viewport_size(before)
+
+    def _check(self, name: str) -> None:
         folder = os.environ.get("CI_ARTIFACTS")
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)

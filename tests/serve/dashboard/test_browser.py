@@ -42,8 +42,7 @@ def traded(client: Any, bars: int = 500, steps: int = 120) -> Market:
     return market
 
 
-@pytest.mark.parametrize("size", list(SIZES))
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("size", "scheme"), [("laptop", "light"), ("phone", "dark")])
 def test_the_live_page_on_a_laptop_and_a_phone(
     browser: Any, bundle: Bundle, tmp_path: Path, size: str, scheme: str
 ) -> None:
