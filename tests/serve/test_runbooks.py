@@ -6,8 +6,12 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +27,7 @@ from rllib_tactical.data.files import write_bars
 from serve.client.bus import BusPublisher
 from tests.lifecycle.conftest import child_of
 from tests.market import random_bars
+from tests.ports import ports_of_serve
 from tests.serve.bus.events import event
 from tests.serve.http.test_listener import free_port
 from tests.serve.process import replica_process
@@ -40,7 +45,9 @@ STOPPED = ("cp ", "tactical state restore", "tactical state verify", "tactical s
 """Beginnings of commands for a service that was stopped."""
 
 STARTS = "tactical serve "
-"""Beginning of commands that start the service: other tests start one."""
+"""Beginning of commands that start the service."""
+
+START_S = 120.0
 
 TRAINS = "tactical adapt "
 """Beginning of the command that trains: it is run as far as to find no drift."""
@@ -150,6 +157,7 @@ def test_an_option_that_does_not_exist_is_found() -> None:
         parsed(["state", "show", "--where", "x"])
 
 
+@pytest.mark.serve
 @pytest.mark.slow
 def test_every_command_of_the_pages_is_run(desk: Desk) -> None:
     """Those for a running service while one runs, then the others, on the state that it left."""
@@ -186,7 +194,51 @@ def test_every_command_of_the_pages_is_run(desk: Desk) -> None:
             if command.startswith(beginning):
                 desk.run(command)
                 ran.add(command)
-    assert {c for _, c in commands()} - ran == {c for c in OURS if c.startswith(STARTS)}
+    starts = [c for c in OURS if c.startswith(STARTS)]
+    assert {c for _, c in commands()} - ran == set(starts)
+    start_with_all_options(desk, starts)
+
+
+def start_with_all_options(desk: Desk, starts: list[str]) -> None:
+    """Start the service once, on the state that was restored, with what the pages' starts name."""
+    port = free_port()
+    words: list[str] = []
+    for command in starts:
+        options = shlex.split(command)[2:]
+        pairs = zip(options[::2], options[1::2], strict=True)
+        words += [w for pair in pairs if pair[0] not in words for w in pair]
+    words[words.index("--port") + 1] = str(port)
+    log = desk.folder / "serve.log"
+    with ports_of_serve(), log.open("w") as said:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "rllib_tactical", "serve", *words],
+            cwd=desk.folder,
+            env={**os.environ, "PYTHONPATH": str(FOLDER.parents[1])},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                deadline = time.monotonic() + START_S
+                # before it has said where it listens, an interrupt ends the start
+                while f"127.0.0.1:{port}" not in log.read_text() or not lives(client):
+                    assert running.poll() is None and time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.2)
+                # a restart goes on with the bundle that was chosen last
+                chosen = load_bundle(desk.folder / "promoted").bundle_id
+                assert client.get("/model").json()["bundle_id"] == chosen
+        finally:
+            running.send_signal(signal.SIGINT)
+            running.wait(timeout=60)
+    assert running.returncode == 0, log.read_text()
+
+
+def lives(client: httpx.Client) -> bool:
+    with suppress(httpx.HTTPError):
+        return client.get("/live").status_code == httpx.codes.OK
+    return False
 
 
 def keep_profile(desk: Desk, path: Path, profile: Path) -> None:
