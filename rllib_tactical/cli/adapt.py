@@ -104,7 +104,7 @@ def adapt_command(
         out,
         settings,
         config=None if config_path is None else load_config(config_path),
-        apply=changes_over(url),
+        apply=changes_over(url, "it passed the gate of tactical adapt", by),
         by=by,
         key=key,
         log=lambda line: click.echo(line, err=as_json),

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rllib_tactical.artifacts.json_file import read_object
-from rllib_tactical.bundle.registry import Promotion, Registry
+from rllib_tactical.bundle.registry import Promotion, Registry, user_name
 from rllib_tactical.bundle.signature import make_key, read_public_keys
 from rllib_tactical.cli.options import FILE
 from rllib_tactical.cli.tables import print_table
@@ -179,7 +179,7 @@ def promote_command(
     """Choose the bundle of the registry whose id begins with ID for its symbol."""
     registry, store = Registry(folder), opened_store(mlflow)
     full = registry.entry(bundle_id).bundle_id
-    made = registry.promote(full, why=why, by=by, apply=changes_over(url))
+    made = registry.promote(full, why=why, by=by, apply=changes_over(url, why, by))
     click.echo(_line(made))
     _mirror(store, registry, made)
 
@@ -196,7 +196,7 @@ def rollback_command(
 ) -> None:
     """Choose the bundle that was chosen for SYMBOL before the present one."""
     registry, store = Registry(folder), opened_store(mlflow)
-    made = registry.roll_back(symbol, why=why, by=by, apply=changes_over(url))
+    made = registry.roll_back(symbol, why=why, by=by, apply=changes_over(url, why, by))
     click.echo(_line(made))
     _mirror(store, registry, made)
 
@@ -208,8 +208,11 @@ def _mirror(store: MlflowStore | None, registry: Registry, made: Promotion) -> N
     logged(store, say, lambda given: mirror_promotion(given, registry, made))
 
 
-def changes_over(url: str | None) -> Callable[[Path], None] | None:
-    """Return what has the service at a URL change over to a bundle's folder; None without one."""
+def changes_over(url: str | None, why: str, by: str | None) -> Callable[[Path], None] | None:
+    """Return what has the service at a URL change over to a bundle's folder; None without one.
+
+    The service records why, and by whom; the user of this process when None.
+    """
     if url is None:
         return None
 
@@ -219,7 +222,7 @@ def changes_over(url: str | None) -> Callable[[Path], None] | None:
 
         token = os.environ.get(ADMIN_TOKEN_VARIABLE) or os.environ.get(TOKEN_VARIABLE)
         with DecisionClient(url, token) as client:
-            client.load_model(str(path))
+            client.load_model(str(path), note=why[:300], by=(by or user_name())[:300])
 
     return change
 

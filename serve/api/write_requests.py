@@ -141,12 +141,15 @@ class OverrideRequest(Struct, forbid_unknown_fields=True, frozen=True):
 class ModelRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The body of ``POST /admin/model``: a bundle's folder, as the service's machines see it.
 
-    With a ``request_id`` a repeat that comes after another bundle was chosen is refused.
+    With a ``request_id`` a repeat that comes after another bundle was chosen is refused. ``note``
+    says why it is chosen, ``by`` who chooses it; both are recorded.
     """
 
     path: Annotated[str, Meta(min_length=1, max_length=1024)]
     bundle_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
     request_id: Name | None = None
+    note: Note = ""
+    by: Note = ""
 
 
 WriteRequest = BarsRequest | FillsRequest | AccountRequest | OverrideRequest | ModelRequest

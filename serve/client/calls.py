@@ -243,11 +243,19 @@ def override(
 
 
 def load_model(
-    path: str, bundle_id: str | None = None, request_id: str | None = None
+    path: str,
+    bundle_id: str | None = None,
+    request_id: str | None = None,
+    note: str = "",
+    by: str = "",
 ) -> Call[ModelAnswer]:
-    """Replace the bundle by the one at ``path``, a folder on the service's machines."""
+    """Replace the bundle by the one at ``path``, a folder on the service's machines.
+
+    ``note`` says why, ``by`` who chooses it.
+    """
     request_id = request_id or uuid.uuid4().hex
     body = {"path": path, "bundle_id": bundle_id, "request_id": request_id}
+    body |= {name: text for name, text in (("note", note), ("by", by)) if text}
     return Call(operations.LOAD_MODEL, body, timeout_s=RELOAD_TIMEOUT_S)
 
 

@@ -24,7 +24,7 @@ from serve.state.bar_streams import BarRow
 from serve.state.bar_times import BarTimes
 from serve.state.opening import open_store
 from serve.state.portfolio import Fill
-from serve.state.records import BarsRecord, FillsRecord, ModelRecord, Record, record_of
+from serve.state.records import BarsRecord, FillsRecord, ModelRecord, Record, record_of, time_of
 from serve.state.store import unpack
 
 MAX_DECISIONS: Final = 3_000
@@ -52,7 +52,7 @@ class _Story:
             entry = audit_entry(record, sequence, before_s)
             if entry is not None and entry.symbol in (None, symbol):
                 self.audit.append(entry)
-            before_s = getattr(record, "at_s", before_s)
+            before_s = time_of(record, before_s)
             if isinstance(record, BarsRecord | FillsRecord) and (record.symbol or first) == symbol:
                 self._take(sequence, record)
 

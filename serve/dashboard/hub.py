@@ -221,7 +221,7 @@ class Hub:
                 store, journal = self._replica.stores
                 trail = Trail(store, journal, next(iter(self._replica.machine.symbols)))
             try:
-                events = await asyncio.to_thread(trail.catch_up)
+                events = await asyncio.to_thread(trail.catch_up, bool(self._pages))
             except (StoreError, DamagedError) as error:
                 self._replica.availability.failed(error)
                 return self._trail

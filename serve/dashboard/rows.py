@@ -30,6 +30,7 @@ from serve.state.records import (
     ControlRecord,
     ModelRecord,
     Record,
+    time_of,
 )
 
 BEFORE_GAPS: Final = MAX_AGE + BODY_PERIOD + 2
@@ -107,7 +108,7 @@ def page_fill(fill: Fill, undone: bool) -> PageFill:
 def audit_entry(record: Record | None, sequence: int, before_s: float | None) -> AuditEntry | None:
     """Return what a record says to an operator, None for bars, fills and what has no news.
 
-    ``before_s``: epoch time of the record before.
+    ``before_s``: epoch time of the record before, for a record without one of its own.
     """
     if isinstance(record, ControlRecord):
         return AuditEntry(
@@ -122,7 +123,7 @@ def audit_entry(record: Record | None, sequence: int, before_s: float | None) ->
     if isinstance(record, ModelRecord):
         return AuditEntry(
             sequence=sequence,
-            at_s=before_s,
+            at_s=time_of(record, before_s),
             kind="model",
             symbol=record.symbol,
             what=_chosen_by(record),

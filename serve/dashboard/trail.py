@@ -20,12 +20,15 @@ from serve.state.records import (
     FillsRecord,
     ModelRecord,
     record_of,
+    time_of,
 )
 from serve.state.store import Store, StoredRecord
 
 READ_DECISIONS: Final = 1_000
+"""Newest decisions that a look takes that nobody has waited for: the first one, or after a rest."""
+
 READ_AT_ONCE: Final = 50
-"""Newest decisions that one look takes: nobody can see more, and reading slows decisions down."""
+"""Newest decisions that each look for an open page takes: reading slows decisions down."""
 
 KEPT_DECISIONS: Final = 200
 """Newest decisions of each symbol that are kept for pages that open."""
@@ -85,8 +88,10 @@ class Trail:
         self.opening: dict[str, PageDecision] = {}
         self.audit: deque[AuditEntry] = deque(maxlen=KEPT_AUDIT)
 
-    def catch_up(self) -> list[Event]:
+    def catch_up(self, watched: bool = False) -> list[Event]:
         """Read what is new and return it; nothing at the first call, which only begins.
+
+        ``watched``: a page is open, so that the last look was a moment ago.
 
         Raises:
             StoreError: state or journal cannot be read.
@@ -98,7 +103,7 @@ class Trail:
             return []
         if (self._state.version(), self._journal.version()) == self.cursor:
             return []
-        return self._read(self.cursor, READ_AT_ONCE)
+        return self._read(self.cursor, READ_AT_ONCE if watched else READ_DECISIONS)
 
     def missed(self, since: Cursor) -> list[Event] | None:
         """Return what happened after an event, up to ``cursor``; None when it is too much.
@@ -135,7 +140,7 @@ class Trail:
                 self.audit.append(entry)
             if isinstance(record, BarsRecord):
                 self._times.add(stored.sequence, record.symbol or self._first, record.rows)
-            self._before_s = getattr(record, "at_s", self._before_s)
+            self._before_s = time_of(record, self._before_s)
             since = Cursor(stored.sequence, since.journal)
             found += self._told(stored, since)
         for stored in self._journal.read_after(max(since.journal, upto - decisions)):

@@ -16,11 +16,11 @@ from rllib_tactical.bundle.bundle import copy_bundle, load_bundle
 from rllib_tactical.bundle.registry import registry_of
 from rllib_tactical.config.service import ServiceConfig
 from rllib_tactical.errors import TacticalError, UnreadableError
-from serve.api.errors import RequestError
+from serve.api.errors import RequestError, invalid
 from serve.api.responses import ModelAnswer
 from serve.api.write_requests import ModelRequest
 from serve.decision.commits import Commits
-from serve.state.records import Challenger, ModelRecord, ProposalRecord, model_record
+from serve.state.records import AUTOMATIC, Challenger, ModelRecord, ProposalRecord, model_record
 from serve.state.store import StoreError
 
 COPIES: Final = "bundles"
@@ -64,7 +64,15 @@ class Promotion:
             try:
                 bundle = await asyncio.to_thread(load_bundle, _resolved(request.path))
                 record = model_record(bundle, live_bars=self._service.live_bars)
-                record = replace(record, request_id=request.request_id)
+                if request.by == AUTOMATIC:
+                    raise invalid("by", "must not be the service's own name for itself")
+                record = replace(
+                    record,
+                    request_id=request.request_id,
+                    by=request.by,
+                    note=request.note,
+                    at_s=time.time(),
+                )
                 if machine.check_promotion(record) is None:
                     return ModelAnswer(record.bundle_id, record.bundle_id, machine.version)
             except RequestError:
@@ -95,6 +103,7 @@ class Promotion:
             async with self._promoting:
                 abandoned = machine.symbols[symbol].model
                 record = await asyncio.to_thread(self._found, record)
+                record = replace(record, at_s=time.time())
                 await self._ready(record)
                 done = await self._commit(partial(self._due, record))
             if done:

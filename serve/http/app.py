@@ -25,7 +25,7 @@ from serve.api.operations import (
     WRITES,
     Operation,
 )
-from serve.api.write_requests import OverrideRequest, WriteRequest, read_body
+from serve.api.write_requests import ModelRequest, OverrideRequest, WriteRequest, read_body
 from serve.bus.status import BusStatus
 from serve.dashboard.hub import Hub
 from serve.dashboard.past import Past
@@ -327,7 +327,7 @@ class DecisionApp:
 
         async def handler(request: HttpRequest) -> HttpResponse:
             body: WriteRequest = read_body(await request.body(MAX_BODY_BYTES), kind)
-            if isinstance(body, OverrideRequest) and not body.by:
+            if isinstance(body, (OverrideRequest, ModelRequest)) and not body.by:
                 body = replace(body, by=self._operator(request))
             response = await ask(self._controller.write(body), limit_s)
             self._telemetry.record_write(operation.path, failed=response.status >= 500)

@@ -31,6 +31,7 @@ from serve.state.records import (
     ModelRecord,
     Record,
     ServingRecord,
+    time_of,
 )
 from serve.state.request_keys import RequestKeys, not_in_force
 from serve.state.symbol_machine import CONTROLS, SymbolImage, SymbolMachine
@@ -236,7 +237,7 @@ class StateMachine:
     def apply(self, record: Record | None) -> None:
         """Apply a record that was checked, or read from the store; None only counts."""
         self.version += 1
-        self._record_s = getattr(record, "at_s", self._record_s)
+        self._record_s = time_of(record, self._record_s)
         if record is None:
             return
         if isinstance(record, ServingRecord):

@@ -57,7 +57,9 @@ class Probation:
         if passed >= sessions:
             return None
         note = f"its session drawdown limit halted trading in session {passed + 1} of its probation"
-        return replace(state.previous, launch=None, request_id=None, by=AUTOMATIC, note=note)
+        return replace(
+            state.previous, launch=None, request_id=None, by=AUTOMATIC, note=note, at_s=None
+        )
 
     def state(self) -> ProbationState:
         """Return all of it, for ``resume``."""

@@ -5,7 +5,7 @@ Records without a symbol are those of older versions, whose states have one symb
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -26,7 +26,8 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
 
     ``launch`` is set when a start of the service named it, None for a promotion, which may have a
     ``request_id``. ``live_bars``: bars arrive as they close; false in journals that do not have it.
-    ``by`` is ``AUTOMATIC`` where the service rolled back by itself; ``note`` says why.
+    ``by``: who chose it, ``AUTOMATIC`` where the service rolled back by itself; ``note`` says why.
+    ``at_s``: epoch time, None in journals that do not have it and for a start.
     """
 
     path: str
@@ -39,6 +40,7 @@ class ModelRecord(msgspec.Struct, tag="model", frozen=True):
     request_id: str | None = None
     by: str = ""
     note: str = ""
+    at_s: float | None = None
 
     @property
     def symbol(self) -> str:
@@ -146,6 +148,8 @@ Record = (
     | ExperimentRecord
 )
 
+BeforeT = TypeVar("BeforeT", bound=float | None)
+
 _DECODE: Final = msgspec.json.Decoder(Record).decode
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -161,6 +165,12 @@ def model_record(bundle: Bundle, launch: str | None = None, live_bars: bool = Tr
         launch=launch,
         live_bars=live_bars,
     )
+
+
+def time_of(record: Record | None, before_s: BeforeT) -> float | BeforeT:
+    """Return the epoch time of a record, ``before_s`` for one that does not say it."""
+    at_s: float | None = getattr(record, "at_s", None)
+    return before_s if at_s is None else at_s
 
 
 def entry_of(record: Record) -> Entry:

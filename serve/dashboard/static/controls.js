@@ -121,7 +121,7 @@ export class Controls {
     promote.addEventListener("submit", event => {
       event.preventDefault();
       this.#order({ title: `Promote a bundle for ${symbol}?`, text: path.value, name: "Promote",
-        path: "admin/model", body: { path: path.value } });
+        path: "admin/model", body: { path: path.value, note: note.value } });
     });
     const before = previousBundle(this.#entries, symbol);
     const back = el("button", { type: "button", id: "roll-back", disabled: before === null },
@@ -129,7 +129,7 @@ export class Controls {
     back.addEventListener("click", () => this.#order({
       title: `Roll ${symbol} back?`, name: "Roll back",
       text: `Bundle ${shortId(before.bundle_id)} of ${before.path} decides from then on.`,
-      path: "admin/model", body: { path: before.path, bundle_id: before.bundle_id } }));
+      path: "admin/model", body: { path: before.path, bundle_id: before.bundle_id, note: note.value } }));
     const lock = el("button", { type: "button", id: "lock" }, "Lock");
     lock.addEventListener("click", () => { this.#lock(); this.#show(); });
     const rows = this.#entries.toReversed().slice(0, 50).map(entry => [

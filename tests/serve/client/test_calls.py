@@ -70,6 +70,8 @@ def test_an_order_has_an_id_of_its_own_unless_one_is_given() -> None:
     named = calls.override("flatten", "closing early", "desk-7")
     assert named.body == {"action": "flatten", "note": "closing early", "request_id": "desk-7"}
     assert str(named) == "POST /admin/override"
+    chosen = calls.load_model("bundles/a", note="it earns more", by="ann").body
+    assert (chosen["note"], chosen["by"]) == ("it earns more", "ann")
     described: list[Callable[..., Any]] = [
         lambda **more: calls.send_bars("TEST", [], revise=True, **more),
         lambda **more: calls.load_model("bundles/a", **more),

@@ -166,6 +166,7 @@ def test_every_control_is_confirmed_and_in_the_audit_trail(
         page.click("#controls form button")
         page.click("#confirm-yes")
         assert "Not done" in page.text_content("#controls [role=alert]")
+        page.fill("#order-note", "it earns more")
         page.fill("#bundle-path", str(other.path))
         page.click("#controls form button")
         page.click("#confirm-yes")
@@ -182,6 +183,7 @@ def test_every_control_is_confirmed_and_in_the_audit_trail(
         ]  # fmt: skip
         assert all(text in row for text, row in zip(told, rows, strict=True))
         assert "the desk from 127.0.0.1because pause" in rows[5]
+        assert "the desk from 127.0.0.1it earns more" in rows[1]
         page.click("#lock")
         assert page.locator("#order-pause").count() == 0
 

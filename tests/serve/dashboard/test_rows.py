@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from rllib_tactical.bundle.bundle import Bundle
 from rllib_tactical.domain.features.table import FeatureTable
 from serve.api.page import AuditEntry, GapZone
@@ -70,6 +72,7 @@ def test_the_audit_trail_tells_orders_bundles_accounts_and_revisions_only(bundle
         ControlRecord(5.0, "pause", None, "lunch", "ann"),
         model_record(bundle, "first"),
         model_record(bundle),
+        replace(model_record(bundle), at_s=4.5, by="bob", note="it earns more"),
         AccountRecord(6.0, request, "digest"),
         BarsRecord(7.0, (ROW, ROW), "late", symbol="TEST"),
         BarsRecord(8.0, (ROW,)),
@@ -80,6 +83,7 @@ def test_the_audit_trail_tells_orders_bundles_accounts_and_revisions_only(bundle
         ("control", 5.0, "pause"),
         ("model", 4.0, "start"),
         ("model", 4.0, "promotion"),
+        ("model", 4.5, "promotion"),
         ("account", 6.0, "transfer +1,500.00, funding -2.50, broker holds -3, adopted"),
         ("revision", 7.0, "2 bars"),
         None,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rllib_tactical.bundle.bundle import Bundle
+from rllib_tactical.bundle.bundle import Bundle, copy_bundle
 from rllib_tactical.domain.decision.override import Control
 from serve.http.security import token_digest
-from serve.state.records import ControlRecord, record_of
+from serve.state.records import ControlRecord, ModelRecord, record_of
 from tests.serve.local import Cluster, Lost
 from tests.serve.writes import (
     accepted,
@@ -122,6 +123,8 @@ def test_what_an_operator_does_needs_the_admin_token_and_is_recorded_with_who_an
 ) -> None:
     decides, orders = "t" * 16, "a" * 16
     pause = {"action": "pause", "note": "a news day", "by": "ann"}
+    copy = tmp_path / "copy"
+    copy_bundle(bundle.path, bundle.bundle_id, copy)
 
     async def work(cluster: Cluster) -> None:
         async def status(path: str, token: str, body: Any) -> int:
@@ -143,6 +146,16 @@ def test_what_an_operator_does_needs_the_admin_token_and_is_recorded_with_who_an
         record = record_of(stored)
         assert isinstance(record, ControlRecord)
         assert record.by == "the desk from 127.0.0.1"
+        chosen = {"path": str(copy), "note": "it earns more"}
+        before_s = time.time()
+        assert await status("/admin/model", orders, chosen) == 200
+        (stored,) = cluster.replica()._open.store.read_after(3)
+        model = record_of(stored)
+        assert isinstance(model, ModelRecord)
+        assert (model.note, model.by) == ("it earns more", "the desk from 127.0.0.1")
+        assert model.at_s is not None
+        assert before_s <= model.at_s <= time.time()
+        assert await status("/admin/model", orders, {**chosen, "by": "automatic rollback"}) == 422
 
     digests = {"token_digest": token_digest(decides), "admin_digest": token_digest(orders)}
     with_service(bundle, tmp_path, work, replicas=1, **digests, admin_name="the desk")
