@@ -12,8 +12,9 @@ STAMP := $(VENV)/.complete
 PIP_LOG := $(VENV)/install.log
 SOURCES := rllib_tactical envs serve tests
 PROSE := docs deploy tune_configs Makefile tactical.yaml $(wildcard *.md)
-# Processes that share the test files; each may start a Ray of its own (about 3 GB).
-TEST_WORKERS ?= 2
+# Processes that share the test files; each may start a Ray of its own (about 3 GB). One more than
+# the two cores that the suite is for: many tests wait.
+TEST_WORKERS ?= 3
 # Programs that tests start write what they ran here, wherever they run.
 MEASURED = COVERAGE_FILE="$(CURDIR)/.coverage" "$(PY)" -m coverage run -m
 
