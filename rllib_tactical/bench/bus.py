@@ -19,9 +19,8 @@ from rllib_tactical.bench.bus_load import CommandLog, EventLoad, MakeEvent, drai
 from rllib_tactical.bench.measurement import Baseline, Measurement, Row, single, summarize
 from rllib_tactical.bench.requests import SEED, bars_body, untrained_bundle
 from rllib_tactical.bench.state_server import (
-    NOT_INSTALLED,
     StateServer,
-    server_program,
+    required_program,
     server_version,
     state_server,
 )
@@ -84,9 +83,7 @@ def measure_bus(size: BusSize, progress: Callable[[str], None]) -> list[Row]:
     Raises:
         ServiceError: there is no program of a Redis or Valkey server.
     """
-    program = server_program()
-    if program is None:
-        raise ServiceError(NOT_INSTALLED)
+    program = required_program()
     with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
         folder = Path(name)
         at = scene(folder / "bundle")

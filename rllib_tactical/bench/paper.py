@@ -13,9 +13,8 @@ from typing import Final
 from rllib_tactical.bench.measurement import Measurement, Row, single, summarize
 from rllib_tactical.bench.paper_week import WeekResult, paper_week
 from rllib_tactical.bench.requests import SEED, untrained_bundle
-from rllib_tactical.bench.state_server import NOT_INSTALLED, server_program, state_server
+from rllib_tactical.bench.state_server import required_program, state_server
 from rllib_tactical.data.files import write_bars
-from rllib_tactical.errors import ServiceError
 from rllib_tactical.live.run import PaperRequest, run_paper
 from rllib_tactical.synthetic import make_market
 
@@ -48,9 +47,7 @@ def measure_paper(size: PaperSize, progress: Callable[[str], None]) -> list[Row]
     Raises:
         ServiceError: there is no program of a Redis or Valkey server.
     """
-    program = server_program()
-    if program is None:
-        raise ServiceError(NOT_INSTALLED)
+    program = required_program()
     with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
         folder = Path(name)
         progress("a session in one process")

@@ -32,6 +32,18 @@ def server_program() -> str | None:
     return str(get_binary_path())
 
 
+def required_program() -> str:
+    """Return what ``server_program`` does.
+
+    Raises:
+        ServiceError: there is none.
+    """
+    program = server_program()
+    if program is None:
+        raise ServiceError(NOT_INSTALLED)
+    return program
+
+
 def server_version(program: str) -> str:
     """Return what a server's program says it is."""
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)

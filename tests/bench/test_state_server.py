@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from rllib_tactical.bench import state_server as module
-from rllib_tactical.bench.state_server import server_program, server_version, state_server
+from rllib_tactical.bench.state_server import (
+    required_program,
+    server_program,
+    server_version,
+    state_server,
+)
 from rllib_tactical.errors import ServiceError
 from serve.state.redis_store import RedisStore
 from serve.state.store import Entry, StoreError
@@ -38,3 +43,5 @@ def test_a_server_that_does_not_start_is_no_server(
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert server_program() is None
+    with pytest.raises(ServiceError, match="no server"):
+        required_program()
