@@ -44,13 +44,14 @@ class ModelConfig(StrictConfig):
     changed. ``hidden_sizes`` and ``dropout_rate`` are the critic's.
     ``actors``: "separate" agents, or the three votes as one "joint" action of one agent, with one
     probability ratio and one advantage. ``critic``: "centralized" sees the global state (MAPPO);
-    "independent" is one critic per agent that sees what its actor sees (IPPO). ``critic_heads``:
-    one value per agent, or one shared V(s).
+    "independent" is one critic per agent that sees what its actor sees (IPPO); "account" is one
+    for all that sees the account and the session, but not the bars; "none" says that whatever
+    follows is worth 0. ``critic_heads``: one value per agent, or one shared V(s).
     """
 
     network: str = "conv"
     actors: Literal["separate", "joint"] = "separate"
-    critic: Literal["centralized", "independent"] = "centralized"
+    critic: Literal["centralized", "independent", "account", "none"] = "centralized"
     input_shape: tuple[int, int] = (WINDOW, NUM_FEATURES)
     activation: Literal["relu"] = "relu"
     hidden_sizes: tuple[int, ...] = (512, 256, 128)

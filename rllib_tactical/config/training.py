@@ -193,6 +193,9 @@ class TrainingConfig(StrictConfig):
     takes the exact advantages of all votes on all training bars, see ``CounterfactualConfig``;
     "sampled" (or "decisive", its older name) the advantages of the sampled votes that decided
     something, "all" those of every sampled vote.
+    ``updates``: the agents learn "together" from the policies before the update, or one after the
+    other in a random order ("sequential"), each from the others' policies as they are by then;
+    exact credit only.
     ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands the
     critic's value. ``actor_lr`` and ``entropy_coef`` change linearly over ``iterations``, to their
     ``end_factor`` times what they were. ``accounts_per_bar`` accounts replay the same bars side by
@@ -218,6 +221,7 @@ class TrainingConfig(StrictConfig):
     gae_lambda: float = 0.95
     credit: Literal["all", "sampled", "decisive", "counterfactual"] = "counterfactual"
     counterfactual: CounterfactualConfig = field(default_factory=CounterfactualConfig)
+    updates: Literal["together", "sequential"] = "together"
     trace: Literal["episode", "trade"] = "trade"
     clip_ratio: float = 0.2
     entropy_coef: float = 0.01
@@ -269,6 +273,11 @@ class TrainingConfig(StrictConfig):
             and all(0 < scale <= MAX_TEMPERATURE_SCALE for scale in self.temperature_scales),
             f"training.temperature_scales must list values in (0, {MAX_TEMPERATURE_SCALE:g}]",
             self.temperature_scales,
+        )
+        require(
+            self.updates == "together" or self.credit == "counterfactual",
+            "training.updates must be together unless training.credit is counterfactual",
+            self.updates,
         )
         check_curriculum(self.curriculum)
 

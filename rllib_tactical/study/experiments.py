@@ -148,9 +148,20 @@ QUESTIONS: Final = {
         ),
         _question(
             "critic",
-            "MAPPO, IPPO (a critic per agent), or one agent with a joint action?",
+            "One critic, one per agent, one without the bars, or none? Agents one after the other?",
+            ("no critic", {"model.critic": "none"}),
             ("independent critics", {"model.critic": "independent"}),
-            ("one joint agent", {"model.actors": "joint", "training.credit": "all"}),
+            ("critic without bars", {"model.critic": "account"}),
+            ("sequential updates", {"training.updates": "sequential"}),
+            markets=(*SINGLE_EDGE, "regime"),
+        ),
+        Question(
+            "joint",
+            "With sampled credit: three agents, or one with a joint action?",
+            (
+                Variant("every vote", {"training.credit": "all"}),
+                Variant("one joint agent", {"model.actors": "joint", "training.credit": "all"}),
+            ),
         ),
         Question(
             "drawn",

@@ -6,20 +6,32 @@ one place that reads the settings which choose from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
+from ray.rllib.core.columns import Columns
 from torch import Tensor, nn
 
 from rllib_tactical.bundle.networks import Critic, Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.types import NUM_AGENTS, FloatArray
 from rllib_tactical.errors import require
-from rllib_tactical.rl.algorithm.connector import CentralizedBatch
-from rllib_tactical.rl.algorithm.counterfactual import CounterfactualBatch, CounterfactualLearner
+from rllib_tactical.rl.algorithm.connector import (
+    Batch,
+    CentralizedBatch,
+    Minibatch,
+    Minibatches,
+    pick,
+)
+from rllib_tactical.rl.algorithm.counterfactual import (
+    CounterfactualBatch,
+    CounterfactualLearner,
+    FreshMinibatches,
+    ValuedLesson,
+)
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.modules import CriticModule
 from rllib_tactical.rl.names import CRITIC
@@ -89,6 +101,74 @@ class JointLearner(MappoLearner):
         return log_probabilities, log_ratio + fwd_out[OTHERS]
 
 
+class SequentialBatch(CounterfactualBatch):
+    """Keeps the bars that were drawn, so that agents can be credited anew on the same ones."""
+
+    def _valued(self, rl_module: Any, device: torch.device) -> ValuedLesson:
+        self._kept = super()._valued(rl_module, device)
+        return self._kept
+
+    def again(self, rl_module: Any) -> Batch:
+        """Return every actor's columns of the same bars, by the policies as they are now."""
+        return self.columns(rl_module, self._kept)
+
+
+class SequentialMinibatches(FreshMinibatches):
+    """The minibatches of one agent after those of another, each credited when its turn comes.
+
+    The critic learns with the first agent, and the first agent's minibatches count as steps.
+
+    Args:
+        batch: columns by module, those of the actors by the policies before the update.
+        epochs: passes of the critic over its rows.
+        count: minibatches per pass.
+        order: of the agents' turns.
+        again: returns every actor's columns by the policies as they are now.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        epochs: int,
+        count: int,
+        order: tuple[str, ...],
+        again: Callable[[], Batch],
+    ) -> None:
+        super().__init__(batch, epochs, count)
+        self._order, self._again = order, again
+
+    def __iter__(self) -> Iterator[Minibatch]:
+        together = {module: self._batch[module] for module in (CRITIC, *self._order[:1])}
+        yield from FreshMinibatches(together, self._epochs, self._count)
+        for agent in self._order[1:]:
+            mine = {agent: self._again()[agent]}
+            bars = torch.arange(len(mine[agent][Columns.OBS]))
+            for rows in bars.tensor_split(self._epochs * self._count):
+                yield Minibatch(pick(mine, rows), 0)
+
+
+class SequentialLearner(CounterfactualLearner):
+    """Updates one agent after the other in a random order, as HAPPO does (Kuba et al., 2022).
+
+    There the ratios of the agents before weight a sampled advantage. Here the advantage is exact,
+    so the new policies of the agents before take the place of their old ones in the expectation.
+    """
+
+    def make_connector(self, batch_class: Any, **more: Any) -> Any:
+        """Return the connector, which is asked once more before each agent's turn."""
+        self._made = super().make_connector(batch_class, **more)
+        return self._made
+
+    def minibatches(self, batch: Batch, epochs: int, count: int) -> Minibatches:
+        """Return the turns; all learners draw the same order."""
+        agents = [module for module in batch if module != CRITIC]
+        rng = np.random.default_rng([self.config.seed or 0, self._weights_seq_no])
+        order = tuple(agents[i] for i in rng.permutation(len(agents)))
+        return SequentialMinibatches(
+            batch, epochs, count, order, lambda: self._made.again(self.module)
+        )
+
+
 class IndependentCritics(nn.Module):
     """Three critics, each on the matrix alone: what its actor sees (IPPO).
 
@@ -121,9 +201,73 @@ class IndependentCriticModule(CriticModule):
         return IndependentCritics(tuple(config["hidden"]), config["dropout"], standardization)
 
 
+class AccountCritic(nn.Module):
+    """A critic on the account and the session alone: it sees no bar.
+
+    Args:
+        account_features: how many there are.
+        hidden: widths of the hidden layers.
+        dropout: probability of dropping a hidden unit while training.
+        shared_head: one V(s) for all agents.
+    """
+
+    def __init__(
+        self, account_features: int, hidden: tuple[int, ...], dropout: float, shared_head: bool
+    ) -> None:
+        super().__init__()
+        self.critic = Critic(account_features, hidden, dropout, shared_head)
+
+    def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
+        """Return normalized values (N, K, 3), the same whatever the bars (N, 60, 7) are."""
+        values: Tensor = self.critic(torch.zeros_like(inputs), account)
+        return values
+
+
+class AccountCriticModule(CriticModule):
+    """The centralized critic without the bars."""
+
+    def make_critic(self, standardization: Standardization) -> nn.Module:
+        """Return the critic; there is nothing to standardize."""
+        config = self.model_config
+        return AccountCritic(
+            config["account_features"],
+            tuple(config["hidden"]),
+            config["dropout"],
+            config["shared_head"],
+        )
+
+
+class NoCritic(nn.Module):
+    """Says 0 of every state. Its one parameter is there for the optimizer and stays 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs: Tensor, account: Tensor) -> Tensor:
+        """Return zeros (N, K, 3)."""
+        zeros = account.new_zeros((*account.shape[:2], NUM_AGENTS))
+        return zeros * self.zero
+
+
+class NoCriticModule(CriticModule):
+    """No critic: what follows a trade, or a bar without one, is worth nothing."""
+
+    def make_critic(self, standardization: Standardization) -> nn.Module:
+        """Return what stands in for the critic."""
+        return NoCritic()
+
+    def values(self, inputs: Tensor, state: Tensor) -> Tensor:
+        """Return zeros (N, K, 3), not the mean of the targets that a normalized 0 stands for."""
+        return state.new_zeros((*state.shape[:2], NUM_AGENTS))
+
+
 ABLATIONS: Final[Mapping[tuple[str, str], tuple[type, ...]]] = {
     ("model.actors", "joint"): (JointAction, JointLearner),
     ("model.critic", "independent"): (IndependentCriticModule,),
+    ("model.critic", "account"): (AccountCriticModule,),
+    ("model.critic", "none"): (NoCriticModule,),
+    ("training.updates", "sequential"): (SequentialBatch, SequentialLearner),
     ("training.credit", "all"): (EveryVote,),
     ("training.credit", "counterfactual"): (CounterfactualBatch, CounterfactualLearner),
     ("training.trace", "episode"): (WholeEpisodes,),
@@ -151,7 +295,8 @@ def check_ablations(config: TacticalConfig) -> None:
 def class_for(base: type[T], config: TacticalConfig) -> type[T]:
     """Return a class of the product, or what a configuration's ablations make of it.
 
-    Ablations of one class change different methods of it, so that they combine in any order.
+    Ablations of one class change different methods of it, so that they combine in any order; one
+    that builds on another takes its place.
     """
     found = [
         each
@@ -160,6 +305,7 @@ def class_for(base: type[T], config: TacticalConfig) -> type[T]:
         for each in classes
         if issubclass(each, base)
     ]
+    found = [each for each in found if not any(issubclass(x, each) for x in found if x != each)]
     if len(found) > 1:
         return type("".join(each.__name__ for each in found), tuple(found), {})
     return found[0] if found else base

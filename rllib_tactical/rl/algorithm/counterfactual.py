@@ -14,6 +14,7 @@ difference of two logits. Votes of an account that holds a position are not cred
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,7 @@ from rllib_tactical.rl.algorithm.connector import (
 from rllib_tactical.rl.algorithm.credit import aggressive_size, counterfactual_advantages
 from rllib_tactical.rl.algorithm.learner import MappoLearner
 from rllib_tactical.rl.algorithm.pretraining import pretrain
-from rllib_tactical.rl.algorithm.teacher import Teacher
+from rllib_tactical.rl.algorithm.teacher import Lesson, Teacher
 from rllib_tactical.rl.names import CRITIC, OUTCOME_LOSS
 from rllib_tactical.rl.sampling.episode import JointEpisode
 from rllib_tactical.rl.sampling.market_env import MARKET
@@ -61,6 +62,20 @@ IDLE: Final = {"fvg": 1, "momentum": 1, "entry": WAIT}
 """The vote of each agent that trades nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class ValuedLesson:
+    """N training bars with what the votes on them are worth, whatever the policies are.
+
+    ``inputs`` (N, 60, 7) the network input; ``traded`` (N, 2 sides, 3 agents) and ``flat`` (N, 3)
+    the values of a trade on either side and of none.
+    """
+
+    lesson: Lesson
+    inputs: Tensor
+    traded: FloatArray
+    flat: FloatArray
+
+
 class CounterfactualBatch(CentralizedBatch):
     """Makes the actors' columns of training bars that are drawn anew, ``bars`` for a batch."""
 
@@ -71,13 +86,12 @@ class CounterfactualBatch(CentralizedBatch):
     def of_actors(
         self, rl_module: Any, parts: list[JointEpisode], advantages: FloatArray, inputs: Tensor
     ) -> Batch:
-        """Return every actor's columns of bars that have nothing to do with what was sampled.
+        """Return every actor's columns of bars that have nothing to do with what was sampled."""
+        return self.columns(rl_module, self._valued(rl_module, inputs.device))
 
-        ``ACTION_LOGP`` and ``ADVANTAGES`` (N, 3) of all three votes; ``OUTCOMES`` and ``KNOWN``.
-        """
+    def _valued(self, rl_module: Any, device: torch.device) -> ValuedLesson:
         lesson = self._teacher.lesson(self._drawn())
         critic = rl_module[CRITIC].unwrapped()
-        device = inputs.device
         flat = self._gamma * self._flat_values(critic, lesson.next, device)
         after = [self._flat_values(critic, bars, device) for bars in lesson.after.T]
         discount = self._gamma ** lesson.bars[..., None]
@@ -87,7 +101,15 @@ class CounterfactualBatch(CentralizedBatch):
             turned = torch.rand(self._count).numpy() < 0.5
             lesson = lesson.mirrored(turned)
             traded = np.where(turned[:, None, None], traded[:, ::-1], traded)
-        seen = torch.from_numpy(lesson.inputs).to(device)
+        return ValuedLesson(lesson, torch.from_numpy(lesson.inputs).to(device), traded, flat)
+
+    def columns(self, rl_module: Any, valued: ValuedLesson) -> Batch:
+        """Return every actor's columns, with the advantages that the policies have as they are now.
+
+        ``ACTION_LOGP`` and ``ADVANTAGES`` (N, 3) of all three votes; ``OUTCOMES`` and ``KNOWN``.
+        """
+        lesson, seen, device = valued.lesson, valued.inputs, valued.inputs.device
+        traded, flat = valued.traded, valued.flat
         logp = [_log_probabilities(rl_module[agent], seen) for agent in AGENTS]
         probabilities = torch.stack(logp, dim=1).exp().cpu().numpy().astype(np.float64)
         exact = counterfactual_advantages(
