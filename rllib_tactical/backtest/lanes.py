@@ -28,7 +28,7 @@ LANE_BARS: Final = 128
 
 LOOK_AHEAD: Final = 128  # lanes that are stepped side by side when guesses have failed
 
-_MONEY: Final = ("cash", "equity", "session_peak", "entry_cash")
+_MONEY: Final = ("cash", "equity", "session_peak")
 _OF_A_TRADE: Final = (
     "entry_price",
     "entry_t",
@@ -129,7 +129,8 @@ def _carry(names: tuple[str, ...]) -> Callable[[_State, _State, _State, bool], _
     Its gains are assumed to stay what they were. A halt lasts to the session's end.
     """
     cash, peak = names.index("cash"), names.index("session_peak")
-    halted, t = names.index("halted"), names.index("t")
+    halted, t, side = names.index("halted"), names.index("t"), names.index("side")
+    entry_cash = names.index("entry_cash")
     money = [names.index(name) for name in _MONEY]
 
     def carry(opening: _State, tried: _State, closing: _State, new_session: bool) -> _State:
@@ -138,6 +139,8 @@ def _carry(names: tuple[str, ...]) -> Callable[[_State, _State, _State, bool], _
         guess, gained = list(closing), opening[cash] - tried[cash]
         for name in money:
             guess[name] += gained
+        if closing[side]:
+            guess[entry_cash] += gained
         if not new_session:
             guess[peak] = max(guess[peak], opening[peak])
         return tuple(guess)

@@ -71,6 +71,19 @@ def test_sessions_of_usual_length_are_not_cut() -> None:
     assert lanes.stop.tolist() == [*inside.tolist(), STOP - 1]
 
 
+def test_where_size_does_not_follow_equity_the_first_guess_is_right() -> None:
+    history = build_history(random_bars(2_500, 1), sessions_of_length(2_500, 100), INSTRUMENT)
+    risk = RiskConfig(
+        initial_equity=1.5 * 2**20,  # far from a power of two: gains are added alike
+        max_risk_per_trade=1.0,
+        session_drawdown_limit=1.0,
+        drawdown_share_per_trade=1.0,
+        max_leverage=1e6,
+    )
+    votes = random_votes(2_100, 3)
+    assert assert_equals_the_loop(history, votes, Rules(risk=risk), START, STOP) == 2
+
+
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
