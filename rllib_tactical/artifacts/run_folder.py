@@ -55,11 +55,13 @@ class StartPoint:
     """Where a run starts: at its newest checkpoint, or at the beginning while it has none.
 
     ``iteration`` and ``env_steps`` (account steps) count what was done before; 0 at the beginning.
+    ``ahead``: so many iterations after that one are sampled already, and kept in the checkpoint.
     """
 
     checkpoint: Path | None = None
     iteration: int = 0
     env_steps: int = 0
+    ahead: int = 0
 
 
 class RunFolder:
@@ -124,7 +126,12 @@ class RunFolder:
         if not checkpoints:
             return StartPoint()
         state = read_checkpoint(checkpoints[-1])
-        return StartPoint(checkpoints[-1], int(state["iteration"]), int(state["env_steps"]))
+        return StartPoint(
+            checkpoints[-1],
+            int(state["iteration"]),
+            int(state["env_steps"]),
+            int(state.get("ahead", 0)),
+        )
 
     def drop_after(self, start: StartPoint) -> None:
         """Remove progress, validations and rollouts of iterations after ``start``."""
@@ -134,7 +141,7 @@ class RunFolder:
                 lines = path.read_text(encoding="utf-8").splitlines()
                 atomic_write_text(path, lines_until(lines, key, start.iteration))
         for file in (self.path / ROLLOUTS).glob("[0-9]*.parquet"):
-            if int(file.name.partition("-")[0]) > start.iteration:
+            if int(file.name.partition("-")[0]) > start.iteration + start.ahead:
                 file.unlink()
 
     def checkpoints(self) -> list[Path]:

@@ -31,7 +31,7 @@ SEED = 1
 GROUP = 8
 MINIBATCHES, EPOCHS = 4, 4
 OURS, STOCK, PLAIN = "ours", "RLlib, stock", "NumPy and PyTorch by hand"
-ONE_THREAD = "one thread"
+ONE_THREAD, IN_TURNS = "one thread", "overlap 0"
 NOTES = {
     STOCK: "RLlib's MultiAgentEnv (all infos), MultiAgentEnvRunner and update loop, float32; "
     "1 account per bar",
@@ -107,6 +107,8 @@ def _rows(
                     rows.append(_iterations(size, group, ours_reduced, stock, plain, what))
     progress("two threads of the learner")
     rows.append(_threads(dataclasses.replace(size, steps=size.update), handle))
+    progress("sampling overlapped with learning")
+    rows.append(_overlapped(dataclasses.replace(size, steps=size.update), handle))
     for runners in size.runners:
         progress(f"env runners: {runners}")
         rows += _scaling(size, handle, runners)
@@ -163,6 +165,22 @@ def _threads(size: EngineSize, handle: MarketHandle) -> Row:
         unit="account-steps/s (wall)",
         measurement=found[OURS],
         baselines=(Baseline(ONE_THREAD, found[ONE_THREAD], note, 1.45),),
+    )
+
+
+def _overlapped(size: EngineSize, handle: MarketHandle) -> Row:
+    """Return the row of one env runner that samples while the learner learns."""
+    changes: dict[str, Any] = {"num_env_runners": 1, "learner_threads": 2}
+    turns, ahead = (_config(size, GROUP, overlap=overlap, **changes) for overlap in (0, 1))
+    with _algorithm(turns, handle, OURS) as waits, _algorithm(ahead, handle, OURS) as overlaps:
+        works = {IN_TURNS: waits.train, OURS: overlaps.train}
+        found = measure_rates(works, size.steps, size.repetitions, time.perf_counter)
+    note = "the runner and the learner wait for each other; iterations in turns, by the clock"
+    return Row(
+        name=f"iteration of {size.steps:,} steps, {_per_bar(GROUP)}, 1 env runner, overlap 1",
+        unit="account-steps/s (wall)",
+        measurement=found[OURS],
+        baselines=(Baseline(IN_TURNS, found[IN_TURNS], note),),
     )
 
 

@@ -164,6 +164,7 @@ _RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]]
         ">= 1",
     ),
     (("num_env_runners", "num_learners", "learner_gpus"), lambda value: value >= 0, ">= 0"),
+    (("overlap",), lambda value: value in (0, 1), "0 or 1"),
     (("seed",), lambda value: 0 <= value <= MAX_SEED, f"in 0..{MAX_SEED}"),
     (
         ("actor_lr", "critic_lr", "clip_ratio", "max_grad_norm"),
@@ -187,8 +188,10 @@ class TrainingConfig(StrictConfig):
 
     An iteration samples ``steps_per_update`` account steps, or as many as ``episodes_per_update``
     episodes have; 8,192 when both are null. ``num_env_runners`` Ray actors (0: the driver) step
-    ``num_envs`` accounts each. The steps are learnt from for ``epochs`` passes in batches of
-    ``batch_size`` account steps; None: one pass with exact credit, four with sampled credit.
+    ``num_envs`` accounts each; with ``overlap`` 1 they sample the next iteration's steps while the
+    learner learns from the present ones, which are then one update old. The steps are learnt from
+    for ``epochs`` passes in batches of ``batch_size`` account steps; None: one pass with exact
+    credit, four with sampled credit.
     ``actor_lr`` is the rate of every agent without one of its own. ``credit``: "counterfactual"
     takes the exact advantages of all votes on all training bars, see ``CounterfactualConfig``;
     "sampled" (or "decisive", its older name) the advantages of the sampled votes that decided
@@ -233,6 +236,7 @@ class TrainingConfig(StrictConfig):
     episodes_per_update: int | None = None
     batch_size: int = 2048
     num_env_runners: int = 1
+    overlap: int = 0
     num_envs: int = 128
     accounts_per_bar: int = 8
     num_learners: int = 0
@@ -292,6 +296,12 @@ class TrainingConfig(StrictConfig):
             "training.episodes_per_update needs episodes of kind bars, whose length is known "
             "(else give steps_per_update)",
             self.episodes.kind,
+        )
+        require(
+            not self.overlap or self.num_env_runners >= 1,
+            "training.overlap must be 0 with num_env_runners 0, where one process samples and "
+            "learns in turns",
+            self.overlap,
         )
         for name, value in (("batch_size", self.batch_size), ("num_envs", self.num_envs)):
             _require_multiple(name, value, "accounts_per_bar", self.accounts_per_bar)

@@ -88,6 +88,7 @@ def check_resume(before: dict[str, Any], now: dict[str, Any]) -> None:
         "iterations",
         "num_env_runners",
         "num_learners",
+        "overlap",
         "learner_threads",
         "checkpoint_every",
         "checkpoint_episodes",

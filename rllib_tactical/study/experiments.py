@@ -24,6 +24,8 @@ Changes = dict[str, Any]
 names a preset."""
 
 SAMPLED: Final[Changes] = {"training.credit": "sampled"}
+RUNNER: Final[Changes] = {"training.num_env_runners": 1}
+AHEAD: Final[Changes] = {**RUNNER, "training.overlap": 1}
 STILL: Final = 1e-12
 """A rate at which the actors stay what their pre-training made them."""
 
@@ -161,6 +163,19 @@ QUESTIONS: Final = {
             (
                 Variant("every vote", {"training.credit": "all"}),
                 Variant("one joint agent", {"model.actors": "joint", "training.credit": "all"}),
+            ),
+        ),
+        Question(
+            "overlap",
+            "Sampling in turns with learning, or one update ahead of it?",
+            (Variant("in turns", RUNNER), Variant("one update ahead", AHEAD)),
+        ),
+        Question(
+            "sampled_overlap",
+            "With sampled credit: sampling in turns with learning, or one update ahead of it?",
+            (
+                Variant("sampled credit, in turns", SAMPLED | RUNNER),
+                Variant("sampled credit, one update ahead", SAMPLED | AHEAD),
             ),
         ),
         Question(

@@ -141,6 +141,8 @@ def _run_missing(
     if not joined:
         _start_ray()
     room = int(ray.cluster_resources().get("CPU", 1))
+    # a run whose env runners found no CPU would wait for them for ever
+    room = max(1, room // max(1 + run.config.training.num_env_runners for run in missing))
     room = min(room, size.parallel or room, len(missing))
     task = ray.remote(num_cpus=1, max_retries=1)(train_run)
     waiting, failed, done = list(missing), [], 0

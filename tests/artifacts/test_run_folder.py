@@ -22,9 +22,16 @@ from rllib_tactical.errors import UnreadableError, UsageError
 WEIGHTS = {"fvg.out.bias": np.array([1.0, -2.0, 0.5], dtype=np.float32)}
 
 
-def save(folder: RunFolder, iteration: int, net_pnl: float | None = None, **options: Any) -> Path:
+def save(
+    folder: RunFolder,
+    iteration: int,
+    net_pnl: float | None = None,
+    ahead: int = 0,
+    **options: Any,
+) -> Path:
     validation = None if net_pnl is None else {"net_pnl": net_pnl, "sharpe": -net_pnl}
     state = {"env_steps": 100 * iteration, "validation": validation}
+    state |= {"ahead": ahead} if ahead else {}
     options = {"keep": 2, "save_rllib": lambda path: Path(path).mkdir(), **options}
     return folder.save(iteration, WEIGHTS, state, **options)
 
@@ -49,7 +56,7 @@ def test_a_run_without_a_checkpoint_starts_at_the_beginning(folder: RunFolder) -
 def test_a_run_goes_on_from_its_newest_checkpoint(folder: RunFolder) -> None:
     path = save(folder, 7)
     assert path.name == "000007"
-    assert folder.start_point() == StartPoint(path, 7, 700)
+    assert folder.start_point() == StartPoint(path, 7, 700, ahead=0)
     np.testing.assert_array_equal(read_weights(path)["fvg.out.bias"], WEIGHTS["fvg.out.bias"])
 
 
@@ -137,6 +144,16 @@ def test_rows_and_rollouts_after_the_start_are_dropped(folder: RunFolder) -> Non
     assert [row["iteration"] for row in folder.progress()] == [1, 2]
     assert [row["known_at"] for row in folder.validations()] == [1, 2]
     assert sorted(path.name[:6] for path in rollouts.iterdir()) == ["000001", "000002"]
+
+
+def test_rollouts_that_were_sampled_ahead_of_a_checkpoint_are_kept(folder: RunFolder) -> None:
+    rollouts = folder.path / "rollouts"
+    rollouts.mkdir()
+    for iteration in (1, 2, 3, 4):
+        (rollouts / f"{iteration:06d}-01.parquet").touch()
+    save(folder, 2, ahead=1)
+    folder.drop_after(folder.start_point())
+    assert sorted(path.name[:6] for path in rollouts.iterdir()) == ["000001", "000002", "000003"]
 
 
 def test_lines_are_kept_as_they_were_written() -> None:

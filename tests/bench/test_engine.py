@@ -19,6 +19,7 @@ def test_the_engine_section_measures_every_row_beside_both_baselines():
         "sampling, 8 accounts, 8 per bar",
         "training iteration, 8 per bar",
         "iteration of 64 steps, 8 per bar, two threads",
+        "iteration of 64 steps, 8 per bar, 1 env runner, overlap 1",
         "sampling, 1 env runner, 8 per bar",
         "training, 1 env runner, 8 per bar",
     ]
@@ -28,6 +29,7 @@ def test_the_engine_section_measures_every_row_beside_both_baselines():
             assert other.measurement is not None
             assert other.measurement.median > 0
     assert [(b.name, b.target_ratio) for b in rows[6].baselines] == [("one thread", 1.45)]
+    assert [b.name for b in rows[7].baselines] == ["overlap 0"]
     wanted = {b.name: b.target_ratio for b in rows[0].baselines}
     assert wanted == {"RLlib, stock": 3.0, "NumPy and PyTorch by hand": 0.9}
     document = command.as_document({"engine": rows})

@@ -41,6 +41,8 @@ def test_the_steps_of_an_update(sizes, steps):
             {"steps_per_update": 2_100, "num_env_runners": 17},
             r"one step of every account or more: num_envs x num_env_runners \(2176\), found 2100",
         ),
+        ({"overlap": 2}, "overlap must be 0 or 1, found 2"),
+        ({"overlap": 1, "num_env_runners": 0}, "overlap must be 0 with num_env_runners 0"),
         ({"batch_size": 4}, r"batch_size must be a multiple of accounts_per_bar \(8\), such as 8,"),
         ({"num_envs": 100}, r"num_envs must be .* such as 96 or 104, found 100"),
         (

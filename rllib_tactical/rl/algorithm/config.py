@@ -27,7 +27,7 @@ from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
 from rllib_tactical.rl.extensions import EXTENSIONS, registered_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner
-from rllib_tactical.rl.sampling.market_env import MARKET, RECORD_TO, MarketEnv
+from rllib_tactical.rl.sampling.market_env import MARKET, OVERLAP, RECORD_TO, MarketEnv
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 
 SAMPLE_TIMEOUT_S = 600.0
@@ -81,6 +81,7 @@ def build_config(
                 MARKET: market,
                 "accounts_per_bar": per_bar,
                 "stage": stage,
+                OVERLAP: training.overlap,
                 RECORD_TO: record_to,
                 EXTENSIONS: extensions,
             },

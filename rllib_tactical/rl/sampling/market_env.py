@@ -15,6 +15,9 @@ MARKET: Final = "market"
 RECORD_TO: Final = "record_to"
 """Key in ``env_config``: the folder for what is sampled, or None."""
 
+OVERLAP: Final = "overlap"
+"""Key in ``env_config``: 1 where runners sample while the learner learns, else 0."""
+
 
 class MarketEnv(TacticalMultiAgentEnv):
     """``TacticalMultiAgentEnv`` by its class, which a checkpoint finds again in any process.

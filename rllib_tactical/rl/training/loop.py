@@ -277,6 +277,7 @@ class TrainingLoop:
         state = {
             "seconds": self.seconds,
             "env_steps": self.env_steps,
+            "ahead": self._config.training.overlap,
             "reward": self._algorithm.monitor.reward,
             "validation": self._state.latest if self._validated == self.done else None,
             "standing": dataclasses.asdict(self._state),
