@@ -51,6 +51,9 @@ Stage = Callable[[str], None]
 RIVALS: Final = ("buy_and_hold", "buy_and_hold_days", "always_long", "random", "rule_based")
 """Baselines that a policy has to beat before its P&L is called an edge of its own."""
 
+PASSIVE: Final = {"buy_and_hold": True, "buy_and_hold_days": False}
+"""Baselines that do not vote, and whether they hold overnight."""
+
 ORACLE: Final = "oracle"
 """Name of the run of a synthetic market's oracle."""
 
@@ -341,7 +344,7 @@ def _passive_runs(
     history: MarketHistory, rules: Rules, start: int, stop: int, active: BoolArray | None
 ) -> list[Run]:
     """Return the accounts that buy and hold; where the market never closes there are no nights."""
-    names = {"buy_and_hold": True, "buy_and_hold_days": False}
+    names = dict(PASSIVE)
     if history.instrument.calendar == ALWAYS_OPEN:
         del names["buy_and_hold_days"]
     runs = []

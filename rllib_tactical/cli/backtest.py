@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from rllib_tactical.backtest.request import Outcome, Request, backtest_source, m
 from rllib_tactical.backtest.shapley import AgentValues
 from rllib_tactical.backtest.sources import sources_for
 from rllib_tactical.backtest.targets import targets_with
+from rllib_tactical.backtest.together import with_places
 from rllib_tactical.backtest.verdict import metric_text, verdict
 from rllib_tactical.bundle.bundle import load_bundle
 from rllib_tactical.cli.options import MLFLOW, read_options
@@ -100,6 +102,12 @@ _FILE = click.Path(path_type=Path)
     is_flag=True,
     help="Say what each agent of the bundle contributes: Shapley values over eight coalitions.",
 )
+@click.option(
+    "--positions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of several files: most positions open at a time, all instruments together.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--no-baselines", is_flag=True, help="Run the policy only.")
 @click.option("--no-statistics", is_flag=True, help="Do not say how sure the result is.")
@@ -119,6 +127,7 @@ def backtest_command(
     config_path: Path | None,
     trials_path: Path | None,
     with_agents: bool,
+    positions: int | None,
     seed: int,
     no_baselines: bool,
     no_statistics: bool,
@@ -131,13 +140,16 @@ def backtest_command(
     Writes kpis.json, trades.csv, equity.parquet, decisions.parquet, config.json and report.html
     into --out, with baselines and statistics. The bars before the first decision (359, or all
     before --start) warm up features. Each of several files is traded by an account of its own:
-    the folder parts/ has the results of each, and the files at the top those of all.
+    the folder parts/ has the results of each, and the files at the top those of all. With
+    --positions they share places for open positions.
     """
     first_s, stop_s = moment(start, "--start"), moment(stop, "--stop")
     if first_s is not None and stop_s is not None and first_s >= stop_s:
         raise UsageError(f"--start must be before --stop, found {start} and {stop}")
     if bundle_path is not None and config_path is not None:
         raise UsageError("--config is for --policy: a bundle brings its own rules")
+    if positions is not None and with_agents:
+        raise UsageError("--agents must not be given with --positions: they trade on their own")
     require_own_folder(out)
     store = opened_store(mlflow)
     config = load_config(config_path)
@@ -165,6 +177,9 @@ def backtest_command(
             )
             for source in sources_for(data, instrument, request.bundle, synergies, reading)
         }
+        if positions is not None:
+            bar.update(task, description="positions of all files", completed=0, total=None)
+            outcomes = _sharing(outcomes, positions, request)
         document, rows, text = _write(request, outcomes, out)
     logged(
         store,
@@ -191,6 +206,24 @@ def backtest_command(
         for note in _notes(outcome):
             click.echo(f"Note: {note}")
     click.echo(f"Report: {out / 'report.html'}")
+
+
+def _sharing(outcomes: dict[str, Outcome], places: int, request: Request) -> dict[str, Outcome]:
+    """Return the outcomes with places for positions that the files share, and say so in each."""
+    if len(outcomes) < 2:
+        raise UsageError("--positions is for several --data, found one")
+    alone = {name: outcome.comparison for name, outcome in outcomes.items()}
+    shared = with_places(alone, places, request.trials, request.seed)
+    note = f"at most {places} positions open at a time, all {len(outcomes)} files together."
+    return {
+        name: dataclasses.replace(
+            outcome,
+            comparison=shared[name],
+            config={**outcome.config, "positions": places},
+            context=dataclasses.replace(outcome.context, notes=(*outcome.context.notes, note)),
+        )
+        for name, outcome in outcomes.items()
+    }
 
 
 def _write(

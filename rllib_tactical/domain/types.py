@@ -80,6 +80,7 @@ class Reason(IntEnum):
     CLOCK_JUMPED = 23
     EVENT_LATE = 24
     EVENT_EARLY = 25
+    POSITIONS_LIMIT = 26
 
     @property
     def code(self) -> str:

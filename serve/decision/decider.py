@@ -347,7 +347,8 @@ class Decider:
         reason = "" if above is None else above.code
         sha = hashlib.sha256(digest + self._identity + source.encode() + reason.encode())
         for name in AccountView.__dataclass_fields__:
-            sha.update(getattr(account, name).tobytes())
+            if (values := getattr(account, name)) is not None:
+                sha.update(values.tobytes())
         return sha.hexdigest()
 
 

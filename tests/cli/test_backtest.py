@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rllib_tactical.backtest.report.writer import FILES
@@ -201,6 +202,24 @@ def test_a_built_in_policy_on_two_files(
     assert (out / "parts" / "BTCUSDT" / "report.html").is_file()
 
 
+def test_files_share_places_for_positions(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = tmp_path / "second.csv"
+    second.write_text(data.read_text())
+    out = tmp_path / "out"
+    code, text, err = call(
+        capsys, "--policy", "always-long", "--data", data, "--data", second, "--instrument",
+        "SYNTH", "--instrument", "BTCUSDT", "--out", out, "--no-baselines", "--no-statistics",
+        "--positions", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "at most 1 positions open at a time, all 2 files together." in text.replace("\n", " ")
+    decisions = pd.read_parquet(out / "parts" / "BTCUSDT" / "decisions.parquet")
+    assert (decisions["reason"] == "positions_limit").any()
+    assert json.loads((out / "parts" / "BTCUSDT" / "config.json").read_text())["positions"] == 1
+
+
 def test_the_oracle_joins_a_synthetic_market(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +248,8 @@ def test_the_oracle_joins_a_synthetic_market(
         (["--bundle", "BUNDLE", "--config", "rules.yaml"], "--config is for --policy"),
         (["--policy", "oracle", "--instrument", "SYNTH"], "--policy oracle needs --market"),
         (["--bundle", "BUNDLE", "--data", "TQQQ_5m.csv"], "--instrument is needed"),
+        (["--policy", "rules", "--positions", "1", "--instrument", "SYNTH"], "found one"),
+        (["--bundle", "BUNDLE", "--agents", "--positions", "1"], "must not be given with"),
         (["--bundle", "BUNDLE", "--trials", "none.csv"], "--trials: none.csv cannot be read"),
     ],
 )

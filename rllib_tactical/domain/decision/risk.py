@@ -74,7 +74,9 @@ class AccountView:
 
     ``equity`` and ``session_peak`` in dollars, marked to market; ``position_side`` +1, -1 or 0;
     ``position_quantity`` in lots; ``halted``: the session's limit was hit or trading is paused;
-    ``tradable``: the session has another bar on which an order could fill.
+    ``tradable``: the session has another bar on which an order could fill; ``full``: accounts of
+    other instruments hold all places for positions, see ``PositionBudget``; None: there is no such
+    limit.
     """
 
     equity: FloatArray
@@ -83,6 +85,7 @@ class AccountView:
     position_quantity: FloatArray
     halted: BoolArray
     tradable: BoolArray
+    full: BoolArray | None = None
 
     def require(self, count: int) -> None:
         """Refuse arrays of another rank, shape or dtype than of ``count`` accounts.
@@ -91,6 +94,8 @@ class AccountView:
             ArrayError: names the field.
         """
         require_fields(self, (count,), _ACCOUNT_DTYPES, "account")
+        if self.full is not None:
+            require_shape(self.full, (count,), np.bool_, "account.full")
 
     def take(self, accounts: IntArray) -> AccountView:
         """Return the view of ``accounts`` (K,) only."""
@@ -101,6 +106,7 @@ class AccountView:
             self.position_quantity[accounts],
             self.halted[accounts],
             self.tradable[accounts],
+            None if self.full is None else self.full[accounts],
         )
 
 
@@ -213,7 +219,8 @@ def limit_orders(
     session refuses; a position on the opposite side is closed, whatever the limits say, because
     closing reduces risk; a stop or target at or below zero refuses; the loss at the stop, with
     costs, is kept within 2% of equity and within 80% of the session drawdown still available; the
-    notional within the leverage; a position on the same side refuses. Quantity is 0 where refused.
+    notional within the leverage; a position on the same side refuses, and so do positions of other
+    instruments that hold all places. Quantity is 0 where refused.
 
     Args:
         side: (N,) integer, +1 or -1.
@@ -264,6 +271,8 @@ def _limit_orders(
     allowed = np.minimum(by_risk, _floor_to_lot(notional / (price * instrument.point_value), lot))
 
     reason = np.full(len(side), Reason.EXECUTE.value)
+    if account.full is not None:
+        reason[account.full] = Reason.POSITIONS_LIMIT.value
     reason[account.position_side == side] = Reason.ALREADY_POSITIONED.value
     # not (>=) instead of <, so that an unknown state (NaN) refuses too
     reason[~(allowed >= lot)] = Reason.LEVERAGE_LIMIT.value

@@ -40,7 +40,7 @@ from rllib_tactical.domain.simulation.rewards import (
     _quiet_rewards,
 )
 from rllib_tactical.domain.simulation.transition import ExitReason, Exits, Step
-from rllib_tactical.domain.types import AnyArray, Float32Array, FloatArray, IntArray
+from rllib_tactical.domain.types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 
 ACCOUNT_FEATURES: Final = (
     "position_side",
@@ -79,6 +79,8 @@ class Simulator:
     ) -> None:
         self.history, self.rules, self.rewards = history, rules, rewards
         self.num_accounts = num_accounts
+        self.full: BoolArray | None = None
+        """Whether other instruments' positions hold all places (N,); set by who knows of them."""
         instrument = history.instrument
         self._pnl_scale = instrument.pnl_scale or rewards.pnl_scale
         REWARDS.get(rewards.function)  # an unknown name is found before the first step
@@ -185,6 +187,7 @@ class Simulator:
             position_quantity=self.quantity,
             halted=self.halted,
             tradable=self.history.sessions.tradable[self.t],
+            full=self.full,
         )
 
     def step(self, votes: Votes) -> Step:

@@ -15,6 +15,7 @@ export const REASONS = {
   risk_limit: "risk limit leaves no lot",
   leverage_limit: "leverage limit leaves no lot",
   already_positioned: "already in this position",
+  positions_limit: "all places for positions are taken",
   close_opposite: "close the opposite position",
   paused: "paused by an operator",
   forced_hold: "hold forced by an operator",

@@ -89,6 +89,7 @@ def test_limits_reduce_the_quantity_and_keep_the_request() -> None:
         (Reason.LEVERAGE_LIMIT, dict(price=60_000.0)),
         (Reason.ALREADY_POSITIONED, dict(position_side=1, position_quantity=2.0)),
         (Reason.CLOSE_OPPOSITE, dict(position_side=-1, position_quantity=2.0)),
+        (Reason.POSITIONS_LIMIT, dict(full=True)),
         (Reason.LEVEL_NOT_POSITIVE, dict(atr=50.0)),
         (Reason.LEVEL_NOT_POSITIVE, dict(index=GO_SHORT, atr=34.0)),
         (Reason.ACCOUNT_LOST, dict(equity=0.0)),

@@ -17,7 +17,7 @@ from rllib_tactical.domain.decision.risk import (
     session_limits,
 )
 from rllib_tactical.domain.types import AnyArray, Instrument, Reason
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import ArrayError, ConfigError
 from tests.domain.builders import COIN, FREE, FUTURE, SHARE
 from tests.wrong_arrays import assert_wrong_arrays_are_refused
 
@@ -323,3 +323,24 @@ def test_wrong_arrays_are_refused() -> None:
     assert_wrong_arrays_are_refused(
         partial(risk_per_lot, instrument=FUTURE), price=price, stop=stop, atr=lots
     )
+
+
+def test_full_places_refuse_a_position_and_close_none() -> None:
+    assert limit(3.0, view(full=True)) == (0.0, "positions_limit")
+    assert limit(3.0, view(full=False)) == (3.0, "execute")
+    held = view(full=True, position_side=-1, position_quantity=2.0)
+    assert limit(3.0, held) == (2.0, "close_opposite")
+    same = view(full=True, position_side=1, position_quantity=2.0)
+    assert limit(3.0, same) == (0.0, "already_positioned")
+    assert limit(3.0, view(full=True, halted=True)) == (0.0, "session_halted")
+    assert limit(9.0, view(full=True), price=60_000.0) == (0.0, "leverage_limit")
+
+
+def test_places_are_asked_of_each_account_and_their_shape_is_checked() -> None:
+    account = view(full=True)
+    account.require(1)
+    np.testing.assert_array_equal(account.take(np.array([0, 0])).full, [True, True])
+    assert view().take(np.array([0])).full is None
+    account.full = np.array([1])
+    with pytest.raises(ArrayError, match=r"account\.full"):
+        account.require(1)

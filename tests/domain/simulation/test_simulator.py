@@ -300,6 +300,7 @@ def test_every_exit_reason_and_reason_occurs_in_the_random_markets() -> None:
     above = {reason for reason in Reason if Reason.PAUSED <= reason <= Reason.DATA_STALE}
     above |= {Reason.MODEL_LOADING, Reason.DATA_SUSPECT, Reason.POSITION_MISMATCH}
     above |= {Reason.CLOCK_JUMPED, Reason.EVENT_LATE, Reason.EVENT_EARLY}
+    above |= {Reason.POSITIONS_LIMIT}  # takes several instruments
     assert reasons == set(Reason) - above
 
 
