@@ -1,7 +1,9 @@
-"""Other libraries drive the environment: SuperSuit with Stable-Baselines3, TorchRL with its MAPPO.
+"""Other libraries drive the environment: Stable-Baselines3 by SuperSuit, TorchRL, skrl.
 
 They belong to the extra ``libraries``; without them these tests are skipped.
 """
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:PettingZoo in TorchRL is tested:UserWarning"),
 ]
 SPEC = random_spec(length=16)
+KEYWORDS_OF_SKRL = (
+    "learning_rate_scheduler",
+    "observation_preprocessor",
+    "state_preprocessor",
+    "value_preprocessor",
+)
 
 
 def test_stable_baselines3_learns_on_copies_of_it():
@@ -103,3 +111,87 @@ def test_torchrl_takes_its_specs_and_its_mappo_loss_takes_a_rollout():
     grads = [p.grad for p in loss.parameters() if p.grad is not None]
     assert len(grads) == 4
     assert all(np.isfinite(grad.numpy()).all() and (grad != 0).any() for grad in grads)
+
+
+def test_skrl_trains_its_mappo_on_it():
+    pytest.importorskip("skrl")
+    wrappers, memories, models, mappo, trainers = (
+        pytest.importorskip(f"skrl.{name}")
+        for name in (
+            "envs.wrappers.torch",
+            "memories.torch",
+            "models.torch",
+            "multi_agents.torch.mappo",
+            "trainers.torch",
+        )
+    )
+    torch = pytest.importorskip("torch")
+    env = wrappers.wrap_env(TacticalParallelEnv(SPEC, seed=1), wrapper="pettingzoo", verbose=False)
+
+    def spaces_of(agent):
+        return {
+            "observation_space": env.observation_space(agent),
+            "state_space": env.state_space(agent),
+            "action_space": env.action_space(agent),
+            "device": env.device,
+        }
+
+    class Policy(models.CategoricalMixin, models.Model):  # type: ignore[name-defined]
+        def __init__(self, agent):
+            models.Model.__init__(self, **spaces_of(agent))
+            models.CategoricalMixin.__init__(self)
+            self.out = torch.nn.Linear(self.num_observations, self.num_actions)
+
+        def compute(self, inputs, role):
+            return self.out(inputs["observations"]), {}
+
+    class Value(models.DeterministicMixin, models.Model):  # type: ignore[name-defined]
+        def __init__(self, agent):
+            models.Model.__init__(self, **spaces_of(agent))
+            models.DeterministicMixin.__init__(self)
+            self.out = torch.nn.Linear(self.num_states, 1)
+
+        def compute(self, inputs, role):
+            return self.out(inputs["states"]), {}
+
+    rollouts, agents = 32, env.possible_agents
+    networks: dict[str, dict[str, Any]] = {
+        agent: {"policy": Policy(agent), "value": Value(agent)} for agent in agents
+    }
+    memory = {
+        agent: memories.RandomMemory(memory_size=rollouts, num_envs=1, device=env.device)
+        for agent in agents
+    }
+    learner = mappo.MAPPO(
+        possible_agents=agents,
+        models=networks,
+        memories=memory,
+        observation_spaces=env.observation_spaces,
+        state_spaces=env.state_spaces,
+        action_spaces=env.action_spaces,
+        device=env.device,
+        cfg={
+            "rollouts": rollouts,
+            "learning_epochs": 1,
+            "experiment": {"write_interval": 0, "checkpoint_interval": 0},
+            # theirs: it refuses settings that are empty for all agents together, its own defaults
+            **{f"{name}_kwargs": {agent: {} for agent in agents} for name in KEYWORDS_OF_SKRL},
+        },
+    )
+    weights = [
+        value
+        for pair in networks.values()
+        for network in pair.values()
+        for value in network.parameters()
+    ]
+    before = [value.detach().clone() for value in weights]
+    settings = {
+        "timesteps": 3 * rollouts,
+        "headless": True,
+        "disable_progressbar": True,
+        "close_environment_at_exit": False,
+    }
+    trainers.SequentialTrainer(env=env, agents=learner, cfg=settings).train()
+    assert len(weights) == 2 * 2 * len(agents)
+    assert all((new != old).any() for new, old in zip(weights, before, strict=True))
+    assert all(torch.isfinite(value).all() for value in weights)
