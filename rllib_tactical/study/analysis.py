@@ -180,7 +180,7 @@ def _variants(question: Question, results: Results) -> list[Line]:
 
 
 def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
-    last = [found["curve"][-1] for found in results]
+    last = [found["best"] for found in results]
     reached = [seconds for found in results if (seconds := seconds_to(found)) == seconds]
     policy = [point["policy"] for point in last]
     return {
@@ -188,6 +188,8 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
         "oracle $": with_error([point["oracle"]["net"] for point in last], digits=0),
         "trades": with_error([each["trades"] for each in policy]),
         "oracle's": f"{np.mean([point['oracle']['trades'] for point in last]):.1f}",
+        "win rate": _rates(policy),
+        "for 75%: score, trades, win rate": _for_target(results),
         "costs $": f"{np.mean([each['costs'] for each in policy]):.0f}",
         "scale": " ".join(f"{point['scale']:g}" for point in last),
         "sampled trades/session first, last": ", ".join(
@@ -209,11 +211,28 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
+def _rates(played: list[dict[str, Any]]) -> str:
+    """Return the mean win rate of those that traded."""
+    rates = [each["win_rate"] for each in played if each["win_rate"] is not None]
+    return f"{np.mean(rates):.0%}" if rates else "-"
+
+
+def _for_target(results: list[dict[str, Any]]) -> str:
+    """Return what the thresholds chosen for a win rate bring."""
+    figures = [found["best"]["win_rate"]["figures"] for found in results]
+    scores = [
+        score(found["market"], each, found["best"]["oracle"])
+        for found, each in zip(results, figures, strict=True)
+    ]
+    trades = [each["trades"] for each in figures]
+    return f"{with_error(scores)}, {with_error(trades)}, {_rates(figures)}"
+
+
 def _agents(results: Results) -> list[Line]:
     lines = []
     for market in dict.fromkeys(run.market for run, _ in results):
         mine = [found for run, found in results if run.market == market]
-        last = {found["seed"]: found["curve"][-1] for found in mine}
+        last = {found["seed"]: found["best"] for found in mine}
         whole = {seed: (point["scale"], point["policy"]) for seed, point in last.items()}
         lines.append(_ablation(market, "all three", whole, last))
         for agent in AGENTS:
@@ -255,16 +274,16 @@ def _scales(results: Results) -> list[Line]:
     for market in dict.fromkeys(run.market for run, _ in results):
         mine = [found for run, found in results if run.market == market]
         chosen = {found["seed"]: final_score(found) for found in mine}
-        trades = [found["curve"][-1]["policy"]["trades"] for found in mine]
+        trades = [found["best"]["policy"]["trades"] for found in mine]
         lines.append(
             Line(market, "chosen on validation", chosen, {}, {"trades": with_error(trades)})
         )
-        scales = mine[0]["curve"][-1]["scales"]
+        scales = mine[0]["best"]["scales"]
         for scale in scales:
-            played = {found["seed"]: found["curve"][-1]["scales"].get(scale) for found in mine}
+            played = {found["seed"]: found["best"]["scales"].get(scale) for found in mine}
             kept = {seed: each for seed, each in played.items() if each}
             values = {
-                found["seed"]: score(market, kept[found["seed"]], found["curve"][-1]["oracle"])
+                found["seed"]: score(market, kept[found["seed"]], found["best"]["oracle"])
                 for found in mine
                 if found["seed"] in kept
             }

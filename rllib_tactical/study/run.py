@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -46,7 +47,10 @@ EVALUATIONS: Final = 4
 CURVE_BARS: Final = 9_000
 STANDARDIZATION_STEP: Final = 50
 
-FORMAT: Final = 1
+WIN_RATE: Final = 0.75
+"""Share of profitable trades for which a threshold is chosen, beside the plain evaluation."""
+
+FORMAT: Final = 2
 
 
 commit: Final = functools.cache(git_commit)
@@ -83,12 +87,21 @@ def train_run(run: Run) -> dict[str, Any]:
         algorithm.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Actors of an evaluation on the way and their score on validation bars."""
+
+    engine: LogitsEngine
+    validation: Validation
+
+
 def _trained(
     run: Run, config: TacticalConfig, algorithm: Any, history: MarketHistory, validation: Split
 ) -> dict[str, Any]:
     steps, processor, wall = 0, 0.0, 0.0
     curve: list[dict[str, Any]] = []
     sampled_trades: list[float] = []
+    best: _Candidate | None = None
     while steps < run.steps:
         begun, processor_begun = time.monotonic(), time.process_time()
         result = algorithm.train()
@@ -99,8 +112,10 @@ def _trained(
         steps = row["env_steps"]
         sampled_trades.append(row["trades"] / sampled)
         if steps * EVALUATIONS >= run.steps * (len(curve) + 1):
-            weights = actor_weights_of(algorithm)
-            point = _evaluate(run, config, weights, history, validation, last=steps >= run.steps)
+            engine = TorchEngine(actor_weights_of(algorithm), config.model.network)
+            found = _Candidate(engine, _validated(config, engine, history, validation))
+            if best is None or found.validation.net_pnl > best.validation.net_pnl:
+                best = found
             curve.append(
                 {
                     "steps": steps,
@@ -109,9 +124,11 @@ def _trained(
                     "entropy": [row[f"entropy_{agent}"] for agent in ("fvg", "momentum", "entry")],
                     "explained": row["value_explained_variance"],
                     "bonus_share": row["bonus_share"],
-                    **point,
+                    "validation": found.validation.net_pnl,
+                    **_evaluate(run, config, found),
                 }
             )
+    assert best is not None
     few = max(1, len(sampled_trades) // 10)
     return {
         "format": FORMAT,
@@ -130,50 +147,73 @@ def _trained(
             "last": float(np.mean(sampled_trades[-few:])),
         },
         "curve": curve,
+        "best": _evaluate_best(run, config, best, history, validation),
         "training": to_dict(config.training),
     }
 
 
-def _evaluate(
-    run: Run,
+def _validated(
     config: TacticalConfig,
-    weights: dict[str, Any],
+    engine: LogitsEngine,
     history: MarketHistory,
     validation: Split,
-    last: bool,
-) -> dict[str, Any]:
-    """Choose the temperature scale on validation bars, then trade the unseen market.
+    target: float | None = None,
+) -> Validation:
+    """Return the score on validation bars, at equal size as on the unseen market.
 
-    Before the end a part of both markets is enough. The last evaluation takes all bars, every
-    scale, and the votes without each agent.
+    A larger order is no better vote.
     """
-    engine = TorchEngine(weights, config.model.network)
-    if not last:
-        validation = Split(validation.name, validation.stop - CURVE_BARS, validation.stop)
-    chosen: Validation = validate(
+    training = config.training
+    return validate(
         engine,
         [(history, validation)],
-        equal_size(config.rules),  # as on the unseen market: a larger order is no better vote
-        config.training.temperature_scales,
-        config.training.train_confidence,
+        equal_size(config.rules),
+        training.temperature_scales,
+        training.train_confidence,
+        target,
     )
-    market, unseen = _market(run.market, UNSEEN + run.seed, run.test_bars, run.difficulty)
+
+
+def _evaluate(run: Run, config: TacticalConfig, found: _Candidate) -> dict[str, Any]:
+    """Trade a part of the unseen market with the scale that is best on validation bars."""
+    market, unseen = _unseen(run)
     start = unseen.first_decision
-    stop = len(unseen) if last else min(len(unseen), start + CURVE_BARS)
-    found = logits_between(engine, unseen, start, stop)
-    point: dict[str, Any] = {
-        "scale": chosen.temperature_scale,
+    stop = min(len(unseen), start + CURVE_BARS)
+    logits = logits_between(found.engine, unseen, start, stop)
+    scale = found.validation.temperature_scale
+    votes = serving_votes(logits, scale)
+    return {
+        "scale": scale,
         "oracle": oracle(market, unseen, start, stop).document(),
-        "margins": preference_margins(market, unseen, found, start, stop),
+        "margins": preference_margins(market, unseen, logits, start, stop),
+        "policy": trade_votes(unseen, votes, config.rules, start, stop).document(),
     }
-    if last:
-        point |= evaluated(config, unseen, found, start, stop, chosen.temperature_scale)
-        scales = _scales_without(config, engine, history, validation)
-        point["without_rescaled"] = evaluated_without(config, unseen, found, start, stop, scales)
-    else:
-        votes = serving_votes(found, chosen.temperature_scale)
-        point["policy"] = trade_votes(unseen, votes, config.rules, start, stop).document()
-    return point
+
+
+def _evaluate_best(
+    run: Run, config: TacticalConfig, best: _Candidate, history: MarketHistory, validation: Split
+) -> dict[str, Any]:
+    """Trade all of the unseen market with the actors that were best on validation bars.
+
+    With every scale, without each agent, and with a threshold for a win rate of WIN_RATE.
+    """
+    market, unseen = _unseen(run)
+    start, stop = unseen.first_decision, len(unseen)
+    logits = logits_between(best.engine, unseen, start, stop)
+    scale = best.validation.temperature_scale
+    wanted = _validated(config, best.engine, history, validation, WIN_RATE)
+    scales = _scales_without(config, best.engine, history, validation)
+    return {
+        "scale": scale,
+        "oracle": oracle(market, unseen, start, stop).document(),
+        "margins": preference_margins(market, unseen, logits, start, stop),
+        **evaluated(config, unseen, logits, start, stop, scale, wanted),
+        "without_rescaled": evaluated_without(config, unseen, logits, start, stop, scales),
+    }
+
+
+def _unseen(run: Run) -> tuple[SyntheticMarket, MarketHistory]:
+    return _market(run.market, UNSEEN + run.seed, run.test_bars, run.difficulty)
 
 
 def _scales_without(

@@ -26,9 +26,9 @@ def score(market: str, played: dict[str, Any], oracle: dict[str, Any]) -> float:
 
 
 def final_score(result: dict[str, Any]) -> float:
-    """Return the score of a result's final policy."""
-    last = result["curve"][-1]
-    return score(result["market"], last["policy"], last["oracle"])
+    """Return the score of a result's policy: the one that was best on validation bars."""
+    best = result["best"]
+    return score(result["market"], best["policy"], best["oracle"])
 
 
 def percent(net: float, oracle: float) -> float:
@@ -47,14 +47,14 @@ def curve_of(result: dict[str, Any]) -> tuple[tuple[float, float], ...]:
 def seconds_to(result: dict[str, Any], part: float = 0.8) -> float:
     """Return processor seconds of training after which ``part`` of the final score is reached.
 
-    The first evaluation that reaches it counts; those before the last one use a part of the unseen
+    The first evaluation that reaches it counts; evaluations on the way use a part of the unseen
     market. NaN where none reaches it, and on noise, where there is nothing to reach.
     """
     if result["market"] == NOISE:
         return float("nan")
-    curve = curve_of(result)
-    final = curve[-1][1]
-    return next((seconds for seconds, value in curve if value >= part * final), float("nan"))
+    final = final_score(result)
+    reached = (seconds for seconds, value in curve_of(result) if value >= part * final)
+    return next(reached, float("nan"))
 
 
 def with_error(values: list[float], signed: bool = False, digits: int = 1) -> str:

@@ -17,7 +17,7 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, greedy_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, FloatArray
-from rllib_tactical.rl.training.validation import equal_size
+from rllib_tactical.rl.training.validation import Validation, equal_size
 from rllib_tactical.synthetic import SyntheticMarket
 from rllib_tactical.synthetic.dynamic import market_oracle
 
@@ -27,13 +27,17 @@ NEUTRAL: Final = {"fvg": 1, "momentum": 1, "entry": EXECUTE}
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """Results per session: net dollars and their standard error, trades, costs in dollars."""
+    """Results per session: net dollars and their standard error, trades, costs in dollars.
+
+    ``win_rate``: share of profitable trades, None without a trade.
+    """
 
     net: float
     error: float
     trades: float
     costs: float
     sessions: int
+    win_rate: float | None
 
     def document(self) -> dict[str, Any]:
         """Return plain values."""
@@ -56,6 +60,7 @@ def trade_votes(
         trades=len(result.trades) / bars,
         costs=float(result.trades["costs"].sum()) / bars,
         sessions=len(pnl),
+        win_rate=float((result.trades["pnl"] > 0).mean()) if len(result.trades) else None,
     )
 
 
@@ -151,16 +156,19 @@ def evaluated(
     start: int,
     stop: int,
     scale: float,
+    wanted: Validation,
 ) -> dict[str, Any]:
     """Return the policy's performance at the chosen scale, at every scale, and without each agent.
 
     Without an agent the scale is the same one; ``evaluated_without`` takes a scale for each.
-    ``shapley`` holds what each agent contributes, in dollars per session.
+    ``shapley`` holds what each agent contributes, in dollars per session. ``wanted`` is the
+    validation with a target for the win rate: ``win_rate`` holds what its threshold brings here.
     """
     rules = config.rules
     votes = serving_votes(found, scale)
     return {
         "policy": trade_votes(history, votes, rules, start, stop).document(),
+        "win_rate": _at_target(config, history, found, start, stop, wanted),
         "scales": {
             f"{each:g}": trade_votes(
                 history, serving_votes(found, each), rules, start, stop
@@ -172,6 +180,27 @@ def evaluated(
             for agent in AGENTS
         },
         "shapley": _shapley(history, votes, rules, start, stop),
+    }
+
+
+def _at_target(
+    config: TacticalConfig,
+    history: MarketHistory,
+    found: FloatArray,
+    start: int,
+    stop: int,
+    wanted: Validation,
+) -> dict[str, Any]:
+    """Return the threshold that a target for the win rate chose (None: none) and its figures."""
+    assert wanted.target is not None
+    threshold, rules = wanted.target.threshold, config.rules
+    if threshold is not None:
+        rules = rules.with_execution_threshold(threshold)
+    votes = serving_votes(found, wanted.temperature_scale)
+    return {
+        "wanted": wanted.target.wanted,
+        "threshold": threshold,
+        "figures": trade_votes(history, votes, rules, start, stop).document(),
     }
 
 

@@ -25,7 +25,14 @@ def run_of(market: str = "gap", seed: int = 1, variant: Variant | None = None) -
 
 
 def played(net: float, trades: float = 8.0) -> dict[str, Any]:
-    return {"net": net, "error": 1.0, "trades": trades, "costs": 10.0, "sessions": 200}
+    return {
+        "net": net,
+        "error": 1.0,
+        "trades": trades,
+        "costs": 10.0,
+        "sessions": 200,
+        "win_rate": 0.8 if trades else None,
+    }
 
 
 def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]:
@@ -40,13 +47,19 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
             "oracle": played(oracle_net),
             "policy": played(part * net),
             "margins": MARGINS,
+            "validation": part * net,
         }
         for seconds, part in evaluations
     ]
     scales = {"1": played(net), "0.5": played(net / 2)}
     removed = {"fvg": played(0.0), "momentum": played(net), "entry": played(net / 4)}
     rescaled = {"fvg": 0.5, "momentum": 1.0, "entry": 0.25}
-    curve[-1] |= {
+    best = {
+        "scale": 1.0,
+        "oracle": played(oracle_net),
+        "policy": played(net),
+        "margins": MARGINS,
+        "win_rate": {"wanted": 0.75, "threshold": 0.9, "figures": played(0.8 * net, trades=6.0)},
         "scales": scales,
         "without": removed,
         "without_rescaled": {
@@ -55,7 +68,7 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
         },
     }
     return {
-        "format": 1,
+        "format": 2,
         "market": run.market,
         "seed": run.seed,
         "variant": run.variant.name,
@@ -67,16 +80,17 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
         "wall_s": 50.0,
         "sampled_trades_per_bar": {"first": 0.2, "last": 0.1},
         "curve": curve,
+        "best": best,
     }
 
 
-def noise_answer(earned: list[float], sampled: float = 0.1) -> Answer:
-    """Return the answer of one seed per net P&L; costs are $10, trades start at 0.2 a bar."""
+def noise_answer(earned: list[float], trades: float = 0.5) -> Answer:
+    """Return the answer of one seed per net P&L; costs are $10."""
     results = []
     for seed, net in enumerate(earned, start=1):
         run = run_of("noise", seed)
         result = result_of(run, net, oracle_net=-50.0)
-        result["sampled_trades_per_bar"]["last"] = sampled
+        result["best"]["policy"]["trades"] = trades
         results.append((run, result))
     return answer(QUESTIONS["learnability"], results)
 

@@ -47,7 +47,7 @@ def test_agents_and_scales_are_answered_from_the_same_runs() -> None:
 
 def test_results_without_the_scales_chosen_anew_are_read() -> None:
     older, newer = (result_of(run_of(seed=seed), 100.0) for seed in (1, 2))
-    del older["curve"][-1]["without_rescaled"]
+    del older["best"]["without_rescaled"]
     (_, kept, *_) = answer(QUESTIONS["agents"], [(run_of(), older)]).lines
     assert kept.variant == "fvg neutral"
     both = answer(QUESTIONS["agents"], [(run_of(), older), (run_of(seed=2), newer)]).lines
@@ -95,3 +95,11 @@ def test_processor_time_and_that_of_the_clock_are_told_apart() -> None:
     shown = dict(zip(found.header, found.cells()[0], strict=True))
     assert shown["CPU s to 80%, of 4 evaluations"] == "30"
     assert (shown["CPU s"], shown["wall s"]) == ("40", "50")
+
+
+def test_what_a_threshold_for_a_win_rate_costs_stands_beside_the_score() -> None:
+    """80% of $100 where the oracle has $200."""
+    found = answer(QUESTIONS["learnability"], [(run_of(), result_of(run_of(), 100.0))])
+    shown = dict(zip(found.header, found.cells()[0], strict=True))
+    assert shown["win rate"] == "80%"
+    assert shown["for 75%: score, trades, win rate"] == "40.0, 6.0, 80%"

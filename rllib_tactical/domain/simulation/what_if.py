@@ -31,6 +31,9 @@ from rllib_tactical.domain.types import (
 TRADED_SIDES: Final = (LONG, SHORT)
 """Of a table's columns."""
 
+HORIZONS: Final = (4, 8, 16)
+"""Bars after which a table also says what a trade has brought so far."""
+
 ACCOUNTS: Final = 4_096
 """Trades that are simulated at a time: bounds memory, changes no value."""
 
@@ -45,7 +48,8 @@ class WhatIf:
 
     ``opened`` (B, 2) bool: the order was filled; elsewhere all outcomes are 0. ``pnl`` (B, 2) net
     dollars. ``returns`` (B, 2, 3) rewards of the three agents, discounted to the decision.
-    ``bars`` (B, 2) int64: steps until the account is flat again.
+    ``bars`` (B, 2) int64: steps until the account is flat again. ``early`` (B, 2, H): the part of
+    ``returns``, mean of the agents, that came with the first HORIZONS steps.
     """
 
     start: int
@@ -54,6 +58,7 @@ class WhatIf:
     pnl: FloatArray
     returns: FloatArray
     bars: IntArray
+    early: FloatArray
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -94,6 +99,7 @@ def what_if(
         pnl=run.pnl[:count],
         returns=run.returns[:count],
         bars=run.bars[:count],
+        early=run.early[:count],
     )
 
 
@@ -124,6 +130,7 @@ class _Trades:
         self.opened = np.zeros(shape, dtype=np.bool_)
         self.pnl, self.returns = np.zeros(shape), np.zeros((*shape, NUM_AGENTS))
         self.bars = np.zeros(shape, dtype=np.int64)
+        self.early = np.zeros((*shape, len(HORIZONS)))
         self._assign(np.arange(accounts))
 
     def advance(self) -> bool:
@@ -134,6 +141,10 @@ class _Trades:
         simulator = self._simulator
         step = simulator.step(constant_votes(self._votes(), self._confidence))
         self._sums[live] += self._gamma ** self._steps[live, None] * step.rewards[live]
+        early = self.early.reshape(-1, len(HORIZONS))
+        for k, horizon in enumerate(HORIZONS):
+            within = live[self._steps[live] < horizon]
+            early[self._task[within], k] = self._sums[within].mean(axis=1)
         first = live[self._steps[live] == 0]
         self.opened.reshape(-1)[self._task[first]] = step.entered[first]
         self._steps += 1
@@ -144,6 +155,7 @@ class _Trades:
         self.pnl.reshape(-1)[task] = simulator.equity[over] - self._equity[over]
         self.returns.reshape(-1, NUM_AGENTS)[task] = np.where(opened[:, None], self._sums[over], 0)
         self.bars.reshape(-1)[task] = np.where(opened, self._steps[over], 0)
+        early[task[~opened]] = 0.0
         stuck = live[~flat & (simulator.t[live] == self._last)]
         if len(stuck):
             bar = self._start + self._task[stuck].min() // len(TRADED_SIDES)

@@ -3,6 +3,11 @@
 A vote's logit is what its trade is expected to bring, in units of the preference temperature, which
 is the policy that earns most when preferences are paid for by that temperature. So the actors start
 with the votes of a regression, and training goes on from there.
+
+Most of what a trade brings is noise that comes long after the bar. So the network also predicts
+what the trade has brought after a few bars, where there is less of it (``HORIZONS``): what it sees
+in the bars is found sooner. And it is the average of its weights on the way that becomes the actors
+(Polyak and Juditsky, 1992), because the weights themselves follow the noise of each minibatch.
 """
 
 from __future__ import annotations
@@ -13,17 +18,22 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from rllib_tactical.bundle.networks import Actor
+from rllib_tactical.domain.simulation.what_if import HORIZONS, TRADED_SIDES
 from rllib_tactical.domain.types import NUM_FEATURES
 from rllib_tactical.rl.algorithm.teacher import Teacher
 
 RATE: Final = 1e-3
-BATCH: Final = 512
+BATCH: Final = 256
+AVERAGE: Final = 0.995
+"""Decay of the average of weights, per update; lower in the beginning."""
 MAX_NORM: Final = 0.5
 
-LONG, SHORT, BETTER = 0, 1, 2
-"""Outputs of the network while it is pre-trained: the trade of each side, and of the better one."""
+LONG, SHORT, BETTER, EARLY = 0, 1, 2, 3
+"""Outputs of the network while it is pre-trained: the trade of each side, of the better one, and
+from EARLY on what the trade of each side has brought by each horizon."""
 
 
 def pretrain(
@@ -52,6 +62,7 @@ def pretrain(
     first = next(iter(actors.values()))
     device = next(first.parameters()).device
     network = _regressor(first).to(device)
+    average = AveragedModel(network, avg_fn=_averaged)
     draws = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
     updates = max(1, round(bars / BATCH))
@@ -63,44 +74,66 @@ def pretrain(
             group["lr"] = RATE * (1.0 - k / updates)
         outputs = network(torch.from_numpy(lesson.inputs).to(device))
         returns = torch.from_numpy(lesson.returns.astype(np.float32)).to(device)
+        early = torch.from_numpy(lesson.early).to(device)
         opened = torch.from_numpy(lesson.opened).to(device)
         optimizer.zero_grad(set_to_none=True)
-        _loss(outputs, returns, opened).backward()  # type: ignore[no-untyped-call]
+        loss = _loss(outputs, returns, opened) + _early_loss(outputs, early, opened)
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
         optimizer.step()
+        average.update_parameters(network)
     for agent, actor in actors.items():
-        _become(actor, network, agent == "entry", temperature, aggressive)
+        _become(actor, average.module, agent == "entry", temperature, aggressive)
 
 
 def _regressor(actor: nn.Module) -> Actor:
-    """Return a copy of an actor's network with equal attention and no temperature."""
+    """Return a copy of an actor's network with equal attention, no temperature, more outputs."""
     assert isinstance(actor, Actor)
     network = Actor((1.0 / NUM_FEATURES,) * NUM_FEATURES, 1.0)
     own = {"attention": network.attention, "temperature": network.temperature}
     network.load_state_dict({**actor.state_dict(), **own})
+    outputs = EARLY + len(TRADED_SIDES) * len(HORIZONS)
+    network.out = nn.Linear(network.out.in_features, outputs)
+    nn.init.orthogonal_(network.out.weight, gain=0.01)
+    nn.init.zeros_(network.out.bias)
     return network
+
+
+def _averaged(average: Tensor, now: Tensor, count: Tensor) -> Tensor:
+    """Return the average of weights after ``count`` updates and ``now``."""
+    kept = min(AVERAGE, (1.0 + float(count)) / (10.0 + float(count)))
+    return kept * average + (1.0 - kept) * now
 
 
 def _loss(outputs: Tensor, returns: Tensor, opened: Tensor) -> Tensor:
     """Return the squared errors of the outcomes, and of that of the side that looks better."""
     of_sides, of_entry = returns[..., :2].mean(-1), returns[..., 2]
     better = (outputs[:, SHORT] > outputs[:, LONG]).long()[:, None]
-    wrong = torch.where(opened, outputs[:, :2] - of_sides, 0.0)
+    wrong = torch.where(opened, outputs[:, :BETTER] - of_sides, 0.0)
     chosen = outputs[:, BETTER] - of_entry.gather(1, better)[:, 0]
     chosen = torch.where(opened.gather(1, better)[:, 0], chosen, 0.0)
     return (wrong**2).sum(-1).mean() / 2 + (chosen**2).mean() / 2
 
 
+def _early_loss(outputs: Tensor, early: Tensor, opened: Tensor) -> Tensor:
+    """Return the squared errors of what trades have brought by each horizon, summed over them."""
+    predicted = outputs[:, EARLY:].unflatten(1, early.shape[1:])
+    wrong = torch.where(opened[..., None], predicted - early, 0.0)
+    return (wrong**2).sum(dim=(1, 2)).mean() / 2
+
+
 @torch.no_grad()
 def _become(
-    actor: nn.Module, network: Actor, entry: bool, temperature: float, aggressive: float
+    actor: nn.Module, network: nn.Module, entry: bool, temperature: float, aggressive: float
 ) -> None:
     """Give an actor the network's weights and its votes the logits of predicted outcomes."""
     assert isinstance(actor, Actor)
+    assert isinstance(network, Actor)
     own, attention = actor.temperature.clone(), actor.attention.clone()
     attention = torch.where(attention == 0.0, network.attention, attention)
     seen = network.conv1.weight * (network.attention / attention)[:, None]
     kept = {"temperature": own, "attention": attention, "conv1.weight": seen}
+    kept |= {name: value for name, value in actor.state_dict().items() if name.startswith("out.")}
     actor.load_state_dict({**network.state_dict(), **kept})
     rows = [(None, 0.0), (BETTER, 1.0), (BETTER, aggressive)]
     if not entry:

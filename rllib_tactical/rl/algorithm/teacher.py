@@ -22,13 +22,15 @@ class Lesson:
     """N training bars with what trades on either side of them would bring.
 
     ``inputs`` (N, 60, 7) the network input; ``returns`` (N, 2 sides, 3 agents) discounted rewards
-    of the trade, long and short; ``opened`` (N, 2) bool whether its order fills; ``after`` (N, 2)
+    of the trade, long and short; ``early`` (N, 2 sides, H) what of it has come after HORIZONS
+    steps; ``opened`` (N, 2) bool whether its order fills; ``after`` (N, 2)
     running bar numbers at which the account is flat again, ``next`` (N,) of the following bar;
     ``bars`` (N, 2) steps to ``after``; ``kind``, ``direction`` (N,) of the synergy in force.
     """
 
     inputs: Float32Array
     returns: FloatArray
+    early: Float32Array
     opened: BoolArray
     after: IntArray
     next: IntArray
@@ -44,6 +46,7 @@ class Lesson:
         return Lesson(
             inputs=inputs,
             returns=np.where(two[..., None], self.returns[:, ::-1], self.returns),
+            early=np.where(two[..., None], self.early[:, ::-1], self.early),
             opened=np.where(two, self.opened[:, ::-1], self.opened),
             after=np.where(two, self.after[:, ::-1], self.after),
             next=self.next,
@@ -86,6 +89,8 @@ class Teacher:
         self._opened: BoolArray = opened[taught]
         self._returns = np.concatenate([each.returns for each in tables])[taught].astype(np.float32)
         self._bars = np.concatenate([each.bars for each in tables])[taught].astype(np.int32)
+        early = np.concatenate([each.early for each in tables])[taught]
+        self._early: Float32Array = early.astype(np.float32)
         if not len(self._bar):
             raise DataError(
                 "credit: counterfactual needs training bars with a trade that ends before them, "
@@ -103,6 +108,7 @@ class Teacher:
         return Lesson(
             inputs=self._histories.gather(bar),
             returns=self._returns[rows].astype(np.float64),
+            early=self._early[rows],
             opened=self._opened[rows],
             after=bar[:, None] + bars,
             next=bar + 1,

@@ -29,12 +29,16 @@ from rllib_tactical.statistics.sharpe import days_per_year
 FEW_TRADES: Final = 10
 """With fewer trades a win rate chooses a checkpoint by luck, and is undefined."""
 
+AS_GOOD: Final = 0.03
+"""Share of the best net P&L that fewer trades may cost: so much is within the chance of the bars,
+and who trades less depends less on what a trade costs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validation:
     """The score of the actors on validation bars.
 
-    ``temperature_scale``: the scale with the best net P&L by the serving rule. ``net_pnl`` dollars,
+    ``temperature_scale``: the best by the serving rule, see ``validate``. ``net_pnl`` dollars,
     ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualized; None where it is undefined) by
     that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
     and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
@@ -151,7 +155,8 @@ def validate(
     """Trade a split of every instrument greedily with every temperature scale and keep the best.
 
     P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
-    the networks serves all scales. Ties go to the scale named first.
+    the networks serves all scales. Of scales that earn nearly as much (AS_GOOD) the one with the
+    fewest trades is the best, then the one named first.
     """
     metrics = [
         trade_part(engine, *part, rules, scales, train_confidence, target=target) for part in parts
@@ -182,7 +187,9 @@ def trade_part(
     ]
     equal_size_pnl = None
     if at_equal_size:
-        best = votes[scales[_best([result.net_pnl for result in results[: len(scales)]])]]
+        plain = results[: len(scales)]
+        chosen = _best([each.net_pnl for each in plain], [len(each.trades) for each in plain])
+        best = votes[scales[chosen]]
         equal_size_pnl = run_backtest(history, best, equal_size(rules), start, stop).net_pnl
     by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
     training = run_backtest(history, by_training_rule, rules, start, stop)
@@ -216,7 +223,9 @@ def combine(
         }
         for k, scale in enumerate(scales)
     ]
-    best = plain = _best([each["net_pnl"] for each in by_scale])
+    best = plain = _best(
+        [each["net_pnl"] for each in by_scale], [each["trades"] for each in by_scale]
+    )
     found = None
     if target is not None:
         choices = choices_of(scales, rules or Rules(), target)
@@ -267,9 +276,12 @@ def _calibrated(metrics: Sequence[PartMetrics], choice: int) -> Calibration:
     )
 
 
-def _best(pnls: list[float]) -> int:
+def _best(pnls: Sequence[float], trades: Sequence[float]) -> int:
     """Return the index of the best scale; one that never trades wins where trading loses."""
-    return max(range(len(pnls)), key=pnls.__getitem__)
+    most = max(pnls)
+    enough = most - AS_GOOD * abs(most)
+    good = [k for k, pnl in enumerate(pnls) if pnl >= enough]
+    return min(good, key=trades.__getitem__)
 
 
 def _by_date(result: BacktestResult) -> dict[str, float]:

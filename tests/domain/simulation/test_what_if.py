@@ -14,7 +14,7 @@ from rllib_tactical.domain.simulation import what_if as module
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
-from rllib_tactical.domain.simulation.what_if import TRADED_SIDES, WhatIf, what_if
+from rllib_tactical.domain.simulation.what_if import HORIZONS, TRADED_SIDES, WhatIf, what_if
 from rllib_tactical.domain.types import Instrument, Sessions
 from tests.domain.builders import (
     gappy_sessions,
@@ -46,19 +46,22 @@ def table_of(history: MarketHistory, stop: int | None = None, **settings: object
 
 def by_hand(
     history: MarketHistory, t: int, side: int, rules: Rules, rewards: RewardConfig
-) -> tuple[bool, float, list[float], int]:
+) -> tuple[bool, float, list[float], int, list[float]]:
     """Return what ``WhatIf`` holds of one trade, from one account that is stepped to its end."""
     simulator = Simulator(history, rules, rewards, 1)
     simulator.reset(np.zeros(1, dtype=np.int64), np.array([t]))
     before = float(simulator.equity[0])
     step = simulator.step(votes_of(LONG if side > 0 else SHORT))
     if not step.entered[0]:
-        return False, 0.0, [0.0] * 3, 0
+        return False, 0.0, [0.0] * 3, 0, [0.0] * len(HORIZONS)
     total, steps = step.rewards[0].copy(), 1
+    so_far = [total.mean()]
     while simulator.side[0] != 0:
         total += GAMMA**steps * simulator.step(votes_of(HOLD)).rewards[0]
+        so_far.append(total.mean())
         steps += 1
-    return True, float(simulator.equity[0]) - before, total.tolist(), steps
+    early = [so_far[min(horizon, steps) - 1] for horizon in HORIZONS]
+    return True, float(simulator.equity[0]) - before, total.tolist(), steps, early
 
 
 @pytest.mark.slow
@@ -82,11 +85,12 @@ def test_agrees_with_one_account_of_the_simulator(
     assert table.start == FIRST
     for t in range(table.start, table.stop):
         for column, side in enumerate(TRADED_SIDES):
-            opened, pnl, returns, bars = by_hand(history, t, side, rules, rewards)
+            opened, pnl, returns, bars, early = by_hand(history, t, side, rules, rewards)
             where = t - table.start, column
             assert (table.opened[where], table.bars[where]) == (opened, bars)
             assert table.pnl[where] == pnl
             np.testing.assert_allclose(table.returns[where], returns, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(table.early[where], early, rtol=0, atol=1e-12)
 
 
 def market(*after: tuple[float, ...], lengths: tuple[int, ...] | None = None) -> MarketHistory:

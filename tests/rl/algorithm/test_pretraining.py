@@ -11,6 +11,7 @@ import torch
 
 from rllib_tactical.bundle.networks import Actor, Standardization
 from rllib_tactical.domain.features.table import mirrored_inputs
+from rllib_tactical.domain.simulation.what_if import HORIZONS
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.pretraining import pretrain
 from rllib_tactical.rl.algorithm.teacher import Lesson, Teacher
@@ -59,9 +60,10 @@ class Planted:
         way = np.sign(lesson.inputs[:, -1, 5])
         brings = np.stack([0.5 * way, -0.5 * self.short * way], axis=1)
         opened = np.tile(self.opened, (len(rows), 1))
-        returns = np.where(opened, brings, -9.0)
+        returns = np.where(opened, brings, -9.0)[..., None]
+        early = np.repeat(returns, len(HORIZONS), axis=2).astype(np.float32)
         return dataclasses.replace(
-            lesson, opened=opened, returns=np.repeat(returns[..., None], 3, axis=2)
+            lesson, opened=opened, returns=np.repeat(returns, 3, axis=2), early=early
         )
 
 
@@ -114,6 +116,28 @@ def test_mirroring_makes_long_and_short_alike(mirror: bool) -> None:
     long = TAU * logits(made["fvg"], up)[:, 0].mean()
     short = TAU * logits(made["fvg"], mirrored_inputs(up))[:, 2].mean()
     np.testing.assert_allclose([long, short], [0.2, 0.2] if mirror else [0.45, 0.0], atol=0.1)
+
+
+def test_what_is_seen_early_is_found_where_the_whole_outcome_is_noise() -> None:
+    """The whole outcome says next to nothing in so few bars; what has come early says it all."""
+
+    class Noisy(Planted):
+        def lesson(self, rows: np.ndarray) -> Lesson:
+            lesson = super().lesson(rows)
+            noise = np.random.default_rng(int(rows.sum())).normal(0.0, 3.0, lesson.returns.shape)
+            return dataclasses.replace(lesson, returns=lesson.returns + noise)
+
+    class Whole(Noisy):
+        def lesson(self, rows: np.ndarray) -> Lesson:
+            lesson = super().lesson(rows)
+            return dataclasses.replace(lesson, early=np.zeros_like(lesson.early))
+
+    way = np.sign(INPUTS[:, -1, 5])
+    found = []
+    for teacher in (Noisy(), Whole()):
+        long, _, short = logits(pretrained(teacher)["fvg"], INPUTS).T
+        found.append(np.corrcoef(long - short, way)[0, 1])
+    assert found[0] > found[1] + 0.1
 
 
 def test_a_seed_repeats_it_and_another_does_not() -> None:

@@ -42,6 +42,7 @@ def test_lessons_are_the_rows_of_all_tables_where_something_can_be_opened() -> N
         mine = slice(done, done + len(t))
         np.testing.assert_array_equal(lesson.inputs[mine], part.history.inputs.gather(t))
         np.testing.assert_allclose(lesson.returns[mine], table.returns[taught], rtol=1e-6)
+        np.testing.assert_allclose(lesson.early[mine], table.early[taught], rtol=1e-6)
         np.testing.assert_array_equal(lesson.opened[mine], table.opened[taught])
         np.testing.assert_array_equal(lesson.next[mine], t + 1 + offset)
         after = t[:, None] + table.bars[taught] + offset
@@ -73,7 +74,7 @@ def test_a_mirrored_lesson_turns_the_chosen_bars() -> None:
     turned = np.arange(100) % 3 == 0
     found = lesson.mirrored(turned)
     np.testing.assert_array_equal(found.inputs[turned], mirrored_inputs(lesson.inputs[turned]))
-    for name in ("returns", "opened", "after", "bars"):
+    for name in ("returns", "early", "opened", "after", "bars"):
         before, now = getattr(lesson, name), getattr(found, name)
         np.testing.assert_array_equal(now[turned], before[turned][:, ::-1])
         np.testing.assert_array_equal(now[~turned], before[~turned])

@@ -34,6 +34,24 @@ def test_parts_are_summed_at_the_scale_that_earns_most():
     assert Validation.from_dict(found.as_dict()) == found
 
 
+@pytest.mark.parametrize(
+    ("pnls", "trades", "scale"),
+    [
+        ([97.0, 100.0, 99.0], [8, 12, 9], 1.0),  # 3% less than the most: as good, fewest trades
+        ([96.0, 100.0, 99.0], [8, 12, 9], 0.25),
+        ([96.0, 100.0, 90.0], [8, 12, 9], 0.5),
+        ([0.0, -5.0, -1.0], [0, 4, 1], 1.0),  # trading loses
+        ([100.0, 100.0, 100.0], [5, 5, 5], 1.0),  # the first of equals
+    ],
+)
+def test_of_scales_that_earn_nearly_as_much_the_one_with_the_fewest_trades_is_taken(
+    pnls, trades, scale
+):
+    days = [{"a": pnl} for pnl in pnls]
+    found = combine([part(pnls, trades, [0, 0, 0], days)], (1.0, 0.5, 0.25))
+    assert found.temperature_scale == scale
+
+
 def test_few_trades_have_no_win_rate_to_choose_by():
     found = combine([part([1.0], [9], [9], [{"a": 1.0}])], (1.0,))
     assert found.win_rate is None
