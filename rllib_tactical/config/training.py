@@ -247,7 +247,7 @@ class TrainingConfig(StrictConfig):
     train_confidence: float = 1.0
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    temperature_scales: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
+    temperature_scales: tuple[float, ...] = (4.0, 2.0, 1.0, 0.7, 0.5, 0.35, 0.25, 0.125)
     checkpoint_every: int = 10
     checkpoint_episodes: int = 1000
     keep_checkpoints: int = 10
