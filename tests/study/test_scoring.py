@@ -37,8 +37,8 @@ def test_a_neutral_vote_and_an_equal_size() -> None:
 def test_without_an_agent_the_scale_is_chosen_anew() -> None:
     """All three say what the oracle says with logits 3, 0, 0: at scale 1 a confidence of 0.909.
 
-    Without fvg the other two score 0.67 x 0.909 = 0.61 of the 0.65 that a trade needs; at scale 0.5
-    they have a confidence of 0.995 and score 0.667. Smaller scales trade the same.
+    Without fvg the other two score 0.67 x 0.909 = 0.61 of the 0.65 that a trade needs; at scale 0.7
+    they have a confidence of 0.973 and score 0.652. Smaller scales trade the same.
     """
     market = make_market("momentum", 3, 4_000)
     history = market.history()
@@ -47,11 +47,11 @@ def test_without_an_agent_the_scale_is_chosen_anew() -> None:
     votes = oracle_votes("momentum", history.features.raw[part], history.features.close[part])
     found = 3.0 * np.eye(3)[votes.index]
     config = TacticalConfig()
-    assert scale_without(config, history, found, start, stop, "fvg") == 0.5
+    assert scale_without(config, history, found, start, stop, "fvg") == 0.7
     before = evaluated_without(config, history, found, start, stop, {"fvg": 1.0})["fvg"]
     assert before["scale"] == 1.0
     assert before["figures"]["trades"] == 0
-    anew = evaluated_without(config, history, found, start, stop, {"fvg": 0.5})["fvg"]
+    anew = evaluated_without(config, history, found, start, stop, {"fvg": 0.7})["fvg"]
     assert anew["figures"]["trades"] > 1
     assert anew["figures"]["net"] > 0
 
