@@ -99,7 +99,7 @@ def _regressor(actor: nn.Module) -> Actor:
     return network
 
 
-def _averaged(average: Tensor, now: Tensor, count: Tensor) -> Tensor:
+def _averaged(average: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
     """Return the average of weights after ``count`` updates and ``now``."""
     kept = min(AVERAGE, (1.0 + float(count)) / (10.0 + float(count)))
     return kept * average + (1.0 - kept) * now
@@ -117,7 +117,7 @@ def _loss(outputs: Tensor, returns: Tensor, opened: Tensor) -> Tensor:
 
 def _early_loss(outputs: Tensor, early: Tensor, opened: Tensor) -> Tensor:
     """Return the squared errors of what trades have brought by each horizon, summed over them."""
-    predicted = outputs[:, EARLY:].unflatten(1, early.shape[1:])
+    predicted = outputs[:, EARLY:].reshape(early.shape)
     wrong = torch.where(opened[..., None], predicted - early, 0.0)
     return (wrong**2).sum(dim=(1, 2)).mean() / 2
 
