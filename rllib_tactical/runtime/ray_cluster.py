@@ -16,6 +16,9 @@ NODE_GROUP: Final = "ray.io/node-group"
 ANSWER_TIMEOUT_S: Final = 4.0
 """How long a cluster may take to answer. Ray itself tries for over a minute, then ends the process.
 """
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2 begins (RFC 9113, 3.4): fixed words and settings without a value."""
+_SETTINGS: Final = 4  # type of the frame with which a server begins
 GROWTH_TIMEOUT_S: Final = 900.0
 """How long a job waits for nodes: a cloud's machine with its packages takes some minutes."""
 
@@ -27,25 +30,37 @@ def named_cluster() -> str | None:
 
 
 def require_answer(address: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-    """Check that something listens at the address of a cluster.
+    """Check that a server of gRPC, such as Ray's, answers at the address of a cluster.
 
     Args:
         address: ``host:port``, also after ``ray://``; any other form is left to Ray.
         timeout_s: how long to wait.
 
     Raises:
-        TrainingError: nothing does.
+        TrainingError: nothing answers, or something else than gRPC.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         return
+    wrong = f"RAY_ADDRESS must be the address of a Ray cluster that answers, found {address!r}"
+    encrypted = os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as connection:
+            begun = b"" if encrypted else _first_frame(connection, timeout_s)
     except (OSError, OverflowError) as error:
-        raise TrainingError(
-            f"RAY_ADDRESS must be the address of a Ray cluster that answers, found {address!r}: "
-            f"{error}"
-        ) from error
+        raise TrainingError(f"{wrong}: {error}") from error
+    if not encrypted and begun[3:4] != bytes((_SETTINGS,)):
+        raise TrainingError(f"{wrong}: what listens there is no part of Ray")
+
+
+def _first_frame(connection: socket.socket, timeout_s: float) -> bytes:
+    """Return the head of the frame of HTTP/2 with which a server begins, less if it ends before."""
+    connection.settimeout(timeout_s)
+    connection.sendall(_PREFACE)
+    head = b""
+    while len(head) < 9 and (more := connection.recv(9 - len(head))):
+        head += more
+    return head
 
 
 def start_ray(cpus_needed: int, log: Callable[[str], None] = lambda line: None) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -184,6 +185,7 @@ sys.stdin.read()
 def test_two_jobs_on_one_cluster_tell_each_other_apart() -> None:
     """With a real second job: it holds both CPUs until it ends."""
     with small_ray():
+        require_answer(ray.get_runtime_context().gcs_address)
         environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
         command = [sys.executable, "-c", HOLDER]
         pipe = subprocess.PIPE
@@ -236,6 +238,36 @@ def test_an_address_that_swallows_what_is_sent_is_given_up() -> None:
         finally:
             for each in waiting:
                 each.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"-ERR\r\n", b""])
+def test_a_server_of_something_else_is_not_taken_for_ray(answer: bytes) -> None:
+    """Ray itself would wait for it without end."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def serve() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(answer)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(TrainingError, match=f"found '{address}': what listens there is no"):
+            require_answer(address)
+        server.join()
+
+
+def test_a_listener_that_says_nothing_is_given_up() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(TrainingError, match=f"found '{address}': timed out"):
+            require_answer(address, timeout_s=0.1)
 
 
 @pytest.mark.parametrize("address", ["auto", "nonsense", "[::1]:x"])
