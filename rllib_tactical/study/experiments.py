@@ -184,7 +184,6 @@ QUESTIONS: Final = {
             (
                 DEFAULT,
                 Variant("pre-training alone", {"training.actor_lr": STILL}),
-                Variant("sampled credit", SAMPLED),
             ),
             UNTUNED,
         ),
