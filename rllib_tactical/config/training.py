@@ -107,8 +107,9 @@ class CounterfactualConfig(StrictConfig):
     """Learning from what trades on either side of every training bar would have brought.
 
     Used with ``credit: counterfactual``. ``pretraining_passes``: how often each training bar is
-    seen by the regression that the actors start from, but no more than ``pretraining_bars`` bars
-    are seen altogether; 0 for none, as with a warm start or a registered network.
+    seen by the regressions that the actors start from, all three together, but no more than
+    ``pretraining_bars`` bars are seen altogether; 0 for none, as with a warm start or a registered
+    network.
     ``temperature``: reward that is worth one unit of a vote's logit, and the weight of the entropy.
     ``outcome_coef``: weight of the squared error of predicted outcomes in the actors' loss.
     ``mirror``: up and down are taken as alike, so that half of the bars are turned upside down;
@@ -247,7 +248,7 @@ class TrainingConfig(StrictConfig):
     train_confidence: float = 1.0
     episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    temperature_scales: tuple[float, ...] = (4.0, 2.0, 1.0, 0.7, 0.5, 0.35, 0.25, 0.125)
+    temperature_scales: tuple[float, ...] = (4.0, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.125)
     checkpoint_every: int = 10
     checkpoint_episodes: int = 1000
     keep_checkpoints: int = 10

@@ -239,6 +239,7 @@ class CounterfactualLearner(MappoLearner):
                 self._size,
                 settings.mirror,
                 self.config.seed or 0,
+                self._threads,
             )
 
     def compute_loss_for_module(

@@ -1,4 +1,4 @@
-"""Pre-train the actors: one network learns what trades bring, and becomes all three.
+"""Pre-train the actors: for each a network learns what trades bring, and becomes it.
 
 A vote's logit is what its trade is expected to bring, in units of the preference temperature, which
 is the policy that earns most when preferences are paid for by that temperature. So the actors start
@@ -8,11 +8,15 @@ Most of what a trade brings is noise that comes long after the bar. So the netwo
 what the trade has brought after a few bars, where there is less of it (``HORIZONS``): what it sees
 in the bars is found sooner. And it is the average of its weights on the way that becomes the actors
 (Polyak and Juditsky, 1992), because the weights themselves follow the noise of each minibatch.
+
+Each actor has a network of its own, which draws its own bars: where one of them takes noise for a
+pattern, the others seldom do, and a trade needs more than one vote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -22,8 +26,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from rllib_tactical.bundle.networks import Actor
 from rllib_tactical.domain.simulation.what_if import HORIZONS, TRADED_SIDES
-from rllib_tactical.domain.types import NUM_FEATURES
+from rllib_tactical.domain.types import AGENTS, NUM_FEATURES
 from rllib_tactical.rl.algorithm.teacher import Teacher
+from rllib_tactical.rl.algorithm.threads import ChainRunner
 
 RATE: Final = 1e-3
 BATCH: Final = 256
@@ -44,28 +49,47 @@ def pretrain(
     aggressive: float,
     mirror: bool,
     seed: int,
+    threads: ChainRunner | None = None,
 ) -> None:
-    """Train one network by regression and put it into all actors, with votes made of its outputs.
+    """Train a network for each actor by regression and make the actor's votes of its outputs.
 
-    It begins with the weights of the first actor, but looks at all features alike. Each actor keeps
-    its own attention weights, and its first convolution makes up for them. The rate falls to zero.
+    It begins with the actor's weights, but looks at all features alike. Each actor keeps its own
+    attention weights, and its first convolution makes up for them. The rate falls to zero.
 
     Args:
         actors: by agent, changed in place; all are ``Actor``.
         teacher: the outcomes.
-        bars: how many are seen, drawn anew for each update.
+        bars: how many are seen by all actors together, drawn anew for each update.
         temperature: reward that is worth one unit of a vote's logit.
         aggressive: size of an aggressive order as a share of an executed one.
         mirror: whether up and down are taken as alike.
         seed: of the draws.
+        threads: compute several actors at a time, with the results of one after the other.
     """
-    first = next(iter(actors.values()))
-    device = next(first.parameters()).device
-    network = _regressor(first).to(device)
+    updates = max(1, round(bars / BATCH / len(actors)))
+    # made here, one after the other, because the weights of their outputs are drawn
+    networks = {agent: _regressor(actor) for agent, actor in actors.items()}
+
+    def learn(agent: str) -> None:
+        draws = np.random.default_rng([seed, AGENTS.index(agent)])
+        learned = _regression(networks[agent], teacher, updates, mirror, draws)
+        _become(actors[agent], learned, agent == "entry", temperature, aggressive)
+
+    steps = [[partial(learn, agent)] for agent in actors]
+    if threads is not None:
+        threads.run(steps)
+        return
+    for (step,) in steps:
+        step()
+
+
+def _regression(
+    network: Actor, teacher: Teacher, updates: int, mirror: bool, draws: np.random.Generator
+) -> nn.Module:
+    """Train a network and return the average of its weights."""
+    device = next(network.parameters()).device
     average = AveragedModel(network, avg_fn=_averaged)
-    draws = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.parameters(), RATE, fused=True)
-    updates = max(1, round(bars / BATCH))
     for k in range(updates):
         lesson = teacher.lesson(draws.integers(0, len(teacher), BATCH))
         if mirror:
@@ -82,8 +106,8 @@ def pretrain(
         nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
         optimizer.step()
         average.update_parameters(network)
-    for agent, actor in actors.items():
-        _become(actor, average.module, agent == "entry", temperature, aggressive)
+    learned: nn.Module = average.module
+    return learned
 
 
 def _regressor(actor: nn.Module) -> Actor:
@@ -96,7 +120,7 @@ def _regressor(actor: nn.Module) -> Actor:
     network.out = nn.Linear(network.out.in_features, outputs)
     nn.init.orthogonal_(network.out.weight, gain=0.01)
     nn.init.zeros_(network.out.bias)
-    return network
+    return network.to(actor.attention.device)
 
 
 def _averaged(average: Tensor, now: Tensor, count: Tensor | int) -> Tensor:

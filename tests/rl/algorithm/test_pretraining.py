@@ -15,6 +15,7 @@ from rllib_tactical.domain.simulation.what_if import HORIZONS
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.pretraining import pretrain
 from rllib_tactical.rl.algorithm.teacher import Lesson, Teacher
+from rllib_tactical.rl.algorithm.threads import ChainRunner
 from tests.market import random_spec
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,7 @@ def actors() -> dict[str, Actor]:
 def pretrained(teacher: Any, **changes: Any) -> dict[str, Actor]:
     made = actors()
     settings: dict[str, Any] = {
-        "bars": 30_000,
+        "bars": 90_000,
         "aggressive": 1.25,
         "mirror": True,
         "seed": 1,
@@ -88,12 +89,13 @@ def test_logits_are_what_trades_are_expected_to_bring(learned: dict[str, Actor])
     assert np.corrcoef(long, way)[0, 1] > 0.8
 
 
-def test_fvg_and_momentum_begin_alike_and_entry_with_the_better_side(
+def test_fvg_and_momentum_find_the_same_and_entry_the_better_side(
     learned: dict[str, Actor],
 ) -> None:
-    """Whatever an actor's own temperature and attention, which stay."""
+    """Whatever an actor's own temperature and attention, which stay; each has its own network."""
     votes = {agent: logits(actor, INPUTS) for agent, actor in learned.items()}
-    np.testing.assert_allclose(votes["momentum"], votes["fvg"], atol=1e-4)
+    assert np.corrcoef(votes["momentum"][:, 0], votes["fvg"][:, 0])[0, 1] > 0.8
+    assert np.abs(votes["momentum"] - votes["fvg"]).max() > 0.01
     wait, execute, aggressive = votes["entry"].T
     assert not wait.any()
     np.testing.assert_allclose(aggressive, 1.25 * execute, atol=1e-4)
@@ -144,6 +146,18 @@ def test_a_seed_repeats_it_and_another_does_not() -> None:
     one, same, other = (pretrained(Planted(), bars=2_000, seed=seed) for seed in (1, 1, 2))
     torch.testing.assert_close(one["fvg"].out.weight, same["fvg"].out.weight, atol=0, rtol=0)
     assert not torch.equal(one["fvg"].out.weight, other["fvg"].out.weight)
+
+
+def test_threads_change_nothing() -> None:
+    alone = pretrained(Planted(), bars=3_000)
+    threads = ChainRunner(2)
+    try:
+        together = pretrained(Planted(), bars=3_000, threads=threads)
+    finally:
+        threads.close()
+    for agent, actor in alone.items():
+        for name, value in actor.state_dict().items():
+            assert torch.equal(value, together[agent].state_dict()[name]), (agent, name)
 
 
 def test_an_outcome_that_is_not_known_is_not_learned() -> None:
