@@ -238,9 +238,9 @@ def test_actors_are_pre_trained_with_the_first_update_and_never_again(build: Any
     assert calls == ["pretrained"]
     for agent in AGENTS:
         assert np.any(after[agent]["actor.conv2.weight"] != before[agent]["actor.conv2.weight"])
-    # the three share what was learned, but for one update of their own
+    # each by a network of its own
     alike = [after[agent]["actor.fc1.weight"].ravel() for agent in AGENTS]
-    assert np.corrcoef(alike).min() > 0.99
+    assert np.corrcoef(alike)[np.triu_indices(3, 1)].max() < 0.5
     restored = build(learner_config()).learner_group._learner
     restored.set_state(learner.get_state())
     restored._pretrain = pytest.fail
