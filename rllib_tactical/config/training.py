@@ -117,7 +117,7 @@ class CounterfactualConfig(StrictConfig):
     """
 
     pretraining_passes: float = 4.0
-    pretraining_bars: int = 500_000
+    pretraining_bars: int = 1_500_000
     temperature: float = 0.25
     outcome_coef: float = 10.0
     mirror: bool = True
