@@ -190,16 +190,14 @@ class TrainingConfig(StrictConfig):
     An iteration samples ``steps_per_update`` account steps, or as many as ``episodes_per_update``
     episodes have; 8,192 when both are null. ``num_env_runners`` Ray actors (0: the driver) step
     ``num_envs`` accounts each; with ``overlap`` 1 they sample the next iteration's steps while the
-    learner learns from the present ones, which are then one update old. The steps are learnt from
-    for ``epochs`` passes in batches of ``batch_size`` account steps; None: one pass with exact
-    credit, four with sampled credit.
-    ``actor_lr`` is the rate of every agent without one of its own. ``credit``: "counterfactual"
-    takes the exact advantages of all votes on all training bars, see ``CounterfactualConfig``;
-    "sampled" (or "decisive", its older name) the advantages of the sampled votes that decided
-    something, "all" those of every sampled vote.
-    ``updates``: the agents learn "together" from the policies before the update, or one after the
-    other in a random order ("sequential"), each from the others' policies as they are by then;
-    exact credit only.
+    learner learns from this one's, which are then one update old. The steps are learnt from for
+    ``epochs`` passes in batches of ``batch_size`` account steps; None: one pass with exact credit,
+    four with sampled credit. ``actor_lr`` is the rate of every agent without one of its own.
+    ``credit``: "counterfactual" takes the exact advantages of all votes on all training bars, see
+    ``CounterfactualConfig``; "sampled" (or "decisive", its older name) the advantages of the
+    sampled votes that decided something, "all" those of every sampled vote. ``updates``: the agents
+    learn "together" from the policies before the update, or one after the other in a random order
+    ("sequential"), each from the others' policies as they are by then; exact credit only.
     ``trace``: returns reach to the end of the episode, or of the trade; beyond it stands the
     critic's value. ``actor_lr`` and ``entropy_coef`` change linearly over ``iterations``, to their
     ``end_factor`` times what they were. ``accounts_per_bar`` accounts replay the same bars side by
@@ -298,12 +296,9 @@ class TrainingConfig(StrictConfig):
             "(else give steps_per_update)",
             self.episodes.kind,
         )
-        require(
-            not self.overlap or self.num_env_runners >= 1,
-            "training.overlap must be 0 with num_env_runners 0, where one process samples and "
-            "learns in turns",
-            self.overlap,
-        )
+        alone = self.num_env_runners == 0
+        rule = "training.overlap must be 0 with num_env_runners 0: one process samples and learns"
+        require(not (alone and self.overlap), rule, self.overlap)
         for name, value in (("batch_size", self.batch_size), ("num_envs", self.num_envs)):
             _require_multiple(name, value, "accounts_per_bar", self.accounts_per_bar)
         require(

@@ -27,7 +27,13 @@ from rllib_tactical.rl.algorithm.modules import ActorModule, CriticModule
 from rllib_tactical.rl.extensions import EXTENSIONS, registered_extensions
 from rllib_tactical.rl.names import CRITIC
 from rllib_tactical.rl.sampling.env_runner import BatchedEnvRunner
-from rllib_tactical.rl.sampling.market_env import MARKET, OVERLAP, RECORD_TO, MarketEnv
+from rllib_tactical.rl.sampling.market_env import (
+    KEEPS_LOGP,
+    MARKET,
+    OVERLAP,
+    RECORD_TO,
+    MarketEnv,
+)
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 
 SAMPLE_TIMEOUT_S = 600.0
@@ -69,6 +75,7 @@ def build_config(
     fragment, more = divmod(training.update_steps, accounts)
     learners = max(1, training.num_learners)
     per_bar = training.accounts_per_bar if runner == "batched" else 1
+    batch_class = class_for(CentralizedBatch, config)
     extensions = registered_extensions()
     seed = training.seed
     if resumed_at or seed > LARGEST_SEED:
@@ -82,6 +89,7 @@ def build_config(
                 "accounts_per_bar": per_bar,
                 "stage": stage,
                 OVERLAP: training.overlap,
+                KEEPS_LOGP: batch_class.takes_logp,
                 RECORD_TO: record_to,
                 EXTENSIONS: extensions,
             },
@@ -103,7 +111,7 @@ def build_config(
             # our own connector makes the whole batch
             add_default_connectors_to_learner_pipeline=False,
             learner_config_dict={
-                BATCH: class_for(CentralizedBatch, config),
+                BATCH: batch_class,
                 EXTENSIONS: extensions,
                 THREADS: training.learner_threads,
                 COUNTERFACTUAL: config.counterfactual,

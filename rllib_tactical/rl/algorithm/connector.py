@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class CentralizedBatch(ConnectorV2):
     come from the critic; advantages are normalized per agent and value targets by their running
     moments, both over the shards of all learners.
     """
+
+    takes_logp: ClassVar[bool] = True
+    """Whether the log probabilities of sampled votes are learnt from."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -78,6 +78,8 @@ class ValuedLesson:
 
 class CounterfactualBatch(CentralizedBatch):
     """Makes the actors' columns of training bars that are drawn anew, ``bars`` for a batch."""
+
+    takes_logp: ClassVar[bool] = False
 
     def __init__(self, *args: Any, teacher: Teacher, bars: int, mirror: bool, **more: Any) -> None:
         super().__init__(*args, **more)

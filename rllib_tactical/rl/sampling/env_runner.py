@@ -35,7 +35,7 @@ from rllib_tactical.errors import TrainingError
 from rllib_tactical.rl.extensions import EXTENSIONS, restore_extensions
 from rllib_tactical.rl.names import ENDED_REWARDS
 from rllib_tactical.rl.sampling.episode import JointEpisode, joined
-from rllib_tactical.rl.sampling.market_env import MARKET, RECORD_TO
+from rllib_tactical.rl.sampling.market_env import KEEPS_LOGP, MARKET, RECORD_TO
 from rllib_tactical.rl.sampling.recorder import Recorder
 from rllib_tactical.rl.sampling.rollout import EpisodeCallbacks, RolloutBuffer
 from rllib_tactical.runtime.process import disable_uninitialized_memory_fill
@@ -136,6 +136,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                     "samples": samples,
                 },
             )
+        if not self.config.env_config.get(KEEPS_LOGP, True):
+            samples = [part.without_logp() for part in samples]
         return samples
 
     def begin_iteration(self, iteration: int) -> None:

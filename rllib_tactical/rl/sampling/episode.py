@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rllib_tactical.domain.types import NUM_AGENTS, BoolArray, Float32Array
+from rllib_tactical.rl.sampling.packing import Steps, packed, unpacked
 
 
 @dataclass(slots=True)
@@ -22,9 +24,10 @@ class JointEpisode:
 
     ``t`` (L+1,) int32: the running bar number (over all instruments) of each state, the last one
     included; ``account`` (L+1, K, 4) float32; ``actions`` (L, K, 3) int8; ``logp`` and ``rewards``
-    (L, K, 3) float32; ``terminated`` (L, K) bool: the account's episode ended with this step, and
-    its next state belongs to another one. ``ended``: the episodes of all accounts end with the last
-    step. ``custom_data`` is what a user's callbacks keep with an episode.
+    (L, K, 3) float32, ``logp`` (L, K, 0) where no actor learns from it; ``terminated`` (L, K) bool:
+    the account's episode ended with this step, and its next state belongs to another one.
+    ``ended``: the episodes of all accounts end with the last step. ``custom_data`` is what a user's
+    callbacks keep with an episode. Pickled, the arrays are packed without loss.
     """
 
     id_: str
@@ -88,6 +91,14 @@ class JointEpisode:
 
     __getitem__ = slice  # RLlib uses both names
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        steps = Steps(self.t, self.account, self.actions, self.logp, self.rewards, self.terminated)
+        return _unpickled, (self.id_, packed(steps), self.ended, self.custom_data)
+
+    def without_logp(self) -> JointEpisode:
+        """Return the segment for a learner whose actors do not learn from what was sampled."""
+        return dataclasses.replace(self, logp=self.logp[..., :0])
+
     def by_account(self, k: int) -> list[JointEpisode]:
         """Return account ``k``'s part as segments of one account, cut where an episode ended."""
         mine = slice(k, k + 1)
@@ -121,3 +132,9 @@ def joined(segments: list[JointEpisode]) -> JointEpisode:
         np.concatenate([part.terminated for part in segments]),
         last.ended,
     )
+
+
+def _unpickled(
+    id_: str, data: bytes, ended: bool, custom_data: dict[str, Any] | None
+) -> JointEpisode:
+    return JointEpisode(id_, *unpacked(data), ended, custom_data)

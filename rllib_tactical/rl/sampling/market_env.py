@@ -18,6 +18,9 @@ RECORD_TO: Final = "record_to"
 OVERLAP: Final = "overlap"
 """Key in ``env_config``: 1 where runners sample while the learner learns, else 0."""
 
+KEEPS_LOGP: Final = "keeps_logp"
+"""Key in ``env_config``: whether log probabilities of votes are sent to the learner."""
+
 
 class MarketEnv(TacticalMultiAgentEnv):
     """``TacticalMultiAgentEnv`` by its class, which a checkpoint finds again in any process.
