@@ -195,7 +195,7 @@ def _sent(size: EngineSize, ours: Any, stock: Any) -> Row:
         name="sent from runner to learner",
         unit="bytes/step",
         measurement=bytes_per_step(ours),
-        target=64.0,
+        target=24.0,
         higher_is_better=False,
         baselines=(Baseline(STOCK, bytes_per_step(stock), NOTES[STOCK]),),
     )
