@@ -1,8 +1,7 @@
-"""Several instruments traded on one clock, with places for positions that they share.
+"""Files of a backtest that share places for open positions.
 
 Alone, each account is stepped as fast as it can be (``engine``). Together they wait for each other:
-what one may open depends on what the others hold at that time. Each is still stepped by its own
-``Simulator``, and ``PositionBudget`` says who has a place.
+what one may open depends on what the others hold at that time.
 """
 
 from __future__ import annotations
@@ -17,83 +16,52 @@ from rllib_tactical.backtest.engine import result_of_log, step_report
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.tables import Log
-from rllib_tactical.domain.decision.position_budget import PositionBudget
-from rllib_tactical.domain.decision.votes import Votes, constant_votes
+from rllib_tactical.domain.decision.votes import constant_votes
 from rllib_tactical.domain.simulation.simulator import Simulator
+from rllib_tactical.domain.simulation.together import step_together
+from rllib_tactical.domain.simulation.transition import Step
 from rllib_tactical.statistics.significance import judge
 from rllib_tactical.statistics.trials import Trials
-
-
-class _Trader:
-    """One account on its way through the bars that it was traded on alone."""
-
-    def __init__(self, alone: BacktestResult) -> None:
-        self.alone = alone
-        self.simulator = Simulator(alone.history, alone.rules, alone.rewards, 1)
-        self.simulator.reset(np.zeros(1, dtype=np.int64), np.array([alone.start]))
-        self.log: Log = {}
-
-    @property
-    def side(self) -> int:
-        """The position at the close of the bar that it stands on."""
-        return int(self.simulator.side[0])
-
-    def step(self, full: bool) -> bool:
-        """Decide, fill and mark on the next bar; return whether a position was ordered."""
-        alone, simulator = self.alone, self.simulator
-        row = int(simulator.t[0]) - alone.start
-        simulator.full = np.array([full])
-        votes = Votes(alone.votes.index[row : row + 1], alone.votes.confidence[row : row + 1])
-        step = simulator.step(votes)
-        steps = alone.stop - alone.start - 1
-        for name, values in step_report(step, simulator).items():
-            if name not in self.log:
-                self.log[name] = np.zeros((steps, *values.shape[1:]), values.dtype)
-            self.log[name][row] = values[0]
-        return bool(step.decision.execute[0] and not step.decision.closes[0])
-
-    def result(self) -> BacktestResult:
-        """Return what came of it."""
-        alone = self.alone
-        made = result_of_log(
-            alone.history,
-            alone.votes,
-            alone.rules,
-            alone.rewards,
-            alone.start,
-            alone.stop,
-            self.log,
-        )
-        return dataclasses.replace(made, outcomes=alone.outcomes)
 
 
 def run_together(alone: Sequence[BacktestResult], places: int) -> tuple[BacktestResult, ...]:
     """Trade once more what was traded alone, at most ``places`` positions open at a time.
 
-    Each keeps its votes, rules, range of bars and equity. At the close of a bar all that have one
-    then decide in the order of ``alone``, each knowing what those before it have ordered.
+    Each keeps its votes, rules, range of bars and equity. See ``step_together``.
 
     Raises:
         ConfigError: there is no place, or no account.
     """
-    budget = PositionBudget(len(alone), places)
-    traders = [_Trader(each) for each in alone]
-    times = [each.history.bars.timestamp_s[each.start : each.stop] for each in alone]
-    who = np.repeat(np.arange(len(alone)), [len(each) for each in times])
-    time_s = np.concatenate(times)
-    last = np.concatenate([np.arange(len(each)) == len(each) - 1 for each in times])
-    order = np.lexsort((who, time_s))
-    starts = np.flatnonzero(np.diff(time_s[order], prepend=-1))
-    for group in np.split(order, starts[1:]):
-        for event in group.tolist():
-            account = int(who[event])
-            # after its last bar an account gives its place back
-            budget.mark(account, 0 if last[event] else traders[account].side)
-        for event in group.tolist():
-            account = int(who[event])
-            if not last[event] and traders[account].step(budget.full_for(account)):
-                budget.order(account)
-    return tuple(trader.result() for trader in traders)
+    simulators = []
+    for each in alone:
+        simulator = Simulator(each.history, each.rules, each.rewards, 1)
+        simulator.reset(np.zeros(1, dtype=np.int64), np.array([each.start]))
+        simulators.append(simulator)
+    logs: list[Log] = [{} for _ in alone]
+
+    def report(k: int, row: int, step: Step) -> None:
+        log, steps = logs[k], alone[k].stop - alone[k].start - 1
+        for name, values in step_report(step, simulators[k]).items():
+            if name not in log:
+                log[name] = np.zeros((steps, *values.shape[1:]), values.dtype)
+            log[name][row] = values[0]
+
+    step_together(simulators, [each.votes for each in alone], places, report)
+    return tuple(_result(each, log) for each, log in zip(alone, logs, strict=True))
+
+
+def _result(alone: BacktestResult, log: Log) -> BacktestResult:
+    """Return the tables of a log of the same votes and bars."""
+    made = result_of_log(
+        alone.history,
+        alone.votes,
+        alone.rules,
+        alone.rewards,
+        alone.start,
+        alone.stop,
+        log,
+    )
+    return dataclasses.replace(made, outcomes=alone.outcomes)
 
 
 def with_places(

@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from rllib_tactical.artifacts.atomic import atomic_write_text
+from rllib_tactical.cli.data_make_coupled import make_coupled_files, require_plain
 from rllib_tactical.cli.data_output import require_output
 from rllib_tactical.data.files import write_bars
 from rllib_tactical.data.instrument_fields import instrument_yaml
@@ -24,6 +25,7 @@ from rllib_tactical.synthetic import (
     make_from_parameters,
     make_market,
 )
+from rllib_tactical.synthetic.coupled import COUPLED
 from rllib_tactical.synthetic.dynamic import market_oracle
 from rllib_tactical.synthetic.parameters import DRAWN, TIMING, parameters_named
 from rllib_tactical.synthetic.sessions import session_results
@@ -51,9 +53,10 @@ def _parameter_options(command: Any) -> Any:
 @click.option(
     "--market",
     required=True,
-    type=click.Choice((*MARKETS, TIMING, DRAWN)),
+    type=click.Choice((*MARKETS, TIMING, DRAWN, COUPLED)),
     help="What is planted: an edge in gap touches, in momentum, in both by turns, or nothing; "
-    "timing: signals that pay who waits; drawn: parameters by --parameters-seed.",
+    "timing: signals that pay who waits; drawn: parameters by --parameters-seed; coupled: three "
+    "instruments with one place for a position.",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
 @click.option("--bars", default=20_000, show_default=True, help="Number of 5-minute bars.")
@@ -88,10 +91,15 @@ def make_command(
     Equal options make equal files. Prints what the oracle, which trades the planted signals, earns
     on the bars by the default rules. With --edge, --cost-share and the options after them, and for
     the markets timing and drawn, SYNTH has costs of its own: they are written beside the bars as
-    a YAML file for --instrument.
+    a YAML file for --instrument. The market coupled is three files, NAME-SYNTH1 to NAME-SYNTH3.
     """
     require_output(out)
     given = {name: value for name, value in parameters.items() if value is not None}
+    if market == COUPLED:
+        _require_parameters_of(market, parameters_seed)
+        require_plain(given, difficulty)
+        make_coupled_files(seed, bars, out, as_json)
+        return
     made = _made(market, seed, bars, difficulty, parameters_seed, given)
     write_bars(made.bars, out)
     instrument = None
@@ -142,8 +150,7 @@ def _made(
     given: dict[str, float],
 ) -> SyntheticMarket:
     """Return the market of the options; refuse options that do not go together."""
-    if parameters_seed is not None and market != DRAWN:
-        raise UsageError(f"--parameters-seed goes with --market {DRAWN}, found {market}")
+    _require_parameters_of(market, parameters_seed)
     options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
     if given and (market == "noise" or difficulty is not None):
         other = "--difficulty" if difficulty is not None else "--market noise"
@@ -158,6 +165,11 @@ def _made(
         raise UsageError(f"--difficulty must not be given with --market {market}")
     values = {"family": market} if known is None else dataclasses.asdict(known)
     return make_from_parameters(MarketParameters(**{**values, **given}), seed, bars, name)
+
+
+def _require_parameters_of(market: str, parameters_seed: int | None) -> None:
+    if parameters_seed is not None and market != DRAWN:
+        raise UsageError(f"--parameters-seed goes with --market {DRAWN}, found {market}")
 
 
 def _terms(made: SyntheticMarket) -> str:

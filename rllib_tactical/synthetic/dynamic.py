@@ -67,10 +67,47 @@ class Plan:
     gain: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What each action in each state leads to, arrays (3 actions, S states, ...).
+
+    ``reward`` dollars, ``careful`` dollars less two standard errors, ``bars`` until the next
+    decision, ``follows`` probabilities of the next state, ``known``: seen often enough.
+    """
+
+    reward: FloatArray
+    careful: FloatArray
+    bars: FloatArray
+    follows: FloatArray
+    known: BoolArray
+
+
+@lru_cache(maxsize=64)
+def best_plan(
+    parameters: MarketParameters, price: float = 0.0, reference_bars: int | None = None
+) -> Plan:
+    """Return the policy that earns most per bar at equal size on markets of these parameters.
+
+    Args:
+        parameters: of the market.
+        price: dollars that each bar of a trade costs, because it keeps others from trading.
+        reference_bars: length of the reference market, ``REFERENCE_BARS`` when None.
+    """
+    process = _process(parameters, reference_bars or REFERENCE_BARS)
+    paid = price * process.bars * (np.arange(3) != WAIT)[:, None]
+    return _solve(
+        process.reward - paid,
+        process.careful - paid,
+        process.bars,
+        process.follows.copy(),
+        process.known,
+    )
+
+
 @lru_cache(maxsize=16)
-def best_plan(parameters: MarketParameters) -> Plan:
-    """Return the policy that earns most per bar at equal size on markets of these parameters."""
-    market = make_from_parameters(parameters, REFERENCE_SEED, REFERENCE_BARS)
+def _process(parameters: MarketParameters, reference_bars: int) -> _Process:
+    """Count what happens on the reference market of these parameters."""
+    market = make_from_parameters(parameters, REFERENCE_SEED, reference_bars)
     history = market.history()
     whole = Split("train", 0, len(history))
     table = what_if(history, whole, Rules(), RewardConfig(), 1.0, 1.0)
@@ -99,7 +136,7 @@ def best_plan(parameters: MarketParameters) -> Plan:
         np.add.at(follows[action], (before, after), 1.0)
         follows[action] /= total[:, None]
     # what looks better by less than twice its error is left alone
-    return _solve(reward, reward - 2.0 * error, bars, follows, count >= FEW)
+    return _Process(reward, reward - 2.0 * error, bars, follows, count >= FEW)
 
 
 def _solve(
@@ -141,6 +178,11 @@ def market_oracle(market: SyntheticMarket, history: MarketHistory) -> Votes:
     """
     if market.parameters is None:
         return oracle_votes(market.name, history.features.raw, history.features.close)
+    return plan_votes(best_plan(market.parameters), history)
+
+
+def plan_votes(plan: Plan, history: MarketHistory) -> Votes:
+    """Return the votes (T, 3) of a policy at every bar, all of confidence 1."""
     state, side = signal_states(history)
-    action = best_plan(market.parameters).action[state]
+    action = plan.action[state]
     return side_votes(np.select([action == WITH, action == AGAINST], [side, -side], 0))
