@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +73,7 @@ class EventScene:
     make: MakeEvent
 
 
-def measure_bus(size: BusSize, progress: Callable[[str], None]) -> list[Row]:
+def measure_bus(size: BusSize, progress: Callable[[str], None]) -> Iterator[Row]:
     """Measure every row of the section.
 
     Args:
@@ -87,7 +87,7 @@ def measure_bus(size: BusSize, progress: Callable[[str], None]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
         folder = Path(name)
         at = scene(folder / "bundle")
-        rows = _timed(program, at, folder, size, progress)
+        yield from _timed(program, at, folder, size, progress)
         progress("kills")
         with state_server(program) as server:
             publish_bars(server, at)
@@ -101,7 +101,7 @@ def measure_bus(size: BusSize, progress: Callable[[str], None]) -> list[Row]:
                 SEED,
                 progress,
             )
-    return [*rows, *crash_rows(result)]
+    yield from crash_rows(result)
 
 
 def scene(folder: Path) -> EventScene:

@@ -52,7 +52,7 @@ class EngineSize:
     runners: tuple[int, ...] = (1, 2)
 
 
-def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Row]:
+def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> Iterator[Row]:
     """Measure every row of the section on one synthetic market, in a local Ray unless one runs.
 
     Args:
@@ -75,7 +75,7 @@ def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Ro
             log_to_driver=False,
         )
     try:
-        return _rows(size, spec, MarketHandle(spec), progress)
+        yield from _rows(size, spec, MarketHandle(spec), progress)
     finally:
         if not joined:
             ray.shutdown()
@@ -83,19 +83,18 @@ def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> list[Ro
 
 def _rows(
     size: EngineSize, spec: MarketSpec, handle: MarketHandle, progress: Callable[[str], None]
-) -> list[Row]:
-    rows = []
+) -> Iterator[Row]:
     for group in (1, GROUP):
         config = _config(size, group)
         plain = PlainMappo(config, spec, Standardization.identity(), group)
         with _algorithm(config, handle, OURS) as ours, _algorithm(config, handle, STOCK) as stock:
             progress(f"sampling, {_per_bar(group)}")
-            rows.append(_sampling(size, group, ours, stock, plain))
+            yield _sampling(size, group, ours, stock, plain)
             if group == 1:
                 progress("bytes sent to the learner")
-                rows.append(_sent(size, ours, stock))
+                yield _sent(size, ours, stock)
             progress(f"training, {_per_bar(group)}")
-            rows.append(_iterations(size, group, ours, stock, plain, "training iteration"))
+            yield _iterations(size, group, ours, stock, plain, "training iteration")
             if group == 1 and bfloat16_cost() > SLOW:
                 progress("bfloat16 left out: this processor has no hardware for it")
             elif group == 1:
@@ -104,15 +103,14 @@ def _rows(
                 with _algorithm(reduced, handle, OURS) as ours_reduced:
                     progress(f"training, {_per_bar(group)}, bfloat16")
                     what = "bfloat16 iteration"
-                    rows.append(_iterations(size, group, ours_reduced, stock, plain, what))
+                    yield _iterations(size, group, ours_reduced, stock, plain, what)
     progress("two threads of the learner")
-    rows.append(_threads(dataclasses.replace(size, steps=size.update), handle))
+    yield _threads(dataclasses.replace(size, steps=size.update), handle)
     progress("sampling overlapped with learning")
-    rows.append(_overlapped(dataclasses.replace(size, steps=size.update), handle))
+    yield _overlapped(dataclasses.replace(size, steps=size.update), handle)
     for runners in size.runners:
         progress(f"env runners: {runners}")
-        rows += _scaling(size, handle, runners)
-    return rows
+        yield from _scaling(size, handle, runners)
 
 
 def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class EvaluationSize:
     repetitions: int = 3
 
 
-def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) -> list[Row]:
+def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) -> Iterator[Row]:
     """Measure every row of the section on synthetic markets.
 
     Args:
@@ -52,18 +52,17 @@ def measure_evaluation(size: EvaluationSize, progress: Callable[[str], None]) ->
         history = make_market("regime", SEED, size.network_bars, DIFFICULTY).history()
         bundle = _untrained_bundle(folder / "bundle", history)
         progress("backtest with networks")
-        rows = _with_networks(bundle, history, folder, size)
+        yield from _with_networks(bundle, history, folder, size)
         progress("backtest with a built-in policy")
-        rows.append(_built_in(size))
+        yield _built_in(size)
         progress("backtesting.py")
         market = make_market("regime", SEED, size.rival_bars, DIFFICULTY)
-        rows += compare_rule(market, size.repetitions)
-    return rows
+        yield from compare_rule(market, size.repetitions)
 
 
 def _with_networks(
     bundle: Bundle, history: MarketHistory, folder: Path, size: EvaluationSize
-) -> list[Row]:
+) -> Iterator[Row]:
     start, stop = history.first_decision, len(history)
 
     def alone() -> None:
@@ -74,21 +73,19 @@ def _with_networks(
         write_backtest(evaluation, folder / "out", ReportContext("Benchmark"), {})
 
     bars = f"{size.network_bars:,} bars, networks"
-    return [
-        Row(
-            name=bars,
-            unit="s",
-            measurement=_seconds(alone, size.repetitions),
-            target=5.0,
-            higher_is_better=False,
-        ),
-        Row(
-            name=f"{bars}, whole report",
-            unit="s",
-            measurement=_seconds(whole, size.repetitions),
-            higher_is_better=False,
-        ),
-    ]
+    yield Row(
+        name=bars,
+        unit="s",
+        measurement=_seconds(alone, size.repetitions),
+        target=5.0,
+        higher_is_better=False,
+    )
+    yield Row(
+        name=f"{bars}, whole report",
+        unit="s",
+        measurement=_seconds(whole, size.repetitions),
+        higher_is_better=False,
+    )
 
 
 def _built_in(size: EvaluationSize) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class MarketSize:
     repetitions: int = 7
 
 
-def measure_market(size: MarketSize, progress: Callable[[str], None]) -> list[Row]:
+def measure_market(size: MarketSize, progress: Callable[[str], None]) -> Iterator[Row]:
     """Measure every row of the section on one synthetic market.
 
     Args:
@@ -61,15 +61,17 @@ def measure_market(size: MarketSize, progress: Callable[[str], None]) -> list[Ro
         train_confidence=TRAIN_CONFIDENCE,
     )
     progress("features")
-    rows = [_batch_features(market.bars, sample, size), *_streaming(sample)]
+    yield _batch_features(market.bars, sample, size)
+    yield from _streaming(sample)
     progress("other environments")
     gyms = gym_steps(sample, size.env_steps, size.repetitions)
     progress("replay")
-    rows += [_replay(spec, size, gyms, inputs=False), _replay(spec, size, gyms, inputs=True)]
+    yield _replay(spec, size, gyms, inputs=False)
+    yield _replay(spec, size, gyms, inputs=True)
     progress("PettingZoo environment")
-    rows.append(_environment(spec, size, gyms))
+    yield _environment(spec, size, gyms)
     progress("memory")
-    return [*rows, _memory(size.memory_bars)]
+    yield _memory(size.memory_bars)
 
 
 def _batch_features(bars: Bars, sample: Bars, size: MarketSize) -> Row:

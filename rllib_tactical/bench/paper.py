@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ class PaperSize:
     kills: int = 30
 
 
-def measure_paper(size: PaperSize, progress: Callable[[str], None]) -> list[Row]:
+def measure_paper(size: PaperSize, progress: Callable[[str], None]) -> Iterator[Row]:
     """Measure every row of the section.
 
     Args:
@@ -51,17 +51,16 @@ def measure_paper(size: PaperSize, progress: Callable[[str], None]) -> list[Row]
     with tempfile.TemporaryDirectory(prefix="tactical-bench-") as name:
         folder = Path(name)
         progress("a session in one process")
-        rate = session_rate(folder, size.bars, size.repetitions)
+        yield Row(
+            name="paper session with the bundle in its process, processor time",
+            unit="bars/s",
+            measurement=session_rate(folder, size.bars, size.repetitions),
+            target=2_000.0,
+        )
         progress(f"{size.days} days at {size.speed:g} times the market's speed")
         with state_server(program) as server:
             result = paper_week(server, folder / "week", size.days, size.speed, size.kills)
-    row = Row(
-        name="paper session with the bundle in its process, processor time",
-        unit="bars/s",
-        measurement=rate,
-        target=2_000.0,
-    )
-    return [row, *week_rows(result)]
+    yield from week_rows(result)
 
 
 def session_rate(folder: Path, bars: int, repetitions: int) -> Measurement:

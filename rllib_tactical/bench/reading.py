@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ class ReadingSize:
     repetitions: int = 3
 
 
-def measure_reading(size: ReadingSize, progress: Callable[[str], None]) -> list[Row]:
+def measure_reading(size: ReadingSize, progress: Callable[[str], None]) -> Iterator[Row]:
     """Measure every row of the section on a CSV file of made-up bars.
 
     Args:
@@ -65,33 +65,30 @@ def measure_reading(size: ReadingSize, progress: Callable[[str], None]) -> list[
             size.bars,
             size.repetitions,
         )
-        progress("memory")
-        peaks = {name: _peak_of(name, path) for name in READERS}
-        progress("recognition")
-        recognition = _recognition(path, size.repetitions)
-    bars = f"{size.bars:,} bars of CSV"
-    return [
-        Row(
+        bars = f"{size.bars:,} bars of CSV"
+        yield Row(
             name=f"read and checked, {bars}",
             unit="bars/s",
             measurement=rates[INTERPRETED],
             baselines=_baselines(rates),
-        ),
-        Row(
+        )
+        progress("memory")
+        peaks = {name: _peak_of(name, path) for name in READERS}
+        yield Row(
             name=f"memory on top, {bars}",
             unit="MB",
             measurement=peaks[INTERPRETED],
             higher_is_better=False,
             baselines=_baselines(peaks),
-        ),
-        Row(
+        )
+        progress("recognition")
+        yield Row(
             name=f"recognition, {bars}",
             unit="ms",
-            measurement=recognition,
+            measurement=_recognition(path, size.repetitions),
             target=MAX_RECOGNITION_MS,
             higher_is_better=False,
-        ),
-    ]
+        )
 
 
 def read_with_pandas(path: Path) -> Bars:

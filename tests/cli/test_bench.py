@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 import signal
@@ -93,6 +95,13 @@ def test_what_is_measured_by_then_is_kept_when_it_is_stopped(
     assert document["complete"] is False
     assert seen[0]["sections"] == document["sections"]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("section", sorted(set(command.SECTIONS) - {"sweep", command.LEARNING}))
+def test_every_section_gives_its_rows_as_they_come(section: str) -> None:
+    """One comparison makes both rows of the sweep; the study keeps its runs itself."""
+    module, function, _ = command.SECTIONS[section]
+    assert inspect.isgeneratorfunction(getattr(importlib.import_module(module), function))
 
 
 def test_an_unknown_folder_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
