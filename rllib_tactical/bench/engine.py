@@ -11,11 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import ray
 from ray import cloudpickle
 
 from envs.market import MarketPart, MarketSpec
-from rllib_tactical.bench.measurement import Baseline, Measurement, Row, measure_rates, summarize
+from rllib_tactical.bench.cluster import cluster_rows, memory_rows
+from rllib_tactical.bench.measurement import (
+    Baseline,
+    Measurement,
+    Row,
+    measure_rates,
+    single,
+    summarize,
+)
 from rllib_tactical.bench.plain_mappo import PlainMappo
 from rllib_tactical.bench.stock_rllib import stock_config
 from rllib_tactical.bundle.networks import Standardization
@@ -42,14 +51,21 @@ NOTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSize:
-    """Sizes of the measurements. The defaults take about six minutes; tests use smaller ones."""
+    """Sizes of the measurements. The defaults take about ten minutes; tests use smaller ones.
+
+    ``runners``: env runners that really sample; ``simulated`` ones send ``message`` steps each;
+    ``memory``: two iterations between which a process must not grow.
+    """
 
     bars: int = 20_000
     steps: int = 2_048
     update: int = 8_192
     accounts: int = 64
     repetitions: int = 5
-    runners: tuple[int, ...] = (1, 2)
+    runners: tuple[int, ...] = (1, 2, 8)
+    simulated: int = 100
+    message: int = 512
+    memory: tuple[int, int] = (50, 300)
 
 
 def measure_engine(size: EngineSize, progress: Callable[[str], None]) -> Iterator[Row]:
@@ -111,6 +127,10 @@ def _rows(
     for runners in size.runners:
         progress(f"env runners: {runners}")
         yield from _scaling(size, handle, runners)
+    progress(f"simulated env runners: {size.simulated}")
+    yield from _simulated(size, handle)
+    progress(f"memory over {size.memory[1]} iterations")
+    yield from _memory(size, handle)
 
 
 def _sampling(size: EngineSize, group: int, ours: Any, stock: Any, plain: PlainMappo) -> Row:
@@ -214,11 +234,35 @@ def _scaling(size: EngineSize, handle: MarketHandle, runners: int) -> list[Row]:
                 work()
                 if repetition:  # the first one is a warm-up
                     into.append(size.steps / (time.perf_counter() - begun))
+        held = group.foreach_env_runner(_memory_of, local_env_runner=False)
     workers = f"{runners} env runner{'s' if runners > 1 else ''}, {_per_bar(GROUP)}"
     return [
         Row(name=f"{what}, {workers}", unit="steps/s (wall)", measurement=summarize(values))
         for what, values in zip(("sampling", "training"), rates, strict=True)
-    ]
+    ] + [single(f"memory of {workers}", "MB", sum(held))]
+
+
+def _memory_of(runner: Any) -> float:
+    """Return the memory of a runner's process in MB; what processes share counts in parts."""
+    return float(psutil.Process().memory_full_info().pss / 1e6)
+
+
+def _simulated(size: EngineSize, handle: MarketHandle) -> list[Row]:
+    steps = size.simulated * size.message
+    config = _config(
+        dataclasses.replace(size, steps=steps),
+        GROUP,
+        learner_threads=2,
+        batch_size=size.update // 4,
+    )
+    with _algorithm(config, handle, OURS) as algorithm:
+        return cluster_rows(algorithm, size.simulated, size.message)
+
+
+def _memory(size: EngineSize, handle: MarketHandle) -> list[Row]:
+    config = _config(dataclasses.replace(size, steps=size.message), GROUP, epochs=1)
+    with _algorithm(config, handle, OURS) as algorithm:
+        return memory_rows(algorithm, size.memory)
 
 
 def _config(size: EngineSize, group: int, **changes: Any) -> TacticalConfig:
