@@ -14,6 +14,7 @@ TEACHER: Final = "rllib_tactical.domain.simulation.what_if"
 READERS: Final = {
     TEACHER: {
         "rllib_tactical/rl/algorithm/teacher.py",
+        "rllib_tactical/rl/algorithm/pretraining.py",  # the learner's; only which columns it has
         # the oracle solves a reference market of its own, never the one that it is measured on
         "rllib_tactical/synthetic/dynamic.py",
     },
@@ -28,6 +29,7 @@ ORACLE: Final = "rllib_tactical.synthetic.dynamic"
 ORACLE_READERS: Final = {
     "rllib_tactical/cli/data_make.py",
     "rllib_tactical/study/scoring.py",
+    "rllib_tactical/synthetic/coupled.py",  # the oracle of three such markets
 }
 """What compares with the oracle of synthetic markets: nothing that decides."""
 

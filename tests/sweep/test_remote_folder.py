@@ -46,7 +46,9 @@ def test_a_sweep_at_a_uri_has_all_that_a_folder_has_and_goes_on(
     assert place.read("trials/0000/progress.jsonl") == first
     Mirror(tmp_path / "copy", place).pull(leave_out="rllib")
     summary = json.loads((tmp_path / "copy" / "summary.json").read_text())
-    assert [trial["status"] for trial in summary["trials"]] == ["finished"] * 2
+    statuses = [trial["status"] for trial in summary["trials"]]
+    assert statuses[0] == "finished"
+    assert statuses[1] in ("finished", "stopped early")  # by the scheduler, if it is the worse one
     assert pd.read_parquet(tmp_path / "copy" / "trials.parquet").shape[1] == 1 + 2 * 2
     # the best of untrained trials may be to make no trade, so the bundle is asked for
     code, _, err = call("export", out, "--out", tmp_path / "again")
