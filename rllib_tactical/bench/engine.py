@@ -174,31 +174,39 @@ def _iterations(
 
 def _threads(size: EngineSize, handle: MarketHandle) -> Row:
     one, two = (_config(size, GROUP, learner_threads=threads) for threads in (1, 2))
-    with _algorithm(one, handle, OURS) as alone, _algorithm(two, handle, OURS) as both:
-        works = {ONE_THREAD: alone.train, OURS: both.train}
-        found = measure_rates(works, size.steps, size.repetitions, time.perf_counter)
-    note = "the same results, bit for bit; iterations in turns, by the clock"
-    return Row(
-        name=f"iteration of {size.steps:,} steps, {_per_bar(GROUP)}, two threads",
-        unit="account-steps/s (wall)",
-        measurement=found[OURS],
-        baselines=(Baseline(ONE_THREAD, found[ONE_THREAD], note, 1.45),),
-    )
+    other = ONE_THREAD, "the same results, bit for bit; iterations in turns, by the clock", 1.45
+    return _in_turns(size, handle, "two threads", two, one, other)
 
 
 def _overlapped(size: EngineSize, handle: MarketHandle) -> Row:
     """Return the row of one env runner that samples while the learner learns."""
     changes: dict[str, Any] = {"num_env_runners": 1, "learner_threads": 2}
     turns, ahead = (_config(size, GROUP, overlap=overlap, **changes) for overlap in (0, 1))
-    with _algorithm(turns, handle, OURS) as waits, _algorithm(ahead, handle, OURS) as overlaps:
-        works = {IN_TURNS: waits.train, OURS: overlaps.train}
-        found = measure_rates(works, size.steps, size.repetitions, time.perf_counter)
     note = "the runner and the learner wait for each other; iterations in turns, by the clock"
+    return _in_turns(size, handle, "1 env runner, overlap 1", ahead, turns, (IN_TURNS, note, None))
+
+
+def _in_turns(
+    size: EngineSize,
+    handle: MarketHandle,
+    what: str,
+    config: TacticalConfig,
+    other_config: TacticalConfig,
+    other: tuple[str, str, float | None],
+) -> Row:
+    """Return the row of whole iterations; ``other``: the baseline's name, note and target."""
+    name, note, wanted = other
+    with (
+        _algorithm(other_config, handle, OURS) as before,
+        _algorithm(config, handle, OURS) as ours,
+    ):
+        works = {name: before.train, OURS: ours.train}
+        found = measure_rates(works, size.steps, size.repetitions, time.perf_counter)
     return Row(
-        name=f"iteration of {size.steps:,} steps, {_per_bar(GROUP)}, 1 env runner, overlap 1",
+        name=f"iteration of {size.steps:,} steps, {_per_bar(GROUP)}, {what}",
         unit="account-steps/s (wall)",
         measurement=found[OURS],
-        baselines=(Baseline(IN_TURNS, found[IN_TURNS], note),),
+        baselines=(Baseline(name, found[name], note, wanted),),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rllib_tactical.bench.measurement import Row, mean_over_seeds, standard_error
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.study.experiments import Question, Run, Size
-from rllib_tactical.study.run import EVALUATIONS
+from rllib_tactical.study.run import EVALUATIONS, WIN_RATE
 from rllib_tactical.study.score import (
     DOLLARS,
     NOISE,
@@ -189,7 +189,7 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
         "trades": with_error([each["trades"] for each in policy]),
         "oracle's": f"{np.mean([point['oracle']['trades'] for point in last]):.1f}",
         "win rate": _rates(policy),
-        "for 75%: score, trades, win rate": _for_target(results),
+        f"for {WIN_RATE:.0%}: score, trades, win rate": _for_target(results),
         "costs $": f"{np.mean([each['costs'] for each in policy]):.0f}",
         "scale": " ".join(f"{point['scale']:g}" for point in last),
         "sampled trades/session first, last": ", ".join(

@@ -17,7 +17,7 @@ from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import Votes, greedy_votes, softmax
 from rllib_tactical.domain.simulation.history import MarketHistory
 from rllib_tactical.domain.types import AGENTS, FloatArray
-from rllib_tactical.rl.training.validation import Validation, equal_size
+from rllib_tactical.rl.training.validation import Validation, best_scale, equal_size
 from rllib_tactical.synthetic import SyntheticMarket
 from rllib_tactical.synthetic.dynamic import market_oracle
 
@@ -98,20 +98,18 @@ def scale_without(
     stop: int,
     agent: str,
 ) -> float:
-    """Return the temperature scale at which the votes without one agent's earn most, at equal size.
+    """Return the temperature scale that is best for the votes without one agent's, at equal size.
 
     A neutral vote adds no confidence to a trade, so the other two need more to reach the threshold;
-    the scale chosen for all three agents would keep them from trades that they could make. Ties go
-    to the scale that is listed first, as for the whole policy.
+    the scale chosen for all three agents would keep them from trades that they could make. The rule
+    is that of the whole policy.
     """
     scales = config.training.temperature_scales
-    earned = [
-        trade_votes(
-            history, without(serving_votes(found, scale), agent), config.rules, start, stop
-        ).net
+    played = [
+        trade_votes(history, without(serving_votes(found, scale), agent), config.rules, start, stop)
         for scale in scales
     ]
-    return scales[int(np.argmax(earned))]
+    return scales[best_scale([each.net for each in played], [each.trades for each in played])]
 
 
 def evaluated_without(

@@ -7,17 +7,11 @@ from typing import Any, Final
 
 from rllib_tactical.backtest.targets import OVER_TRADING
 from rllib_tactical.bench.measurement import Row, mean_over_seeds, standard_error
+from rllib_tactical.study.run import WIN_RATE
 from rllib_tactical.study.score import NOISE, final_score, unit_of, with_error
-from rllib_tactical.synthetic.parameters import TIMING
 
-TARGETS: Final = {"gap": 95.0, "momentum": 95.0, "regime": 88.0, TIMING: 80.0}
+TARGETS: Final = {"gap": 95.0, "momentum": 95.0, "regime": 88.0}
 """Percent of the oracle's net P&L by market; noise has other targets."""
-
-OF_DRAWN: Final = 80.0
-"""The same for the mean over the drawn markets."""
-
-WIN_RATE: Final = 75.0
-"""Percent of profitable trades on the markets of TARGETS whose edge is sure."""
 
 SECONDS: Final = 90.0
 """Processor time of training on one core."""
@@ -80,7 +74,7 @@ def targets_of(results: list[dict[str, Any]]) -> tuple[Target, ...]:
     return (
         Target("", unit_of(market), scores, TARGETS[market]),
         Target("trades", "times the oracle's", trades, OVER_TRADING, higher_is_better=False),
-        Target("win rate", "%", rates, WIN_RATE),
+        Target("win rate", "%", rates, 100.0 * WIN_RATE),
         Target("training", "CPU s", seconds, SECONDS, higher_is_better=False),
     )
 

@@ -5,10 +5,13 @@ import pytest
 
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.config.schema import TacticalConfig
+from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.decision.actions import EXECUTE
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.rl.training.validation import equal_size
+from rllib_tactical.study import scoring
 from rllib_tactical.study.scoring import (
+    Performance,
     evaluated_without,
     oracle,
     preference_margins,
@@ -54,6 +57,22 @@ def test_without_an_agent_the_scale_is_chosen_anew() -> None:
     anew = evaluated_without(config, history, found, start, stop, {"fvg": 0.7})["fvg"]
     assert anew["figures"]["trades"] > 1
     assert anew["figures"]["net"] > 0
+
+
+def test_the_scale_without_an_agent_is_chosen_as_that_of_the_whole_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second scale earns 97% of the most with half of the trades."""
+    played = iter([(10.0, 1.0), (97.0, 4.0), (100.0, 8.0)])
+
+    def traded(*args: object) -> Performance:
+        net, trades = next(played)
+        return Performance(net, 1.0, trades, 1.0, 10, 0.5)
+
+    monkeypatch.setattr(scoring, "trade_votes", traded)
+    config = TacticalConfig(training=TrainingConfig(temperature_scales=(1.0, 0.5, 0.25)))
+    history = random_history(400)
+    assert scale_without(config, history, np.zeros((2, 3, 3)), 0, 2, "entry") == 0.5
 
 
 def test_margins_are_by_how_much_the_oracles_side_is_preferred() -> None:

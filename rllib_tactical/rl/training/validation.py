@@ -188,7 +188,7 @@ def trade_part(
     equal_size_pnl = None
     if at_equal_size:
         plain = results[: len(scales)]
-        chosen = _best([each.net_pnl for each in plain], [len(each.trades) for each in plain])
+        chosen = best_scale([each.net_pnl for each in plain], [len(each.trades) for each in plain])
         best = votes[scales[chosen]]
         equal_size_pnl = run_backtest(history, best, equal_size(rules), start, stop).net_pnl
     by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
@@ -223,7 +223,7 @@ def combine(
         }
         for k, scale in enumerate(scales)
     ]
-    best = plain = _best(
+    best = plain = best_scale(
         [each["net_pnl"] for each in by_scale], [each["trades"] for each in by_scale]
     )
     found = None
@@ -276,8 +276,11 @@ def _calibrated(metrics: Sequence[PartMetrics], choice: int) -> Calibration:
     )
 
 
-def _best(pnls: Sequence[float], trades: Sequence[float]) -> int:
-    """Return the index of the best scale; one that never trades wins where trading loses."""
+def best_scale(pnls: Sequence[float], trades: Sequence[float]) -> int:
+    """Return the index of the best scale by its net P&L and trades, see ``validate``.
+
+    One that never trades wins where trading loses.
+    """
     most = max(pnls)
     enough = most - AS_GOOD * abs(most)
     good = [k for k, pnl in enumerate(pnls) if pnl >= enough]
