@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from rllib_tactical.bench.measurement import Row, mean_over_seeds, standard_error
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.study.experiments import Question, Run, Size
+from rllib_tactical.study.experiments import REGRESSION, Question, Run, Size
 from rllib_tactical.study.run import EVALUATIONS, WIN_RATE
 from rllib_tactical.study.score import (
     DOLLARS,
@@ -26,6 +26,8 @@ from rllib_tactical.study.score import (
 from rllib_tactical.study.targets import Target, seeds_unit, targets_of
 
 Results = list[tuple[Run, dict[str, Any]]]
+
+_STAGES: Final = {"best": "after updates", "regression": "regression alone"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def answer(question: Question, results: Results, size: Size | None = None) -> An
         lines = _agents(results)
     elif question.name == "scale":
         lines = _scales(results)
+    elif question.name == REGRESSION:
+        lines = _regressions(results)
     else:
         lines = _variants(question, results)
     return Answer(question, tuple(lines), size, _commits(results))
@@ -249,6 +253,21 @@ def _agents(results: Results) -> list[Line]:
     return lines
 
 
+def _regressions(results: Results) -> list[Line]:
+    """Return the policies of training, and the actors as pre-training left them beside."""
+    lines = []
+    for market in dict.fromkeys(run.market for run, _ in results):
+        # none with sampled credit
+        mine = [found for run, found in results if run.market == market and found["regression"]]
+        last = {found["seed"]: found["best"] for found in mine}
+        for name in ("best", "regression") if mine else ():
+            played = {
+                found["seed"]: (found[name]["scale"], found[name]["policy"]) for found in mine
+            }
+            lines.append(_ablation(market, _STAGES[name], played, last))
+    return lines
+
+
 def _ablation(
     market: str,
     name: str,
@@ -264,6 +283,7 @@ def _ablation(
             pairs[seed] = values[seed] - score(market, point["policy"], point["oracle"])
     cells = {
         "trades": with_error([performance["trades"] for _, performance in played.values()]),
+        "win rate": _rates([performance for _, performance in played.values()]),
         "scale": " ".join(f"{scale:g}" for scale, _ in played.values()),
     }
     return Line(market, name, values, pairs, cells)

@@ -15,6 +15,7 @@ from rllib_tactical.synthetic import MARKETS
 from rllib_tactical.synthetic.parameters import UNTUNED
 
 BASE: Final = "default"
+REGRESSION: Final = "regression"
 SINGLE_EDGE: Final = ("gap", "momentum")
 SESSION_BARS: Final = 288
 """Of a synthetic market: around the clock, five minutes each."""
@@ -26,8 +27,6 @@ names a preset."""
 SAMPLED: Final[Changes] = {"training.credit": "sampled"}
 RUNNER: Final[Changes] = {"training.num_env_runners": 1}
 AHEAD: Final[Changes] = {**RUNNER, "training.overlap": 1}
-STILL: Final = 1e-12
-"""A rate at which the actors stay what their pre-training made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,12 @@ QUESTIONS: Final = {
             "agents", "Does each agent add to the result?", (DEFAULT,), (*SINGLE_EDGE, "regime")
         ),
         Question("scale", "Does the temperature scale matter?", (DEFAULT,), MARKETS),
+        Question(
+            REGRESSION,
+            "What do updates add to the regression that the actors begin with?",
+            (DEFAULT,),
+            (*MARKETS, *UNTUNED),
+        ),
         _question(
             "veto",
             "Entry veto or a simple vote?",
@@ -178,15 +183,7 @@ QUESTIONS: Final = {
                 Variant("sampled credit, one update ahead", SAMPLED | AHEAD),
             ),
         ),
-        Question(
-            "drawn",
-            "How much on markets that nothing was tuned on?",
-            (
-                DEFAULT,
-                Variant("pre-training alone", {"training.actor_lr": STILL}),
-            ),
-            UNTUNED,
-        ),
+        Question("drawn", "How much on markets that nothing was tuned on?", (DEFAULT,), UNTUNED),
     )
 }
 """By name, the most important ones first."""

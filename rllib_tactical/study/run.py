@@ -19,6 +19,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import MarketHistory, Split, split_history
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.config import build_config
+from rllib_tactical.rl.algorithm.counterfactual import COUNTERFACTUAL
 from rllib_tactical.rl.algorithm.weights import actor_weights_of
 from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.training.metrics import iteration_metrics
@@ -50,7 +51,7 @@ STANDARDIZATION_STEP: Final = 50
 WIN_RATE: Final = 0.75
 """Share of profitable trades for which a threshold is chosen, beside the plain evaluation."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 commit: Final = functools.cache(git_commit)
@@ -98,7 +99,10 @@ class _Candidate:
 def _trained(
     run: Run, config: TacticalConfig, algorithm: Any, history: MarketHistory, validation: Split
 ) -> dict[str, Any]:
-    steps, processor, wall = 0, 0.0, 0.0
+    begun, processor_begun = time.monotonic(), time.process_time()
+    regression = _pretrained(config, algorithm)
+    wall, processor = time.monotonic() - begun, time.process_time() - processor_begun
+    steps = 0
     curve: list[dict[str, Any]] = []
     sampled_trades: list[float] = []
     best: _Candidate | None = None
@@ -148,8 +152,31 @@ def _trained(
         },
         "curve": curve,
         "best": _evaluate_best(run, config, best, history, validation),
+        "regression": _evaluate_regression(run, config, regression, history, validation),
         "training": to_dict(config.training),
     }
+
+
+def _pretrained(config: TacticalConfig, algorithm: Any) -> LogitsEngine | None:
+    """Pre-train the actors and return them as they are then; None with sampled credit."""
+    if config.training.credit != COUNTERFACTUAL:
+        return None
+    algorithm.learner_group.foreach_learner(lambda learner: learner.pretrain_once())
+    return TorchEngine(actor_weights_of(algorithm), config.model.network)
+
+
+def _evaluate_regression(
+    run: Run,
+    config: TacticalConfig,
+    engine: LogitsEngine | None,
+    history: MarketHistory,
+    validation: Split,
+) -> dict[str, Any] | None:
+    """Trade all of the unseen market with the actors as pre-training left them."""
+    if engine is None:
+        return None
+    found = _Candidate(engine, _validated(config, engine, history, validation))
+    return {"by_scale": found.validation.by_scale, **_evaluate(run, config, found, whole=True)}
 
 
 def _validated(
@@ -174,11 +201,13 @@ def _validated(
     )
 
 
-def _evaluate(run: Run, config: TacticalConfig, found: _Candidate) -> dict[str, Any]:
-    """Trade a part of the unseen market with the scale that is best on validation bars."""
+def _evaluate(
+    run: Run, config: TacticalConfig, found: _Candidate, whole: bool = False
+) -> dict[str, Any]:
+    """Trade a part of the unseen market, or all, with the scale that is best on validation bars."""
     market, unseen = _unseen(run)
     start = unseen.first_decision
-    stop = min(len(unseen), start + CURVE_BARS)
+    stop = len(unseen) if whole else min(len(unseen), start + CURVE_BARS)
     logits = logits_between(found.engine, unseen, start, stop)
     scale = found.validation.temperature_scale
     votes = serving_votes(logits, scale)
@@ -205,6 +234,7 @@ def _evaluate_best(
     scales = _scales_without(config, best.engine, history, validation)
     return {
         "scale": scale,
+        "by_scale": best.validation.by_scale,
         "oracle": oracle(market, unseen, start, stop).document(),
         "margins": preference_margins(market, unseen, logits, start, stop),
         **evaluated(config, unseen, logits, start, stop, scale, wanted),

@@ -109,7 +109,13 @@ def scale_without(
         trade_votes(history, without(serving_votes(found, scale), agent), config.rules, start, stop)
         for scale in scales
     ]
-    return scales[best_scale([each.net for each in played], [each.trades for each in played])]
+    return scales[
+        best_scale(
+            [each.net for each in played],
+            [each.error for each in played],
+            [each.trades for each in played],
+        )
+    ]
 
 
 def evaluated_without(

@@ -68,7 +68,7 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
         },
     }
     return {
-        "format": 2,
+        "format": 3,
         "market": run.market,
         "seed": run.seed,
         "variant": run.variant.name,
@@ -81,6 +81,7 @@ def result_of(run: Run, net: float, oracle_net: float = 200.0) -> dict[str, Any]
         "sampled_trades_per_bar": {"first": 0.2, "last": 0.1},
         "curve": curve,
         "best": best,
+        "regression": {"scale": 0.5, "policy": played(0.9 * net, trades=9.0)},
     }
 
 

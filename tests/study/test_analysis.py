@@ -45,6 +45,19 @@ def test_agents_and_scales_are_answered_from_the_same_runs() -> None:
     assert [line.mean for line in scales.lines] == [50.0, 50.0, 25.0]
 
 
+def test_what_updates_add_to_the_regression_is_answered_from_the_same_runs() -> None:
+    pairs = [(run_of(seed=seed), result_of(run_of(seed=seed), 100.0)) for seed in (1, 2)]
+    lines = answer(QUESTIONS["regression"], pairs).lines
+    assert [(line.variant, line.mean) for line in lines] == [
+        ("after updates", 50.0),
+        ("regression alone", 45.0),
+    ]
+    assert lines[1].against == {1: -5.0, 2: -5.0}
+    assert lines[1].cells == {"trades": "9.0 ± 0.0", "win rate": "80%", "scale": "0.5 0.5"}
+    sampled = pairs[0][1] | {"regression": None}
+    assert len(answer(QUESTIONS["regression"], [(run_of(), sampled)]).lines) == 0
+
+
 def test_results_without_the_scales_chosen_anew_are_read() -> None:
     older, newer = (result_of(run_of(seed=seed), 100.0) for seed in (1, 2))
     del older["best"]["without_rescaled"]

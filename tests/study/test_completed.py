@@ -27,9 +27,10 @@ def test_a_comparison_of_which_only_the_default_has_run_is_left_out(tmp_path: Pa
         "learnability",
         "agents",
         "scale",
+        "regression",
     ]
     store.keep(run_of(variant=full), result_of(run_of(variant=full), 100.0))
-    assert [each.question.name for each in finished_answers(store)][3:] == ["preset"]
+    assert [each.question.name for each in finished_answers(store)][4:] == ["preset"]
 
 
 def test_longer_runs_come_first_and_each_size_has_its_own_answer(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_noise_has_an_axis_of_its_own(tmp_path: Path) -> None:
         plot = plot_of(found)
         right = [trace for trace in plot["data"] if trace["yaxis"] == "y2"]
         assert ("yaxis2" in plot["layout"]) == bool(right)
-        assert bool(right) == (found.question.name in ("learnability", "scale"))
+        assert bool(right) == (found.question.name in ("learnability", "scale", "regression"))
         assert ("margin" in plot["layout"]) == bool(right)  # room for the axis
         if found.question.name == "agents":
             assert len({trace["marker"]["color"] for trace in plot["data"]}) == 7

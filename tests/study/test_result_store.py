@@ -32,5 +32,5 @@ def test_other_files_of_the_folder_are_not_results(tmp_path: Path) -> None:
     (tmp_path / "a-1-b-figures.json").write_text("{}")
     assert Store(tmp_path).results() == [result_of(run, 100.0) for run in runs]
     (tmp_path / f"gap-1-x-{'0' * 16}.json").write_text("{}")
-    with pytest.raises(UnreadableError, match="not a result of the study in format 2"):
+    with pytest.raises(UnreadableError, match="not a result of the study in format 3"):
         Store(tmp_path).results()

@@ -43,7 +43,7 @@ def test_an_evaluation_on_the_way_takes_a_part_and_the_best_actors_everything(
     # between the closes that fall in 576 bars, and in the 1,641 after the warm-up
     assert (part["oracle"]["sessions"], whole["oracle"]["sessions"]) == (1, 5)
     assert part["policy"]["sessions"] == 1
-    more = {"scales", "shapley", "win_rate", "without", "without_rescaled"}
+    more = {"by_scale", "scales", "shapley", "win_rate", "without", "without_rescaled"}
     assert set(whole) - set(part) == more
     scale = whole["scale"]
     assert whole["scales"][f"{scale:g}"] == whole["policy"]
@@ -70,6 +70,7 @@ def test_the_actors_that_were_best_on_validation_bars_are_scored(
     monkeypatch.setattr(run, "_validated", validated)
     monkeypatch.setattr(run, "_evaluate", lambda *rest: {})
     monkeypatch.setattr(run, "_evaluate_best", best)
+    monkeypatch.setattr(run, "_evaluate_regression", lambda *rest: None)
     asked = replaced(run_of("momentum"), train_bars=5_000, steps=3 * 8_192)
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
@@ -103,6 +104,7 @@ def test_a_study_trains_evaluates_and_goes_on_where_it_was(tmp_path: Path) -> No
     assert result["commit"] == git_commit()
     assert [point["steps"] for point in result["curve"]] == [8_192]  # one update, one evaluation
     assert set(result["sampled_trades_per_bar"]) == {"first", "last"}
+    assert result["regression"]["policy"]["sessions"] == result["best"]["policy"]["sessions"]
     last = result["best"]
     assert set(last["without"]) == {"fvg", "momentum", "entry"}
     assert set(last["without_rescaled"]) == {"fvg", "momentum", "entry"}

@@ -52,7 +52,7 @@ def test_everything_finished_is_told_whatever_is_asked(tmp_path: Path) -> None:
     titles = [line for line in text.splitlines() if line.endswith(")")]
     assert titles == [
         f"{QUESTIONS[name].title} {size}"
-        for name in ("learnability", "agents", "scale", "preset")
+        for name in ("learnability", "agents", "scale", "regression", "preset")
         for size in (both, one)
         if (name, size) != ("preset", one)
     ]

@@ -224,12 +224,14 @@ class CounterfactualLearner(MappoLearner):
         self._pretrained = state.get(PRETRAINED, self._pretrained)
 
     def _create_iterator_if_necessary(self, **kwargs: Any) -> Iterable[Minibatch | Epoch]:
-        if not self._pretrained:
-            self._pretrain()
-            self._pretrained = True
+        self.pretrain_once()
         return super()._create_iterator_if_necessary(**kwargs)
 
-    def _pretrain(self) -> None:
+    def pretrain_once(self) -> None:
+        """Pre-train the actors that learn, if that has not been done; the first update does so."""
+        if self._pretrained:
+            return
+        self._pretrained = True
         settings = self._settings
         learning = [agent for agent in AGENTS if self.should_module_be_updated(agent)]
         if settings.pretraining_passes and learning:

@@ -29,9 +29,13 @@ from rllib_tactical.statistics.sharpe import days_per_year
 FEW_TRADES: Final = 10
 """With fewer trades a win rate chooses a checkpoint by luck, and is undefined."""
 
-AS_GOOD: Final = 0.05
+AS_GOOD: Final = 0.03
 """Share of the best net P&L that fewer trades may cost: so much is within the chance of the bars,
 and who trades less depends less on what a trade costs."""
+
+SURE: Final = 1.0
+"""Number of its standard errors that a net P&L must exceed to be more than luck: else it is better
+not to trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,13 @@ class Validation:
 
     ``temperature_scale``: the best by the serving rule, see ``validate``. ``net_pnl`` dollars,
     ``trades``, ``trades_per_day`` and ``sharpe`` (daily, annualized; None where it is undefined) by
-    that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L
-    and trades for every scale tried. ``stage``: of the curriculum, 0 without one; ``oracle_share``:
-    of the oracle's net P&L on the same bars, both at equal size, where the market has an oracle.
-    ``reward``: mean of the last 100 episode rewards when it was made, None before so many.
-    ``target``: what the choice of the threshold for a win rate came to, None where none is wanted;
-    where it is met the figures are those by the threshold. ``calibration``: pairs of a decision's
-    score and how probable a profit is at it.
+    that scale; ``training_rule_trades`` by greedy votes of constant confidence; ``by_scale``: P&L,
+    its standard error over the days, and trades for every scale tried. ``stage``: of the
+    curriculum, 0 without one; ``oracle_share``: of the oracle's net P&L on the same bars, both at
+    equal size, where the market has an oracle. ``reward``: mean of the last 100 episode rewards
+    when it was made, None before so many. ``target``: what the choice of the threshold for a win
+    rate came to, None where none is wanted; where it is met the figures are those by the threshold.
+    ``calibration``: pairs of a decision's score and how probable a profit is at it.
     """
 
     temperature_scale: float
@@ -156,7 +160,8 @@ def validate(
 
     P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
     the networks serves all scales. Of scales that earn nearly as much (AS_GOOD) the one with the
-    fewest trades is the best, then the one named first.
+    fewest trades is the best, then the one named first. Where none earns more than its standard
+    error (SURE) one that never trades is the best, if there is one.
     """
     metrics = [
         trade_part(engine, *part, rules, scales, train_confidence, target=target) for part in parts
@@ -188,7 +193,11 @@ def trade_part(
     equal_size_pnl = None
     if at_equal_size:
         plain = results[: len(scales)]
-        chosen = best_scale([each.net_pnl for each in plain], [len(each.trades) for each in plain])
+        chosen = best_scale(
+            [each.net_pnl for each in plain],
+            [error_of_sum(list(_by_date(each).values())) for each in plain],
+            [len(each.trades) for each in plain],
+        )
         best = votes[scales[chosen]]
         equal_size_pnl = run_backtest(history, best, equal_size(rules), start, stop).net_pnl
     by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
@@ -219,12 +228,13 @@ def combine(
         {
             "scale": scale,
             "net_pnl": sum(part.net_pnl[k] for part in metrics),
+            "error": error_of_sum(list(_by_date_together(metrics, k).values())),
             "trades": float(sum(part.trades[k] for part in metrics)),
         }
         for k, scale in enumerate(scales)
     ]
     best = plain = best_scale(
-        [each["net_pnl"] for each in by_scale], [each["trades"] for each in by_scale]
+        *([each[name] for each in by_scale] for name in ("net_pnl", "error", "trades"))
     )
     found = None
     if target is not None:
@@ -241,10 +251,7 @@ def combine(
         scale = choices[best][0]
     else:
         scale = scales[best]
-    daily: dict[str, float] = {}
-    for part in metrics:
-        for date, pnl in part.by_date[best].items():
-            daily[date] = daily.get(date, 0.0) + pnl
+    daily = _by_date_together(metrics, best)
     pnls = np.array([daily[date] for date in sorted(daily)])
     net_pnl = sum(part.net_pnl[best] for part in metrics)
     trades, wins = (
@@ -276,15 +283,32 @@ def _calibrated(metrics: Sequence[PartMetrics], choice: int) -> Calibration:
     )
 
 
-def best_scale(pnls: Sequence[float], trades: Sequence[float]) -> int:
-    """Return the index of the best scale by its net P&L and trades, see ``validate``.
+def best_scale(pnls: Sequence[float], errors: Sequence[float], trades: Sequence[float]) -> int:
+    """Return the index of the best scale by its net P&L, the error of that, and its trades.
 
-    One that never trades wins where trading loses.
+    See ``validate``. One that never trades wins where trading loses.
     """
     most = max(pnls)
+    idle = [k for k, count in enumerate(trades) if count == 0]
+    if idle and not any(pnl > SURE * error for pnl, error in zip(pnls, errors, strict=True)):
+        return idle[0]
     enough = most - AS_GOOD * abs(most)
     good = [k for k, pnl in enumerate(pnls) if pnl >= enough]
     return min(good, key=trades.__getitem__)
+
+
+def error_of_sum(daily: Sequence[float]) -> float:
+    """Return the standard error of the sum of daily P&L; 0 with less than two days."""
+    return float(np.std(daily, ddof=1) * np.sqrt(len(daily))) if len(daily) > 1 else 0.0
+
+
+def _by_date_together(metrics: Sequence[PartMetrics], choice: int) -> dict[str, float]:
+    """Return the P&L of all instruments by date."""
+    daily: dict[str, float] = {}
+    for part in metrics:
+        for date, pnl in part.by_date[choice].items():
+            daily[date] = daily.get(date, 0.0) + pnl
+    return daily
 
 
 def _by_date(result: BacktestResult) -> dict[str, float]:

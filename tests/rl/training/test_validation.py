@@ -37,9 +37,9 @@ def test_parts_are_summed_at_the_scale_that_earns_most():
 @pytest.mark.parametrize(
     ("pnls", "trades", "scale"),
     [
-        ([95.0, 100.0, 99.0], [8, 12, 9], 1.0),  # 5% less than the most: as good, fewest trades
-        ([94.0, 100.0, 99.0], [8, 12, 9], 0.25),
-        ([94.0, 100.0, 90.0], [8, 12, 9], 0.5),
+        ([97.0, 100.0, 99.0], [8, 12, 9], 1.0),  # 3% less than the most: as good, fewest trades
+        ([96.0, 100.0, 99.0], [8, 12, 9], 0.25),
+        ([96.0, 100.0, 90.0], [8, 12, 9], 0.5),
         ([0.0, -5.0, -1.0], [0, 4, 1], 1.0),  # trading loses
         ([100.0, 100.0, 100.0], [5, 5, 5], 1.0),  # the first of equals
     ],
@@ -50,6 +50,32 @@ def test_of_scales_that_earn_nearly_as_much_the_one_with_the_fewest_trades_is_ta
     days = [{"a": pnl} for pnl in pnls]
     found = combine([part(pnls, trades, [0, 0, 0], days)], (1.0, 0.5, 0.25))
     assert found.temperature_scale == scale
+
+
+@pytest.mark.parametrize(
+    ("pnls", "trades", "scale"),
+    [
+        ([(0, 0, 0), (9, -3, 3)], [0, 4], 1.0),  # $9 in three days, with an error of 6 * 3**0.5
+        ([(0, 0, 0), (9, -1, 9)], [0, 4], 0.5),  # $17, with one of 10
+        ([(0, 0, 0), (9, 3, 3)], [0, 4], 0.5),
+        ([(9, -3, 3), (9, -3, 2)], [2, 4], 1.0),  # nothing stays out of the market
+    ],
+)
+def test_a_profit_within_its_error_is_no_reason_to_trade(pnls, trades, scale):
+    days = [dict(zip("abc", map(float, each), strict=True)) for each in pnls]
+    net = [float(sum(each)) for each in pnls]
+    found = combine([part(net, trades, [0, 0], days)], (1.0, 0.5))
+    assert found.temperature_scale == scale
+    assert found.by_scale[1]["error"] > 0
+
+
+def test_the_error_is_of_all_instruments_together():
+    """One gains what the other loses on the same day: the sum is certain."""
+    gains = [{"a": 9.0, "b": -3.0}, {"a": -7.0, "b": 5.0}]
+    parts = [part([0.0, sum(each.values())], [0, 3], [0, 2], [{}, each]) for each in gains]
+    found = combine(parts, (1.0, 0.5))
+    assert found.by_scale[1] == {"scale": 0.5, "net_pnl": 4.0, "error": 0.0, "trades": 6.0}
+    assert found.temperature_scale == 0.5
 
 
 def test_few_trades_have_no_win_rate_to_choose_by():
