@@ -39,13 +39,15 @@ PARAMETERS: Final = {
     "drift": "Share of the edge by which it swings over 200 sessions.",
     "session_gap": "Standard deviation of the jump between sessions, ATR.",
     "excursion": "ATR by which the price goes against a signal before it pays.",
+    "slow": "Most calm bars that a signal takes longer to pay.",
 }
 """Options that make a market from parameters instead of a difficulty; see ``MarketParameters``."""
 
 
 def _parameter_options(command: Any) -> Any:
     for name, text in reversed(PARAMETERS.items()):
-        command = click.option(f"--{name.replace('_', '-')}", type=float, help=text)(command)
+        kind = int if name == "slow" else float
+        command = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
     return command
 
 
@@ -55,7 +57,7 @@ def _parameter_options(command: Any) -> Any:
     required=True,
     type=click.Choice((*MARKETS, TIMING, DRAWN, COUPLED)),
     help="What is planted: an edge in gap touches, in momentum, in both by turns, or nothing; "
-    "timing: signals that pay who waits; drawn: parameters by --parameters-seed; coupled: three "
+    "timing: signals that pay who waits; drawn: parameters by --parameters-seed; coupled: four "
     "instruments with one place for a position.",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
@@ -91,7 +93,7 @@ def make_command(
     Equal options make equal files. Prints what the oracle, which trades the planted signals, earns
     on the bars by the default rules. With --edge, --cost-share and the options after them, and for
     the markets timing and drawn, SYNTH has costs of its own: they are written beside the bars as
-    a YAML file for --instrument. The market coupled is three files, NAME-SYNTH1 to NAME-SYNTH3.
+    a YAML file for --instrument. The market coupled is four files, NAME-SYNTH1 to NAME-SYNTH4.
     """
     require_output(out)
     given = {name: value for name, value in parameters.items() if value is not None}

@@ -1,4 +1,4 @@
-"""``data make --market coupled``: three files, and what their shared place makes of the oracle."""
+"""``data make --market coupled``: four files, and what their shared place makes of the oracle."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The coupled market: three instruments on one clock that share one place for a position.
+"""The coupled market: four instruments on one clock that share one place for a position.
 
-Their edges differ, and each goes against its signal before it pays, so that a trade takes some bars
-in which no other can be opened. Whoever takes every signal may miss better ones.
+Two have signals that pay soon, the other two signals that pay late and less. A slow trade holds the
+place for some thirty bars, in which several quick ones would have been over: whoever takes every
+signal misses better ones.
 
 The oracle has a price for each bar in the place: a share of what the other instruments earn per bar
 on their own. Each instrument's policy is the best one, by dynamic programming, against its price.
@@ -34,13 +35,9 @@ COUPLED: Final = "coupled"
 PLACES: Final = 1
 """Positions that may be open at a time."""
 
-EDGES: Final = (80.0, 160.0, 320.0)
-"""What a trade on a signal of each instrument earns on average before costs, dollars."""
-
-INSTRUMENTS: Final = tuple(
-    MarketParameters(family="momentum", edge=edge, cost_share=0.05, signals=6.0, excursion=2.6)
-    for edge in EDGES
-)
+SLOW: Final = MarketParameters(family="gap", edge=200.0, cost_share=0.05, signals=6.0, slow=60)
+QUICK: Final = MarketParameters(family="momentum", edge=320.0, cost_share=0.03, signals=6.0)
+INSTRUMENTS: Final = (SLOW, SLOW, QUICK, QUICK)
 REFERENCE_BARS: Final = 200_000
 SEEDS_APART: Final = 100_000
 REFERENCE_SESSIONS: Final = 60
@@ -49,7 +46,7 @@ PRICE_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def make_coupled(seed: int, bars: int) -> tuple[SyntheticMarket, ...]:
-    """Return the instruments SYNTH1, SYNTH2 and SYNTH3, ``bars`` bars each at the same times.
+    """Return the instruments SYNTH1 to SYNTH4, ``bars`` bars each at the same times.
 
     Raises:
         UsageError: seed or bars out of range.

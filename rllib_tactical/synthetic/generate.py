@@ -30,7 +30,13 @@ from rllib_tactical.domain.features.table import compute_features
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS, MarketHistory, build_history
 from rllib_tactical.domain.types import Bars, BoolArray, FloatArray, Instrument, IntArray, Sessions
 from rllib_tactical.errors import UsageError, require
-from rllib_tactical.synthetic.draw import Canvas, draw_burst_slots, draw_gap_slots, pull_back
+from rllib_tactical.synthetic.draw import (
+    Canvas,
+    draw_burst_slots,
+    draw_gap_slots,
+    pull_back,
+    steps,
+)
 from rllib_tactical.synthetic.parameters import (
     JUMP,
     SESSION_BARS,
@@ -204,6 +210,8 @@ def _render(
     jump = plan.start + plan.length - plan.rest - 1
     way = np.where(plan.pays == plan.touched, side, -side)
     leaps, size = jump[side != 0], (np.where(plan.family == GAP, *jumps) * way)[side != 0]
+    if parameters.slow:
+        _calm_down(plan, jump, canvas, noise)
     if parameters.excursion:
         size *= _AFTER_EXCURSION
         first = (jump - plan.wait)[side != 0]
@@ -231,6 +239,17 @@ def _render(
     time_s = START_S + BAR_SECONDS * np.arange(bars, dtype=np.int64)
     history = Bars(time_s, open_, high, low, close, volume[:bars])
     return history, signals
+
+
+def _calm_down(plan: SlotPlan, jump: IntArray, canvas: Canvas, noise: FloatArray) -> None:
+    """Keep the price about where it is in the calm bars before each slot's jump."""
+    offset, inside = steps(int(plan.calm.max(initial=0)), plan.calm)
+    bar = np.where(inside, (jump - plan.calm)[:, None] + offset, 0)
+    height = np.clip(0.25 * noise[bar], -0.5, 0.5)
+    before = np.concatenate([np.zeros((len(bar), 1)), height[:, :-1]], axis=1)
+    canvas.move[bar[inside]] = (height - before)[inside]
+    for wick in (canvas.upper, canvas.lower):
+        wick[bar[inside]] *= 0.8
 
 
 def _moves(normal: np.random.Generator, tails: float, length: int) -> FloatArray:

@@ -41,6 +41,7 @@ class MarketParameters:
         session_gap: standard deviation of the jump from one session to the next, in ATR.
         excursion: ATR by which the price goes against a signal before it pays, 0: not at all.
             Beyond 2, the stop, who enters at once loses; who waits for it earns.
+        slow: most calm bars that a signal takes longer to pay, drawn evenly from 0 for each.
 
     Raises:
         UsageError: a value is out of its range.
@@ -55,6 +56,7 @@ class MarketParameters:
     drift: float = 0.0
     session_gap: float = 0.0
     excursion: float = 0.0
+    slow: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -65,6 +67,7 @@ class MarketParameters:
             ("drift", 0.0, 1.0),
             ("session_gap", 0.0, 5.0),
             ("excursion", 0.0, 4.0),
+            ("slow", 0, 100),
         ):
             value = getattr(self, name)
             require(
@@ -86,7 +89,7 @@ class MarketParameters:
     def terms(self) -> SlotTerms:
         """Return what the slots are like."""
         homes = ("gap", "momentum") if self.family == "regime" else (self.family,)
-        wait = EXCURSION_MIN + 1.0 if self.excursion else 0.0
+        wait = (EXCURSION_MIN + 1.0 if self.excursion else 0.0) + self.slow / 2.0
         signals, bars = 0.0, 0.0
         for home in homes:
             other = "gap" if home == "momentum" else "momentum"
@@ -104,6 +107,7 @@ class MarketParameters:
             pays=0.5 + self.edge / (2.0 * PAID),
             drift=self.drift,
             excursion=self.excursion > 0.0,
+            slow=self.slow,
             session_bars=SESSION_BARS if self.session_gap else 0,
         )
 

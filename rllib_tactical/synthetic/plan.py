@@ -40,6 +40,7 @@ class SlotTerms:
     the other family; ``skips`` of gaps that are never touched; ``quiet`` mean quiet bars after a
     slot, beside two; ``pays`` probability that a linked signal pays, which swings by the share
     ``drift`` of what it is above 1/2; ``excursion``: the price goes against each signal first;
+    ``slow``: most calm bars before a jump, beside those of every slot;
     ``session_bars``: no slot crosses a session of so many bars (0: they may).
     """
 
@@ -50,6 +51,7 @@ class SlotTerms:
     pays: float
     drift: float = 0.0
     excursion: bool = False
+    slow: int = 0
     session_bars: int = 0
 
 
@@ -68,6 +70,7 @@ class SlotPlan:
     hover: IntArray  # gap slots: bars from the second impulse's end to the touch
     delay: IntArray  # bars from the signal to the jump
     wait: IntArray  # bars from an excursion against the signal to the jump; 0: there is none
+    calm: IntArray  # calm bars right before the jump, part of ``wait``
     impulse: FloatArray  # (S, 2) units
     touched: BoolArray  # gap slots: the gap is touched before the jump
     pays: BoolArray
@@ -111,6 +114,8 @@ def plan_terms(terms: SlotTerms, seed: int, bars: int) -> SlotPlan:
     wait = np.zeros(count, dtype=np.int64)
     if terms.excursion:
         wait += EXCURSION_MIN + _pick(np.random.default_rng([seed, 5]).random(count), 3)
+    calm = _pick(np.random.default_rng([seed, 8]).random(count), terms.slow + 1)
+    wait += calm
     delay = 2 + _pick(draw[:, 4], 3) + wait
     rest = 2 + np.floor(terms.quiet * (0.5 + draw[:, 5])).astype(np.int64)
     # lead, impulse, birth and leg; then quiet bar, impulse, birth; then hover, delay to the jump
@@ -131,6 +136,7 @@ def plan_terms(terms: SlotTerms, seed: int, bars: int) -> SlotPlan:
         hover=hover,
         delay=delay,
         wait=wait,
+        calm=calm,
         impulse=1.2 + 0.3 * draw[:, 8:10],
         touched=(family == MOMENTUM) | (draw[:, 10] >= terms.skips),
         pays=draw[:, 11] < np.where(linked, _pays_at(terms, seed, start), 0.5),

@@ -16,7 +16,7 @@ from rllib_tactical.synthetic.coupled import make_coupled
 
 
 @pytest.mark.slow
-def test_three_files_with_their_instruments_and_what_the_place_costs(
+def test_four_files_with_their_instruments_and_what_the_place_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coupled, "REFERENCE_BARS", 60_000)

@@ -29,7 +29,7 @@ ORACLE: Final = "rllib_tactical.synthetic.dynamic"
 ORACLE_READERS: Final = {
     "rllib_tactical/cli/data_make.py",
     "rllib_tactical/study/scoring.py",
-    "rllib_tactical/synthetic/coupled.py",  # the oracle of three such markets
+    "rllib_tactical/synthetic/coupled.py",  # the oracle of four such markets
 }
 """What compares with the oracle of synthetic markets: nothing that decides."""
 

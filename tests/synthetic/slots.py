@@ -30,6 +30,7 @@ def gap_slots(**columns: Any) -> SlotPlan:
         "hover": np.full(count, HOVER),
         "delay": np.full(count, DELAY),
         "wait": np.zeros(count, dtype=np.int64),
+        "calm": np.zeros(count, dtype=np.int64),
         "impulse": np.tile([2.0, 1.5], (count, 1)),
         "touched": np.ones(count, dtype=np.bool_),
         "pays": np.ones(count, dtype=np.bool_),

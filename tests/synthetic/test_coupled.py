@@ -1,4 +1,4 @@
-"""Three instruments on one clock: their bars, the price of a place, and what the oracle earns."""
+"""Four instruments on one clock: their bars, the price of a place, and what the oracle earns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.synthetic import coupled, make_from_parameters
 from rllib_tactical.synthetic.coupled import (
-    EDGES,
     INSTRUMENTS,
     coupled_oracle,
     coupled_plans,
@@ -37,7 +36,7 @@ def _small_reference() -> Iterator[None]:
 
 def test_the_instruments_have_one_clock_and_moves_of_their_own() -> None:
     made = make_coupled(3, 1_000)
-    assert [each.instrument.symbol for each in made] == ["SYNTH1", "SYNTH2", "SYNTH3"]
+    assert [each.instrument.symbol for each in made] == ["SYNTH1", "SYNTH2", "SYNTH3", "SYNTH4"]
     assert [each.parameters for each in made] == list(INSTRUMENTS)
     for one, other in pairwise(made):
         np.testing.assert_array_equal(one.bars.timestamp_s, other.bars.timestamp_s)
@@ -74,26 +73,28 @@ def test_the_share_of_the_price_is_the_best_one_on_the_reference(
 
 
 @pytest.mark.slow
-def test_one_place_for_all_costs_who_takes_every_signal_a_tenth_and_more() -> None:
+def test_one_place_for_all_costs_who_takes_every_signal_more_than_who_waits_for_quick_ones() -> (
+    None
+):
     made = make_coupled(1_001, 360 + 31 * 288)
     histories = tuple(market.history() for market in made)
     greedy = [
         plan_votes(best_plan(each, 0.0, 60_000), history)
         for each, history in zip(INSTRUMENTS, histories, strict=True)
     ]
-    free, first_come = (coupled_results(histories, greedy, places) for places in (3, 1))
-    assert first_come.net < 0.9 * free.net
-    assert first_come.trades < free.trades
+    free, first_come = (coupled_results(histories, greedy, places) for places in (4, 1))
+    assert first_come.net < 0.7 * free.net
+    assert first_come.trades < 0.8 * free.trades
     assert free.sessions == 30
     coupled_plans.cache_clear()
-    assert 0.9 * first_come.net < coupled_results(histories, coupled_oracle(histories), 1).net
+    assert coupled_results(histories, coupled_oracle(histories), 1).net > 1.1 * first_come.net
 
 
 def test_results_are_those_of_accounts_of_their_own_where_there_are_places_enough() -> None:
     histories = tuple(market.history() for market in make_coupled(5, 1_500))
     rng = np.random.default_rng(0)
     votes = [side_votes(rng.choice([-1, 0, 0, 0, 0, 1], 1_500)) for _ in histories]
-    found = coupled_results(histories, votes, 3)
+    found = coupled_results(histories, votes, 4)
     first = int(np.flatnonzero(histories[0].sessions.is_first)[2])  # after 359 bars
     net, trades = 0.0, 0
     for history, vote in zip(histories, votes, strict=True):
@@ -107,4 +108,3 @@ def test_results_are_those_of_accounts_of_their_own_where_there_are_places_enoug
     assert found.trades == pytest.approx(trades / 3)
     short = tuple(market.history() for market in make_coupled(5, 500))
     assert coupled_results(short, [vote.take(slice(0, 500)) for vote in votes], 1).sessions == 0
-    assert len(EDGES) == len(histories)

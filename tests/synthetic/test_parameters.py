@@ -54,6 +54,22 @@ def test_a_signal_earns_the_edge_less_its_costs(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["gap", "momentum"])
+def test_a_slow_signal_pays_as_much_after_calm_bars(family: Any) -> None:
+    market = make_from_parameters(MarketParameters(family=family, edge=200.0, slow=60), 3, BARS)
+    signals, close = market.signals, np.log(market.bars.close)
+    lag = signals.jump - signals.bar
+    assert lag.min() >= 2
+    assert 60 <= lag.max() <= 64
+    pnl = earned(market, outcomes(market), 0)
+    assert pnl.mean() == pytest.approx(186.0, abs=3.0 * pnl.std() / np.sqrt(len(pnl)) + 30.0)
+    # within the stop of 2 ATR, which are about 0.005, nearly all the time
+    late = lag > 30
+    moved = np.abs(close[signals.jump[late] - 1] - close[signals.bar[late] + 3])
+    assert np.mean(moved < 0.005) > 0.95
+
+
+@pytest.mark.slow
 def test_on_the_timing_market_who_enters_at_once_loses_and_who_waits_earns() -> None:
     market = make_market("timing", 3, BARS)
     table = outcomes(market)
