@@ -10,7 +10,8 @@ import numpy as np
 from rllib_tactical.config.loader import content_hash
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.pipeline import Rules
-from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay
+from rllib_tactical.domain.simulation.coupled_replay import CoupledReplays
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig, Replay, ReplaySet
 from rllib_tactical.domain.simulation.history import MarketHistories, MarketHistory, Split
 from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.errors import ConfigError
@@ -75,18 +76,27 @@ class MarketSpec:
     ) -> list[Replay]:
         """Make one replay per part; groups of accounts are dealt out evenly.
 
+        Replays whose accounts share places have one seed and as many accounts each.
+
         Raises:
             DataError: a split is too short for one episode.
-            ConfigError: the accounts do not fill whole groups, or a part gets none.
+            ConfigError: the accounts do not fill whole groups, or a part gets none, or fewer than
+                another with which it shares places.
         """
         count = len(self.parts)
+        coupled = self.episodes.positions is not None
         groups = num_accounts // group_size
         if num_accounts % group_size or groups < count:
             raise ConfigError(
                 f"training.num_envs must be whole groups of accounts_per_bar ({group_size}), "
                 f"at least one for each of the {count} instruments, found {num_accounts}"
             )
-        seeds = np.random.SeedSequence(seed).spawn(count)
+        if coupled and groups % count:
+            raise ConfigError(
+                "with episodes.positions training.num_envs must be a multiple of accounts_per_bar "
+                f"x instruments, {group_size} x {count}, found {num_accounts}"
+            )
+        seeds = np.random.SeedSequence(seed).spawn(1 if coupled else count)
         return [
             Replay(
                 part.history,
@@ -95,8 +105,21 @@ class MarketSpec:
                 self.rewards,
                 self.episodes,
                 (groups // count + (k < groups % count)) * group_size,
-                int(seeds[k].generate_state(1)[0]),
+                int(seeds[0 if coupled else k].generate_state(1)[0]),
                 group_size,
             )
             for k, part in enumerate(self.parts)
         ]
+
+    def replay_set(
+        self, num_accounts: int, seed: int | None = None, group_size: int = 1
+    ) -> ReplaySet:
+        """Make the replays of all parts, which step together.
+
+        Raises:
+            DataError: as of ``replays``, or instruments that share places have not the same bars.
+            ConfigError: as of ``replays``.
+        """
+        replays = self.replays(num_accounts, seed, group_size)
+        places = self.episodes.positions
+        return ReplaySet(replays) if places is None else CoupledReplays(replays, places)

@@ -15,7 +15,7 @@ from rllib_tactical.domain.decision.votes import Votes, constant_votes
 from rllib_tactical.domain.simulation.episodes import Replay
 from rllib_tactical.domain.simulation.transition import ExitReason, Step
 from rllib_tactical.domain.types import AGENTS, Float32Array
-from rllib_tactical.errors import UsageError
+from rllib_tactical.errors import ConfigError, UsageError
 
 Observations = dict[str, Float32Array]
 Infos = dict[str, dict[str, Any]]
@@ -64,6 +64,11 @@ class TacticalParallelEnv(ParallelEnv[str, Float32Array, int]):
     render_mode = None
 
     def __init__(self, spec: MarketSpec, seed: int | None = None) -> None:
+        if spec.episodes.positions is not None:
+            raise ConfigError(
+                "episodes.positions must be None here: an environment has one account, which "
+                "shares no place with others"
+            )
         self._spec = spec
         self._offsets = spec.histories.offsets.tolist()
         self._replays: list[Replay] = spec.replays(len(spec.parts), seed)

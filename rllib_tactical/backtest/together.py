@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -16,12 +18,29 @@ from rllib_tactical.backtest.engine import result_of_log, step_report
 from rllib_tactical.backtest.metrics import compute_metrics
 from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.tables import Log
-from rllib_tactical.domain.decision.votes import constant_votes
+from rllib_tactical.domain.decision.pipeline import Rules
+from rllib_tactical.domain.decision.votes import Votes, constant_votes
+from rllib_tactical.domain.simulation.history import MarketHistory
+from rllib_tactical.domain.simulation.rewards import RewardConfig
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.together import step_together
 from rllib_tactical.domain.simulation.transition import Step
 from rllib_tactical.statistics.significance import judge
 from rllib_tactical.statistics.trials import Trials
+
+_VOTES: Final = ("index", "confidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """Votes (K, 3) of a policy on the bars ``start`` <= t < ``stop`` of one file, K of them."""
+
+    history: MarketHistory
+    votes: Votes
+    rules: Rules
+    start: int
+    stop: int
+    rewards: RewardConfig = field(default_factory=RewardConfig)
 
 
 def run_together(alone: Sequence[BacktestResult], places: int) -> tuple[BacktestResult, ...]:
@@ -32,36 +51,64 @@ def run_together(alone: Sequence[BacktestResult], places: int) -> tuple[Backtest
     Raises:
         ConfigError: there is no place, or no account.
     """
-    simulators = []
-    for each in alone:
-        simulator = Simulator(each.history, each.rules, each.rewards, 1)
-        simulator.reset(np.zeros(1, dtype=np.int64), np.array([each.start]))
+    voted = [
+        Voted(each.history, each.votes, each.rules, each.start, each.stop, each.rewards)
+        for each in alone
+    ]
+    (results,) = run_side_by_side([voted], places)
+    return tuple(
+        dataclasses.replace(found, outcomes=each.outcomes)
+        for found, each in zip(results, alone, strict=True)
+    )
+
+
+def run_side_by_side(
+    policies: Sequence[Sequence[Voted]], places: int
+) -> list[tuple[BacktestResult, ...]]:
+    """Trade the votes of N policies, each with places of its own, in one pass over the files.
+
+    Args:
+        policies: of each the votes on every file; rules and bars depend on the file alone.
+        places: most positions that one policy may have open at a time.
+
+    Raises:
+        ConfigError: there is no place, or no account.
+    """
+    count, simulators = len(policies), []
+    for each in policies[0]:
+        simulator = Simulator(each.history, each.rules, each.rewards, count)
+        simulator.reset(np.arange(count), np.full(count, each.start))
         simulators.append(simulator)
-    logs: list[Log] = [{} for _ in alone]
+    files = list(zip(*policies, strict=True))
+    logs: list[Log] = [{} for _ in files]
 
     def report(k: int, row: int, step: Step) -> None:
-        log, steps = logs[k], alone[k].stop - alone[k].start - 1
+        log, steps = logs[k], files[k][0].stop - files[k][0].start - 1
         for name, values in step_report(step, simulators[k]).items():
             if name not in log:
-                log[name] = np.zeros((steps, *values.shape[1:]), values.dtype)
-            log[name][row] = values[0]
+                log[name] = np.zeros((steps, *values.shape), values.dtype)
+            log[name][row] = values
 
-    step_together(simulators, [each.votes for each in alone], places, report)
-    return tuple(_result(each, log) for each, log in zip(alone, logs, strict=True))
-
-
-def _result(alone: BacktestResult, log: Log) -> BacktestResult:
-    """Return the tables of a log of the same votes and bars."""
-    made = result_of_log(
-        alone.history,
-        alone.votes,
-        alone.rules,
-        alone.rewards,
-        alone.start,
-        alone.stop,
-        log,
-    )
-    return dataclasses.replace(made, outcomes=alone.outcomes)
+    votes = [
+        Votes(*(np.stack([getattr(each.votes, name) for each in file], axis=1) for name in _VOTES))
+        for file in files
+    ]
+    step_together(simulators, votes, places, report)
+    return [
+        tuple(
+            result_of_log(
+                each.history,
+                each.votes,
+                each.rules,
+                each.rewards,
+                each.start,
+                each.stop,
+                {name: values[:, i] for name, values in log.items()},
+            )
+            for each, log in zip(policy, logs, strict=True)
+        )
+        for i, policy in enumerate(policies)
+    ]
 
 
 def with_places(

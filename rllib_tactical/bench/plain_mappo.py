@@ -17,7 +17,6 @@ from envs.market import MarketSpec
 from rllib_tactical.bundle.networks import Actor, Critic, Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.decision.votes import constant_votes
-from rllib_tactical.domain.simulation.episodes import ReplaySet
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
 from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import (
@@ -74,7 +73,7 @@ class PlainMappo:
         self.rules = spec.rules
         self.histories = spec.histories
         self.confidence = spec.train_confidence
-        self.replay = ReplaySet(spec.replays(training.num_envs, training.seed, group_size))
+        self.replay = spec.replay_set(training.num_envs, training.seed, group_size)
         self.rng = np.random.default_rng(training.seed)
         self.actors = [
             Actor(

@@ -193,7 +193,7 @@ def _cells(results: list[dict[str, Any]]) -> dict[str, str]:
         "trades": with_error([each["trades"] for each in policy]),
         "oracle's": f"{np.mean([point['oracle']['trades'] for point in last]):.1f}",
         "win rate": _rates(policy),
-        f"for {WIN_RATE:.0%}: score, trades, win rate": _for_target(results),
+        **_for_target(results),
         "costs $": f"{np.mean([each['costs'] for each in policy]):.0f}",
         "scale": " ".join(f"{point['scale']:g}" for point in last),
         "sampled trades/session first, last": ", ".join(
@@ -221,15 +221,18 @@ def _rates(played: list[dict[str, Any]]) -> str:
     return f"{np.mean(rates):.0%}" if rates else "-"
 
 
-def _for_target(results: list[dict[str, Any]]) -> str:
-    """Return what the thresholds chosen for a win rate bring."""
+def _for_target(results: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what the thresholds chosen for a win rate bring; the coupled market has none."""
+    if any("win_rate" not in found["best"] for found in results):
+        return {}
     figures = [found["best"]["win_rate"]["figures"] for found in results]
     scores = [
         score(found["market"], each, found["best"]["oracle"])
         for found, each in zip(results, figures, strict=True)
     ]
     trades = [each["trades"] for each in figures]
-    return f"{with_error(scores)}, {with_error(trades)}, {_rates(figures)}"
+    shown = f"{with_error(scores)}, {with_error(trades)}, {_rates(figures)}"
+    return {f"for {WIN_RATE:.0%}: score, trades, win rate": shown}
 
 
 def _agents(results: Results) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.synthetic import MARKETS
+from rllib_tactical.synthetic.coupled import COUPLED, PLACES
 from rllib_tactical.synthetic.parameters import UNTUNED
 
 BASE: Final = "default"
@@ -27,6 +29,8 @@ names a preset."""
 SAMPLED: Final[Changes] = {"training.credit": "sampled"}
 RUNNER: Final[Changes] = {"training.num_env_runners": 1}
 AHEAD: Final[Changes] = {**RUNNER, "training.overlap": 1}
+
+ONE_PLACE: Final[Changes] = {"training.episodes.positions": PLACES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,19 @@ QUESTIONS: Final = {
                 Variant("sampled credit, one update ahead", SAMPLED | AHEAD),
             ),
         ),
+        Question(
+            COUPLED,
+            "Four instruments share one place: does the critic know what the place is worth?",
+            (
+                Variant("one place", ONE_PLACE),
+                Variant("each trains for itself", {}),
+                Variant("no critic", {**ONE_PLACE, "model.critic": "none"}),
+                Variant("independent critics", {**ONE_PLACE, "model.critic": "independent"}),
+                Variant("critic without bars", {**ONE_PLACE, "model.critic": "account"}),
+                Variant("sequential updates", {**ONE_PLACE, "training.updates": "sequential"}),
+            ),
+            (COUPLED,),
+        ),
         Question("drawn", "How much on markets that nothing was tuned on?", (DEFAULT,), UNTUNED),
     )
 }
@@ -273,8 +290,9 @@ def configured(changes: Changes) -> TacticalConfig:
         # a preset sets the bonuses; how P&L is rewarded is another question
         plain["rewards"] |= {k: v for k, v in preset.items() if k not in ("pnl_scale", "timing")}
     for dotted, value in rest.items():
-        section, key = dotted.split(".", 1)
-        plain[section][key] = list(value) if isinstance(value, tuple) else value
+        *sections, key = dotted.split(".")
+        place = functools.reduce(dict.__getitem__, sections, plain)
+        place[key] = list(value) if isinstance(value, tuple) else value
     return from_dict(TacticalConfig, plain, "study")
 
 

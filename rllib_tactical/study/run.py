@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from rllib_tactical.rl.sampling.market_ref import MarketHandle
 from rllib_tactical.rl.training.metrics import iteration_metrics
 from rllib_tactical.rl.training.validation import Validation, equal_size, validate
 from rllib_tactical.runtime.process import limit_threads, without_expected_noise
+from rllib_tactical.study.coupled import coupled_histories, evaluated_coupled
 from rllib_tactical.study.experiments import Run
 from rllib_tactical.study.scoring import (
     evaluated,
@@ -37,6 +39,7 @@ from rllib_tactical.study.scoring import (
     trade_votes,
 )
 from rllib_tactical.synthetic import SyntheticMarket, make_market
+from rllib_tactical.synthetic.coupled import COUPLED, PLACES
 
 UNSEEN: Final = 1_000
 """Added to a run's seed to get the seed of the unseen market."""
@@ -53,6 +56,9 @@ WIN_RATE: Final = 0.75
 
 FORMAT: Final = 3
 
+
+Parts = Sequence[tuple[MarketHistory, Split]]
+"""Instruments with their validation bars."""
 
 commit: Final = functools.cache(git_commit)
 """The commit at the first call: later the checkout may change, the loaded code does not."""
@@ -74,18 +80,28 @@ def train_run(run: Run) -> dict[str, Any]:
     limit_threads()
     commit()
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-    config = run.config
-    _, history = _market(run.market, run.seed, run.train_bars, run.difficulty)
-    train, validation, _ = split_history(len(history), SPLITS)
-    spec = MarketSpec.from_config(config, (MarketPart(history, train),))
-    windows = np.arange(history.first_decision, train.stop, STANDARDIZATION_STEP)
-    standardization = Standardization.estimate(history.inputs.gather(windows))
+    config, histories = run.config, _histories(run)
+    train, validation, _ = split_history(len(histories[0]), SPLITS)
+    spec = MarketSpec.from_config(
+        config, tuple(MarketPart(history, train) for history in histories)
+    )
+    windows = np.arange(histories[0].first_decision, train.stop, STANDARDIZATION_STEP)
+    standardization = Standardization.estimate(
+        np.concatenate([history.inputs.gather(windows) for history in histories])
+    )
     with without_expected_noise():
         algorithm = build_config(config, MarketHandle(spec), standardization).build_algo()
     try:
-        return _trained(run, config, algorithm, history, validation)
+        return _trained(run, config, algorithm, [(each, validation) for each in histories])
     finally:
         algorithm.stop()
+
+
+def _histories(run: Run) -> tuple[MarketHistory, ...]:
+    """Return the instruments that a run trains on, at the same times."""
+    if run.market == COUPLED:
+        return coupled_histories(run.seed, run.train_bars)
+    return (_market(run.market, run.seed, run.train_bars, run.difficulty)[1],)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +112,7 @@ class _Candidate:
     validation: Validation
 
 
-def _trained(
-    run: Run, config: TacticalConfig, algorithm: Any, history: MarketHistory, validation: Split
-) -> dict[str, Any]:
+def _trained(run: Run, config: TacticalConfig, algorithm: Any, parts: Parts) -> dict[str, Any]:
     begun, processor_begun = time.monotonic(), time.process_time()
     regression = _pretrained(config, algorithm)
     wall, processor = time.monotonic() - begun, time.process_time() - processor_begun
@@ -117,7 +131,7 @@ def _trained(
         sampled_trades.append(row["trades"] / sampled)
         if steps * EVALUATIONS >= run.steps * (len(curve) + 1):
             engine = TorchEngine(actor_weights_of(algorithm), config.model.network)
-            found = _Candidate(engine, _validated(config, engine, history, validation))
+            found = _Candidate(engine, _validated(config, engine, parts))
             if best is None or found.validation.net_pnl > best.validation.net_pnl:
                 best = found
             curve.append(
@@ -151,8 +165,8 @@ def _trained(
             "last": float(np.mean(sampled_trades[-few:])),
         },
         "curve": curve,
-        "best": _evaluate_best(run, config, best, history, validation),
-        "regression": _evaluate_regression(run, config, regression, history, validation),
+        "best": _evaluate_best(run, config, best, parts),
+        "regression": _evaluate_regression(run, config, regression, parts),
         "training": to_dict(config.training),
     }
 
@@ -169,35 +183,34 @@ def _evaluate_regression(
     run: Run,
     config: TacticalConfig,
     engine: LogitsEngine | None,
-    history: MarketHistory,
-    validation: Split,
+    parts: Parts,
 ) -> dict[str, Any] | None:
     """Trade all of the unseen market with the actors as pre-training left them."""
     if engine is None:
         return None
-    found = _Candidate(engine, _validated(config, engine, history, validation))
+    found = _Candidate(engine, _validated(config, engine, parts))
     return {"by_scale": found.validation.by_scale, **_evaluate(run, config, found, whole=True)}
 
 
 def _validated(
     config: TacticalConfig,
     engine: LogitsEngine,
-    history: MarketHistory,
-    validation: Split,
+    parts: Parts,
     target: float | None = None,
 ) -> Validation:
     """Return the score on validation bars, at equal size as on the unseen market.
 
-    A larger order is no better vote.
+    A larger order is no better vote. Several instruments are those of the coupled market.
     """
     training = config.training
     return validate(
         engine,
-        [(history, validation)],
+        parts,
         equal_size(config.rules),
         training.temperature_scales,
         training.train_confidence,
         target,
+        PLACES if len(parts) > 1 else None,
     )
 
 
@@ -205,6 +218,8 @@ def _evaluate(
     run: Run, config: TacticalConfig, found: _Candidate, whole: bool = False
 ) -> dict[str, Any]:
     """Trade a part of the unseen market, or all, with the scale that is best on validation bars."""
+    if run.market == COUPLED:
+        return _evaluate_coupled(run, config, found, whole)
     market, unseen = _unseen(run)
     start = unseen.first_decision
     stop = len(unseen) if whole else min(len(unseen), start + CURVE_BARS)
@@ -219,18 +234,33 @@ def _evaluate(
     }
 
 
+def _evaluate_coupled(
+    run: Run, config: TacticalConfig, found: _Candidate, whole: bool
+) -> dict[str, Any]:
+    seed, bars = UNSEEN + run.seed, run.test_bars
+    start = coupled_histories(seed, bars)[0].first_decision
+    stop = bars if whole else min(bars, start + CURVE_BARS)
+    scale = found.validation.temperature_scale
+    return evaluated_coupled(config, found.engine, scale, seed, bars, start, stop)
+
+
 def _evaluate_best(
-    run: Run, config: TacticalConfig, best: _Candidate, history: MarketHistory, validation: Split
+    run: Run, config: TacticalConfig, best: _Candidate, parts: Parts
 ) -> dict[str, Any]:
     """Trade all of the unseen market with the actors that were best on validation bars.
 
-    With every scale, without each agent, and with a threshold for a win rate of WIN_RATE.
+    With every scale, without each agent, and with a threshold for a win rate of WIN_RATE; on the
+    coupled market with every scale alone.
     """
+    if run.market == COUPLED:
+        by_scale = best.validation.by_scale
+        return {"by_scale": by_scale, **_evaluate_coupled(run, config, best, whole=True)}
+    ((history, validation),) = parts
     market, unseen = _unseen(run)
     start, stop = unseen.first_decision, len(unseen)
     logits = logits_between(best.engine, unseen, start, stop)
     scale = best.validation.temperature_scale
-    wanted = _validated(config, best.engine, history, validation, WIN_RATE)
+    wanted = _validated(config, best.engine, parts, WIN_RATE)
     scales = _scales_without(config, best.engine, history, validation)
     return {
         "scale": scale,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from rllib_tactical.backtest.engine import run_backtest
+from rllib_tactical.backtest.result import BacktestResult
 from rllib_tactical.backtest.shapley import agent_values
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.config.schema import TacticalConfig
@@ -48,19 +51,25 @@ def trade_votes(
     history: MarketHistory, votes: Votes, rules: Rules, start: int, stop: int
 ) -> Performance:
     """Trade votes (K, 3) of the bars ``start`` <= t < ``stop`` at equal size."""
-    result = run_backtest(history, votes, equal_size(rules), start, stop)
-    equity = result.equity["equity"].to_numpy()
+    return performance_of([run_backtest(history, votes, equal_size(rules), start, stop)])
+
+
+def performance_of(results: Sequence[BacktestResult]) -> Performance:
+    """Return the performance of instruments together that were traded on the same bars."""
+    history, start, stop = results[0].history, results[0].start, results[0].stop
+    equity = sum(result.equity["equity"].to_numpy() for result in results)
     last = np.flatnonzero(history.sessions.is_last[start:stop])
-    pnl = np.diff(equity[last])  # whole sessions only; the account is flat between them
+    pnl = np.diff(np.asarray(equity)[last])  # whole sessions; the account is flat between them
     count = max(1, len(pnl))
-    bars = (stop - start) / _session_bars(history)
+    sessions = (stop - start) / _session_bars(history)
+    trades = pd.concat([result.trades for result in results])
     return Performance(
-        net=float(result.net_pnl / bars),
+        net=float(sum(result.net_pnl for result in results) / sessions),
         error=float(pnl.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
-        trades=len(result.trades) / bars,
-        costs=float(result.trades["costs"].sum()) / bars,
+        trades=len(trades) / sessions,
+        costs=float(trades["costs"].sum()) / sessions,
         sessions=len(pnl),
-        win_rate=float((result.trades["pnl"] > 0).mean()) if len(result.trades) else None,
+        win_rate=float((trades["pnl"] > 0).mean()) if len(trades) else None,
     )
 
 

@@ -44,7 +44,7 @@ class SharedMarket:
         parts = self.handle.open().parts
         spec = MarketSpec.from_config(config, parts)
         training = config.training
-        spec.replays(training.num_envs, seed=0, group_size=training.accounts_per_bar)
+        spec.replay_set(training.num_envs, seed=0, group_size=training.accounts_per_bar)
         prepared = tuple(
             PreparedPart(part.history, splits, source)
             for part, splits, source in zip(parts, self.splits, self.sources, strict=True)

@@ -9,7 +9,7 @@ from rllib_tactical.config.loader import from_dict
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.domain.simulation.history import Split, build_history
 from rllib_tactical.domain.types import AGENTS
-from rllib_tactical.errors import ConfigError
+from rllib_tactical.errors import ConfigError, DataError
 from tests.market import INSTRUMENT, random_bars, random_history, random_spec, sessions_of_length
 
 FIRST = random_history(900, seed=1)
@@ -34,6 +34,23 @@ def test_groups_are_dealt_out_evenly_and_every_instrument_gets_one():
         SPEC.replays(4, seed=0, group_size=4)
     with pytest.raises(ConfigError, match=r"whole groups of accounts_per_bar \(3\)"):
         SPEC.replays(10, seed=0, group_size=3)
+
+
+def test_instruments_that_share_places_have_as_many_accounts_on_the_same_bars():
+    other = dataclasses.replace(INSTRUMENT, symbol="OTHER")
+    history = build_history(random_bars(900, 5), sessions_of_length(900), other)
+    part = MarketPart(history, Split("train", 0, 900))
+    episodes = dataclasses.replace(SPEC.episodes, positions=1)
+    spec = dataclasses.replace(SPEC, parts=(SPEC.parts[0], part), episodes=episodes)
+    first, second = spec.replay_set(8, seed=1, group_size=2).replays
+    np.testing.assert_array_equal(first.t, second.t)
+    assert spec.replay_set(8, seed=1).account_features().shape == (8, 5)
+    with pytest.raises(ConfigError, match="a multiple of accounts_per_bar x instruments, 2 x 2"):
+        spec.replay_set(6, seed=1, group_size=2)
+    with pytest.raises(DataError, match="TEST and OTHER differ in times"):
+        dataclasses.replace(SPEC, episodes=episodes).replay_set(8)
+    with pytest.raises(ConfigError, match=r"episodes\.positions must be None here"):
+        TacticalParallelEnv(spec)
 
 
 def test_episodes_of_the_environment_draw_their_instrument():

@@ -58,6 +58,14 @@ def test_what_updates_add_to_the_regression_is_answered_from_the_same_runs() -> 
     assert len(answer(QUESTIONS["regression"], [(run_of(), sampled)]).lines) == 0
 
 
+def test_the_coupled_market_has_no_target_for_the_win_rate() -> None:
+    variant = QUESTIONS["coupled"].variants[0]
+    result = result_of(run_of("coupled", variant=variant), 100.0)
+    del result["best"]["win_rate"], result["best"]["margins"]
+    (line,) = answer(QUESTIONS["coupled"], [(run_of("coupled", variant=variant), result)]).lines
+    assert (line.mean, line.cells["trades"]) == (50.0, "8.0")
+
+
 def test_results_without_the_scales_chosen_anew_are_read() -> None:
     older, newer = (result_of(run_of(seed=seed), 100.0) for seed in (1, 2))
     del older["best"]["without_rescaled"]

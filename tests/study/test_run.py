@@ -37,9 +37,9 @@ def test_an_evaluation_on_the_way_takes_a_part_and_the_best_actors_everything(
     history = make_market("momentum", asked.seed, asked.train_bars).history()
     _, validation, _ = split_history(len(history), run.SPLITS)
     engine = TorchEngine(weights)
-    found = run._Candidate(engine, run._validated(asked.config, engine, history, validation))
+    found = run._Candidate(engine, run._validated(asked.config, engine, [(history, validation)]))
     part = run._evaluate(asked, asked.config, found)
-    whole = run._evaluate_best(asked, asked.config, found, history, validation)
+    whole = run._evaluate_best(asked, asked.config, found, [(history, validation)])
     # between the closes that fall in 576 bars, and in the 1,641 after the warm-up
     assert (part["oracle"]["sessions"], whole["oracle"]["sessions"]) == (1, 5)
     assert part["policy"]["sessions"] == 1

@@ -12,7 +12,11 @@ from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.preconditions import require_shape
 from rllib_tactical.domain.simulation.history import MarketHistory, Split
 from rllib_tactical.domain.simulation.rewards import RewardConfig
-from rllib_tactical.domain.simulation.simulator import Simulator
+from rllib_tactical.domain.simulation.simulator import (
+    ACCOUNT_FEATURES,
+    COUPLED_FEATURES,
+    Simulator,
+)
 from rllib_tactical.domain.simulation.transition import Step
 from rllib_tactical.domain.types import (
     NUM_AGENTS,
@@ -32,6 +36,8 @@ class EpisodeConfig(StrictConfig):
     ``kind`` "bars": a fixed number of bars (``length``) from a random bar; "session": a random
     session from its first bar to its last. What fills cost is multiplied by a factor drawn per
     account and episode between the two ``cost_factors``; sizes are made for the nominal costs.
+    ``positions``: most positions that all instruments together may have open, on accounts that
+    replay the same times; None: each instrument for itself.
 
     Raises:
         ConfigError: a value is outside its range; the message names the field.
@@ -40,6 +46,7 @@ class EpisodeConfig(StrictConfig):
     kind: str = "bars"
     length: int = 256
     cost_factors: tuple[float, float] = (1.0, 1.0)
+    positions: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("bars", "session"):
@@ -52,6 +59,13 @@ class EpisodeConfig(StrictConfig):
                 "episodes.cost_factors must be two numbers, 0 <= low <= high, "
                 f"found {self.cost_factors!r}"
             )
+        if self.positions is not None and self.positions < 1:
+            raise ConfigError(f"episodes.positions must be None or >= 1, found {self.positions!r}")
+
+    @property
+    def account_features(self) -> tuple[str, ...]:
+        """Names of what the critic sees of an account."""
+        return ACCOUNT_FEATURES if self.positions is None else COUPLED_FEATURES
 
 
 @dataclass(slots=True)
@@ -168,7 +182,10 @@ class Replay:
 
     def step(self, votes: Votes) -> ReplayStep:
         """Step every episode by one bar. Restart ended episodes before the next step."""
-        step = self.simulator.step(votes)
+        return self.ended(self.simulator.step(votes))
+
+    def ended(self, step: Step) -> ReplayStep:
+        """Return what the accounts did, with the episodes that ended by it."""
         terminated = self.simulator.equity <= 0.0
         truncated = (self.simulator.t >= self._stop_t) & ~terminated
         return ReplayStep(step, terminated, truncated)
@@ -282,9 +299,16 @@ class ReplaySet:
             ArrayError: votes of another rank, shape or dtype, or out of range.
         """
         require_shape(votes.index, (self.num_accounts, NUM_AGENTS), np.integer, "votes.index")
-        moved = []
-        for k, replay in enumerate(self.replays):
-            moved.append(replay.step(votes.take(slice(self._edges[k], self._edges[k + 1]))))
+        return self.joined(
+            [replay.step(self.part_of(votes, k)) for k, replay in enumerate(self.replays)]
+        )
+
+    def part_of(self, votes: Votes, k: int) -> Votes:
+        """Return those of votes (N, 3) that are of replay ``k``."""
+        return votes.take(slice(self._edges[k], self._edges[k + 1]))
+
+    def joined(self, moved: list[ReplayStep]) -> Outcome:
+        """Return the steps of all replays as one."""
 
         def joined(name: str) -> Any:
             return np.concatenate([getattr(part.step, name) for part in moved])

@@ -50,6 +50,8 @@ ACCOUNT_FEATURES: Final = (
 )
 """What the critic sees of an account; the market's part is in ``history.MARKET_FEATURES``."""
 
+COUPLED_FEATURES: Final = (*ACCOUNT_FEATURES, "places_held_elsewhere")
+"""What it sees of an account that shares places for positions with those of other instruments."""
 
 _ACCOUNT_STATE: Final = (
     "t",

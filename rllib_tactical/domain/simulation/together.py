@@ -14,6 +14,7 @@ from rllib_tactical.domain.decision.position_budget import PositionBudget
 from rllib_tactical.domain.decision.votes import Votes
 from rllib_tactical.domain.simulation.simulator import Simulator
 from rllib_tactical.domain.simulation.transition import Step
+from rllib_tactical.domain.types import NUM_AGENTS
 
 Report = Callable[[int, int, Step], None]
 """Called with the instrument's number, the row of its votes, and what its step did."""
@@ -22,20 +23,23 @@ Report = Callable[[int, int, Step], None]
 def step_together(
     simulators: Sequence[Simulator], votes: Sequence[Votes], places: int, report: Report
 ) -> None:
-    """Step every simulator (N = 1) from where it stands through all but the last of its votes.
+    """Step every simulator from where it stands through all but the last of its votes.
 
-    After its last bar an instrument gives its place back.
+    The N accounts of a simulator stand on one bar; the accounts of one number share places. After
+    its last bar an instrument gives its places back.
 
     Args:
         simulators: one for each instrument; the bars must be of one length.
-        votes: of each, (K, 3) at the closes of the K bars from where its simulator stands.
+        votes: of each, (K, N, 3) at the closes of the K bars from where its simulator stands; or
+            (K, 3) where N = 1.
         places: most positions that may be open at a time.
         report: told about every step.
 
     Raises:
         ConfigError: there is no place, or no instrument.
     """
-    budget = PositionBudget(len(simulators), places)
+    accounts = simulators[0].num_accounts if simulators else 1
+    budget = PositionBudget(len(simulators), places, accounts)
     first = [int(simulator.t[0]) for simulator in simulators]
     length = [len(each.index) for each in votes]
     times = [
@@ -50,13 +54,21 @@ def step_together(
         for k in together.tolist():
             row = int(simulators[k].t[0]) - first[k]
             over = row == length[k] - 1
-            budget.mark(k, 0 if over else int(simulators[k].side[0]))
+            budget.mark(k, 0 if over else simulators[k].side)
             if not over:
                 rows.append((k, row))
         for k, row in rows:
-            simulator, vote = simulators[k], slice(row, row + 1)
-            simulator.full = np.array([budget.full_for(k)])
-            step = simulator.step(Votes(votes[k].index[vote], votes[k].confidence[vote]))
-            if step.decision.execute[0] and not step.decision.closes[0]:
-                budget.order(k)
+            index, confidence = votes[k].index[row], votes[k].confidence[row]
+            shape = (accounts, NUM_AGENTS)
+            step = step_within(
+                budget, k, simulators[k], Votes(index.reshape(shape), confidence.reshape(shape))
+            )
             report(k, row, step)
+
+
+def step_within(budget: PositionBudget, account: int, simulator: Simulator, votes: Votes) -> Step:
+    """Step one instrument's accounts, which open positions only where there is a place for them."""
+    simulator.full = budget.full_for(account)
+    step = simulator.step(votes)
+    budget.order(account, step.decision.execute & ~step.decision.closes)
+    return step

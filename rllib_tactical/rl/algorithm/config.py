@@ -16,7 +16,6 @@ from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import TacticalConfig
 from rllib_tactical.config.training import TrainingConfig
 from rllib_tactical.domain.simulation.history import MARKET_FEATURES
-from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS
 from rllib_tactical.rl.algorithm.ablations import check_ablations, class_for
 from rllib_tactical.rl.algorithm.connector import CentralizedBatch
@@ -162,6 +161,7 @@ def _linear(training: TrainingConfig, value: float, end_factor: float) -> float 
 def module_spec(config: TacticalConfig, standardization: Standardization) -> MultiRLModuleSpec:
     """Return the specification of the four modules: three actors and the learner-only critic."""
     scale = dataclasses.asdict(standardization)
+    of_account = config.training.episodes.account_features
     specs = {
         agent: RLModuleSpec(
             module_class=ActorModule,
@@ -183,7 +183,7 @@ def module_spec(config: TacticalConfig, standardization: Standardization) -> Mul
         observation_space=OBSERVATION_SPACE,
         action_space=ACTION_SPACE,
         model_config={
-            "account_features": len(ACCOUNT_FEATURES) + len(MARKET_FEATURES),
+            "account_features": len(of_account) + len(MARKET_FEATURES),
             "hidden": config.model.hidden_sizes,
             "dropout": config.model.dropout_rate,
             "shared_head": config.model.critic_heads == "shared",

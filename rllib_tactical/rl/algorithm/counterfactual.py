@@ -26,7 +26,6 @@ from torch import Tensor
 
 from rllib_tactical.config.training import CounterfactualConfig
 from rllib_tactical.domain.decision.actions import WAIT
-from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS, BoolArray, FloatArray, IntArray
 from rllib_tactical.rl.algorithm.connector import (
     VALUE_ROWS,
@@ -147,7 +146,7 @@ class CounterfactualBatch(CentralizedBatch):
 
     def _flat_values(self, critic: Any, t: IntArray, device: torch.device) -> FloatArray:
         """Return the critic's values (N, 3) of a fresh account that is flat on bars ``t`` (N,)."""
-        account = np.zeros((len(t), 1, len(ACCOUNT_FEATURES)), dtype=np.float32)
+        account = np.zeros((len(t), 1, len(self._spec.episodes.account_features)), dtype=np.float32)
         inputs = torch.from_numpy(self._histories.gather(t)).to(device)
         return values_of(critic, inputs, self._state(t, account, device))[:, 0]
 

@@ -73,7 +73,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         self._confidence = market.train_confidence
         # accounts on one bar share what an actor computes; an evaluation would count them as copies
         group = 1 if self.config.in_evaluation else self.config.env_config["accounts_per_bar"]
-        self.env = _ReplaySpaces(ReplaySet(market.replays(self.num_envs, seed, group)))
+        self.env = _ReplaySpaces(market.replay_set(self.num_envs, seed, group))
         lengths = [len(part.history) for part in market.parts]
         self._market_key = self.config.env_config["stage"], lengths, self.num_envs, group
         folder = self.config.env_config[RECORD_TO]
@@ -240,7 +240,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     def _rollout(self, steps: int, explore: bool, random_actions: bool) -> list[JointEpisode]:
         replay, accounts = self.env.replay, self.num_envs
         size = replay.group_size
-        buffer = RolloutBuffer.empty(steps, accounts, size)
+        features = replay.account_features().shape[1]
+        buffer = RolloutBuffer.empty(steps, accounts, size, features)
         first = np.zeros(accounts // size, dtype=np.int64)
         segments: list[JointEpisode] = []
         sums = dict.fromkeys(TRADING_METRICS, 0.0)

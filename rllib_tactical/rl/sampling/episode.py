@@ -23,10 +23,11 @@ class JointEpisode:
     accounts, so the accounts of a bar reach the same learner.
 
     ``t`` (L+1,) int32: the running bar number (over all instruments) of each state, the last one
-    included; ``account`` (L+1, K, 4) float32; ``actions`` (L, K, 3) int8; ``logp`` and ``rewards``
-    (L, K, 3) float32, ``logp`` (L, K, 0) where no actor learns from it; ``terminated`` (L, K) bool:
-    the account's episode ended with this step, and its next state belongs to another one.
-    ``ended``: the episodes of all accounts end with the last step. ``custom_data`` is what a user's
+    included; ``account`` (L+1, K, F) float32 with F account features; ``actions`` (L, K, 3) int8;
+    ``logp`` and ``rewards`` (L, K, 3) float32, ``logp`` (L, K, 0) where no actor learns from it;
+    ``terminated`` (L, K) bool: the account's episode ended with this step, and its next state
+    belongs to another one. ``ended``: the episodes of all accounts end with the last step.
+    ``custom_data`` is what a user's
     callbacks keep with an episode. Pickled, the arrays are packed without loss.
     """
 

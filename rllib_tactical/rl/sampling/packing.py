@@ -23,7 +23,7 @@ from rllib_tactical.domain.types import (
     IntArray,
 )
 
-_SHAPE: Final = struct.Struct("<IIB")
+_SHAPE: Final = struct.Struct("<IIBB")
 _VOTES: Final = (NUM_ACTIONS,) * NUM_AGENTS
 _CODES: Final = (3, 2, *_VOTES)
 """Side of the position (short, flat, long), whether the account's episode ends, the votes."""
@@ -52,9 +52,10 @@ class Steps(NamedTuple):
 def packed(steps: Steps) -> bytes:
     """Return the steps of K accounts as bytes."""
     length, accounts = steps.terminated.shape
-    out = [_SHAPE.pack(length, accounts, steps.logp.shape[-1])]
+    features = steps.account.shape[-1]
+    out = [_SHAPE.pack(length, accounts, steps.logp.shape[-1], features)]
     _write_changes(out, steps.t[:, None] - _rows(length + 1))
-    side, pnl, bars, drawdown = np.moveaxis(steps.account, -1, 0)
+    side, pnl, bars, *slow = np.moveaxis(steps.account, -1, 0)
     code = np.zeros((length + 1, accounts), dtype=np.uint8)
     places = np.sign(np.nan_to_num(side)).astype(np.int64) + 1
     votes = np.moveaxis(steps.actions.astype(np.int64), -1, 0)
@@ -70,7 +71,8 @@ def packed(steps: Steps) -> bytes:
     opened = _opened(bars, held)
     _write_changes(out, opened)
     _write_others(out, bars, _bars_in_trade(opened, held))
-    _write_changes(out, drawdown)
+    for feature in slow:
+        _write_changes(out, feature)
     first = steps.rewards[..., 0]
     _write_others(out, first, np.zeros_like(first))
     for i in range(1, NUM_AGENTS):
@@ -85,7 +87,7 @@ def packed(steps: Steps) -> bytes:
 
 def unpacked(data: bytes) -> Steps:
     """Return what was packed."""
-    length, accounts, logged = _SHAPE.unpack_from(data)
+    length, accounts, logged, features = _SHAPE.unpack_from(data)
     source = _Reader(data, _SHAPE.size)
     shape = (length + 1, accounts)
     t = source.changes((length + 1, 1), np.int32)[:, 0] + _rows(length + 1)[:, 0]
@@ -93,11 +95,12 @@ def unpacked(data: bytes) -> Steps:
     place, ended, *votes = np.unravel_index(code, _CODES)
     predicted = (place - 1).astype(np.float32)
     held = predicted != 0
-    account = np.empty((*shape, 4), dtype=np.float32)
+    account = np.empty((*shape, features), dtype=np.float32)
     account[..., 0] = source.others(predicted)
     account[..., 1] = source.others(np.zeros(shape, dtype=np.float32))
     account[..., 2] = source.others(_bars_in_trade(source.changes(shape, np.int32), held))
-    account[..., 3] = source.changes(shape, np.float32)
+    for i in range(3, features):
+        account[..., i] = source.changes(shape, np.float32)
     actions = np.stack(votes, axis=-1)[:-1].astype(np.int8)
     rewards = np.empty((length, accounts, NUM_AGENTS), dtype=np.float32)
     rewards[..., 0] = source.others(np.zeros((length, accounts), dtype=np.float32))

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from envs.market import MarketSpec
 from rllib_tactical.artifacts.atomic import atomic_write_bytes
-from rllib_tactical.domain.simulation.simulator import ACCOUNT_FEATURES
 from rllib_tactical.domain.types import AGENTS, AnyArray
 from rllib_tactical.rl.sampling.episode import JointEpisode
 
@@ -58,11 +57,12 @@ def rollout_table(segments: list[JointEpisode], market: MarketSpec) -> pa.Table:
 
     Columns: ``segment`` number in the file and ``account`` in its group; ``symbol``, ``bar`` of the
     instrument's history, ``timestamp`` (its UTC open time); the account's state, named as in
-    ``ACCOUNT_FEATURES``; per agent ``action`` (index), ``logp`` of it when it was drawn, and
-    ``reward``; ``terminated``: the account's episode ended for good; ``ended``: the episodes of
-    the whole group ended.
+    ``EpisodeConfig.account_features``; per agent ``action`` (index), ``logp`` of it when it was
+    drawn, and ``reward``; ``terminated``: the account's episode ended for good; ``ended``: the
+    episodes of the whole group ended.
     """
-    parts = [_columns(k, segment) for k, segment in enumerate(segments) if len(segment)]
+    features = market.episodes.account_features
+    parts = [_columns(k, segment, features) for k, segment in enumerate(segments) if len(segment)]
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     t = joined.pop("t")
     offsets = market.histories.offsets
@@ -82,7 +82,7 @@ def rollout_table(segments: list[JointEpisode], market: MarketSpec) -> pa.Table:
     return pa.table(first | where | joined)
 
 
-def _columns(number: int, segment: JointEpisode) -> dict[str, AnyArray]:
+def _columns(number: int, segment: JointEpisode, features: tuple[str, ...]) -> dict[str, AnyArray]:
     bars, accounts = len(segment), segment.accounts
     ended = np.zeros((bars, accounts), dtype=np.bool_)
     ended[-1] = segment.ended
@@ -91,7 +91,7 @@ def _columns(number: int, segment: JointEpisode) -> dict[str, AnyArray]:
         "account": np.broadcast_to(np.arange(accounts, dtype=np.int16), (bars, accounts)),
         "t": np.broadcast_to(segment.t[:-1, None].astype(np.int64), (bars, accounts)),
     }
-    for i, name in enumerate(ACCOUNT_FEATURES):
+    for i, name in enumerate(features):
         grid[name] = segment.account[:-1, :, i]
     for i, agent in enumerate(AGENTS):
         grid[f"action_{agent}"] = segment.actions[..., i]

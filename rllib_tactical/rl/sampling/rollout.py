@@ -31,13 +31,16 @@ class RolloutBuffer:
     terminated: BoolArray
 
     @classmethod
-    def empty(cls, steps: int, accounts: int, size: int) -> RolloutBuffer:
-        """Return a buffer for ``steps`` steps of ``accounts`` accounts in groups of ``size``."""
+    def empty(cls, steps: int, accounts: int, size: int, features: int) -> RolloutBuffer:
+        """Return a buffer for ``steps`` steps of ``accounts`` accounts in groups of ``size``.
+
+        The critic sees ``features`` numbers of each account.
+        """
         agents = (steps, accounts, NUM_AGENTS)
         return cls(
             size,
             t=np.empty((steps + 1, accounts // size), dtype=np.int32),
-            account=np.empty((steps + 1, accounts, 4), dtype=np.float32),
+            account=np.empty((steps + 1, accounts, features), dtype=np.float32),
             actions=np.empty(agents, dtype=np.int8),
             logp=np.empty(agents, dtype=np.float32),
             rewards=np.empty(agents, dtype=np.float32),

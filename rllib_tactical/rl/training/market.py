@@ -123,8 +123,9 @@ def prepare_market(
     spec = MarketSpec.from_config(
         config, tuple(MarketPart(part.history, part.splits[0]) for part in parts)
     )
-    # raises for a split too short for an episode, or fewer groups of accounts than instruments
-    spec.replays(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
+    # raises for a split too short for an episode, fewer groups of accounts than instruments, or
+    # instruments that are to share places but have other bars
+    spec.replay_set(config.training.num_envs, seed=0, group_size=config.training.accounts_per_bar)
     windows = np.concatenate([_training_windows(part, len(parts)) for part in parts])
     origin = MarketFiles.of(sources, bar_seconds, splits)
     return TrainingMarket(spec, parts, Standardization.estimate(windows), origin)

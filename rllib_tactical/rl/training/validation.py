@@ -12,6 +12,7 @@ import numpy as np
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import daily_pnl, sharpe_ratio
 from rllib_tactical.backtest.result import BacktestResult
+from rllib_tactical.backtest.together import Voted, run_side_by_side
 from rllib_tactical.bundle.inference import LogitsEngine, logits_of
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import constant_votes, greedy_votes, softmax
@@ -155,53 +156,103 @@ def validate(
     scales: tuple[float, ...],
     train_confidence: float,
     target: float | None = None,
+    positions: int | None = None,
 ) -> Validation:
     """Trade a split of every instrument greedily with every temperature scale and keep the best.
 
-    P&L and trades are sums over the instruments, each traded by an account of its own. One pass of
+    P&L and trades are sums over the instruments, each traded by an account of its own, with at most
+    ``positions`` open at a time, all together. One pass of
     the networks serves all scales. Of scales that earn nearly as much (AS_GOOD) the one with the
     fewest trades is the best, then the one named first. Where none earns more than its standard
     error (SURE) one that never trades is the best, if there is one.
     """
-    metrics = [
-        trade_part(engine, *part, rules, scales, train_confidence, target=target) for part in parts
-    ]
+    metrics = trade_parts(
+        engine, parts, rules, scales, train_confidence, target=target, positions=positions
+    )
     return combine(metrics, scales, rules, target)
 
 
-def trade_part(
+@dataclass(frozen=True, slots=True)
+class _Traded:
+    """One instrument's split traded with every choice, and by the training rule."""
+
+    results: list[BacktestResult]
+    training: BacktestResult
+
+
+def trade_parts(
+    engine: LogitsEngine,
+    parts: Sequence[tuple[MarketHistory, Split]],
+    rules: Rules,
+    scales: tuple[float, ...],
+    train_confidence: float,
+    at_equal_size: bool = False,
+    target: float | None = None,
+    positions: int | None = None,
+) -> list[PartMetrics]:
+    """Trade every instrument's split with every temperature scale; with the best at equal size too.
+
+    The last only where it is asked for, to be compared with an oracle. With ``positions`` the
+    instruments together have so many positions open at most.
+    """
+    voted = [_votes_of(engine, *part, rules, scales, train_confidence, target) for part in parts]
+    if positions is None:
+        played = [[_trade(each) for each in choices] for choices in voted]
+    else:
+        played = _trade_together(voted, positions, len(scales))
+    traded = [_Traded(results[:-1], results[-1]) for results in played]
+    return [_metrics(each, rules, len(scales), at_equal_size) for each in traded]
+
+
+def _votes_of(
     engine: LogitsEngine,
     history: MarketHistory,
     split: Split,
     rules: Rules,
     scales: tuple[float, ...],
     train_confidence: float,
-    at_equal_size: bool = False,
-    target: float | None = None,
-) -> PartMetrics:
-    """Trade one instrument's split with every temperature scale; with the best at equal size too.
-
-    The last only where it is asked for, to be compared with an oracle.
-    """
+    target: float | None,
+) -> list[Voted]:
+    """Return the votes of every choice, and last those that count as in training."""
     start, stop = max(split.start, history.first_decision), split.stop
     logits = logits_of(engine, history.inputs, np.arange(start, stop))
     votes = {scale: greedy_votes(softmax(logits, scale)) for scale in scales}
-    results = [
-        run_backtest(history, votes[scale], rules.with_execution_threshold(threshold), start, stop)
+    voted = [
+        Voted(history, votes[scale], rules.with_execution_threshold(threshold), start, stop)
         for scale, threshold in choices_of(scales, rules, target)
     ]
+    by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
+    return [*voted, Voted(history, by_training_rule, rules, start, stop)]
+
+
+def _trade(voted: Voted) -> BacktestResult:
+    return run_backtest(voted.history, voted.votes, voted.rules, voted.start, voted.stop)
+
+
+def _trade_together(
+    voted: Sequence[Sequence[Voted]], positions: int, scales: int
+) -> list[list[BacktestResult]]:
+    """Trade with shared places: all scales of one execution threshold side by side."""
+    choices = list(zip(*voted, strict=True))
+    played: list[tuple[BacktestResult, ...]] = []
+    for first in range(0, len(choices), scales):
+        played += run_side_by_side(choices[first : first + scales], positions)
+    return [list(results) for results in zip(*played, strict=True)]
+
+
+def _metrics(traded: _Traded, rules: Rules, scales: int, at_equal_size: bool) -> PartMetrics:
+    results, training = traded.results, traded.training
+    history, start, stop = training.history, training.start, training.stop
     equal_size_pnl = None
     if at_equal_size:
-        plain = results[: len(scales)]
+        plain = results[:scales]
         chosen = best_scale(
             [each.net_pnl for each in plain],
             [error_of_sum(list(_by_date(each).values())) for each in plain],
             [len(each.trades) for each in plain],
         )
-        best = votes[scales[chosen]]
+        best = plain[chosen].votes
         equal_size_pnl = run_backtest(history, best, equal_size(rules), start, stop).net_pnl
-    by_training_rule = constant_votes(np.argmax(logits, axis=-1), train_confidence)
-    training = run_backtest(history, by_training_rule, rules, start, stop)
     return PartMetrics(
         net_pnl=[result.net_pnl for result in results],
         trades=[len(result.trades) for result in results],
@@ -223,7 +274,7 @@ def combine(
     rules: Rules | None = None,
     target: float | None = None,
 ) -> Validation:
-    """Return the validation of all instruments together; arguments as of ``trade_part``."""
+    """Return the validation of all instruments together; arguments as of ``trade_parts``."""
     by_scale = [
         {
             "scale": scale,

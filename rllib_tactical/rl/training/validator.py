@@ -26,7 +26,7 @@ from rllib_tactical.rl.training.validation import (
     Validation,
     combine,
     equal_size,
-    trade_part,
+    trade_parts,
 )
 from rllib_tactical.runtime.process import limit_threads
 from rllib_tactical.synthetic.oracle import oracle_votes
@@ -72,12 +72,15 @@ class Validator:
             config.model.network,
             registered_extensions(),
             config.training.validation.target_win_rate,
+            config.training.episodes.positions,
         )
         self._stage = stage
         self._parts: Parts = [(part.history, part.splits[1]) for part in market.parts]
         if any(split.stop <= split.start for _, split in self._parts):
             self._parts = []
         workers = config.training.validation.workers_for(len(self._parts))
+        if config.training.episodes.positions is not None:
+            workers = min(workers, 1)  # who shares places is traded together
         # distributed round robin; each share stays in the object store for all validations
         self._shares = [ray.put(self._parts[k::workers]) for k in range(workers)]
         self._oracle_pnl = self._earned_by(oracle, config.rules) if oracle is not None else None
@@ -108,7 +111,7 @@ class Validator:
         if metrics is None:
             metrics = _trade(weights, self._parts, *self._settings)
         validation = dataclasses.replace(
-            combine(metrics, self._settings[1], self._settings[0], self._settings[-1]),
+            combine(metrics, self._settings[1], self._settings[0], self._settings[-2]),
             stage=self._stage,
             reward=reward,
         )
@@ -154,11 +157,11 @@ def _trade(
     network: str,
     extensions: Extensions,
     target: float | None,
+    positions: int | None,
 ) -> list[PartMetrics]:
     limit_threads()
     restore_extensions(extensions)
     engine = TorchEngine(weights, network)
-    return [
-        trade_part(engine, *part, rules, scales, train_confidence, at_equal_size, target)
-        for part in parts
-    ]
+    return trade_parts(
+        engine, parts, rules, scales, train_confidence, at_equal_size, target, positions
+    )

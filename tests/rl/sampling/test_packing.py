@@ -45,6 +45,14 @@ def traded(length=300, accounts=4, logged=True, seed=0):
     )
 
 
+def test_a_fifth_feature_of_accounts_that_share_places_comes_back():
+    steps = traded()
+    held = np.repeat(np.arange(301) // 40 % 3 / 2.0, 4).reshape(301, 4, 1).astype(np.float32)
+    wider = steps._replace(account=np.concatenate([steps.account, held], axis=-1))
+    assert_alike(wider, unpacked(packed(wider)))
+    assert len(packed(wider)) < len(packed(steps)) + 200
+
+
 @pytest.mark.parametrize("logged", [True, False])
 @pytest.mark.parametrize("accounts", [1, 4])
 def test_steps_of_trades_come_back(accounts, logged):

@@ -23,7 +23,7 @@ def standing(bars, features) -> Any:
 
 def filled(steps=5, accounts=4, size=2):
     """Return a buffer with different values everywhere; a group's accounts stand on one bar."""
-    buffer = RolloutBuffer.empty(steps, accounts, size)
+    buffer = RolloutBuffer.empty(steps, accounts, size, 4)
     rng = np.random.default_rng(0)
     for row in range(steps + 1):
         features = rng.normal(size=(accounts, 4)).astype(np.float32)

@@ -10,6 +10,7 @@ from ray.exceptions import WorkerCrashedError
 
 from rllib_tactical.backtest.engine import run_backtest
 from rllib_tactical.backtest.metrics import compute_metrics
+from rllib_tactical.backtest.together import run_together
 from rllib_tactical.bundle.inference import TorchEngine, probabilities
 from rllib_tactical.bundle.networks import Actor, Standardization
 from rllib_tactical.config.schema import TacticalConfig
@@ -18,6 +19,7 @@ from rllib_tactical.domain.decision.actions import AGGRESSIVE, EXECUTE
 from rllib_tactical.domain.decision.orders import OrderConfig
 from rllib_tactical.domain.decision.pipeline import Rules
 from rllib_tactical.domain.decision.votes import greedy_votes
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.simulation.history import split_history
 from rllib_tactical.rl.training import validator
 from rllib_tactical.rl.training.market import PreparedPart, TrainingMarket
@@ -103,6 +105,29 @@ def test_one_instruments_figures_are_those_of_its_backtest(market, weights):
     assert (found.validation.stage, found.validation.reward) == (2, 1.5)
     assert found.validation.oracle_share is not None
     assert abs(found.validation.oracle_share) < 0.5
+
+
+def test_instruments_that_share_places_are_traded_together(market, weights):
+    market = dataclasses.replace(market, parts=market.parts[:2])
+    alone = judge(configured(), market, weights).validation
+    training = dataclasses.replace(configured().training, episodes=EpisodeConfig(positions=1))
+    config = dataclasses.replace(configured(workers=3), training=training)
+    found = judge(config, market, weights).validation
+    results = []
+    for each in market.parts:
+        history, split = each.history, each.splits[1]
+        inputs = history.inputs.gather(np.arange(split.start, split.stop))
+        votes = greedy_votes(probabilities(TorchEngine(weights), inputs, found.temperature_scale))
+        rules = TacticalConfig().rules
+        results.append(run_backtest(history, votes, rules, split.start, split.stop))
+    shared = run_together(results, 1)
+    assert found.trades == sum(len(each.trades) for each in shared) < alone.trades
+    assert found.net_pnl == pytest.approx(sum(each.net_pnl for each in shared))
+    wanted = ValidationConfig(target_win_rate=0.01)
+    training = dataclasses.replace(training, validation=wanted)
+    choices = judge(dataclasses.replace(config, training=training), market, weights).validation
+    assert choices.target is not None
+    assert choices.by_scale == found.by_scale
 
 
 def test_the_share_of_the_oracle_is_at_equal_size(market, weights):
