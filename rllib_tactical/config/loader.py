@@ -100,7 +100,7 @@ def build_config(sections: Any, source: str, hint: Hint | None = None) -> Tactic
                 agents = _filled(agents, agent, default)
             sections = {**sections, "agents": agents}
     config = from_dict(TacticalConfig, sections, source)
-    given = "actor_lr" in (sections.get("training") or {})
+    given = (sections.get("training") or {}).get("actor_lr") is not None
     if hint is not None and given and not config.shares_actor_lr:
         hint(f"{source}: training.actor_lr has no effect: every agent has its own learning_rate")
     return config

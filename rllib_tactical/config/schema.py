@@ -35,6 +35,13 @@ UNWEIGHTED: Final = ("fvg_age", "fvg_mitigation_signal")
 """Features without a weight in a list of five attention weights."""
 
 
+RATE: Final = 1e-3
+"""Learning rate of actors that begin with random weights or with those of another run."""
+
+PRETRAINED_RATE: Final = 3e-4
+"""Learning rate of pre-trained actors."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig(StrictConfig):
     """The networks. The shape of the specification's actors is fixed.
@@ -190,9 +197,21 @@ class TacticalConfig(StrictConfig):
     def learning_rates(self) -> dict[str, float]:
         """The actors' learning rates by agent, at the beginning of a run."""
         return {
-            agent: self.training.actor_lr if rate is None else rate
+            agent: self.actor_lr if rate is None else rate
             for agent, rate in self._own_rates.items()
         }
+
+    @property
+    def actor_lr(self) -> float:
+        """The rate of agents without one of their own, at the beginning of a run.
+
+        What pre-training has found is soon lost to the noise of the training bars at a high rate.
+        """
+        given, settings = self.training.actor_lr, self.counterfactual
+        if given is not None:
+            return given
+        exact = self.training.credit == "counterfactual" and settings.pretraining_passes > 0
+        return PRETRAINED_RATE if exact else RATE
 
     @property
     def shares_actor_lr(self) -> bool:

@@ -192,7 +192,8 @@ class TrainingConfig(StrictConfig):
     ``num_envs`` accounts each; with ``overlap`` 1 they sample the next iteration's steps while the
     learner learns from this one's, which are then one update old. The steps are learnt from for
     ``epochs`` passes in batches of ``batch_size`` account steps; None: one pass with exact credit,
-    four with sampled credit. ``actor_lr`` is the rate of every agent without one of its own.
+    four with sampled credit. ``actor_lr`` is the rate of every agent without one of its own; None:
+    lower after pre-training than without it, see ``TacticalConfig.actor_lr``.
     ``credit``: "counterfactual" takes the exact advantages of all votes on all training bars, see
     ``CounterfactualConfig``; "sampled" (or "decisive", its older name) the advantages of the
     sampled votes that decided something, "all" those of every sampled vote. ``updates``: the agents
@@ -216,7 +217,7 @@ class TrainingConfig(StrictConfig):
     algorithm: Literal["mappo"] = "mappo"
     iterations: int = 100
     seed: int = 0
-    actor_lr: float = 1e-3
+    actor_lr: float | None = None
     actor_lr_end_factor: float = 0.0
     critic_lr: float = 1e-3
     gamma: float = 0.99
@@ -334,9 +335,7 @@ class TrainingConfig(StrictConfig):
     @property
     def passes(self) -> int:
         """How often the steps of an update are learnt from."""
-        if self.epochs is not None:
-            return self.epochs
-        return 1 if self.credit == "counterfactual" else SAMPLED_EPOCHS
+        return self.epochs or (1 if self.credit == "counterfactual" else SAMPLED_EPOCHS)
 
     @property
     def _all(self) -> int:

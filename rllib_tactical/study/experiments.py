@@ -130,7 +130,8 @@ QUESTIONS: Final = {
             "rate",
             "How fast do the actors learn?",
             ("constant rate", {"training.actor_lr_end_factor": 1.0}),
-            ("actor_lr 0.0003", {"training.actor_lr": 3e-4}),
+            ("actor_lr 0.001", {"training.actor_lr": 1e-3}),
+            ("actor_lr 0.0001", {"training.actor_lr": 1e-4}),
         ),
         _question(
             "epochs",

@@ -121,3 +121,19 @@ def test_the_two_features_without_a_weight_begin_with_the_smallest_of_the_five()
 def test_agents_without_a_rate_of_their_own_share_one():
     config = parsed(agents={"momentum": {"learning_rate": 0.01}}, training={"actor_lr": 0.002})
     assert config.learning_rates == {"fvg": 0.002, "momentum": 0.01, "entry": 0.002}
+
+
+@pytest.mark.parametrize(
+    ("training", "rate"),
+    [
+        ({}, 3e-4),
+        ({"credit": "sampled"}, 1e-3),
+        ({"counterfactual": {"pretraining_passes": 0.0}}, 1e-3),
+        ({"warm_start": {"path": "runs/a"}}, 1e-3),  # which is not pre-trained
+        ({"actor_lr": 0.002}, 0.002),
+    ],
+)
+def test_pre_trained_actors_learn_at_a_lower_rate(training, rate):
+    config = parsed(training=training)
+    assert config.actor_lr == rate
+    assert set(config.learning_rates.values()) == {rate}

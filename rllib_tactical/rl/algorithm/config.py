@@ -132,7 +132,7 @@ def build_config(
         .rl_module(rl_module_spec=module_spec(config, standardization))
         .training(
             learner_class=class_for(MappoLearner, config),
-            lr=_linear(training, training.actor_lr, training.actor_lr_end_factor),
+            lr=_linear(training, config.actor_lr, training.actor_lr_end_factor),
             gamma=training.gamma,
             lambda_=training.gae_lambda,
             clip_param=training.clip_ratio,

@@ -30,7 +30,7 @@ from rllib_tactical.statistics.sharpe import days_per_year
 FEW_TRADES: Final = 10
 """With fewer trades a win rate chooses a checkpoint by luck, and is undefined."""
 
-AS_GOOD: Final = 0.03
+AS_GOOD: Final = 0.04
 """Share of the best net P&L that fewer trades may cost: so much is within the chance of the bars,
 and who trades less depends less on what a trade costs."""
 

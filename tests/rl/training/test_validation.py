@@ -37,9 +37,9 @@ def test_parts_are_summed_at_the_scale_that_earns_most():
 @pytest.mark.parametrize(
     ("pnls", "trades", "scale"),
     [
-        ([97.0, 100.0, 99.0], [8, 12, 9], 1.0),  # 3% less than the most: as good, fewest trades
-        ([96.0, 100.0, 99.0], [8, 12, 9], 0.25),
-        ([96.0, 100.0, 90.0], [8, 12, 9], 0.5),
+        ([96.0, 100.0, 99.0], [8, 12, 9], 1.0),  # 4% less than the most: as good, fewest trades
+        ([95.0, 100.0, 99.0], [8, 12, 9], 0.25),
+        ([95.0, 100.0, 90.0], [8, 12, 9], 0.5),
         ([0.0, -5.0, -1.0], [0, 4, 1], 1.0),  # trading loses
         ([100.0, 100.0, 100.0], [5, 5, 5], 1.0),  # the first of equals
     ],
