@@ -68,7 +68,7 @@ class CoupledReplays(ReplaySet):
         """Step every episode by one bar, the instruments one after the other; votes are (N, 3).
 
         Rewards are the sum over the instruments. Where an account has no equity left the episodes
-        of all accounts of its number end.
+        of all accounts of its number end for good.
 
         Raises:
             ArrayError: votes of another rank, shape or dtype, or out of range.
@@ -81,8 +81,7 @@ class CoupledReplays(ReplaySet):
         ]
         over = np.any([each.terminated for each in moved], axis=0)
         moved = [
-            ReplayStep(each.step, each.terminated, each.truncated | (over & ~each.terminated))
-            for each in moved
+            ReplayStep(each.step, each.terminated | over, each.truncated & ~over) for each in moved
         ]
         found = self.joined(moved)
         rewards = found.rewards.reshape(len(self.replays), -1, NUM_AGENTS).sum(axis=0)
