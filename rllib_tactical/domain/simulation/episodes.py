@@ -289,7 +289,7 @@ class ReplaySet:
         return np.concatenate([replay.observe() for replay in self.replays])
 
     def account_features(self) -> Float32Array:
-        """Return the critic's view of the accounts (N, 4) float32."""
+        """Return the critic's view of the accounts (N, F) float32, see ``EpisodeConfig``."""
         return np.concatenate([replay.account_features() for replay in self.replays])
 
     def step(self, votes: Votes) -> Outcome:

@@ -111,13 +111,19 @@ def prepare_market(
         UnreadableError: a file cannot be read.
         DataError: data breaks a rule or is too short for the splits.
         FeatureError: a feature depends on later bars.
-        ConfigError: two files of one instrument, too few accounts for all instruments, or a network
-            or reward function that nobody has registered.
+        ConfigError: two files of one instrument, too few accounts for all instruments, places to
+            share for one instrument, or a network or reward function that nobody has registered.
     """
     NETWORKS.get(config.model.network)  # an unknown name is found before anything starts
     symbols = [source.instrument.symbol for source in sources]
     if len(set(symbols)) < len(symbols):
         raise ConfigError(f"each --data file needs an instrument of its own, found {symbols}")
+    positions = config.training.episodes.positions
+    if positions is not None and len(sources) < 2:
+        raise ConfigError(
+            "training.episodes.positions needs instruments that share places, two --data files or "
+            f"more, or null, found {positions} with one file"
+        )
     splits = config.training.splits
     parts = tuple(_prepare_part(source, splits, bar_seconds) for source in sources)
     spec = MarketSpec.from_config(

@@ -161,10 +161,10 @@ def validate(
     """Trade a split of every instrument greedily with every temperature scale and keep the best.
 
     P&L and trades are sums over the instruments, each traded by an account of its own, with at most
-    ``positions`` open at a time, all together. One pass of
-    the networks serves all scales. Of scales that earn nearly as much (AS_GOOD) the one with the
-    fewest trades is the best, then the one named first. Where none earns more than its standard
-    error (SURE) one that never trades is the best, if there is one.
+    ``positions`` open at a time, all together. One pass of the networks serves all scales. Only
+    scales that earn more than the standard error of it count (SURE); where none does, one that
+    never trades is the best, if there is one. Of those that earn nearly as much as the most
+    (AS_GOOD) the one with the fewest trades is the best, then the one named first.
     """
     metrics = trade_parts(
         engine, parts, rules, scales, train_confidence, target=target, positions=positions
@@ -339,13 +339,13 @@ def best_scale(pnls: Sequence[float], errors: Sequence[float], trades: Sequence[
 
     See ``validate``. One that never trades wins where trading loses.
     """
-    most = max(pnls)
-    idle = [k for k, count in enumerate(trades) if count == 0]
-    if idle and not any(pnl > SURE * error for pnl, error in zip(pnls, errors, strict=True)):
-        return idle[0]
+    every = range(len(pnls))
+    # an error that is not a number is of too few days to know
+    sure = [k for k in every if pnls[k] > 0 and not pnls[k] <= SURE * errors[k]]
+    among = sure or [k for k in every if trades[k] == 0] or every
+    most = max(pnls[k] for k in among)
     enough = most - AS_GOOD * abs(most)
-    good = [k for k, pnl in enumerate(pnls) if pnl >= enough]
-    return min(good, key=trades.__getitem__)
+    return min((k for k in among if pnls[k] >= enough), key=trades.__getitem__)
 
 
 def error_of_sum(daily: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from rllib_tactical.bundle.networks import Standardization
 from rllib_tactical.config.schema import ModelConfig
 from rllib_tactical.data.dataset import DataSource
 from rllib_tactical.data.files import write_bars
+from rllib_tactical.domain.simulation.episodes import EpisodeConfig
 from rllib_tactical.domain.simulation.history import EMBARGO_BARS
 from rllib_tactical.errors import ConfigError
 from rllib_tactical.rl.training import market as training_market
@@ -93,6 +94,12 @@ def test_each_instrument_needs_a_group_of_accounts(bars):
     few = small_config(num_envs=4, accounts_per_bar=4)
     with pytest.raises(ConfigError, match=r"training\.num_envs .* the 2 instruments, found 4"):
         prepare_market(sources, few)
+
+
+def test_one_instrument_shares_no_places(bars):
+    config = small_config(episodes=EpisodeConfig(positions=1))
+    with pytest.raises(ConfigError, match=r"episodes\.positions needs .* two --data files or more"):
+        prepare_market([bars], config)
 
 
 def test_each_file_needs_an_instrument_of_its_own(bars):

@@ -22,8 +22,8 @@ def part(net_pnl, trades, wins, by_date):
 
 
 def test_parts_are_summed_at_the_scale_that_earns_most():
-    first = part([5.0, 20.0], [8, 9], [1, 6], [{"a": 5.0}, {"a": 30.0, "b": -10.0}])
-    second = part([10.0, 10.0], [2, 3], [1, 3], [{"b": 10.0}, {"b": 10.0}])
+    first = part([15.0, 20.0], [8, 9], [1, 6], [{"a": 15.0}, {"a": 30.0, "b": -10.0}])
+    second = part([0.0, 10.0], [2, 3], [1, 3], [{"b": 0.0}, {"b": 10.0}])
     found = combine([first, second], (1.0, 0.5))
     assert (found.temperature_scale, found.net_pnl, found.trades) == (0.5, 30.0, 12)
     assert found.win_rate == pytest.approx(9 / 12)
@@ -59,6 +59,7 @@ def test_of_scales_that_earn_nearly_as_much_the_one_with_the_fewest_trades_is_ta
         ([(0, 0, 0), (9, -1, 9)], [0, 4], 0.5),  # $17, with one of 10
         ([(0, 0, 0), (9, 3, 3)], [0, 4], 0.5),
         ([(9, -3, 3), (9, -3, 2)], [2, 4], 1.0),  # nothing stays out of the market
+        ([(40, -20, 5), (3, 3, 2)], [9, 4], 0.5),  # more, but with an error of 52
     ],
 )
 def test_a_profit_within_its_error_is_no_reason_to_trade(pnls, trades, scale):
