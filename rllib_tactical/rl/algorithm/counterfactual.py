@@ -228,9 +228,11 @@ class CounterfactualLearner(MappoLearner):
 
     def pretrain_once(self) -> None:
         """Pre-train the actors that learn, if that has not been done; the first update does so."""
-        if self._pretrained:
-            return
-        self._pretrained = True
+        if not self._pretrained:
+            self._pretrain()
+            self._pretrained = True
+
+    def _pretrain(self) -> None:
         settings = self._settings
         learning = [agent for agent in AGENTS if self.should_module_be_updated(agent)]
         if settings.pretraining_passes and learning:
